@@ -1,0 +1,94 @@
+"""Columns beyond the reserved ones: covariates, and columns that stand for a model parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pbpk.data.cells import numbers
+from pbpk.data.headers import find
+from pbpk.data.sheet import Sheet
+from pbpk.errors import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """`values` holds the covariates, then the overrides, in coherent units."""
+
+    values: pd.DataFrame
+    covariates: tuple[str, ...]
+    overrides: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_extras(sheet: Sheet, free: Sequence[str], parameters: Sequence[str], scale: Mapping[str, float]) -> Extras:
+    """Reads the headers in `free`.
+
+    Raises `BadInput` for an override that is no number, a covariate that a subject lacks, and a number not finite.
+    """
+    overriding = _overriding(sheet, free, parameters)
+    covariates, overrides, notes = {}, {}, []
+    for header in free:
+        if header in overriding:
+            read = sheet.as_number(sheet.cells[header], f"parameter column {header}")
+            overrides[overriding[header]], told = _carried(sheet, header, read)
+        else:
+            read, told = _covariate(sheet, header)
+            if read is None:
+                notes += told
+                continue
+            covariates[header], told = _carried(sheet, header, read)
+            _need_all(sheet, header, covariates[header])
+        notes += told
+    header_of = {name: header for header, name in overriding.items()}
+    columns = {name: v * scale.get(header_of.get(name) or name, 1.0) for name, v in (covariates | overrides).items()}
+    values = pd.DataFrame(columns, index=sheet.cells.index, dtype=float)
+    return Extras(values, tuple(covariates), tuple(overrides), tuple(notes))
+
+
+def _overriding(sheet: Sheet, free: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
+    """Header -> parameter."""
+    out: dict[str, str] = {}
+    for header in free:
+        name = find(header, parameters)
+        if name is not None and name in out.values():
+            raise BadInput(f"two columns stand for the parameter `{name}`", where=f"{sheet.source} row 1")
+        if name is not None:
+            out[header] = name
+    return out
+
+
+def _covariate(sheet: Sheet, header: str) -> tuple[pd.Series | None, list[str]]:
+    """The column as numbers, or None and the reason why it is left out."""
+    if header.startswith("Unnamed: "):  # pandas' word for an empty header, such as that of R's row names
+        return None, ["a column without a name is left out"]
+    cells = sheet.cells[header]
+    values, bad = numbers(cells)
+    if bad.any():
+        row = bad.index[bad.to_numpy(dtype=bool)][0]
+        return None, [f'column `{header}` is left out: row {row} holds "{cells[row]}", which is not a number']
+    if values.isna().all():
+        return None, [f"column `{header}` is left out: it is empty"]
+    return sheet.as_number(cells, header), []
+
+
+def _carried(sheet: Sheet, header: str, values: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Gaps inside a subject take the last value before them, leading ones the next; a subject with none stays empty."""
+    ids = sheet.ids
+    forward = values.groupby(ids, sort=False).ffill()
+    both = forward.groupby(ids, sort=False).bfill()
+    ahead, back = int((values.isna() & forward.notna()).sum()), int((forward.isna() & both.notna()).sum())
+    counts = [f"{ahead} carried forward"] * (ahead > 0) + [f"{back} carried back"] * (back > 0)
+    return both, [f"{header}: missing values filled inside a subject ({', '.join(counts)})"] if counts else []
+
+
+def _need_all(sheet: Sheet, header: str, values: pd.Series) -> None:
+    ids = sheet.ids
+    gap = values.isna()
+    lacking = gap & ~ids.where(gap).duplicated()
+    hint = f'fill it in, or drop the column: ignore=["{header}"]'
+    sheet.forbid(
+        lacking, lambda _: f"covariate {header} is missing on all rows of this subject", hint=hint, of="subject"
+    )

@@ -1,0 +1,108 @@
+"""A NONMEM-style event table, read from CSV into one checked frame in coherent units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from pbpk.data.cells import blank_missing
+from pbpk.data.clock import read_time
+from pbpk.data.covariates import read_extras
+from pbpk.data.doses import note_undosed, read_compartments, read_doses
+from pbpk.data.headers import match_headers, need
+from pbpk.data.observations import read_observables, read_observations
+from pbpk.data.order import check_subjects, check_times
+from pbpk.data.scales import scales
+from pbpk.data.sheet import Sheet
+from pbpk.tables import read_csv
+
+COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID")
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """One line per record, in file order; the index is the row number in the file, where the header is row 1.
+
+    `frame` holds, in coherent units (h, and the coherent units of AMT and DV):
+
+    - ID: subject, text
+    - TIME: h
+    - EVID: 0 observation, 1 dose, 2 other, 3 reset, 4 reset and dose
+    - AMT: amount, 0 where none
+    - RATE: amount per h, 0 where none; -1 and -2 (the model gives the rate or the duration) stand as they are
+    - DUR: h, 0 where none
+    - ADDL, II: further doses, and the interval in h
+    - SS: 0 no, 1 steady state, 2 steady state on top of what is there
+    - CMT: where a dose goes; on an observation row the compartment named there, if any; "" elsewhere
+    - DV: NaN where nothing is observed
+    - MDV: 1 where nothing is observed, else 0
+    - DVID: observable, "" on rows that are not observation rows
+    - then `covariates`, without gaps, and `overrides`, where NaN means the model's own value
+
+    `notes` are the things done that the user must know, one sentence each.
+    """
+
+    frame: pd.DataFrame
+    covariates: tuple[str, ...]
+    overrides: tuple[str, ...]
+    source: str
+    notes: tuple[str, ...]
+
+
+def read_events(
+    path: str | PathLike[str],
+    *,
+    compartments: Sequence[str],
+    parameters: Sequence[str] = (),
+    observables: Sequence[str] = (),
+    default_compartment: str | None = None,
+    default_observable: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+    missing: Sequence[str] = (".", "", "NA", "NaN"),
+    need_dv: bool = True,
+) -> EventTable:
+    """Reads and checks a table of doses and observations.
+
+    compartments, observables: in the model's order, which is what a number in CMT or DVID counts (from 1).
+    parameters: a column named like one of them, in any case, overrides it.
+    default_compartment, default_observable: for rows that name none; needless where there is only one.
+    columns: reserved name -> the file's own, such as `{"DV": "conc"}`.
+    units: unit by column, such as `{"TIME": "min", "AMT": "g", "WT": "kg"}`; a column without one is coherent already,
+        save that II and DUR follow TIME and RATE is AMT per TIME. Clock times and dates need none.
+    ignore: columns to leave out. missing: cells that mean "no value".
+    need_dv: False for a table that asks for predictions only.
+
+    Raises `BadInput`, which names the file, the row and the subject.
+    """
+    source = str(path)
+    cells = read_csv(Path(path))
+    headers = list(cells.columns)
+    named, free, notes = match_headers(headers, columns or {}, ignore, source)
+    for name in ("ID", "TIME", "DV") if need_dv else ("ID", "TIME"):
+        need(name, named, headers, source)
+    scale = scales(units or {}, free, source)
+    sheet = Sheet(source, blank_missing(cells, frozenset(word.lower() for word in missing)), named)
+
+    check_subjects(sheet)
+    time, told = read_time(sheet, scale["TIME"])
+    notes += told
+    dose, told = read_doses(sheet, scale)
+    notes += told
+    check_times(sheet, time, dose["EVID"])
+    cmt = read_compartments(sheet, dose["EVID"], compartments, default_compartment)
+    seen, told = read_observations(sheet, dose["EVID"], scale.get("DV", 1.0), need_dv)
+    notes += told
+    dvid = read_observables(sheet, dose["EVID"], seen["MDV"], cmt, observables, default_observable)
+    notes += note_undosed(sheet, dose["EVID"])
+    extras = read_extras(sheet, free, parameters, scale)
+
+    reserved = pd.concat([dose, seen], axis=1).assign(ID=sheet.ids, TIME=time, CMT=cmt, DVID=dvid)
+    texts = dict.fromkeys(("ID", "CMT", "DVID"), str)
+    frame = pd.concat([reserved[list(COLUMNS)].astype(texts), extras.values], axis=1)
+    return EventTable(frame, extras.covariates, extras.overrides, source, (*notes, *extras.notes))

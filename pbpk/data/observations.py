@@ -1,0 +1,54 @@
+"""The observed columns: DV, MDV and which observable a row observes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pbpk.data.names import chosen, read_names
+from pbpk.data.sheet import Sheet
+
+
+def read_observations(sheet: Sheet, evid: pd.Series, scale: float, need_dv: bool) -> tuple[pd.DataFrame, list[str]]:
+    """DV (NaN where nothing is observed) and MDV, and notes. Raises `BadInput`."""
+    said = sheet.whole("MDV", otherwise=-1)
+    unsaid = sheet.text("MDV") == ""
+    sheet.forbid(~unsaid & ~said.isin([0, 1]), "MDV {MDV} is neither 0 nor 1")
+    sampled = evid == 0
+    readable = sampled & (said != 1)
+    values = sheet.number("DV", readable, "give MDV=1 on a row without an observation, or leave DV empty")
+    absent = readable & values.isna()
+    if need_dv:
+        sheet.forbid(absent & (said == 0), "MDV is 0 but DV is missing", hint="use MDV=1 where nothing was measured")
+    notes = []
+    if sheet.has("DV") and absent.any():
+        notes.append(f"DV is missing on {int(absent.sum())} observation rows: no observation there (MDV 1)")
+    if (over := ~sampled & (said == 0) & ~unsaid).any() and sheet.has("MDV"):
+        notes.append(f"MDV is 0 on {int(over.sum())} rows that are not observations (EVID not 0): taken as 1")
+    observed = readable & ~absent
+    return pd.DataFrame({"DV": values.where(observed, np.nan) * scale, "MDV": (~observed).astype(int)}), notes
+
+
+def read_observables(
+    sheet: Sheet, evid: pd.Series, mdv: pd.Series, cmt: pd.Series, observables: Sequence[str], default: str | None
+) -> pd.Series:
+    """What each observation row observes: its DVID, else the default, else the observable named like its compartment,
+    else the only one there is. "" on other rows. Raises `BadInput`."""
+    sampled, cells = evid == 0, sheet.text("DVID")
+    if not observables:  # no model to ask: the file's own words stand
+        return cells.mask(cells == "", default or "").where(sampled, "")
+    usual = chosen(default, "observable", observables)
+    numbered_none = (mdv == 1) & (cells == "0")  # DVID 0 is how many files say "nothing" on rows without a DV
+    named = read_names(sheet, "DVID", "observable", observables, sampled & ~numbered_none)
+    unsaid = sampled & (named == "")
+    if default is None:
+        same = unsaid & cmt.isin(observables)
+        named = named.mask(same, cmt)
+        unsaid &= ~same
+    if usual is None:
+        known = ", ".join(f"`{name}`" for name in observables)
+        hint = f"fill a DVID column, or name a default observable; the model has {known}"
+        sheet.forbid(unsaid & (mdv == 0), "nothing says which observable this DV is", hint=hint)
+    return named.mask(unsaid, usual or "")

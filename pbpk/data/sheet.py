@@ -1,0 +1,92 @@
+"""The file's cells under their reserved names, and how to point at a row of it.
+
+Every check of the reader is one call of `Sheet.forbid`, so every message names the file, the row and the subject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pbpk.data.cells import numbers
+from pbpk.data.headers import RESERVED
+from pbpk.errors import BadInput
+
+_SHOWN = ("ID", "DATE", "TIME", "AMT", "DV", "EVID")
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """`cells` is text with "" for missing; its index is the row number in the file, where the header is row 1."""
+
+    source: str
+    cells: pd.DataFrame
+    named: Mapping[str, str]
+
+    def has(self, name: str) -> bool:
+        return name in self.named
+
+    def text(self, name: str) -> pd.Series:
+        """The cells of a reserved column; all empty when the file has no such column."""
+        if name in self.named:
+            return self.cells[self.named[name]]
+        return pd.Series("", index=self.cells.index, dtype=object)
+
+    @cached_property
+    def ids(self) -> pd.Series:
+        """Subjects as text; `7.0`, as spreadsheets like to write it, is `7`."""
+        return self.text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", cell))
+
+    def where(self, row: int) -> str:
+        subject = self.ids[row]
+        return f"{self.source} row {row} (ID {subject})" if subject else f"{self.source} row {row}"
+
+    def number(self, name: str, rows: pd.Series | None = None, hint: str = "") -> pd.Series:
+        """A reserved column as floats, NaN where missing. Only `rows` are read when given. Raises `BadInput`."""
+        cells = self.text(name)
+        return self.as_number(cells if rows is None else cells.where(rows, ""), name, hint)
+
+    def as_number(self, cells: pd.Series, name: str, hint: str = "") -> pd.Series:
+        values, bad = numbers(cells)
+        if bad.any() and "," in cells[bad].iloc[0]:
+            hint = "write decimals with a point"
+        self.forbid(bad, lambda row: f'{name} "{cells[row]}" is not a number', hint=hint)
+        self.forbid(np.isinf(values), lambda row: f'{name} "{cells[row]}" is not a finite number', hint=hint)
+        return values
+
+    def whole(self, name: str, otherwise: int = 0) -> pd.Series:
+        """A reserved column of whole numbers, `otherwise` where missing."""
+        values = self.number(name)
+        self.forbid(values.notna() & (values != values.round()), f"{name} {{{name}}} is not a whole number")
+        return values.fillna(otherwise).astype(int)
+
+    def forbid(
+        self, bad: pd.Series, what: str | Callable[[int], str], *, why: str = "", hint: str = "", of: str = "row"
+    ) -> None:
+        """Raises `BadInput` for the first row where `bad` holds, and says how many more there are.
+
+        `what` is a text with reserved names in braces, each replaced by the row's cell, or a function of the row.
+        """
+        rows = bad.index[bad.to_numpy(dtype=bool)]
+        if not len(rows):
+            return
+        row, more = int(rows[0]), len(rows) - 1
+        told = what.format_map(self._cells(row)) if isinstance(what, str) else what(row)
+        also = f"{more} more {of}{'s have' if more > 1 else ' has'} this problem" if more else ""
+        raise BadInput(told, where=self.where(row), why=why, hint="; ".join(part for part in (hint, also) if part))
+
+    def lines(self, before: int, row: int) -> str:
+        """Two rows as they stand in the file, the second marked."""
+        headers = [self.named[name] for name in _SHOWN if name in self.named]
+        part = self.cells.loc[[before, row], headers].replace("", ".")
+        width = {header: part[header].str.len().max() for header in headers}
+        body = [f"{i} | " + "   ".join(str(part.at[i, h]).rjust(width[h]) for h in headers) for i in (before, row)]
+        return f"{body[0]}\n{body[1]}     <- here"
+
+    def _cells(self, row: int) -> dict[str, str]:
+        return {name: self.text(name)[row] or "missing" for name in RESERVED}

@@ -1,0 +1,142 @@
+"""Checks of a declared model before any number is computed: names, laws, units, reachability.
+
+Units are checked by calling each law on pint quantities, once, at load: no table of rules, and nothing of pint remains
+in the compiled code.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from pbpk import units
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.model.declare import OUT, Binding, Block, Flux, Total
+from pbpk.model.parameters import ParameterTable
+
+
+def check_model(block: Block, table: ParameterTable) -> list[str]:
+    """Raise `BadInput` at the first fault; return remarks that do not stop the model from running."""
+    _check_names(block)
+    for f in block.fluxes:
+        _check_law(f)
+        _check_parameters(f, table)
+        _check_units(f, table)
+    for c in block.compartments:
+        for role, wanted in ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1")):
+            if role:
+                row = _row(role, table, f"compartment `{c.name}`")
+                units.require(row.unit, wanted, f"`{role}`", where=f"compartment `{c.name}`")
+    for o in block.observables:
+        if isinstance(o.reading, Total) and len({c.unit for c in o.reading.compartments}) > 1:
+            raise BadInput("adds amounts of different units", where=f"observable `{o.name}`")
+    return _remarks(block, table)
+
+
+def _check_names(block: Block) -> None:
+    for kind, names in (
+        ("compartments", [c.name for c in block.compartments]),
+        ("observables", [o.name for o in block.observables]),
+    ):
+        for name in names:
+            if names.count(name) > 1:
+                raise BadInput(f"two different {kind} are called `{name}`")
+    if not block.compartments or not block.fluxes:
+        raise BadInput("a model needs at least one compartment and one flux")
+    for c in block.compartments:
+        units.quantity(c.unit, f"compartment `{c.name}`")
+    declared = set(block.compartments) | {OUT}
+    seen = [(f.path.source, str(f)) for f in block.fluxes] + [(f.path.target, str(f)) for f in block.fluxes]
+    seen += [(b.compartment, str(f)) for f in block.fluxes for _, b in f.bindings if not isinstance(b, str)]
+    seen += [(c, f"route `{word}`") for word, c in block.routes.items()]
+    for o in block.observables:
+        inside = o.reading.compartments if isinstance(o.reading, Total) else (o.reading.compartment,)
+        seen += [(c, f"observable `{o.name}`") for c in inside]
+    for c, where in seen:
+        if c not in declared:
+            raise BadInput(f"`{c.name}` is not among the model's compartments", where=where)
+
+
+def _check_law(f: Flux) -> None:
+    wanted = list(inspect.signature(f.law).parameters)
+    given = [name for name, _ in f.bindings]
+    if sorted(wanted) != sorted(given):
+        raise BadInput(f"{f.law.__name__} takes {wanted}, given {given}", where=f"{f.where}: {f.path}")
+
+
+def _row(name: str, table: ParameterTable, where: str):
+    if name not in table:
+        raise BadInput(f"no parameter `{name}`", where=where, hint=did_you_mean(name, table))
+    return table[name]
+
+
+def _check_parameters(f: Flux, table: ParameterTable) -> None:
+    for _, binding in f.bindings:
+        if isinstance(binding, str):
+            _row(binding, table, f"{f.where}: {f.path}")
+        elif volume := getattr(binding.compartment, "volume", None):
+            _row(volume, table, f"{f.where}: {f.path}")
+
+
+def _unit_of(binding: Binding, table: ParameterTable) -> str:
+    if isinstance(binding, str):
+        return table[binding].unit
+    unit = binding.compartment.unit
+    if type(binding).__name__ == "Concentration":
+        return f"({unit})/({table[binding.compartment.volume or ''].unit})"
+    return unit
+
+
+def _check_units(f: Flux, table: ParameterTable) -> None:
+    """The law on quantities must give amount of the source (or, for production, of the target) per time."""
+    import pint
+
+    where = f"{f.where}: {f.path}"
+    ends = [c for c in (f.path.source, f.path.target) if c is not OUT]
+    if len(ends) == 2 and not units.same_dimension(ends[0].unit, ends[1].unit):
+        raise BadInput(f"joins {ends[0].unit} to {ends[1].unit}", where=where)
+    registry = units.registry()
+    arguments = {name: registry.Quantity(1.0, _unit_of(b, table)) for name, b in f.bindings}
+    try:
+        rate = f.law(**arguments)
+    except pint.DimensionalityError as e:
+        raise BadInput(f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_spelled(f, table)) from None
+    wanted = registry.Quantity(1.0, f"({ends[0].unit})/h")
+    if not isinstance(rate, registry.Quantity) or rate.dimensionality != wanted.dimensionality:
+        came = f"{rate.units:~}" if isinstance(rate, registry.Quantity) else "dimensionless"
+        raise BadInput(
+            f"rate is in {came}; a flux out of `{f.path.source.name}` is in {ends[0].unit}/time",
+            where=where,
+            why=_spelled(f, table),
+            hint=_mend(f, table),
+        )
+
+
+def _spelled(f: Flux, table: ParameterTable) -> str:
+    parts = []
+    for name, b in f.bindings:
+        of = f"`{b}`" if isinstance(b, str) else f"{type(b).__name__.lower()} of `{b.compartment.name}`"
+        parts.append(f'{name} = {of} in "{_unit_of(b, table)}"')
+    return f"{f.law.__name__}: " + ", ".join(parts)
+
+
+def _mend(f: Flux, table: ParameterTable) -> str:
+    """Name the commonest slip: a clearance where a rate constant is wanted, or the reverse."""
+    for name, b in f.bindings:
+        if not isinstance(b, str):
+            continue
+        unit = table[b].unit
+        if name == "k" and units.same_dimension(unit, "L/h"):
+            return f'unit "{unit}" cannot be used where "1/h" is needed: divide `{b}` by a volume, or use the law clearance'
+        if name in ("cl", "q") and units.same_dimension(unit, "1/h"):
+            return f'unit "{unit}" cannot be used where "L/h" is needed: use the law first_order with amount(...)'
+    return ""
+
+
+def _remarks(block: Block, table: ParameterTable) -> list[str]:
+    used = {b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)}
+    for c in block.compartments:
+        used |= {x for x in (c.volume, c.lag, c.bioavailability) if x}
+    remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
+    entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
+    remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]
+    return remarks

@@ -1,0 +1,223 @@
+"""The table of numbers: name, meaning, value, unit, spread, source. A row without a source is refused.
+
+    [tumour]
+    Vmax = { value = 0.5, unit = "nmol/min", about = "maximal uptake", source = "smith2020, table 2", status = "fitted" }
+
+`source` is a key of references.bib and the place in it; where `status = "assumed"`, it says why in words.
+Optional: `spread` (between patients, with its own source), `covariates` (effects), `status`.
+The table `[covariates]` declares the patient's covariates in the same form; `[model]` the model's title and settings.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pbpk import units
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.tables import read_text, read_toml
+
+STATUSES = ("measured", "fitted", "fixed", "assumed", "surrogate")
+_KEYS = ("value", "unit", "about", "source", "spread", "status", "covariates")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a number differs between patients. `size`: CV (lognormal), SD (normal) or (low, high) (uniform), coherent."""
+
+    distribution: str
+    size: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A covariate's factor on a parameter, 1 at the reference. `form` is a key of `population.covariates.FORMS`."""
+
+    covariate: str
+    form: str
+    reference: float
+    coefficient: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row. `value` is in `unit`; `internal` in coherent units."""
+
+    name: str
+    value: float
+    unit: str
+    about: str
+    source: str
+    status: str = "measured"
+    spread: Spread | None = None
+    effects: tuple[Effect, ...] = ()
+
+    @property
+    def internal(self) -> float:
+        return units.to_internal(self.value, self.unit)
+
+
+@dataclass(frozen=True)
+class ParameterTable(Mapping[str, Parameter]):
+    """Rows by dotted name, the patient's covariates, and the model's settings."""
+
+    rows: dict[str, Parameter]
+    covariates: dict[str, Parameter]
+    settings: dict[str, str]
+    path: str
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def with_values(self, values: Mapping[str, float | str]) -> ParameterTable:
+        """A copy with other values: a number in the row's unit, or text with a unit, such as `"30 mL/min"`."""
+        rows, covariates = dict(self.rows), dict(self.covariates)
+        for name, value in values.items():
+            table = rows if name in rows else covariates
+            if name not in table:
+                known = [*rows, *covariates]
+                raise BadInput(f"no parameter `{name}`", where=self.path, hint=did_you_mean(name, known))
+            table[name] = replace(table[name], value=_in_unit(value, table[name]))
+        return replace(self, rows=rows, covariates=covariates)
+
+
+def read_number(text: str) -> tuple[float, str]:
+    """`"3.7 GBq"` as (3.7, "GBq"); the unit is "" when there is none. Raises ValueError when no number leads."""
+    match = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]), match[2]
+
+
+def _in_unit(value: float | str, row: Parameter) -> float:
+    if isinstance(value, str):
+        try:
+            value, unit = read_number(value)
+        except ValueError:
+            raise BadInput(f'"{value}" is not a number', where=f"`{row.name}`", hint=f"its unit is {row.unit}") from None
+        if unit:
+            value *= units.require(unit, row.unit, f"the value given for `{row.name}`") / units.factor(row.unit)
+    if not math.isfinite(value):
+        raise BadInput(f"{value} is not a finite number", where=f"`{row.name}`")
+    return float(value)
+
+
+def read_parameters(path: Path) -> ParameterTable:
+    """Read and check `parameters.toml` (see the module's words for its form)."""
+    data = read_toml(path)
+    settings = data.pop("model", {})
+    covariates = {n: _row(n, row, path) for n, row in data.pop("covariates", {}).items()}
+    rows = {name: _row(name, row, path) for name, row in _flatten(data, path)}
+    table = ParameterTable(rows, covariates, settings, str(path))
+    _check_sources(table, path)
+    for row in rows.values():
+        for effect in row.effects:
+            if effect.covariate not in covariates:
+                hint = did_you_mean(effect.covariate, covariates) or "declare it under [covariates]"
+                raise BadInput(f"no covariate `{effect.covariate}`", where=f"{path}: `{row.name}`", hint=hint)
+    return table
+
+
+def _flatten(data: dict, path: Path, prefix: str = "") -> Iterator[tuple[str, dict]]:
+    for key, item in data.items():
+        name = f"{prefix}{key}"
+        if not isinstance(item, dict):
+            raise BadInput(
+                f"`{name}` is a bare value; a parameter is a row",
+                where=str(path),
+                hint=f'write {key} = {{ value = …, unit = "…", about = "…", source = "…" }}',
+            )
+        if any(not isinstance(v, dict) for v in item.values()):
+            yield name, item
+        else:
+            yield from _flatten(item, path, f"{name}.")
+
+
+def _row(name: str, row: dict, path: Path) -> Parameter:
+    where = f"{path}: `{name}`"
+    for key in row:
+        if key not in _KEYS:
+            raise BadInput(f"has a field `{key}` that no parameter has", where=where, hint=did_you_mean(key, _KEYS))
+    for key in ("value", "unit", "about", "source"):
+        if row.get(key) in (None, ""):
+            raise BadInput(
+                f"has no `{key}`",
+                where=where,
+                why="Every number carries its meaning, unit and source; a dose cannot be traced to its origin otherwise.",
+                hint='an honest guess is allowed: status = "assumed", source = "assumed: why"' if key == "source" else "",
+            )
+    value = row["value"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"has a value that is not a finite number: {value!r}", where=where)
+    status = row.get("status", "measured")
+    if status not in STATUSES:
+        raise BadInput(f'has the status "{status}"', where=where, hint=did_you_mean(status, STATUSES))
+    unit = str(row["unit"])
+    units.quantity(unit, where)
+    return Parameter(
+        name,
+        float(value),
+        unit,
+        str(row["about"]),
+        str(row["source"]),
+        status,
+        _spread(row["spread"], value, where) if "spread" in row else None,
+        tuple(_effect(e, where) for e in row.get("covariates", ())),
+    )
+
+
+def _spread(row: dict, value: float, where: str) -> Spread:
+    needs = {"lognormal": ("cv",), "normal": ("sd",), "uniform": ("low", "high")}
+    kind = row.get("distribution")
+    if kind not in needs:
+        raise BadInput(f"spread has the distribution {kind!r}", where=where, hint=did_you_mean(str(kind), needs))
+    wanted = {"distribution", "source", *needs[kind]}
+    if set(row) != wanted or not row["source"]:
+        raise BadInput(f"a {kind} spread needs exactly: {', '.join(sorted(wanted))}", where=where)
+    size = tuple(float(row[k]) for k in needs[kind])
+    if (kind != "uniform" and size[0] < 0) or (kind == "uniform" and size[0] > size[1]):
+        raise BadInput(f"spread cannot be {size}", where=where)
+    if kind == "lognormal" and value <= 0:
+        raise BadInput("a log-normal spread needs a value above zero", where=where)
+    return Spread(kind, size, str(row["source"]))
+
+
+def _effect(row: dict, where: str) -> Effect:
+    wanted = {"covariate", "form", "reference", "coefficient", "source"}
+    if set(row) != wanted:
+        odd = set(row) ^ wanted
+        raise BadInput(f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where)
+    reference, coefficient = float(row["reference"]), float(row["coefficient"])
+    return Effect(row["covariate"], row["form"], reference, coefficient, row["source"])
+
+
+def _check_sources(table: ParameterTable, path: Path) -> None:
+    """Every source key must stand in a references.bib beside the model or one folder up; "assumed" needs words."""
+    keys: set[str] = set()
+    for bib in (path.parent / "references.bib", path.parent.parent / "references.bib"):
+        if bib.exists():
+            keys |= set(re.findall(r"@\w+\s*\{\s*([^,\s]+)\s*,", read_text(bib)))
+    for row in (*table.rows.values(), *table.covariates.values()):
+        cited = [(row.source, row.status), *((e.source, row.status) for e in row.effects)]
+        cited += [(row.spread.source, row.status)] if row.spread else []
+        for source, status in cited:
+            key = re.split(r"[,\s:;]", source, maxsplit=1)[0]
+            if key == "assumed" and len(source) > len("assumed: "):
+                continue
+            if key not in keys:
+                raise BadInput(
+                    f"cites `{key}`, which references.bib does not hold",
+                    where=f"{path}: `{row.name}`",
+                    hint=did_you_mean(key, keys) or 'an assumption is written "assumed: why"',
+                )

@@ -1,0 +1,105 @@
+"""Units at the door: read once, converted to one coherent set, never inside compiled code.
+
+Coherent set: hour, litre, milligram, nanomole, megabecquerel, gray. A number in its own unit becomes one in this set at
+load (`to_internal`) and is shown back in the modeller's unit (`from_internal`).
+
+The registry is our own, and small, for two reasons. Activity has a dimension of its own ([decay]/time), where pint's
+default calls a becquerel one per second and would let MBq pass for 1/h. And it loads in milliseconds.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pbpk.errors import BadInput
+
+_DEFINITIONS = """
+femto- = 1e-15 = f-
+pico- = 1e-12 = p-
+nano- = 1e-9 = n-
+micro- = 1e-6 = u- = µ- = μ-
+milli- = 1e-3 = m-
+centi- = 1e-2 = c-
+kilo- = 1e3 = k-
+mega- = 1e6 = M-
+giga- = 1e9 = G-
+tera- = 1e12 = T-
+hour = [time] = h = hr
+minute = hour / 60 = min
+second = hour / 3600 = s = sec
+day = 24 * hour = d
+week = 7 * day
+year = 365.25 * day = yr
+decimeter = [length] = dm = decimetre
+meter = 10 * decimeter = m = metre
+liter = decimeter ** 3 = L = l = litre
+cc = 1e-3 * liter
+deciliter = 0.1 * liter = dL = decilitre
+internal_mass = [mass]
+gram = 1000 * internal_mass = g
+internal_substance = [substance]
+mole = 1e9 * internal_substance = mol
+molar = mole / liter = M
+internal_decay = [decay]
+becquerel = 1e-6 * internal_decay / hour = Bq
+curie = 3.7e10 * becquerel = Ci
+decay = becquerel * second
+gray = [absorbed_dose] = Gy
+percent = 0.01 = %
+"""
+
+
+@cache
+def registry():
+    """The pint registry (imported here, not at the top: half a second that `--help` need not pay)."""
+    import pint
+
+    return pint.UnitRegistry(_DEFINITIONS.strip().splitlines(), cache_folder=None)  # type: ignore[arg-type]
+
+
+@cache
+def quantity(unit: str, where: str = ""):
+    """One of `unit` as a pint quantity in the coherent set. Raises `BadInput` for a unit that cannot be read."""
+    import pint
+
+    try:
+        return registry().Quantity(1.0, unit).to_base_units()
+    except (pint.PintError, AttributeError, ValueError, TypeError, SyntaxError, ArithmeticError, AssertionError) as e:
+        raise BadInput(
+            f'unit "{unit}" cannot be read',
+            where=where,
+            hint='write units as in "mg/L", "1/h", "mL/min", "MBq"; dimensionless is "1"',
+        ) from e
+    except Exception as e:  # pint lets tokenizer errors through under several names
+        if type(e).__module__.startswith(("pint", "tokenize", "flexparser")) or isinstance(e, RecursionError):
+            raise BadInput(f'unit "{unit}" cannot be read', where=where) from e
+        raise
+
+
+def factor(unit: str, where: str = "") -> float:
+    """How many coherent units one `unit` is."""
+    return float(quantity(unit, where).magnitude)
+
+
+def to_internal(value, unit: str, where: str = ""):
+    return value * factor(unit, where)
+
+
+def from_internal(value, unit: str, where: str = ""):
+    return value / factor(unit, where)
+
+
+def dimensions(unit: str, where: str = "") -> dict[str, float]:
+    """The dimension of `unit`, such as `{"[mass]": 1, "[length]": -3}`."""
+    return dict(quantity(unit, where).dimensionality)
+
+
+def same_dimension(a: str, b: str) -> bool:
+    return dimensions(a) == dimensions(b)
+
+
+def require(unit: str, wanted: str, what: str, where: str = "") -> float:
+    """The factor of `unit`, which must have the dimension of `wanted`."""
+    if dimensions(unit, where) != dimensions(wanted):
+        raise BadInput(f'{what} has the unit "{unit}", which cannot be used where "{wanted}" is needed', where=where)
+    return factor(unit, where)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tomllib
 from pathlib import Path
 
@@ -37,11 +39,13 @@ def read_toml(path: Path) -> dict:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """Every cell as text, stripped; the index is the row number in the file (the header is row 1)."""
-    import io
-
     text = read_text(path)
     if not text.strip():
         raise BadInput("the file is empty", where=str(path), hint="a table needs a header line and at least one row")
+    header = [c.strip() for c in next(csv.reader(io.StringIO(text)))]
+    doubled = [c for c in header if c and header.count(c) > 1]  # pandas would rename the second without a word
+    if doubled:
+        raise BadInput(f"column `{doubled[0]}` appears twice", where=f"{path} row 1")
     try:
         frame = pd.read_csv(
             io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True
@@ -56,7 +60,4 @@ def read_csv(path: Path) -> pd.DataFrame:
     frame = frame[(frame != "").any(axis=1)]
     if frame.empty:
         raise BadInput("the file has a header but no rows", where=str(path))
-    doubled = frame.columns[frame.columns.duplicated()]
-    if len(doubled):
-        raise BadInput(f"column `{doubled[0]}` appears twice", where=f"{path} row 1")
     return frame

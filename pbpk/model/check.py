@@ -54,6 +54,9 @@ def _check_names(block: Block) -> None:
     for c, where in seen:
         if c not in declared:
             raise BadInput(f"`{c.name}` is not among the model's compartments", where=where)
+    for f in block.fluxes:
+        if f.path.source == f.path.target:
+            raise BadInput("leads nowhere: it begins where it ends", where=f"{f.where}: {f.path}")
 
 
 def _check_law(f: Flux) -> None:
@@ -100,6 +103,13 @@ def _check_units(f: Flux, table: ParameterTable) -> None:
         rate = f.law(**arguments)
     except pint.DimensionalityError as e:
         raise BadInput(f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_spelled(f, table)) from None
+    except Exception as e:  # a law is the modeller's own code, and may do anything
+        raise BadInput(
+            f"{f.law.__name__} fails on numbers with units: {type(e).__name__}: {e}",
+            where=where,
+            why=_spelled(f, table),
+            hint="a law is plain arithmetic on its arguments",
+        ) from e
     wanted = registry.Quantity(1.0, f"({ends[0].unit})/h")
     if not isinstance(rate, registry.Quantity) or rate.dimensionality != wanted.dimensionality:
         came = f"{rate.units:~}" if isinstance(rate, registry.Quantity) else "dimensionless"

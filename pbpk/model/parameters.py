@@ -26,7 +26,7 @@ _KEYS = ("value", "unit", "about", "source", "spread", "status", "covariates")
 
 @dataclass(frozen=True)
 class Spread:
-    """How a number differs between patients. `size`: CV (lognormal), SD (normal) or (low, high) (uniform), coherent."""
+    """How a number differs between patients. `size`: CV (lognormal); SD (normal) or (low, high) (uniform) in its unit."""
 
     distribution: str
     size: tuple[float, ...]
@@ -157,9 +157,7 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
                 why="Every number carries its meaning, unit and source; a dose cannot be traced to its origin otherwise.",
                 hint='an honest guess is allowed: status = "assumed", source = "assumed: why"' if key == "source" else "",
             )
-    value = row["value"]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadInput(f"has a value that is not a finite number: {value!r}", where=where)
+    value = _number(row, "value", where)
     status = row.get("status", "measured")
     if status not in STATUSES:
         raise BadInput(f'has the status "{status}"', where=where, hint=did_you_mean(status, STATUSES))
@@ -167,25 +165,38 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
     units.quantity(unit, where)
     return Parameter(
         name,
-        float(value),
+        value,
         unit,
         str(row["about"]),
         str(row["source"]),
         status,
         _spread(row["spread"], value, where) if "spread" in row else None,
-        tuple(_effect(e, where) for e in row.get("covariates", ())),
+        tuple(_effect(e, where) for e in _tables(row.get("covariates", []), where)),
     )
+
+
+def _number(row: dict, key: str, where: str) -> float:
+    value = row[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadInput(f"has a {key} that is not a finite number: {value!r}", where=where)
+    return float(value)
+
+
+def _tables(items, where: str) -> list[dict]:
+    if not isinstance(items, list) or not all(isinstance(e, dict) for e in items):
+        raise BadInput("`covariates` is a list of effects", where=where, hint="covariates = [ { covariate = …, … } ]")
+    return items
 
 
 def _spread(row: dict, value: float, where: str) -> Spread:
     needs = {"lognormal": ("cv",), "normal": ("sd",), "uniform": ("low", "high")}
-    kind = row.get("distribution")
+    kind = row.get("distribution") if isinstance(row, dict) else row
     if kind not in needs:
         raise BadInput(f"spread has the distribution {kind!r}", where=where, hint=did_you_mean(str(kind), needs))
     wanted = {"distribution", "source", *needs[kind]}
     if set(row) != wanted or not row["source"]:
         raise BadInput(f"a {kind} spread needs exactly: {', '.join(sorted(wanted))}", where=where)
-    size = tuple(float(row[k]) for k in needs[kind])
+    size = tuple(_number(row, k, where) for k in needs[kind])
     if (kind != "uniform" and size[0] < 0) or (kind == "uniform" and size[0] > size[1]):
         raise BadInput(f"spread cannot be {size}", where=where)
     if kind == "lognormal" and value <= 0:
@@ -198,7 +209,7 @@ def _effect(row: dict, where: str) -> Effect:
     if set(row) != wanted:
         odd = set(row) ^ wanted
         raise BadInput(f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where)
-    reference, coefficient = float(row["reference"]), float(row["coefficient"])
+    reference, coefficient = _number(row, "reference", where), _number(row, "coefficient", where)
     return Effect(row["covariate"], row["form"], reference, coefficient, row["source"])
 
 

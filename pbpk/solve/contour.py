@@ -75,8 +75,8 @@ def longest_cycle(edges: set[tuple[int, int]], budget: int = 200_000) -> int:
             on_path = {start}
             while stack:
                 spent += 1
-                if spent > budget:
-                    return max(best, len(nodes))
+                if spent > budget:  # no component's cycles are longer than the largest component
+                    return int(np.bincount(label).max())
                 node, onward = stack[-1]
                 step = next(onward, None)
                 if step is None:

@@ -60,7 +60,7 @@ class Elimination:
         for level in self.levels:
             values = values.at[level.diagonal].set(1 / values[level.diagonal])
             if len(level.lower):
-                values = values.at[level.lower].multiply(values[level.lower_diagonal])
+                values = values.at[level.lower].multiply(values[level.lower_diagonal], unique_indices=True)
             if len(level.update):
                 values = values.at[level.update].add(-values[level.update_lower] * values[level.update_upper])
         return values
@@ -74,7 +74,7 @@ class Elimination:
         for level in reversed(self.levels):
             if len(level.upper):
                 x = x.at[level.upper_row].add(-factors[level.upper] * x[level.upper_column])
-            x = x.at[level.pivot].multiply(factors[level.diagonal])
+            x = x.at[level.pivot].multiply(factors[level.diagonal], unique_indices=True)
         return x
 
     def pack(self, dense: np.ndarray) -> jax.Array:
@@ -112,11 +112,20 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
 
 
 def _independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:
-    """Nodes of least degree, none beside another."""
-    degree = min(len(neighbours[v]) for v in remaining)
+    """Nodes of least degree, none beside another.
+
+    A chain has two nodes of degree 1 at a time: taken from its ends it would need n/2 levels, and compile as slowly.
+    Where so few can go together, nodes of degree 2 go too: every other link at once, log n levels for a little fill.
+    """
+    degree = max(min(len(neighbours[v]) for v in remaining), 1)
+    chosen = _apart(neighbours, remaining, degree)
+    return chosen if 8 * len(chosen) >= len(remaining) else _apart(neighbours, remaining, max(degree, 2))
+
+
+def _apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) -> list[int]:
     chosen, barred = [], set()
     for v in sorted(remaining):
-        if len(neighbours[v]) <= max(degree, 1) and v not in barred:
+        if len(neighbours[v]) <= degree and v not in barred:
             chosen.append(v)
             barred |= neighbours[v]
     return chosen

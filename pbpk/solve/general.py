@@ -36,6 +36,9 @@ class General:
 
     def solve(self, system: System, timeline: Timeline, p: jax.Array) -> Trajectory:
         method = SOLVERS[self.name]()
+        # All patients step together, so one without numbers would cost the others every step allowed: leave it out.
+        sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
+        p = jnp.where(sane, p, 1.0)
 
         def one(x, rate, dt, row):
             inflow = jnp.zeros_like(x) if rate is None else rate
@@ -62,8 +65,9 @@ class General:
             return jax.vmap(one, in_axes=lanes, out_axes=(-1, 0))(x, rate, dt, row)
 
         amounts, code = run_segments(system, timeline, p, p, advance)
-        finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, cast(code | jnp.where(finite, 0, NOT_FINITE)))
+        amounts = jnp.where(sane, amounts, jnp.nan)
+        finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+        return Trajectory(amounts, cast(jnp.where(sane, code, 0) | jnp.where(finite, 0, NOT_FINITE)))
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.

@@ -39,6 +39,7 @@ class Plan:
     entry: np.ndarray
     sign: np.ndarray
     diagonal: np.ndarray
+    produces: bool
 
 
 @cache
@@ -61,7 +62,15 @@ def plan(system: System) -> Plan:
         np.array([k for _, _, k, _ in places], dtype=int),
         np.array([s for *_, s in places]),
         np.array([elimination.position[i, i] for i in range(n)], dtype=int),
+        _produces(system),
     )
+
+
+def _produces(system: System) -> bool:
+    """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
+    with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
+        rates = system.rates(0.0, jnp.zeros(len(system.names)), jnp.full(len(system.parameter_names), 1.5))
+        return bool(jnp.any(rates != 0))
 
 
 def matrix(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -99,12 +108,11 @@ class Resolvent:
     def solve(self, system: System, timeline: Timeline, p: jax.Array) -> Trajectory:
         layout = plan(system)
         packed, production, k = jax.vmap(lambda q: matrix(system, q))(p)
-        produces = bool(any(s == len(system.names) for s in system.source))
         negative = jnp.any(k < 0, axis=(0, 1))
 
         def advance(x, rate, dt, row):
             a, b = row
-            source = None if rate is None and not produces else (0.0 if rate is None else rate) + b
+            source = None if rate is None and not layout.produces else (0.0 if rate is None else rate) + b
             return propagate(layout, a, x, source, dt), cast(jnp.zeros(x.shape[-1]))
 
         amounts, code = run_segments(system, timeline, p, (packed, production), advance)

@@ -54,6 +54,7 @@ class Timeline:
 
 
 _FIELDS = ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
+_SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
 _BOUNDS = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
 
 
@@ -108,7 +109,7 @@ def _events(records: pd.DataFrame, system: System) -> tuple[pd.DataFrame, np.nda
     observed: list[int] = []
     epoch, outside = 0, len(system.names)
     columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
-    ends = _epoch_ends(records)
+    ends, instants = _epoch_ends(records), np.unique(records["TIME"])
     plain = records[columns].itertuples(index=True, name=None)
     for rank, (line, time, evid, amt, rate, dur, addl, ii, ss, cmt, mdv) in enumerate(plain, start=1):
         where = f"row {line}"
@@ -127,9 +128,10 @@ def _events(records: pd.DataFrame, system: System) -> tuple[pd.DataFrame, np.nda
         rows.append((time, epoch, rank, rank - 1, resets, NOTHING, outside, 0.0, 0.0, 0.0))
         if evid in (1, 4):
             place = system.index(cmt)
-            copies = int(min(addl, max(np.floor((ends[epoch] - time) / ii), 0))) if addl and ii > 0 else 0
-            for k in range(copies + 1):
-                base = (time + k * ii, epoch, rank if k == 0 else 0, rank - 1, False)
+            fit = (ends[epoch] - time) / ii + _SAME_INSTANT if addl and ii > 0 else 0
+            for k in range(int(min(addl, max(np.floor(fit), 0))) + 1):
+                moment = time if k == 0 else _at_instant(time + k * ii, instants)
+                base = (moment, epoch, rank if k == 0 else 0, rank - 1, False)
                 if rate > 0 or dur > 0:
                     rows.append((*base, START, place, amt, rate, dur))
                     length = dur if dur > 0 else amt / rate
@@ -139,6 +141,18 @@ def _events(records: pd.DataFrame, system: System) -> tuple[pd.DataFrame, np.nda
                 if len(rows) > _BOUNDS:
                     raise BadInput(f"ADDL = {addl} makes over {_BOUNDS:,} events for one patient", where=where)
     return pd.DataFrame(rows, columns=list(_FIELDS)), np.array(observed, dtype=int)
+
+
+def _at_instant(time: float, instants: np.ndarray) -> float:
+    """`time`, or the record's time that it misses by a rounding."""
+    nearest = float(instants[np.abs(instants - time).argmin()])
+    return nearest if abs(nearest - time) <= _SAME_INSTANT * max(abs(time), 1.0) else time
+
+
+def _snap(time: float, times: np.ndarray) -> float:
+    """The record's time, when the k-th multiple of II misses it by rounding alone (3 × 0.1 is not 0.3)."""
+    nearest = times[np.abs(times - time).argmin()]
+    return float(nearest) if abs(nearest - time) <= 1e-9 * max(abs(time), 1.0) else time
 
 
 def _epoch_ends(records: pd.DataFrame) -> list[float]:

@@ -1,0 +1,33 @@
+"""FO: the model linearised at η = 0 (Sheiner & Beal 1980). Fast, biased when variability is large; EBEs come post hoc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.fit.base import Evaluation
+from pbpk.fit.jets import second_order
+from pbpk.fit.problem import Problem
+from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
+from pbpk.fit.subject import Terms, each_subject
+
+
+@jax.jit
+def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    theta, _, _ = problem.unpack(psi)
+    jet = second_order(problem, problem.mixed(theta, 0 * eta))
+    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=False)
+    value, gradient = compiled_gradient(lambda x, e, s: terms.first_order(x, s), psi, eta, each_subject(problem, jet))
+    return Evaluation(value, gradient, 0 * eta, jet.result == 0)
+
+
+@dataclass(frozen=True)
+class Fo(QuasiNewton):
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+        return evaluate(problem, psi, eta)
+
+
+FO = Fo("fo", "first-order estimation")

@@ -1,0 +1,117 @@
+"""The estimated numbers as one vector: θ, Ω, σ and the free coordinates ψ an optimiser moves in.
+
+ψ is unbounded: positive θ and standard deviations by their logarithm, Ω by the Cholesky factor of each block (log
+diagonal), so every step is a valid model. `natural` gives back the numbers people read: θ, variances and covariances,
+standard deviations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Theta:
+    name: str
+    positive: bool
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class OmegaBlock:
+    """Random effects that may correlate with one another."""
+
+    etas: tuple[str, ...]
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`names` orders the natural vector: thetas, then each block's lower triangle by rows, then standard deviations."""
+
+    thetas: tuple[Theta, ...]
+    blocks: tuple[OmegaBlock, ...]
+    sigmas: tuple[str, ...]
+
+    @property
+    def etas(self) -> tuple[str, ...]:
+        return tuple(e for b in self.blocks for e in b.etas)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        omegas = [
+            f"OMEGA_{a}" if a == b else f"OMEGA_{b}_{a}"
+            for block in self.blocks
+            for i, a in enumerate(block.etas)
+            for b in block.etas[: i + 1]
+        ]
+        return (*(t.name for t in self.thetas), *omegas, *self.sigmas)
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Which entries of the natural vector are held."""
+        omegas = [b.fixed for b in self.blocks for _ in range(len(b.etas) * (len(b.etas) + 1) // 2)]
+        return np.array([*(t.fixed for t in self.thetas), *omegas, *(False for _ in self.sigmas)])
+
+    def free(self, natural: np.ndarray) -> np.ndarray:
+        """ψ from natural values."""
+        out, at = [], 0
+        for t in self.thetas:
+            if not t.fixed:
+                out.append(np.log(natural[at]) if t.positive else natural[at])
+            at += 1
+        for block in self.blocks:
+            k = len(block.etas)
+            rows, columns = np.tril_indices(k)
+            omega = np.zeros((k, k))
+            omega[rows, columns] = natural[at : at + len(rows)]
+            chol = np.linalg.cholesky(omega + np.tril(omega, -1).T)
+            if not block.fixed:
+                out += [np.log(chol[i, j]) if i == j else chol[i, j] for i, j in zip(rows, columns, strict=True)]
+            at += len(rows)
+        out += list(np.log(natural[at:]))
+        return np.array(out, dtype=float)
+
+    def unpack(self, psi: jax.Array, initial: jax.Array) -> tuple[dict, jax.Array, dict]:
+        """θ by name, Ω (q, q), σ by name from ψ; held entries come from `initial` (natural)."""
+        theta, at, k = {}, 0, 0
+        for t in self.thetas:
+            if t.fixed:
+                theta[t.name] = initial[at]
+            else:
+                theta[t.name] = jnp.exp(psi[k]) if t.positive else psi[k]
+                k += 1
+            at += 1
+        q = len(self.etas)
+        omega, first = jnp.zeros((q, q)), 0
+        for block in self.blocks:
+            size = len(block.etas)
+            rows, columns = np.tril_indices(size)
+            lower = jnp.zeros((size, size))
+            if block.fixed:
+                lower = lower.at[rows, columns].set(initial[at : at + len(rows)])
+                square = lower + jnp.tril(lower, -1).T
+            else:
+                entries = psi[k : k + len(rows)]
+                lower = lower.at[rows, columns].set(jnp.where(rows == columns, jnp.exp(entries), entries))
+                square = lower @ lower.T
+                k += len(rows)
+            omega = omega.at[first : first + size, first : first + size].set(square)
+            first += size
+            at += len(rows)
+        sigma = {name: jnp.exp(psi[k + i]) for i, name in enumerate(self.sigmas)}
+        return theta, omega, sigma
+
+    def natural(self, psi: jax.Array, initial: jax.Array) -> jax.Array:
+        """The natural vector, differentiable in ψ."""
+        theta, omega, sigma = self.unpack(psi, initial)
+        parts, first = [theta[t.name] for t in self.thetas], 0
+        for block in self.blocks:
+            rows, columns = np.tril_indices(len(block.etas))
+            parts += list(omega[first + rows, first + columns])
+            first += len(block.etas)
+        return jnp.stack([*parts, *(sigma[s] for s in self.sigmas)])

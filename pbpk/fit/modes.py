@@ -1,0 +1,104 @@
+"""The inner problem: every subject's most probable η at given population parameters (the EBEs).
+
+Damped Gauss–Newton for all subjects at once, each with its own damping; then one exact Newton step from second-order
+jets, after which the mode is right to about the square of what the loop left. Deterministic; warm-started by η.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pbpk.fit.jets import Jet, first_order, second_order
+from pbpk.fit.problem import Problem
+from pbpk.fit.subject import Subject, Terms, each_subject
+
+_ENOUGH = 1e-9  # predicted further fall of −2 log p
+_MOST = 100
+
+
+class Modes(NamedTuple):
+    """η (q, N), the second-order jet there, the same at η = 0 without interaction, and whether each mode was found."""
+
+    eta: jax.Array
+    jet: Jet
+    zero: Jet | None
+    found: jax.Array
+
+
+class _Loop(NamedTuple):
+    """The best η so far with what was measured there, and the next one to try."""
+
+    eta: jax.Array
+    value: jax.Array
+    gradient: jax.Array
+    hessian: jax.Array
+    trial: jax.Array
+    damping: jax.Array
+    done: jax.Array
+    count: jax.Array
+
+
+def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool) -> Modes:
+    """Minimise −2 log p(y, η) over η for each subject, from `eta` (q, N), or from 0 where that has no finite value."""
+    theta, _, _ = problem.unpack(psi)
+    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction)
+    zero = None if interaction else second_order(problem, problem.mixed(theta, 0 * eta))
+    q, n = eta.shape
+
+    def measure(eta):
+        """Value, gradient and expected Hessian at η; first derivatives of f are enough for these."""
+        jet = first_order(problem, problem.mixed(theta, eta))
+
+        def one(e, s):
+            value, gradient = jax.value_and_grad(terms.joint, argnums=1)(psi, e, s)
+            return value, gradient, 2 * terms.information(psi, e, s)
+
+        return jax.vmap(one, in_axes=-1, out_axes=-1)(eta, each_subject(problem, jet, zero))
+
+    def body(loop: _Loop) -> _Loop:
+        # The solver appears here alone: each pass measures the trial that the last one proposed.
+        value, gradient, hessian = measure(loop.trial)
+        better = (value <= loop.value) & ~loop.done
+        eta, value, gradient, hessian = (
+            jnp.where(better, new, old)
+            for new, old in zip(
+                (loop.trial, value, gradient, hessian),
+                (loop.eta, loop.value, loop.gradient, loop.hessian),
+                strict=True,
+            )
+        )
+        damping = jnp.where(better, loop.damping * 0.1, jnp.maximum(loop.damping, 1e-3) * 10)
+        damped = hessian + damping * jnp.eye(q)[:, :, None] * jnp.einsum("iin->in", hessian)[None]
+        move = -jax.vmap(jnp.linalg.solve, in_axes=-1, out_axes=-1)(damped, gradient)
+        done = loop.done | (jnp.isfinite(value) & (-jnp.sum(gradient * move, axis=0) < _ENOUGH))
+        return _Loop(eta, value, gradient, hessian, eta + jnp.where(done, 0.0, move), damping, done, loop.count + 1)
+
+    identity = jnp.broadcast_to(jnp.eye(q)[:, :, None], (q, q, n))
+    nothing = (0 * eta, jnp.full(n, jnp.inf), 0 * eta, identity)
+    start = _Loop(*nothing, eta, jnp.zeros(n), jnp.zeros(n, bool), jnp.array(0))
+    loop = jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.count < _MOST), body, start)
+
+    def polish(eta, move):
+        jet = second_order(problem, problem.mixed(theta, eta))
+        step = _newton(terms, psi, eta, each_subject(problem, jet, zero))
+        return eta + jnp.where(move, step, 0.0), (eta, jet)
+
+    _, path = jax.lax.scan(polish, loop.eta, jnp.array([True, False]))
+    eta, jet = jax.tree.map(lambda a: a[-1], path)
+    return Modes(eta, jet, zero, loop.done & (jet.result == 0))
+
+
+def _newton(terms: Terms, psi: jax.Array, eta: jax.Array, subjects: Subject) -> jax.Array:
+    """One exact Newton step, or none where the Hessian is not positive or the step is not small."""
+
+    def one(e, s):
+        gradient = jax.grad(terms.joint, argnums=1)(psi, e, s)
+        hessian = jax.hessian(terms.joint, argnums=1)(psi, e, s)
+        step = -jnp.linalg.solve(hessian, gradient)
+        safe = jnp.all(jnp.linalg.eigvalsh(hessian) > 0) & jnp.all(jnp.abs(step) < 0.01)
+        return jnp.where(safe, step, 0.0)
+
+    return jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subjects)

@@ -1,0 +1,41 @@
+"""Naive pooling: all observations as if from one patient, no random effects. A first look, and a source of initial values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.fit.base import Evaluation
+from pbpk.fit.jets import first_order
+from pbpk.fit.problem import Problem
+from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
+from pbpk.fit.subject import Terms, each_subject
+
+
+@jax.jit
+def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    theta, _, _ = problem.unpack(psi)
+    jet = first_order(problem, problem.mixed(theta, eta))
+    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
+    value, gradient = compiled_gradient(lambda x, e, s: terms.pooled(x, s), psi, eta, each_subject(problem, jet))
+    return Evaluation(value, gradient, eta, jet.result == 0)
+
+
+@dataclass(frozen=True)
+class Pooled(QuasiNewton):
+    def prepare(self, problem: Problem) -> Problem:
+        """The same study without random effects: Ω leaves the list of parameters."""
+        spec, layout = problem.spec, problem.spec.layout
+        kept = np.array([not name.startswith("OMEGA_") for name in layout.names], dtype=bool)
+        still = tuple(replace(v, random=False) for v in spec.individual.varying)
+        spec = replace(spec, individual=replace(spec.individual, varying=still), layout=replace(layout, blocks=()))
+        return replace(problem, spec=spec, initial=np.asarray(problem.initial)[kept])
+
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+        return evaluate(problem, psi, eta)
+
+
+POOLED = Pooled("pooled", "naive pooled estimation")

@@ -1,0 +1,38 @@
+"""Residual error: the variance of an observation around its prediction f. To add a model: a line in `MODELS` and its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+# model: (its standard deviations by name, variance from f and those)
+MODELS: dict[str, tuple[tuple[str, ...], Callable]] = {
+    "additive": (("add",), lambda f, add: add**2 + 0 * f),
+    "proportional": (("prop",), lambda f, prop: (prop * f) ** 2),
+    "combined1": (("add", "prop"), lambda f, add, prop: (add + prop * f) ** 2),
+    "combined2": (("add", "prop"), lambda f, add, prop: add**2 + (prop * f) ** 2),
+}
+"""combined1 adds standard deviations, combined2 variances; both are in use, and they are different models."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One observable with its error model; `names` are its standard deviations among the fit's parameters."""
+
+    observable: str
+    model: str
+    names: tuple[str, ...]
+
+
+def variance(
+    endpoints: tuple[Endpoint, ...], which: jax.Array, f: jax.Array, sigma: Mapping[str, jax.Array]
+) -> jax.Array:
+    """Var(y | f) for predictions f with endpoint indices `which`, the same shape."""
+    result = jnp.zeros_like(f)
+    for i, e in enumerate(endpoints):
+        value = MODELS[e.model][1](f, *(sigma[n] for n in e.names))
+        result = jnp.where(which == i, value, result)
+    return result

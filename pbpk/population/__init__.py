@@ -1,0 +1,1 @@
+"""Floor 3: how patients differ. Covariates, random effects, virtual patients."""

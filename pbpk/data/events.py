@@ -13,7 +13,7 @@ from pbpk.data.cells import blank_missing
 from pbpk.data.clock import read_time
 from pbpk.data.covariates import read_extras
 from pbpk.data.doses import note_undosed, read_compartments, read_doses
-from pbpk.data.headers import match_headers, need
+from pbpk.data.headers import match_headers, need, rename_parameters
 from pbpk.data.observations import read_observables, read_observations
 from pbpk.data.order import check_subjects, check_times
 from pbpk.data.scales import scales
@@ -72,7 +72,7 @@ def read_events(
     compartments, observables: in the model's order, which is what a number in CMT or DVID counts (from 1).
     parameters: a column named like one of them, in any case, overrides it.
     default_compartment, default_observable: for rows that name none; needless where there is only one.
-    columns: reserved name -> the file's own, such as `{"DV": "conc"}`.
+    columns: reserved or parameter name -> the file's own, such as `{"DV": "conc", "ALAG1": "lagt"}`.
     units: unit by column, such as `{"TIME": "min", "AMT": "g", "WT": "kg"}`; a column without one is coherent already,
         save that II and DUR follow TIME and RATE is AMT per TIME. Clock times and dates need none.
     ignore: columns to leave out. missing: cells that mean "no value".
@@ -81,9 +81,9 @@ def read_events(
     Raises `BadInput`, which names the file, the row and the subject.
     """
     source = str(path)
-    cells = read_csv(Path(path))
+    cells, columns = rename_parameters(read_csv(Path(path)), columns or {}, parameters, source)
     headers = list(cells.columns)
-    named, free, notes = match_headers(headers, columns or {}, ignore, source)
+    named, free, notes = match_headers(headers, columns, ignore, source)
     for name in ("ID", "TIME", "DV") if need_dv else ("ID", "TIME"):
         need(name, named, headers, source)
     scale = scales(units or {}, free, source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import pandas as pd
+
 from pbpk.errors import BadInput, did_you_mean, near
 
 RESERVED = (
@@ -59,6 +61,27 @@ def match_headers(
                 hint=f'say which one counts: columns={{"{name}": "{named[name]}"}}',
             )
     return named, free, notes
+
+
+def rename_parameters(
+    cells: pd.DataFrame, columns: Mapping[str, str], parameters: Sequence[str], source: str
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The cells with columns renamed that `columns` gives to parameters, and the rest of `columns`."""
+    rest, renamed = dict(columns), {}
+    for key, wanted in columns.items():
+        name = find(key, parameters)
+        if reserved(key) is not None or name is None:
+            continue
+        header = find(wanted, cells.columns)
+        if header is None:
+            raise BadInput(
+                f"no column `{wanted}` to use as {name}", where=source, hint=did_you_mean(wanted, cells.columns)
+            )
+        if name != header and find(name, cells.columns):
+            raise BadInput(f"the file has a column `{name}` of its own beside `{wanted}`", where=source)
+        renamed[header] = name
+        del rest[key]
+    return cells.rename(columns=renamed), rest
 
 
 def need(name: str, named: Mapping[str, str], headers: Sequence[str], source: str) -> None:

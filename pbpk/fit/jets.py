@@ -46,7 +46,7 @@ def second_order(problem: Problem, u: jax.Array) -> Jet:
             (f, result), (df, _) = jax.jvp(problem.predict, (x,), (w,))
             return f, result, df
 
-        (f, result, dw), (dv, _, dvw) = jax.jvp(inner, (u,), (v,))
+        (f, result, _), (dv, _, dvw) = jax.jvp(inner, (u,), (v,))
         return f, result, dv, dvw
 
     f, result, dv, dvw = jax.vmap(along, out_axes=(None, None, 0, 0))(basis[i], basis[j])

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pbpk import units
 from pbpk.data.events import EventTable, read_events
@@ -25,6 +24,7 @@ from pbpk.model.parameters import read_number
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.covariates import FORMS
 from pbpk.population.individual import Factor, Individual, Varying
+from pbpk.population.records import by_record, coherent_overrides, rows_needed
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.timeline import build_timeline, moves_events
 from pbpk.tables import read_toml
@@ -148,6 +148,7 @@ def _assemble(folder: Path, spec_json: str, system, held: _Held, stamp: int, sol
         units=spec.data.units,
         ignore=spec.data.ignore,
     )
+    events = coherent_overrides(events, model, spec.data.units)
     _check_units(spec, model, events, where)
     individual = _individual(spec, events, where)
     layout, natural, scale, shown, labels = _layout(spec, model, individual, endpoints, where)
@@ -268,7 +269,7 @@ def _layout(spec: FitSpec, model: Model, individual: Individual, endpoints: tupl
                 labels.append(f"variance of η on {a}" if a == b else f"covariance of η on {b} and {a}")
     for e in endpoints:
         part = spec.error[e.observable]
-        for name, kind in zip(e.names, MODELS[e.model][0], strict=True):
+        for kind in MODELS[e.model][0]:
             factor = display_factor(model.system, model.parameters, e.observable) if kind == "add" else 1.0
             natural.append(float(getattr(part, kind)) * factor)
             scale.append(factor)
@@ -316,10 +317,9 @@ def _problem(spec: Spec, model: Model, events: EventTable, natural: np.ndarray, 
     if not any((g["MDV"] == 0).any() for g in frames):
         raise BadInput("holds no observation", where=events.source)
     varied = [*spec.individual.overrides, *(f.covariate for f in spec.individual.factors)]
-    changing = any((g[c].nunique(dropna=False) > 1) for g in frames for c in varied)
-    rows = max(len(g) for g in frames) if changing else 1
-    covariates = _by_record(frames, spec.individual.covariates, rows)
-    overrides = _by_record(frames, spec.individual.overrides, rows)
+    rows = rows_needed(frames, varied)
+    covariates = by_record(frames, spec.individual.covariates, rows)
+    overrides = by_record(frames, spec.individual.overrides, rows)
     varying = {v.name for v in spec.individual.varying} | set(spec.individual.overrides)
     infusions = bool(((events.frame["RATE"] > 0) | (events.frame["DUR"] > 0)).any())
     moving = moves_events(spec.system, model.values[None, :, None], varying, infusions)
@@ -333,13 +333,3 @@ def _problem(spec: Spec, model: Model, events: EventTable, natural: np.ndarray, 
         endpoint[: len(seen), i] = [names.index(d) for d in g["DVID"].to_numpy()[seen]]
         row[: len(seen), i] = seen if rows > 1 else 0
     return Problem(spec, timeline, y, timeline.seen, endpoint, row, covariates, overrides, model.values, natural)
-
-
-def _by_record(frames: list[pd.DataFrame], names: tuple[str, ...], rows: int) -> np.ndarray:
-    """(rows, names, subjects): each record's values, the last repeated to the end."""
-    out = np.ones((rows, len(names), len(frames)))
-    for i, g in enumerate(frames):
-        values = g[list(names)].to_numpy(dtype=float)
-        at = np.minimum(np.arange(rows), len(g) - 1)
-        out[:, :, i] = values[at]
-    return out

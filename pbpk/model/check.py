@@ -102,7 +102,9 @@ def _check_units(f: Flux, table: ParameterTable) -> None:
     try:
         rate = f.law(**arguments)
     except pint.DimensionalityError as e:
-        raise BadInput(f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_spelled(f, table)) from None
+        raise BadInput(
+            f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_spelled(f, table)
+        ) from None
     except Exception as e:  # a law is the modeller's own code, and may do anything
         raise BadInput(
             f"{f.law.__name__} fails on numbers with units: {type(e).__name__}: {e}",

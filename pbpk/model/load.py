@@ -70,7 +70,11 @@ def model_folders() -> list[Path]:
 def places(kind: str) -> list[Path]:
     package = Path(__file__).resolve().parent.parent
     candidates = [Path.cwd() / kind, package.parent / kind, package / "_bundled" / kind]
-    found = [c for c in candidates if c.is_dir() and (c != package.parent / kind or (package.parent / "pyproject.toml").exists())]
+    found = [
+        c
+        for c in candidates
+        if c.is_dir() and (c != package.parent / kind or (package.parent / "pyproject.toml").exists())
+    ]
     return list(dict.fromkeys(p.resolve() for p in found))
 
 
@@ -84,7 +88,9 @@ def list_models() -> dict[str, Path]:
     return found
 
 
-def load_model(name: str | Path, *, nuclide: str | None = None, values: Mapping[str, float | str] | None = None) -> Model:
+def load_model(
+    name: str | Path, *, nuclide: str | None = None, values: Mapping[str, float | str] | None = None
+) -> Model:
     """A model by name or by its folder, checked.
 
     `nuclide` ("I-131") sets its physical decay; `values` overrides parameters, as numbers in their own units or text with

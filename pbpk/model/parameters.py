@@ -105,7 +105,9 @@ def _in_unit(value: float | str, row: Parameter) -> float:
         try:
             value, unit = read_number(value)
         except ValueError:
-            raise BadInput(f'"{value}" is not a number', where=f"`{row.name}`", hint=f"its unit is {row.unit}") from None
+            raise BadInput(
+                f'"{value}" is not a number', where=f"`{row.name}`", hint=f"its unit is {row.unit}"
+            ) from None
         if unit:
             value *= units.require(unit, row.unit, f"the value given for `{row.name}`") / units.factor(row.unit)
     if not math.isfinite(value):
@@ -155,7 +157,9 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
                 f"has no `{key}`",
                 where=where,
                 why="Every number carries its meaning, unit and source; a dose cannot be traced to its origin otherwise.",
-                hint='an honest guess is allowed: status = "assumed", source = "assumed: why"' if key == "source" else "",
+                hint='an honest guess is allowed: status = "assumed", source = "assumed: why"'
+                if key == "source"
+                else "",
             )
     value = _number(row, "value", where)
     status = row.get("status", "measured")
@@ -208,7 +212,9 @@ def _effect(row: dict, where: str) -> Effect:
     wanted = {"covariate", "form", "reference", "coefficient", "source"}
     if set(row) != wanted:
         odd = set(row) ^ wanted
-        raise BadInput(f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where)
+        raise BadInput(
+            f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where
+        )
     reference, coefficient = _number(row, "reference", where), _number(row, "coefficient", where)
     return Effect(row["covariate"], row["form"], reference, coefficient, row["source"])
 
@@ -220,9 +226,8 @@ def _check_sources(table: ParameterTable, path: Path) -> None:
         if bib.exists():
             keys |= set(re.findall(r"@\w+\s*\{\s*([^,\s]+)\s*,", read_text(bib)))
     for row in (*table.rows.values(), *table.covariates.values()):
-        cited = [(row.source, row.status), *((e.source, row.status) for e in row.effects)]
-        cited += [(row.spread.source, row.status)] if row.spread else []
-        for source, status in cited:
+        cited = [row.source, *(e.source for e in row.effects), *([row.spread.source] if row.spread else [])]
+        for source in cited:
             key = re.split(r"[,\s:;]", source, maxsplit=1)[0]
             if key == "assumed" and len(source) > len("assumed: "):
                 continue

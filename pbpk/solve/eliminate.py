@@ -22,20 +22,34 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Pivots eliminated together. Positions index the packed nonzeros; `*_row`/`*_column` index the vector."""
+    """Pivots eliminated together, L's entries below them (k of them) and U's to their right.
+
+    `diagonal`, `lower`, `upper` and `update` index the packed nonzeros; `pivot`, `*_row` and `*_column` the vector;
+    `*_place` the level's own pivots; `update_lower` its own lower entries.
+    """
 
     pivot: np.ndarray
     diagonal: np.ndarray
     lower: np.ndarray
     lower_row: np.ndarray
     lower_column: np.ndarray
-    lower_diagonal: np.ndarray
+    lower_place: np.ndarray
     upper: np.ndarray
-    upper_row: np.ndarray
     upper_column: np.ndarray
+    upper_place: np.ndarray
     update: np.ndarray
     update_lower: np.ndarray
     update_upper: np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Factors:
+    """U as packed nonzeros, and level by level the inverses of its diagonal and the entries of the unit L."""
+
+    upper: jax.Array
+    inverse: tuple[jax.Array, ...]
+    lower: tuple[jax.Array, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,26 +69,35 @@ class Elimination:
         """Multiply–subtracts of one factorisation: the figure dense elimination's n³/3 compares with."""
         return sum(len(level.update) for level in self.levels)
 
-    def factor(self, values: jax.Array) -> jax.Array:
-        """Packed nonzeros (nonzeros, ...) to packed factors: unit L, U, with the pivots' inverses on the diagonal."""
+    def factor(self, values: jax.Array) -> Factors:
+        """From the packed nonzeros (nonzeros, ...). One scatter a level: scatters are what costs, to compile and to run."""
+        inverse, lower = [], []
         for level in self.levels:
-            values = values.at[level.diagonal].set(1 / values[level.diagonal])
-            if len(level.lower):
-                values = values.at[level.lower].multiply(values[level.lower_diagonal], unique_indices=True)
+            d = values[level.diagonal]
+            inverse.append(d.conj() / (d.real**2 + d.imag**2))
+            lower.append(values[level.lower] * inverse[-1][level.lower_place])
             if len(level.update):
-                values = values.at[level.update].add(-values[level.update_lower] * values[level.update_upper])
-        return values
+                values = values.at[level.update].add(-lower[-1][level.update_lower] * values[level.update_upper])
+        return Factors(values, tuple(inverse), tuple(lower))
 
-    def solve(self, factors: jax.Array, rhs: jax.Array) -> jax.Array:
+    def solve(self, factors: Factors, rhs: jax.Array) -> jax.Array:
         """x with M x = rhs, both (n, ...)."""
         x = rhs
-        for level in self.levels:
+        for level, lower in zip(self.levels, factors.lower, strict=True):
             if len(level.lower):
-                x = x.at[level.lower_row].add(-factors[level.lower] * x[level.lower_column])
-        for level in reversed(self.levels):
+                x = x.at[level.lower_row].add(-lower * x[level.lower_column])
+        for level, inverse in zip(reversed(self.levels), reversed(factors.inverse), strict=True):
+            here = x[level.pivot]
             if len(level.upper):
-                x = x.at[level.upper_row].add(-factors[level.upper] * x[level.upper_column])
-            x = x.at[level.pivot].multiply(factors[level.diagonal], unique_indices=True)
+                k=len(level.pivot); d=np.bincount(level.upper_place,minlength=k).max()
+                U=np.zeros((k,d),int); C=np.zeros((k,d),int); M=np.zeros((k,d)); c=np.zeros(k,int)
+                for u,col,pl in zip(level.upper,level.upper_column,level.upper_place):
+                    U[pl,c[pl]]=u; C[pl,c[pl]]=col; M[pl,c[pl]]=1; c[pl]+=1
+                for q in range(d):
+                    prod=factors.upper[U[:,q]]*x[C[:,q]]
+                    if not M[:,q].all(): prod=prod*M[:,q].reshape((-1,)+(1,)*(x.ndim-1))
+                    here=here-prod
+            x = x.at[level.pivot].set(here * inverse)
         return x
 
     def pack(self, dense: np.ndarray) -> jax.Array:
@@ -132,24 +155,25 @@ def _apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) ->
 
 
 def _level(stage: list[int], later: set[int], position: dict[tuple[int, int], int]) -> Level:
-    below = [(r, v) for r, v in position if v in stage and r in later]
-    right = [(v, c) for v, c in position if v in stage and c in later]
-    updates = [(position[r, c], position[r, v], position[v, c]) for r, v in below for w, c in right if w == v]
+    place = {v: i for i, v in enumerate(stage)}
+    below = [(r, v) for r, v in position if v in place and r in later]
+    right = [(v, c) for v, c in position if v in place and c in later]
+    updates = [(position[r, c], i, position[v, c]) for i, (r, v) in enumerate(below) for w, c in right if w == v]
 
     def array(items) -> np.ndarray:
         return np.array(list(items), dtype=int)
 
     return Level(
-        array(stage),
-        array(position[v, v] for v in stage),
-        array(position[e] for e in below),
-        array(r for r, _ in below),
-        array(v for _, v in below),
-        array(position[v, v] for _, v in below),
-        array(position[e] for e in right),
-        array(v for v, _ in right),
-        array(c for _, c in right),
-        array(u for u, _, _ in updates),
-        array(low for _, low, _ in updates),
-        array(up for _, _, up in updates),
+        pivot=array(stage),
+        diagonal=array(position[v, v] for v in stage),
+        lower=array(position[e] for e in below),
+        lower_row=array(r for r, _ in below),
+        lower_column=array(v for _, v in below),
+        lower_place=array(place[v] for _, v in below),
+        upper=array(position[e] for e in right),
+        upper_column=array(c for _, c in right),
+        upper_place=array(place[v] for v, _ in right),
+        update=array(u for u, _, _ in updates),
+        update_lower=array(low for _, low, _ in updates),
+        update_upper=array(up for _, _, up in updates),
     )

@@ -97,7 +97,9 @@ class Resolvent:
         if foreign:
             return "fluxes driven by another compartment than their source: " + ", ".join(foreign)
         n = len(system.names)
-        cycle = longest_cycle({(int(s), int(t)) for s, t in zip(system.source, system.target, strict=True) if n not in (s, t)})
+        cycle = longest_cycle(
+            {(int(s), int(t)) for s, t in zip(system.source, system.target, strict=True) if n not in (s, t)}
+        )
         if cycle > _LONGEST:
             return f"a cycle of {cycle} compartments; beyond {_LONGEST} its oscillations need too many contour nodes"
         return ""

@@ -48,9 +48,7 @@ def run_segments(system: System, timeline: Timeline, p: jax.Array, rows, advance
 
     def step(carry, event):
         x, rate, code = carry
-        here = jax.tree.map(
-            lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), rows
-        )
+        here = jax.tree.map(lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), rows)
         x, failed = advance(x, rate, event["dt"], here)
         x = jnp.where(event["reset"], 0.0, x)
         into = jnp.arange(n)[:, None] == event["compartment"]
@@ -80,7 +78,9 @@ def _effective(system: System, timeline: Timeline, p: jax.Array, patients: int) 
     safe = jnp.where(by_rate, wide["rate"], 1.0)
     length = jnp.where(by_rate, f * wide["amount"] / safe, wide["duration"])
     given = jnp.where(by_rate, wide["amount"] / safe, wide["duration"])
-    speed = jnp.where(by_rate, wide["rate"], f * wide["amount"] / jnp.where(wide["duration"] > 0, wide["duration"], 1.0))
+    speed = jnp.where(
+        by_rate, wide["rate"], f * wide["amount"] / jnp.where(wide["duration"] > 0, wide["duration"], 1.0)
+    )
     is_end = wide["kind"] == END
     wide["jump"] = jnp.where(wide["kind"] == BOLUS, f * wide["amount"], 0.0)
     wide["change"] = jnp.where(wide["kind"] == START, speed, 0.0) - jnp.where(is_end, speed, 0.0)

@@ -28,9 +28,9 @@ NOTHING, BOLUS, START, END = 0, 1, 2, 3
 class Timeline:
     """Arrays are (E, N), or (E, 1) when all patients share them; observations are (T, N).
 
-    `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is the record (a row of parameters); `amount` is
-    the dose; `rate` and `duration` belong to infusions, one of the two given; `at` is the event of each observation and
-    `seen` says which observations exist.
+    `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is the record, which is a row of
+    parameters; `amount` is the dose; `rate` and `duration` belong to infusions, one of the two given; `at` is the event
+    of each observation and `seen` says which observations exist.
     """
 
     time: np.ndarray

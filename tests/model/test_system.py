@@ -1,5 +1,7 @@
 """The grouped arrays against derivatives written by hand."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +134,7 @@ def test_nonlinear_fluxes_are_named():
 def test_the_program_is_as_long_as_the_list_of_laws(n):
     """Not as the list of compartments: that is what keeps compile time flat."""
     cells = [Compartment(f"c{i}", "mg") for i in range(n)]
-    fluxes = tuple(flux(a >> b, first_order, a=amount(a), k="K") for a, b in zip(cells, cells[1:], strict=False))
+    fluxes = tuple(flux(a >> b, first_order, a=amount(a), k="K") for a, b in pairwise(cells))
     chain = build_system(Block(tuple(cells), fluxes))
     traced = jax.make_jaxpr(chain.vector_field)(0.0, jnp.ones(n), jnp.ones(1))
     assert len(traced.jaxpr.eqns) < 40

@@ -1,0 +1,68 @@
+"""Floor 5: the command line. One file per verb: read, call, print. No science here.
+
+Nothing slow is imported at the top of any of these files: `--help` answers before JAX would have loaded.
+Data go to stdout, talk to stderr. Exit codes: 0 ok, 1 the science failed, 2 wrong usage, 3 bad input, 4 a missing extra or
+device, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from pbpk.commands import check, demo, doctor, fit, models, report, simulate
+from pbpk.errors import PbpkError
+
+app = typer.Typer(
+    name="pbpk",
+    help="From the biokinetics of a radiopharmaceutical to a decision.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, models, check, simulate, fit, report, doctor):
+    verb.register(app)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from pbpk import __version__
+
+        print(f"pbpk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    if debug:
+        os.environ["PBPK_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line and turn every error into one message and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except PbpkError as e:
+        if os.environ.get("PBPK_DEBUG"):
+            raise
+        print(e.render(), file=sys.stderr)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `pbpk … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as e:
+        if os.environ.get("PBPK_DEBUG"):
+            raise
+        print(f"error: {type(e).__name__}: {e}", file=sys.stderr)
+        print("  This is a fault of pbpk, not of your input.", file=sys.stderr)
+        print("  hint: run it again as  pbpk --debug …  and report the traceback", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,116 @@
+"""`pbpk check PATH`: may a model, a data file or a study be used? Faults with row numbers; what the data can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check")(check)
+
+
+def check(
+    path: str = typer.Argument(..., help="A model or study, by name or folder, or a data file."),
+    model: str = typer.Option(None, help="The model a data file is meant for."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Validate a model, a data file (with --model) or a study; exit 3 at the first fault, 0 when there is none."""
+    from pbpk.commands.shared import print_json
+    from pbpk.errors import BadInput, PbpkError, did_you_mean
+    from pbpk.fit.study import list_studies
+    from pbpk.model.load import list_models
+
+    place = Path(path)
+    try:
+        if path in list_studies() or (place / "fit.toml").exists():
+            found = _study(path)
+        elif path in list_models() or (place / "structure.py").exists():
+            found = _model(path)
+        elif place.is_file():
+            found = _data(place, model)
+        elif place.exists():
+            raise BadInput("is neither a model (structure.py) nor a study (fit.toml) nor a file", where=path)
+        else:
+            raise BadInput(f"no `{path}`", hint=did_you_mean(path, [*list_models(), *list_studies()]))
+    except PbpkError as e:
+        if as_json:
+            print_json({"path": path, "good": False, "error": e.what, "where": e.where, "why": e.why, "hint": e.hint})
+            raise typer.Exit(e.exit_code) from None
+        raise
+    if as_json:
+        print_json({"path": path, "good": True, **found})
+        return
+    for key, value in found.items():
+        if isinstance(value, list):
+            for item in value:
+                print(f"{key}: {item}")
+        else:
+            print(f"{key}: {value}")
+    print("no problems found")
+
+
+def _model(name: str) -> dict:
+    from pbpk.model.load import load_model
+    from pbpk.solve.choose import choose_solver
+
+    m = load_model(name)
+    return {
+        "model": m.name,
+        "compartments": len(m.system.names),
+        "parameters": len(m.parameters),
+        "linear": not m.system.nonlinear,
+        "solver": choose_solver(m.system).name,
+        "assumed": [n for n, r in m.parameters.items() if r.status == "assumed"],
+        "remark": list(m.remarks),
+    }
+
+
+def _data(path: Path, model: str | None) -> dict:
+    from pbpk.data.events import read_events
+    from pbpk.errors import WrongUsage
+    from pbpk.model.load import load_model
+
+    if model is None:
+        raise WrongUsage("--model is missing: a data file is checked against a model's compartments")
+    m = load_model(model)
+    routes = {c.name for c in m.system.block.routes.values()}
+    observables = list(m.system.observables)
+    events = read_events(
+        path,
+        compartments=m.system.names,
+        parameters=m.system.parameter_names,
+        observables=observables,
+        default_compartment=next(iter(routes)) if len(routes) == 1 else None,
+        default_observable=observables[0] if len(observables) == 1 else None,
+    )
+    return {"data": str(path), **_counts(events)}
+
+
+def _counts(events) -> dict:
+    frame = events.frame
+    return {
+        "subjects": int(frame["ID"].nunique()),
+        "doses": int(frame["EVID"].isin((1, 4)).sum()),
+        "observations": int((frame["MDV"] == 0).sum()),
+        "covariates": ", ".join(events.covariates) or "none",
+        "overrides": ", ".join(events.overrides) or "none",
+        "note": list(events.notes),
+    }
+
+
+def _study(name: str) -> dict:
+    from pbpk.fit.identify import weakest
+    from pbpk.fit.study import load_study
+
+    study = load_study(name)
+    weak = weakest(study.problem)
+    return {
+        "study": study.name,
+        "model": study.model.name,
+        "method": study.spec.estimation.method,
+        "estimated": ", ".join(study.problem.spec.layout.names),
+        **_counts(study.events),
+        "identifiability": weak,
+    }

@@ -1,0 +1,54 @@
+"""`pbpk doctor`: versions, devices, precision, cache; what a bug report should carry."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
+    """Print versions, devices, precision and where compiled programs are kept."""
+    import importlib.util
+    import os
+    from pathlib import Path
+
+    from pbpk.commands.shared import print_json
+    from pbpk.fit.study import list_studies
+    from pbpk.model.load import list_models
+    from pbpk.report.writing import environment
+
+    found = environment()
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    folder = Path(cache) if cache else None
+    found["compile_cache"] = cache or None
+    found["compile_cache_programs"] = len(list(folder.glob("*-cache"))) if folder and folder.is_dir() else 0
+    found["extras"] = {
+        extra: all(importlib.util.find_spec(p) is not None for p in needs)
+        for extra, needs in {"report": ("matplotlib", "jinja2")}.items()
+    }
+    found["models"], found["studies"] = list(list_models()), list(list_studies())
+    problems = [] if found["float64"] else ["float64 is off: import pbpk before jax, or unset JAX_ENABLE_X64"]
+    if not cache:
+        problems.append("no place to keep compiled programs: set PBPK_CACHE to a folder you can write to")
+    found["problems"] = problems
+    if as_json:
+        print_json(found)
+    else:
+        for package, number in found["versions"].items():
+            print(f"{package:<12} {number}")
+        print(f"{'platform':<12} {found['platform']}, {found['cores']} cores")
+        print(f"{'devices':<12} {', '.join(found['devices'])}")
+        print(f"{'precision':<12} {'float64' if found['float64'] else 'float32'}")
+        print(f"{'cache':<12} {cache or 'none'} ({found['compile_cache_programs']} programs)")
+        for extra, there in found["extras"].items():
+            print(
+                f"{'extra':<12} {extra}: {'installed' if there else 'not installed (pip install pbpk[' + extra + '])'}"
+            )
+        print(f"{'models':<12} {', '.join(found['models'])}")
+        print(f"{'studies':<12} {', '.join(found['studies'])}")
+        print("no problems found" if not problems else "\n".join(f"problem: {p}" for p in problems))
+    if problems:
+        raise typer.Exit(1)

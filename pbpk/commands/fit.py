@@ -1,0 +1,260 @@
+"""`pbpk fit STUDY`: estimate, print the table, leave a run folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pbpk.fit import METHODS
+
+if TYPE_CHECKING:
+    from pbpk.fit.base import Info, State
+    from pbpk.fit.result import Fit
+    from pbpk.fit.study import Study
+    from pbpk.report.writing import Folder
+
+
+def register(app: typer.Typer) -> None:
+    app.command("fit")(fit)
+
+
+def fit(
+    study: str = typer.Argument(..., help="A study's name or folder; with --resume also an unfinished run."),
+    method: str = typer.Option(None, help=f"One of {', '.join(METHODS)}; default: the study's own."),
+    seed: int = typer.Option(None, help="Recorded with the run; these methods are deterministic."),
+    settings: list[str] = typer.Option(None, "--set", help="NAME=VALUE: an initial value or any entry of fit.toml."),
+    solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
+    out: Path = typer.Option(None, help="The run folder; default: fits/STUDY/runs/NNN under the current folder."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
+    device: str = typer.Option(None, help="cpu or gpu; default: what JAX finds."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Fit a study: iteration lines, a table of estimates with standard errors, a run folder and its report."""
+    from pbpk.commands.shared import read_pairs
+
+    _, code = fit_study(
+        study,
+        method=method,
+        seed=seed,
+        settings=read_pairs(settings, "--set"),
+        solver=solver,
+        out=out,
+        resume=resume,
+        device=device,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+def fit_study(
+    name: str,
+    *,
+    method: str | None = None,
+    seed: int | None = None,
+    settings: dict[str, str] | None = None,
+    solver: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    as_json: bool = False,
+) -> tuple[Path, int]:
+    """The run folder and the exit code: 0, or 1 when the fit did not converge."""
+    _choose_device(device)
+    from pbpk.commands.shared import say
+    from pbpk.fit import method_called
+    from pbpk.fit.run import Watch, run_fit
+    from pbpk.fit.study import load_study
+    from pbpk.report.writing import load_state, save_state
+
+    if resume:
+        from pbpk.errors import WrongUsage
+
+        if method or solver or settings or out:
+            raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
+        folder, study, method, seed = _reopen(name)
+        begun = load_state(folder)
+        where = f"from iteration {begun[0].iteration}" if begun else "from the start"
+        say(f"resuming {folder.partial} {where}")
+    else:
+        study = load_study(name, settings=settings, solver=solver)
+        method = method_called(method or study.spec.estimation.method).name
+        seed = study.spec.estimation.seed if seed is None else seed
+        folder, begun = _open(study, method, seed, settings or {}, solver, out), None
+    say(
+        f"{study.name}: {study.model.name}, {study.problem.subjects} subjects, {study.problem.observations} observations"
+    )
+    for note in study.events.notes:
+        say(f"  note: {note}")
+    say(f"{method} with {study.problem.spec.solver.name}; first call compiles")
+    lines = _Lines()
+
+    def keep(state: State, infos: list[Info]) -> None:
+        save_state(folder, state, infos)
+        lines.iteration(state, infos)
+
+    try:
+        result = run_fit(study, method_called(method), resume=begun, watch=Watch(keep, lines.errors), seed=seed or 1)
+    except KeyboardInterrupt:
+        say(f"\ninterrupted; go on with:  pbpk fit {folder.partial} --resume")
+        sys.exit(130)
+    except BaseException:
+        _tidy(folder)
+        raise
+    final = _write(folder, study, result)
+    _show(result, final, as_json)
+    return final, 0 if result.successful else 1
+
+
+def _choose_device(device: str | None) -> None:
+    if device is None:
+        return
+    import os
+
+    from pbpk.errors import MissingExtra, WrongUsage
+
+    if device not in ("cpu", "gpu"):
+        raise WrongUsage(f"no device `{device}`", hint="cpu or gpu")
+    os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda"
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as e:
+        raise MissingExtra("no GPU that JAX can use", why=str(e).splitlines()[0], hint='pip install "pbpk[gpu]"') from e
+
+
+class _Lines:
+    """Iteration lines on stderr; standard errors with a count."""
+
+    def __init__(self) -> None:
+        self.start, self.last = time.perf_counter(), -1
+
+    def iteration(self, state: State, infos: list[Info]) -> None:
+        from pbpk.commands.shared import say
+
+        if self.last < 0:
+            say("  iter           OFV          ΔOFV        |g|       step      s")
+            self.last = 0
+            if not infos:
+                say(f"  {0:>4} {state.ofv:>13.5f} {'':>13} {'':>10} {'':>10} {self._elapsed():>6}")
+        if infos and infos[-1].iteration > self.last:
+            i = infos[-1]
+            self.last = i.iteration
+            say(
+                f"  {i.iteration:>4} {i.ofv:>13.5f} {i.change:>13.6f} {i.gradient:>10.3g} {i.step:>10.3g} {self._elapsed():>6}"
+            )
+        if state.finished:
+            say(f"  {state.status}")
+
+    def errors(self, done: int, of: int) -> None:
+        from pbpk.commands.shared import say
+
+        if done == of:
+            say(f"  standard errors from {of} gradients, {self._elapsed()} s")
+
+    def _elapsed(self) -> str:
+        return f"{time.perf_counter() - self.start:.1f}"
+
+
+def _open(
+    study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None
+) -> Folder:
+    """Claim the run folder and freeze the inputs in it."""
+    from pbpk.report.writing import claim, command_line, copy_in, environment
+
+    folder = claim(Path("fits") / study.name / "runs", out)
+    data = study.folder / study.spec.data.file
+    frozen = dict(settings) | ({"data.file": data.name} if data.name != study.spec.data.file else {})
+    model = study.model
+    sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
+    home = f"model/{Path(study.spec.model).name}"
+    sources |= {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
+    sources[f"{home}/references.bib"] = next(
+        (b for b in (model.folder / "references.bib", model.folder.parent / "references.bib") if b.exists()), Path()
+    )
+    hashes = copy_in(folder, {k: v for k, v in sources.items() if v.is_file()})
+    folder.write("command.txt", command_line() + "\n")
+    folder.write_json(
+        "run.json",
+        {
+            "study": study.name,
+            "method": method,
+            "seed": seed,
+            "settings": frozen,
+            "solver": solver,
+            "sha256": hashes,
+            **environment(),
+        },
+    )
+    return folder
+
+
+def _reopen(name: str) -> tuple[Folder, Study, str, int]:
+    """The unfinished run called by its folder, or a study's latest one."""
+    import json
+    from dataclasses import replace
+
+    from pbpk.errors import BadInput
+    from pbpk.fit.study import load_study
+    from pbpk.report.writing import reopen
+
+    path = Path(name)
+    if not path.name.endswith(".partial"):
+        unfinished = sorted((Path("fits") / name / "runs").glob("*.partial")) or sorted(
+            Path(name).parent.glob(Path(name).name + ".partial")
+        )
+        if not unfinished:
+            raise BadInput(f"no unfinished run of `{name}`", hint=f"start one:  pbpk fit {name}")
+        path = unfinished[-1]
+    folder = reopen(path)
+    run = json.loads((folder.partial / "run.json").read_text())
+    study = load_study(folder.partial, settings=run["settings"], solver=run["solver"])
+    return folder, replace(study, name=run["study"]), run["method"], run["seed"]
+
+
+def _tidy(folder: Folder) -> None:
+    """A run that failed before its first iteration leaves nothing behind."""
+    import shutil
+
+    if not (folder.partial / "checkpoint.npz").exists():
+        shutil.rmtree(folder.partial, ignore_errors=True)
+
+
+def _write(folder: Folder, study: Study, result: Fit) -> Path:
+    """results.json and the tables, then the report where its libraries are, then the final name."""
+    import pandas as pd
+
+    from pbpk.commands.shared import say
+    from pbpk.errors import MissingExtra
+
+    folder.write_json("results.json", result.to_json() | {"run": str(folder.final)})
+    folder.write("parameters.csv", result.parameters.to_csv(index=False))
+    folder.write("sdtab.csv", result.table.to_csv(index=False))
+    folder.write("patab.csv", result.individual.to_csv(index=False))
+    folder.write("covariance.csv", result.covariance.to_csv())
+    folder.write("iterations.csv", pd.DataFrame(result.iterations).to_csv(index=False))
+    folder.write("warnings.txt", "".join(f"{w}\n" for w in (*study.events.notes, *result.warnings)))
+    try:
+        from pbpk.report.page import write_report
+
+        write_report(folder.partial)
+    except MissingExtra as e:
+        say(f"  no report.html: {e.what} ({e.hint})")
+    return folder.finish()
+
+
+def _show(result: Fit, folder: Path, as_json: bool) -> None:
+    from pbpk.commands.shared import print_json, say
+    from pbpk.report.text import fit_block
+
+    if as_json:
+        data = result.to_json() | {"run": str(folder)}
+        data.pop("schema_version")
+        print_json(data)
+    else:
+        print(fit_block(result.to_json(), result.parameters))
+    say(f"wrote {folder}")

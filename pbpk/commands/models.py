@@ -1,0 +1,102 @@
+"""`pbpk models [NAME]`: what models there are; one model's equations, parameters and graph."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("models")(models)
+
+
+def models(
+    name: str = typer.Argument(None, help="A model's name or folder; all models are listed without one."),
+    nuclide: str = typer.Option(None, help="Show it for this nuclide, such as I-131."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """List models, or show one: its graph, equations, parameters with units and sources."""
+    if name is None:
+        _list(as_json)
+    else:
+        _show(name, nuclide, as_json)
+
+
+def _list(as_json: bool) -> None:
+    from pbpk.commands.shared import print_json
+    from pbpk.model.load import list_models, load_model
+
+    found = [load_model(n) for n in list_models()]
+    rows = [
+        {
+            "name": m.name,
+            "title": m.title,
+            "compartments": len(m.system.names),
+            "linear": not m.system.nonlinear,
+        }
+        for m in found
+    ]
+    if as_json:
+        print_json({"models": rows})
+        return
+    for r in rows:
+        kind = "linear" if r["linear"] else "nonlinear"
+        print(f"{r['name']:<24} {r['compartments']:>3} compartments, {kind:<10} {r['title']}")
+
+
+def _show(name: str, nuclide: str | None, as_json: bool) -> None:
+    from pbpk.commands.shared import print_json
+    from pbpk.model.draw import draw
+    from pbpk.model.equations import equations
+    from pbpk.model.load import load_model
+    from pbpk.solve.choose import choose_solver
+
+    m = load_model(name, nuclide=nuclide)
+    system = m.system
+    if as_json:
+        print_json(
+            {
+                "name": m.name,
+                "title": m.title,
+                "nuclide": m.nuclide,
+                "compartments": [{"name": c.name, "unit": c.unit} for c in system.compartments],
+                "routes": {word: c.name for word, c in system.block.routes.items()},
+                "observables": {o.name: o.about for o in system.block.observables},
+                "equations": equations(system),
+                "parameters": {n: _row(row) for n, row in m.parameters.items()},
+                "covariates": {n: _row(row) for n, row in m.parameters.covariates.items()},
+                "linear": not system.nonlinear,
+                "nonlinear_fluxes": [str(f) for f in system.nonlinear],
+                "nonzeros": len({(int(i), int(j)) for i, j in zip(*system.stoichiometry.nonzero(), strict=True)}),
+                "solver": choose_solver(system).name,
+                "remarks": list(m.remarks),
+            }
+        )
+        return
+    print(f"{m.name}: {m.title}" + (f" ({m.nuclide})" if m.nuclide else ""))
+    print(f"{m.folder / 'README.md'}\n")
+    print(draw(system))
+    print("\nEquations (h, L, mg, nmol, MBq)")
+    for line in equations(system):
+        print(f"  {line}")
+    print("\nParameters")
+    for n, row in (*m.parameters.items(), *m.parameters.covariates.items()):
+        spread = ""
+        if row.spread:
+            size = " to ".join(f"{x:g}" for x in row.spread.size)
+            spread = f"   spread: {row.spread.distribution} {size}"
+        print(f"  {n:<38} {row.value:>12.6g} {row.unit:<10} {row.status:<9} {row.about}")
+        print(f"  {'':<38} {'':>12} {'':<10} [{row.source}]{spread}")
+    routes = ", ".join(f"{word} → {c.name}" for word, c in system.block.routes.items())
+    print(f"\nRoutes       {routes or 'none named; dose a compartment by its name'}")
+    print("Observables  " + ", ".join(system.observables))
+    kind = "linear" if not system.nonlinear else "nonlinear: " + ", ".join(str(f) for f in system.nonlinear)
+    print(f"Kinetics     {kind}; solved by {choose_solver(system).name}")
+    for remark in m.remarks:
+        print(f"Remark       {remark}")
+
+
+def _row(row) -> dict:
+    out = {"value": row.value, "unit": row.unit, "about": row.about, "source": row.source, "status": row.status}
+    if row.spread:
+        out["spread"] = {"distribution": row.spread.distribution, "size": row.spread.size, "source": row.spread.source}
+    return out

@@ -1,0 +1,97 @@
+"""Virtual patients: draws from a model's spreads and covariates.
+
+Randomness is counter-based: patient k of a seed gets the key fold_in(seed, k), and each parameter its own key by name.
+The k-th patient is therefore the same whatever the number of patients, their order or their chunks, and adding a spread
+to one parameter leaves the others' draws alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from pbpk import units
+from pbpk.errors import BadInput
+from pbpk.model.load import Model
+from pbpk.model.parameters import Parameter
+from pbpk.population.covariates import FORMS
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """`values` (m, N): the System's parameters, coherent; `covariates`: one row per patient, in their own units."""
+
+    ids: np.ndarray
+    values: np.ndarray
+    covariates: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice | np.ndarray) -> Patients:
+        return Patients(self.ids[part], self.values[:, part], self.covariates.iloc[part])
+
+
+def typical_patient(model: Model) -> Patients:
+    """One patient at every typical value."""
+    covariates = pd.DataFrame({n: [row.value] for n, row in model.parameters.covariates.items()}, index=[0])
+    return Patients(np.zeros(1, int), with_effects(model, model.values[:, None].copy(), covariates), covariates)
+
+
+def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1) -> Patients:
+    """Draw patients 1..N, or those whose numbers are given. Spreads come from the model's parameter table."""
+    if isinstance(patients, int) and patients < 1:
+        raise BadInput(f"cannot draw {patients} patients", hint="ask for at least one")
+    ids = np.arange(1, patients + 1) if isinstance(patients, int) else np.asarray(patients, dtype=int)
+    table, system = model.parameters, model.system
+    spread = [row for row in (*table.rows.values(), *table.covariates.values()) if row.spread]
+    tags = np.array([zlib.crc32(row.name.encode()) for row in spread], dtype=np.uint32)
+    normal, uniform = (np.asarray(x) for x in _draw(seed, ids, tags)) if spread else (np.zeros((0, len(ids))),) * 2
+    drawn = {row.name: _value(row, normal[k], uniform[k]) for k, row in enumerate(spread)}
+
+    covariates = pd.DataFrame(
+        {n: drawn.get(n, np.full(len(ids), row.value)) for n, row in table.covariates.items()}, index=ids
+    )
+    values = np.repeat(model.values[:, None], len(ids), axis=1)
+    for name, value in drawn.items():
+        if name in table.rows:
+            values[system.parameter_index(name)] = value * units.factor(table[name].unit)
+    return Patients(ids, with_effects(model, values, covariates), covariates)
+
+
+@jax.jit
+def _draw(seed, ids, tags):
+    def one(patient, tag):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), patient), tag)
+        a, b = jax.random.split(key)
+        return jax.random.normal(a), jax.random.uniform(b)
+
+    return jax.vmap(jax.vmap(one, (0, None)), (None, 0))(jnp.asarray(ids), jnp.asarray(tags))
+
+
+def _value(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """The drawn value in the row's unit; a log-normal's typical value is its median."""
+    spread = row.spread
+    assert spread is not None
+    if spread.distribution == "lognormal":
+        return row.value * np.exp(np.sqrt(np.log1p(spread.size[0] ** 2)) * normal)
+    if spread.distribution == "normal":
+        return row.value + spread.size[0] * normal
+    return spread.size[0] + (spread.size[1] - spread.size[0]) * uniform
+
+
+def with_effects(model: Model, values: np.ndarray, covariates: pd.DataFrame) -> np.ndarray:
+    """`values` (m, N) times the factors that the model's own table gives its covariates."""
+    for row in model.parameters.rows.values():
+        for e in row.effects:
+            if e.form not in FORMS:
+                raise BadInput(f"no covariate form `{e.form}`", where=f"{model.parameters.path}: `{row.name}`")
+            x = covariates[e.covariate].to_numpy()
+            values[model.system.parameter_index(row.name)] *= np.asarray(FORMS[e.form](x, e.reference, e.coefficient))
+    return values

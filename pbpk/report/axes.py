@@ -1,0 +1,77 @@
+"""What axes need to know: units, finite values, ranges, and whether a logarithmic scale reads better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pbpk.report.canvas import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+WIDE = 200.0  # largest over smallest value from which a logarithmic scale reads better
+
+
+@dataclass(frozen=True)
+class Units:
+    """Of the axes: `time`, and each observable's; empty when unknown."""
+
+    time: str
+    observable: dict[str, str]
+
+    def of(self, endpoint: str, what: str) -> str:
+        unit = self.observable.get(endpoint, "")
+        return f"{what} ({unit})" if unit else what
+
+    @property
+    def clock(self) -> str:
+        return f"time ({self.time})" if self.time else "time"
+
+
+def endpoints(table: pd.DataFrame) -> list[str]:
+    return [str(e) for e in table["DVID"].unique()]
+
+
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+
+
+def logarithmic(axes: Axes, which: str) -> None:
+    """A logarithmic scale whose ticks read 0.01, 1, 100 or 1e+06: no powers typeset."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = getattr(axes, f"{which}axis")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def finite(values: pd.Series) -> np.ndarray:
+    array = values.to_numpy(dtype=float)
+    return array[np.isfinite(array)]
+
+
+def wide(*columns: pd.Series) -> bool:
+    """Whether every value is positive and together they span a wide range."""
+    joined = np.concatenate([finite(c) for c in columns])
+    return bool(len(joined)) and joined.min() > 0 and joined.max() / joined.min() > WIDE
+
+
+def limits_of(columns: list[pd.Series], log: bool = False, zero: bool = True) -> tuple[float, float]:
+    """From the least to the greatest with a margin; `zero` keeps zero in sight on a linear scale."""
+    values = np.concatenate([finite(c) for c in columns])
+    if log:
+        values = values[values > 0]
+        return (float(values.min()) / 1.2, float(values.max()) * 1.2) if len(values) else (0.1, 10.0)
+    if zero or not len(values):
+        values = np.append(values, 0.0)
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * (high - low) or 1.0
+    return low - margin, high + margin

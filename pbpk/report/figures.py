@@ -1,0 +1,8 @@
+"""The diagnostic figures of a fit, each an SVG string to stand inside a page."""
+
+from pbpk.report.axes import Units as Units
+from pbpk.report.axes import endpoints as endpoints
+from pbpk.report.course import trace as trace
+from pbpk.report.etas import eta_distributions as eta_distributions
+from pbpk.report.goodness import goodness as goodness
+from pbpk.report.subjects import individual_fits as individual_fits

@@ -1,0 +1,129 @@
+"""A finished run read back from its folder: what a report, or any later reader, needs of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pbpk.errors import BadInput
+from pbpk.report.axes import Units
+from pbpk.tables import read_text, read_toml
+
+SCHEMA = 1
+NEEDED = {
+    "sdtab.csv": ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "IWRES", "CWRES"),
+    "patab.csv": ("ID",),
+    "parameters.csv": ("name", "estimate"),
+    "covariance.csv": (),
+    "iterations.csv": ("iteration", "ofv", "gradient"),
+}
+TEXT = {"ID", "DVID", "name", "label", "unit", "fixed"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`record` is run.json; it, `command` and `fit_toml` are empty when their files are not there."""
+
+    path: Path
+    results: dict[str, Any]
+    table: pd.DataFrame
+    individual: pd.DataFrame
+    parameters: pd.DataFrame
+    covariance: pd.DataFrame
+    iterations: pd.DataFrame
+    record: dict[str, Any]
+    command: str
+    fit_toml: str
+    units: Units
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Raises `BadInput` for anything that is not a finished run, naming the file at fault."""
+    folder = Path(folder)
+    missing = [name for name in ("results.json", *NEEDED) if not (folder / name).is_file()]
+    if missing:
+        raise BadInput(
+            f"is not a finished run: it holds no {missing[0]}" if folder.is_dir() else "is not a folder",
+            where=str(folder),
+            hint="give the folder that `pbpk fit` named when it was done",
+        )
+    results = _read_results(folder / "results.json")
+    tables = {name: _read_table(folder / name, columns) for name, columns in NEEDED.items()}
+    covariance = tables["covariance.csv"]
+    covariance = covariance.set_index(covariance.columns[0]) if len(covariance.columns) else covariance
+    covariance.index = covariance.index.map(str)
+    fit = read_toml(folder / "fit.toml") if (folder / "fit.toml").is_file() else {}
+    return RunFolder(
+        path=folder,
+        results=results,
+        table=tables["sdtab.csv"],
+        individual=tables["patab.csv"],
+        parameters=tables["parameters.csv"],
+        covariance=covariance.apply(pd.to_numeric, errors="coerce"),
+        iterations=tables["iterations.csv"],
+        record=_read_object(folder / "run.json") if (folder / "run.json").is_file() else {},
+        command=_text_of(folder / "command.txt"),
+        fit_toml=_text_of(folder / "fit.toml"),
+        units=_units(fit, results, tables["sdtab.csv"]),
+    )
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    results = _read_object(path)
+    for key in ("schema_version", "study", "model", "method", "ofv"):
+        if key not in results:
+            raise BadInput(f"has no `{key}`, so it is not the result of a fit", where=str(path))
+    if results["schema_version"] != SCHEMA:
+        raise BadInput(
+            f"was written in form {results['schema_version']}; this pbpk reads form {SCHEMA}",
+            where=str(path),
+            hint="use the version of pbpk named in run.json",
+        )
+    return results
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(path))
+    except json.JSONDecodeError as e:
+        raise BadInput(f"is not valid JSON: {e}", where=str(path)) from e
+    if not isinstance(found, dict):
+        raise BadInput("is not a JSON object", where=str(path))
+    return found
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Names as text (an ID may be `007` or `NA`), everything else as numbers; a table may have no rows."""
+    text = read_text(path)
+    if not text.strip():
+        frame = pd.DataFrame()
+    else:
+        try:
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        except pd.errors.ParserError as e:
+            raise BadInput(f"is not a table: {str(e).strip()}", where=str(path)) from e
+    lacking = [c for c in columns if c not in frame.columns]
+    if lacking:
+        raise BadInput(f"has no column `{lacking[0]}`", where=str(path))
+    first = {frame.columns[0]} if path.name == "covariance.csv" and len(frame.columns) else set()
+    for column in frame.columns:
+        if column not in TEXT | first:
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame
+
+
+def _text_of(path: Path) -> str:
+    return read_text(path) if path.is_file() else ""
+
+
+def _units(fit: dict[str, Any], results: dict[str, Any], table: pd.DataFrame) -> Units:
+    """The data's own units as fit.toml names them; for DV without one, the observable's as results.json names it."""
+    given = fit.get("data", {}).get("units", {})
+    known = results.get("observable_units") or {}
+    observable = {str(e): str(given.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()}
+    return Units(time=str(given.get("TIME", "h")), observable=observable)

@@ -1,0 +1,60 @@
+"""Goodness of fit: what was observed against what was predicted, and the residuals against what they may hang on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pbpk.report.axes import Units, finite, label, limits_of, logarithmic, wide
+from pbpk.report.canvas import GREY, ORANGE, dots, nothing, panel, style, to_svg
+from pbpk.report.normal import normal_quantiles
+from pbpk.report.trend import running_median
+
+
+def goodness(table: pd.DataFrame, endpoint: str, units: Units, name: str = "gof") -> list[str]:
+    """Six panels for one endpoint: DV–PRED, DV–IPRED, |IWRES|–IPRED, CWRES–TIME, CWRES–PRED, CWRES quantiles."""
+    part = table[table["DVID"].astype(str) == endpoint]
+    pred, ipred = units.of(endpoint, "PRED"), units.of(endpoint, "IPRED")
+    dv = units.of(endpoint, "DV")
+    absolute = part.assign(IWRES=part["IWRES"].abs())
+    with style():
+        return [
+            _against(part, "PRED", "DV", "Observed and population prediction", pred, dv, f"{name}-dv-pred"),
+            _against(part, "IPRED", "DV", "Observed and individual prediction", ipred, dv, f"{name}-dv-ipred"),
+            _against(absolute, "IPRED", "IWRES", "Size of residual error", ipred, "|IWRES|", f"{name}-iwres"),
+            _against(part, "TIME", "CWRES", "Residuals over time", units.clock, "CWRES", f"{name}-cwres-time"),
+            _against(part, "PRED", "CWRES", "Residuals over prediction", pred, "CWRES", f"{name}-cwres-pred"),
+            normal_quantiles(finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"),
+        ]
+
+
+def _against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_label: str, name: str) -> str:
+    points = part[[x, y]].to_numpy(dtype=float)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return nothing(name, title)
+    figure, axes = panel()
+    residual, absolute = y.endswith("WRES"), y == "IWRES"
+    dots(axes, *points.T)
+    log = wide(part[x], part[y]) if not residual else x != "TIME" and wide(part[x])
+    if log:
+        logarithmic(axes, "x")
+    if residual:
+        for level in (0.0,) if absolute else (0.0, -1.959964, 1.959964):
+            axes.axhline(level, color=GREY, linewidth=0.8, linestyle="-" if level == 0 else (0, (4, 3)), zorder=0)
+        reach = 1.22 * max(2.5, np.abs(points[:, 1]).max())  # room for the legend
+        axes.set_ylim(-0.04 * reach if absolute else -reach, reach)
+    else:
+        if log:
+            logarithmic(axes, "y")
+        limits = limits_of([part[x], part[y]], log)
+        axes.set_xlim(limits)
+        axes.set_ylim(limits)
+        axes.plot(limits, limits, color=GREY, linewidth=0.8, zorder=0)
+    line = running_median(*points.T)
+    if len(line[0]) > 1:
+        axes.plot(*line, color=ORANGE, label="running median")
+        axes.legend(loc="upper left" if not residual else "upper right", handlelength=1.4, borderaxespad=0.1)
+    scale = " – log scale" if log else ""
+    label(axes, title, x_label + scale, y_label + (scale if not residual else ""))
+    return to_svg(figure, name, f"{title}: {y_label} against {x_label}")

@@ -1,0 +1,48 @@
+"""How numbers are written in reports: four significant digits, and a dash where there is none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "–"
+
+
+def finite(x: Any) -> float:
+    """`x` as a float, NaN when it is missing, not a number or infinite."""
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def shown(x: Any, digits: int = 4) -> str:
+    """1.590, 31.81, 0.06910, 1.235e-06. Whole digits are never rounded away below a million."""
+    value = finite(x)
+    if math.isnan(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if 10**digits <= abs(value) < 1e6:
+        return _signed(f"{value:.0f}")
+    text = f"{value:#.{digits}g}"
+    if not 1e-4 <= abs(value) < 1e6:
+        text = f"{value:.{digits - 1}e}"
+    return _signed(text.rstrip(".") if "e" not in text else text)
+
+
+def objective(x: Any) -> str:
+    """Likelihoods keep three decimals: a difference of 3.84 decides between models, whatever the size of the whole."""
+    value = finite(x)
+    return MISSING if math.isnan(value) else _signed(f"{value:.3f}")
+
+
+def interval(low: Any, high: Any) -> str:
+    """`[1.092, 2.316]`, or a dash when either end is missing."""
+    ends = shown(low), shown(high)
+    return MISSING if MISSING in ends else f"[{ends[0]}, {ends[1]}]"
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−", 1) if text.startswith("-") else text

@@ -1,0 +1,165 @@
+"""One self-contained page about a finished fit: open it anywhere, mail it, print it. No scripts, no outside addresses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pbpk.errors import BadInput
+from pbpk.report import text
+from pbpk.report.canvas import need_extra
+from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
+from pbpk.report.folder import RunFolder, read_run
+from pbpk.report.numbers import MISSING, finite, objective, shown
+
+TEMPLATE = "page.html.j2"
+SENTENCES = (text.constant_sentence, text.errors_sentence, text.minimisation_sentence, text.time_sentence)
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report.html` into the run's folder, whole or not at all, and give its path."""
+    need_extra()
+    run = read_run(Path(run_folder))
+    target = run.path / "report.html"
+    partial = run.path / f".report.{os.getpid()}.partial"
+    page = render(run)
+    try:
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as e:
+        raise BadInput(f"cannot be written ({e.strerror})", where=str(target)) from e
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def render(run: RunFolder) -> str:
+    """The page as text; the same run gives the same text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = endpoints(run.table)
+    return environment.get_template(TEMPLATE).render(
+        results=run.results,
+        run=run.results.get("run") if isinstance(run.results.get("run"), str) else run.path.name,
+        title=_title(run),
+        tone=_tone(run.results),
+        tiles=_tiles(run.results),
+        rows=text.estimate_rows(run.parameters),
+        numeric=text.NUMERIC,
+        sentences=[f(run.results) for f in SENTENCES],
+        errors=_errors_by_matrix(run.results),
+        correlations=correlations(run.covariance),
+        individual=_individual(run.individual),
+        goodness=[(e, _marked(Markup, goodness, run.table, e, run.units, f"gof{i}")) for i, e in enumerate(names, 1)],
+        fits=[
+            (e, _marked(Markup, individual_fits, run.table, e, run.units, f"ind{i}")) for i, e in enumerate(names, 1)
+        ],
+        etas=_marked(Markup, eta_distributions, run.individual, _variances(run.parameters)),
+        trace=_marked(Markup, trace, run.iterations),
+        command=run.command.strip(),
+        record=_flat(run.record),
+        fit_toml=run.fit_toml.strip(),
+    )
+
+
+def correlations(covariance: pd.DataFrame) -> dict[str, Any]:
+    """Correlations of the estimates: rows of (name, [(shown, shade 0–1, sign)]), and the pairs beyond 0.95."""
+    c = covariance.to_numpy(dtype=float)
+    names = [str(n) for n in covariance.columns]
+    if not c.size or not np.isfinite(c).any():
+        return {"names": [], "rows": [], "strong": []}
+    diagonal = np.where(np.diag(c) > 0, np.diag(c), np.nan)
+    r = c / np.sqrt(np.outer(diagonal, diagonal))
+    rows = [
+        (
+            name,
+            [
+                {"text": "1" if i == j else f"{v:.2f}".replace("-", "−") if np.isfinite(v) else MISSING, "r": finite(v)}
+                for j, v in enumerate(r[i, : i + 1])
+            ],
+        )
+        for i, name in enumerate(names)
+    ]
+    strong = [
+        f"{names[j]} and {names[i]} ({r[i, j]:.3f})" for i in range(len(r)) for j in range(i) if abs(r[i, j]) > 0.95
+    ]
+    return {"names": names, "rows": rows, "strong": strong}
+
+
+def _marked(markup, figure, *args) -> list:
+    """Our own SVG, safe to stand in the page as it is: matplotlib has escaped all text in it."""
+    return [markup(svg) for svg in figure(*args)]
+
+
+def _title(run: RunFolder) -> str:
+    import tomllib
+
+    given = tomllib.loads(run.fit_toml).get("title", "") if run.fit_toml else ""
+    return given if isinstance(given, str) else ""
+
+
+def _tone(results: dict[str, Any]) -> str:
+    if not results.get("minimization_successful"):
+        return "bad"
+    return "good" if str(results.get("verdict", "")).startswith("Converged; no problems") else "warn"
+
+
+def _tiles(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """The summary: what a reader looks for first."""
+    return [
+        ("OFV", objective(results["ofv"])),
+        ("−2LL", objective(results.get("minus2ll"))),
+        ("AIC", objective(results.get("aic"))),
+        ("BIC", objective(results.get("bic"))),
+        ("condition no.", shown(results.get("condition_number"))),
+        ("ε-shrinkage", text.percent(results.get("epsilon_shrinkage"))),
+        ("subjects", str(results.get("subjects", MISSING))),
+        ("observations", str(results.get("observations", MISSING))),
+    ]
+
+
+def _errors_by_matrix(results: dict[str, Any]) -> dict[str, Any]:
+    """Standard errors by each covariance matrix, side by side; empty unless there are two to compare."""
+    by = results.get("standard_errors_by_matrix") or {}
+    if len(by) < 2:
+        return {}
+    names = list(dict.fromkeys(name for column in by.values() for name in column))
+    return {"matrices": list(by), "rows": [(n, [shown(column.get(n)) for column in by.values()]) for n in names]}
+
+
+def _individual(individual: pd.DataFrame) -> dict[str, Any]:
+    columns = [str(c) for c in individual.columns]
+    rows = [[str(v) if c == "ID" else shown(v) for c, v in zip(columns, row, strict=True)] for row in individual.values]
+    return {"columns": [c.replace("ETA_", "η ") for c in columns], "rows": rows}
+
+
+def _variances(parameters: pd.DataFrame) -> dict[str, float]:
+    found = zip(parameters["name"], parameters["estimate"], strict=True)
+    return {str(n).removeprefix("OMEGA_"): finite(v) for n, v in found if str(n).startswith("OMEGA_")}
+
+
+def _flat(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """run.json as small tables: one for each part that is itself a table, and one of the single values, first."""
+    single = [(k, _plain(v)) for k, v in record.items() if not isinstance(v, dict)]
+    parts = [(str(k), [(str(a), _plain(b)) for a, b in v.items()]) for k, v in record.items() if isinstance(v, dict)]
+    return ([("run", single)] if single else []) + parts
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return shown(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)

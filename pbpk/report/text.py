@@ -1,0 +1,138 @@
+"""The block a fit prints when it is done: what was fitted, how well, the table of estimates, and the verdict last."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import pandas as pd
+
+from pbpk.report.numbers import MISSING, finite, interval, objective, shown
+
+MATRICES = {
+    "R": "the R matrix (inverse of the Hessian of the objective)",
+    "S": "the S matrix (inverse of the sum of squared subject gradients)",
+    "sandwich": "the sandwich matrix (R⁻¹ S R⁻¹)",
+}
+NUMERIC = ("Est.", "SE", "%RSE", "95 % CI", "IIV CV%", "Shrink%")
+GAP = "  "
+
+
+def fit_block(results: dict[str, Any], parameters: pd.DataFrame, width: int = 100) -> str:
+    """Plain text, at most `width` columns where the numbers allow it; long labels and sentences are wrapped."""
+    parts = [
+        *_header(results),
+        "",
+        *_objective(results),
+        *_wrapped(constant_sentence(results), width),
+        *_wrapped(time_sentence(results), width),
+        "",
+        *_table(parameters, width),
+        "",
+        *_wrapped(errors_sentence(results), width),
+        *_wrapped(f"ε-shrinkage: {percent(results.get('epsilon_shrinkage'))}", width),
+        *_wrapped(minimisation_sentence(results), width),
+        "",
+        *_wrapped(str(results.get("verdict") or "No verdict was recorded."), width),
+    ]
+    return "\n".join(line.rstrip() for line in parts) + "\n"
+
+
+def constant_sentence(results: dict[str, Any]) -> str:
+    n = results.get("observations")
+    return f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
+
+
+def errors_sentence(results: dict[str, Any]) -> str:
+    """Which covariance matrix the standard errors are from."""
+    if not results.get("standard_errors"):
+        return "No standard errors: the covariance of the estimates is not available."
+    name = str(results.get("standard_errors_matrix", ""))
+    return f"SE from {MATRICES.get(name, name)}; 95 % CI by the logarithm for positive parameters."
+
+
+def minimisation_sentence(results: dict[str, Any]) -> str:
+    """`Minimisation: converged after 9 iterations and 12 function evaluations.`"""
+    counts = [
+        f"{results[key]} {what if results[key] != 1 else what.removesuffix('s')}"
+        for key, what in (("iterations", "iterations"), ("function_evaluations", "function evaluations"))
+        if results.get(key) is not None
+    ]
+    after = f" after {' and '.join(counts)}" if counts else ""
+    return f"Minimisation: {results.get('termination_cause') or 'cause not recorded'}{after}."
+
+
+def estimate_rows(parameters: pd.DataFrame) -> list[dict[str, str]]:
+    """The table of estimates as shown text; the page and the block print the same."""
+    rows = []
+    for row in parameters.to_dict("records"):
+        fixed = str(row.get("fixed")).lower() == "true"
+        unit = "" if pd.isna(row.get("unit")) or str(row["unit"]) == "1" else str(row["unit"])
+        rows.append(
+            {
+                "Parameter": str(row["name"]),
+                "Label": "" if pd.isna(row.get("label")) else str(row["label"]),
+                "Unit": unit,
+                "Est.": shown(row.get("estimate")),
+                "SE": "fixed" if fixed else shown(row.get("se")),
+                "%RSE": MISSING if fixed else shown(row.get("rse")),
+                "95 % CI": MISSING if fixed else interval(row.get("ci_low"), row.get("ci_high")),
+                "IIV CV%": shown(row.get("cv")),
+                "Shrink%": shown(row.get("shrinkage")),
+            }
+        )
+    return rows
+
+
+def percent(fraction: Any) -> str:
+    """A fraction as `11.77 %`."""
+    text = shown(100 * finite(fraction))
+    return text if text == MISSING else f"{text} %"
+
+
+def _header(results: dict[str, Any]) -> list[str]:
+    first = (
+        f"Study {results['study']} · model {results['model']} · method {str(results['method']).upper()}"
+        f" · solver {results.get('solver') or MISSING}"
+    )
+    n, m = results.get("subjects"), results.get("observations")
+    return [first, f"{n} subject{'s' * (n != 1)}, {m} observation{'s' * (m != 1)}"]
+
+
+def _objective(results: dict[str, Any]) -> list[str]:
+    names = {"OFV": "ofv", "−2LL": "minus2ll", "AIC": "aic", "BIC": "bic"}
+    parts = [f"{k} {objective(results.get(v))}" for k, v in names.items()]
+    parts.append(f"condition number {shown(results.get('condition_number'))}")
+    return ["   ".join(parts)]
+
+
+def time_sentence(results: dict[str, Any]) -> str:
+    """Seconds of each phase, and in all."""
+    seconds = {k: finite(v) for k, v in (results.get("seconds") or {}).items()}
+    if not seconds:
+        return f"Time: {MISSING}"
+    parts = [f"{phase} {shown(s)} s" for phase, s in seconds.items()]
+    return "Time: " + ", ".join([*parts, f"in all {shown(sum(seconds.values()))} s"])
+
+
+def _table(parameters: pd.DataFrame, width: int) -> list[str]:
+    rows = estimate_rows(parameters)
+    columns = [c for c in ("Label", "Parameter", "Unit", *NUMERIC) if c != "Unit" or any(r["Unit"] for r in rows)]
+    wide = {c: max(len(c), *(len(r[c]) for r in rows)) if rows else len(c) for c in columns}
+    others = sum(w + len(GAP) for c, w in wide.items() if c != "Label")
+    wide["Label"] = max(16, min(wide["Label"], width - others))
+    lines = [GAP.join(_cell(c, c, wide[c]) for c in columns)]
+    lines.append("─" * len(lines[0]))
+    for row in rows:
+        label, *rest = textwrap.wrap(row["Label"], wide["Label"], subsequent_indent=" ") or [""]
+        lines.append(GAP.join(_cell(c, label if c == "Label" else row[c], wide[c]) for c in columns))
+        lines += rest
+    return lines
+
+
+def _cell(column: str, text: str, width: int) -> str:
+    return text.rjust(width) if column in NUMERIC else text.ljust(width)
+
+
+def _wrapped(sentence: str, width: int) -> list[str]:
+    return textwrap.wrap(sentence, max(width, 20), break_long_words=False) or [""]

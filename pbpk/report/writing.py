@@ -1,0 +1,169 @@
+"""The run folder being written: claimed at the start as NAME.partial, renamed when whole. Nothing is ever overwritten.
+
+Holds what repeats the run elsewhere: command.txt, run.json, the study and model as used, and the results.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+import shutil
+import sys
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pbpk.errors import BadInput
+from pbpk.fit.base import Info, State
+
+
+class Folder:
+    """A folder being written at `partial`, to become `final`."""
+
+    def __init__(self, final: Path, partial: Path):
+        self.final, self.partial = final, partial
+
+    def write(self, name: str, text: str) -> None:
+        """Write whole or not at all: a reader never sees half a file."""
+        target = self.partial / name
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, target)
+
+    def write_json(self, name: str, data: Any) -> None:
+        self.write(name, json.dumps(finite(data), indent=1) + "\n")
+
+    def finish(self) -> Path:
+        if self.final.exists():
+            raise _exists(self.final)
+        self.partial.rename(self.final)
+        return self.final
+
+
+def claim(base: Path, out: Path | None) -> Folder:
+    """A new folder: `out` itself, which must not exist, or the next number under `base`."""
+    if out is not None:
+        final = Path(out)
+        if final.exists():
+            raise _exists(final)
+        partial = final.with_name(final.name + ".partial")
+        if partial.exists():
+            hint = f"go on with it:  pbpk fit {partial} --resume   (or remove it)"
+            raise BadInput("an unfinished run is there", where=str(partial), hint=hint)
+        _make(partial)
+        return Folder(final, partial)
+    _make(base)
+    while True:
+        taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
+        name = f"{max(taken, default=0) + 1:03d}"
+        partial = base / f"{name}.partial"
+        try:
+            partial.mkdir()
+            return Folder(base / name, partial)
+        except FileExistsError:
+            continue  # another process took the number between the look and the making
+        except OSError as e:
+            raise _unwritable(partial, e) from e
+
+
+def reopen(partial: Path) -> Folder:
+    """The unfinished folder of an interrupted run."""
+    if not partial.name.endswith(".partial") or not (partial / "run.json").exists():
+        raise BadInput("is not an unfinished run", where=str(partial), hint="its name ends in .partial")
+    return Folder(partial.with_name(partial.name.removesuffix(".partial")), partial)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _unwritable(folder, e) from e
+    if not os.access(folder, os.W_OK):
+        raise BadInput("cannot be written to", where=str(folder), hint="choose another place:  --out DIR")
+
+
+def _unwritable(folder: Path, error: OSError) -> BadInput:
+    hint = "choose a place you can write to:  --out DIR"
+    return BadInput(f"cannot be made ({error.strerror})", where=str(folder), hint=hint)
+
+
+def _exists(folder: Path) -> BadInput:
+    hint = "choose another --out, or leave it out for a numbered folder"
+    return BadInput("exists already, and runs are never overwritten", where=str(folder), hint=hint)
+
+
+def copy_in(folder: Folder, sources: dict[str, Path]) -> dict[str, str]:
+    """Copy files in under the given names; returns the sha256 of each."""
+    hashes = {}
+    for name, source in sources.items():
+        target = folder.partial / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        hashes[name] = sha256(target.read_bytes()).hexdigest()
+    return hashes
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as run.json keeps them."""
+    import jax
+
+    packages = ("pbpk", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "pandas")
+    return {
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [str(d) for d in jax.devices()],
+        "float64": bool(jax.config.read("jax_enable_x64")),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def finite(data: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(data, dict):
+        return {str(k): finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(v) for v in data]
+    if isinstance(data, np.ndarray):
+        return finite(data.tolist())
+    if isinstance(data, np.generic):
+        return finite(data.item())
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data
+
+
+def save_state(folder: Folder, state: State, infos: list[Info]) -> None:
+    """The checkpoint: all of a method's state, so that a resumed fit goes on bit for bit."""
+    temporary = folder.partial / "checkpoint.tmp.npz"
+    np.savez(temporary, infos=np.array(infos, dtype=float).reshape(-1, 6), **vars(state))
+    os.replace(temporary, folder.partial / "checkpoint.npz")
+
+
+def load_state(folder: Folder) -> tuple[State, list[Info]] | None:
+    """The last checkpoint, or None when the run had not got that far."""
+    path = folder.partial / "checkpoint.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as saved:
+        numbers = {"ofv": float, "iteration": int, "evaluations": int, "status": str}
+        fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in State.__dataclass_fields__}
+        infos = [Info(int(i[0]), *i[1:5], int(i[5])) for i in saved["infos"].tolist()]
+    return State(**fields), infos
+
+
+def command_line() -> str:
+    return shlex.join(["pbpk", *sys.argv[1:]])

@@ -1,0 +1,90 @@
+"""Records written by hand, random compartment graphs, and one compiled program per shape for the whole folder."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
+from pbpk.model.system import build_system
+from pbpk.solve.resolvent import Resolvent
+from pbpk.solve.timeline import build_timeline, moves_events
+
+EMPTY = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": ""}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(solver, system, timeline, p):
+    return solver.solve(system, timeline, p)
+
+
+@pytest.fixture(scope="session")
+def dose():
+    """One dose record: `dose(time, amount, compartment, RATE=…)`."""
+    return lambda time, amount, into, **more: {
+        **EMPTY,
+        "TIME": float(time),
+        "EVID": 1,
+        "AMT": float(amount),
+        "CMT": into,
+        "MDV": 1,
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def seen():
+    """Observation records at the times given."""
+    return lambda *times: [{**EMPTY, "TIME": float(t), "MDV": 0} for t in times]
+
+
+@pytest.fixture(scope="session")
+def solve():
+    """Amounts at the observations of each subject, a list of (T, n), and the result codes.
+
+    `values` is a dict of numbers in coherent units (one per patient, or shared), or the array p (rows, m, N) itself.
+    """
+
+    def solve(system, subjects, values, solver=None):
+        frames = [pd.DataFrame(s) for s in subjects]
+        p = values
+        if isinstance(values, dict):
+            columns = [np.broadcast_to(values[n], len(frames)) for n in system.parameter_names]
+            p = np.array(columns, dtype=float)[None]
+        infusions = any(((f["RATE"] > 0) | (f["DUR"] > 0)).any() for f in frames)
+        timeline = build_timeline(frames, system, moving=moves_events(system, p, set(), infusions))
+        done = _run(solver or Resolvent(), system, timeline, jnp.asarray(p))
+        amounts = np.asarray(done.amounts)
+        return [amounts[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)], np.asarray(done.result)
+
+    return solve
+
+
+@pytest.fixture(scope="session")
+def graph():
+    """A system of first-order arrows: `graph(n, [(0, 1), (1, n)])`, where n is outside; the k-th rate is named `k{k}`."""
+
+    def graph(n, edges):
+        cells = [Compartment(f"c{i}", "mg") for i in range(n)]
+        ends = [*cells, OUT]
+        fluxes = (flux(ends[a] >> ends[b], first_order, a=amount(ends[a]), k=f"k{i}") for i, (a, b) in enumerate(edges))
+        return build_system(Block(tuple(cells), tuple(fluxes)), tuple(f"k{i}" for i in range(len(edges))))
+
+    return graph
+
+
+@pytest.fixture(scope="session")
+def matrix_of():
+    """The dense matrix of such a graph."""
+
+    def matrix_of(n, edges, rates):
+        a = np.zeros((n + 1, n + 1))
+        for (source, target), k in zip(edges, rates, strict=True):
+            a[source, source] -= k
+            a[target, source] += k
+        return a[:n, :n]
+
+    return matrix_of

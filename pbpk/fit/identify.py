@@ -16,9 +16,8 @@ from pbpk.fit.subject import Terms, each_subject
 
 
 @jax.jit
-def information(problem: Problem) -> jax.Array:
-    """(P, P) in ψ; only the entries of free θ are filled with something to see."""
-    psi = jnp.asarray(problem.psi0)
+def information(problem: Problem, psi: jax.Array) -> jax.Array:
+    """(P, P) in ψ; only the rows of free θ have anything to see."""
     theta, omega, _ = problem.unpack(psi)
     eta = jnp.zeros((len(problem.spec.layout.etas), problem.subjects))
     jet = first_order(problem, problem.mixed(theta, eta))
@@ -39,7 +38,7 @@ def weakest(problem: Problem) -> list[str]:
     free = [t for t in layout.thetas if not t.fixed]
     if not free:
         return ["no θ is estimated"]
-    m = np.asarray(information(problem))[: len(free), : len(free)]
+    m = np.asarray(information(problem, problem.psi0))[: len(free), : len(free)]
     if not np.isfinite(m).all():
         return ["the predictions are not finite at the starting values"]
     size = np.sqrt(np.maximum(np.diag(m), 1e-300))

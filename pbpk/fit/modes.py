@@ -36,7 +36,9 @@ class _Loop(NamedTuple):
     gradient: jax.Array
     hessian: jax.Array
     trial: jax.Array
+    promised: jax.Array
     damping: jax.Array
+    harsher: jax.Array
     done: jax.Array
     count: jax.Array
 
@@ -61,7 +63,13 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
     def body(loop: _Loop) -> _Loop:
         # The solver appears here alone: each pass measures the trial that the last one proposed.
         value, gradient, hessian = measure(loop.trial)
-        better = (value <= loop.value) & ~loop.done
+        better = jnp.isfinite(value) & (value <= loop.value) & ~loop.done
+        # Nielsen 1999: damping follows the part of the promised fall that came. The expected Hessian can be far from
+        # the true one, and a fixed schedule then swings between too much damping and too little, for ever.
+        kept = (loop.value - value) / loop.promised
+        eased = loop.damping * jnp.clip(1 - (2 * kept - 1) ** 3, 0.1, 2.0)
+        damping = jnp.where(better, eased, jnp.maximum(loop.damping, 1e-3) * loop.harsher)
+        harsher = jnp.where(better, 2.0, loop.harsher * 2)
         eta, value, gradient, hessian = (
             jnp.where(better, new, old)
             for new, old in zip(
@@ -70,15 +78,18 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
                 strict=True,
             )
         )
-        damping = jnp.where(better, loop.damping * 0.1, jnp.maximum(loop.damping, 1e-3) * 10)
         damped = hessian + damping * jnp.eye(q)[:, :, None] * jnp.einsum("iin->in", hessian)[None]
         move = -jax.vmap(jnp.linalg.solve, in_axes=-1, out_axes=-1)(damped, gradient)
-        done = loop.done | (jnp.isfinite(value) & (-jnp.sum(gradient * move, axis=0) < _ENOUGH))
-        return _Loop(eta, value, gradient, hessian, eta + jnp.where(done, 0.0, move), damping, done, loop.count + 1)
+        slope = jnp.sum(gradient * move, axis=0)
+        promised = -slope - 0.5 * jnp.einsum("in,ijn,jn->n", move, hessian, move)
+        done = loop.done | (jnp.isfinite(value) & (-slope < _ENOUGH))
+        trial = eta + jnp.where(done, 0.0, move)
+        return _Loop(eta, value, gradient, hessian, trial, promised, damping, harsher, done, loop.count + 1)
 
     identity = jnp.broadcast_to(jnp.eye(q)[:, :, None], (q, q, n))
     nothing = (0 * eta, jnp.full(n, jnp.inf), 0 * eta, identity)
-    start = _Loop(*nothing, eta, jnp.zeros(n), jnp.zeros(n, bool), jnp.array(0))
+    none = jnp.zeros(n)
+    start = _Loop(*nothing, eta, none, none, jnp.full(n, 2.0), none.astype(bool), jnp.array(0))
     loop = jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.count < _MOST), body, start)
 
     def polish(eta, move):

@@ -43,14 +43,16 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y, color=INK)
 
 
-def logarithmic(axes: Axes, which: str) -> None:
+def logarithmic(axes: Axes, which: str, minor: bool = True) -> None:
     """A logarithmic scale whose ticks read 0.01, 1, 100 or 1e+06: no powers typeset."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     axes.set(**{f"{which}scale": "log"})
     axis: Axis = getattr(axes, f"{which}axis")
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+    if not minor:
+        axis.set_minor_locator(NullLocator())
 
 
 def finite(values: pd.Series) -> np.ndarray:

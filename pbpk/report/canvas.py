@@ -28,6 +28,7 @@ STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # an ID may hold a dollar sign
     "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": INK,
     "axes.titlesize": 9.5,
@@ -101,10 +102,23 @@ def to_svg(figure: Figure, name: str, about: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', lambda found: found[1] + name + "-", svg)
     svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
-    svg = re.sub(r"\n\s*", "\n", svg)
+    svg = _compact(svg)
     opening, rest = svg.split(">", 1)
     widest = round(figure.get_figwidth() * DPI * ZOOM)
     return f'{opening} role="img" aria-label="{escape(about)}" style="max-width: {widest}px">{rest}'.strip()
+
+
+def _compact(svg: str) -> str:
+    """The same picture in fewer bytes: groups need no ids, and a run of markers states its style once."""
+    svg = re.sub(r"\n\s*", "\n", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg)
+    svg = svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace("xlink:href=", "href=")
+    return re.sub(r'<use [^>]*( style="[^"]*")/>\n(?:<use [^>]*\1/>\n)+', _styled_once, svg)
+
+
+def _styled_once(run: re.Match[str]) -> str:
+    return f"<g{run[1]}>\n{run[0].replace(run[1], '')}</g>\n"
 
 
 def nothing(name: str, about: str, why: str = "no finite values to show") -> str:
@@ -116,15 +130,23 @@ def nothing(name: str, about: str, why: str = "no finite values to show") -> str
     return to_svg(figure, name, f"{about}: {why}")
 
 
-def dots(axes: Axes, x: np.ndarray, y: np.ndarray, size: float = 3.6, alpha: float = 0.5, label: str = "") -> None:
-    """Markers; beyond `MOST_POINTS` the most extreme are kept and the rest thinned evenly, and the panel says so."""
-    if len(x) > MOST_POINTS:
-        extreme = MOST_POINTS // 10
+def dots(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    size: float = 3.6,
+    alpha: float = 0.5,
+    label: str = "",
+    most: int = MOST_POINTS,
+) -> None:
+    """Markers; beyond `most` the most extreme are kept and the rest thinned evenly, and the panel says so."""
+    if len(x) > most:
+        extreme = most // 10
         order = np.argsort(-np.abs(y - np.median(y)), kind="stable")
         rest = np.sort(order[extreme:])
-        step = -(-len(rest) // (MOST_POINTS - extreme))
+        step = -(-len(rest) // (most - extreme))
         pick = np.sort(np.concatenate([order[:extreme], rest[::step]]))
-        told = f"{len(pick)} of {len(x)} points drawn"
+        told = f"{len(pick)} of {len(x)} points"
         axes.text(1, 1, told, ha="right", va="bottom", fontsize=7, color=GREY, transform=axes.transAxes)
         x, y = x[pick], y[pick]
     axes.plot(x, y, "o", color=BLUE, markersize=size, markeredgewidth=0, alpha=alpha, label=label or "_")

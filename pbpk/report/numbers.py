@@ -24,12 +24,10 @@ def shown(x: Any, digits: int = 4) -> str:
         return MISSING
     if value == 0:
         return "0"
-    if 10**digits <= abs(value) < 1e6:
-        return _signed(f"{value:.0f}")
-    text = f"{value:#.{digits}g}"
     if not 1e-4 <= abs(value) < 1e6:
-        text = f"{value:.{digits - 1}e}"
-    return _signed(text.rstrip(".") if "e" not in text else text)
+        return _signed(f"{value:.{digits - 1}e}")
+    text = f"{value:#.{digits}g}"
+    return _signed(f"{value:.0f}" if "e" in text else text.rstrip("."))
 
 
 def objective(x: Any) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PER_PAGE, COLUMNS = 24, 6
+MOST_POINTS = 150  # in one small panel
 UNEQUAL = 5.0  # largest over smallest of the subjects' peaks from which each gets its own scale
 SHOWN = ("DV", "IPRED", "PRED")
 # Inches: one panel, the room between two, and the margins.
@@ -67,7 +68,6 @@ def _page(groups: dict[str, pd.DataFrame], endpoint: str, units: Units, scale: S
         axes.set_title(f"ID {who}" if len(who) < 22 else f"ID {who[:20]}…", fontsize=8, pad=2)
         first, last = scale.values is None or column == 0, k + columns >= len(groups)
         axes.tick_params(length=2.5, labelsize=7.5, labelleft=first, labelbottom=last)
-        axes.tick_params(which="minor", length=1.5)
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(),
         loc="upper left",
@@ -95,9 +95,9 @@ def _subject(axes: Axes, group: pd.DataFrame, scale: Scale) -> None:
         axes.plot(time[ok], value[ok], color=colour, linestyle=dashes, linewidth=1.2, label=label, marker=mark)
     dv = group["DV"].to_numpy(dtype=float)
     ok = np.isfinite(time) & np.isfinite(dv)
-    dots(axes, time[ok], dv[ok], size=3.2, alpha=0.85, label="observed")
+    dots(axes, time[ok], dv[ok], size=3.2, alpha=0.85, label="observed", most=MOST_POINTS)
     if scale.log:
-        logarithmic(axes, "y")
+        logarithmic(axes, "y", minor=False)
     axes.set_xlim(scale.time)
     axes.set_ylim(scale.values or limits_of([group[c] for c in SHOWN]))
 

@@ -73,8 +73,7 @@ class Elimination:
         """From the packed nonzeros (nonzeros, ...). One scatter a level: scatters are what costs, to compile and to run."""
         inverse, lower = [], []
         for level in self.levels:
-            d = values[level.diagonal]
-            inverse.append(d.conj() / (d.real**2 + d.imag**2))
+            inverse.append(1 / values[level.diagonal])
             lower.append(values[level.lower] * inverse[-1][level.lower_place])
             if len(level.update):
                 values = values.at[level.update].add(-lower[-1][level.update_lower] * values[level.update_upper])
@@ -89,14 +88,7 @@ class Elimination:
         for level, inverse in zip(reversed(self.levels), reversed(factors.inverse), strict=True):
             here = x[level.pivot]
             if len(level.upper):
-                k=len(level.pivot); d=np.bincount(level.upper_place,minlength=k).max()
-                U=np.zeros((k,d),int); C=np.zeros((k,d),int); M=np.zeros((k,d)); c=np.zeros(k,int)
-                for u,col,pl in zip(level.upper,level.upper_column,level.upper_place):
-                    U[pl,c[pl]]=u; C[pl,c[pl]]=col; M[pl,c[pl]]=1; c[pl]+=1
-                for q in range(d):
-                    prod=factors.upper[U[:,q]]*x[C[:,q]]
-                    if not M[:,q].all(): prod=prod*M[:,q].reshape((-1,)+(1,)*(x.ndim-1))
-                    here=here-prod
+                here = here.at[level.upper_place].add(-factors.upper[level.upper] * x[level.upper_column])
             x = x.at[level.pivot].set(here * inverse)
         return x
 

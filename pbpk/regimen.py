@@ -148,9 +148,9 @@ def _parse_one(text: str) -> Regimen:
                 break
         else:
             raise _unreadable(text, f'"{rest}" is not understood')
-    count = int(found.pop("count", "1"))
-    if ("ii" in found) != (count > 1):
+    if ("ii" in found) != ("count" in found):
         raise _unreadable(text, '"every" and the count "x N" go together')
+    count = int(found.pop("count", "1"))
     if count < 1:
         raise _unreadable(text, "the count must be at least 1")
     return dose(f"{head[1]} {head[2]}", addl=count - 1, **found)

@@ -91,7 +91,7 @@ def from_internal(value, unit: str, where: str = ""):
 
 def dimensions(unit: str, where: str = "") -> dict[str, float]:
     """The dimension of `unit`, such as `{"[mass]": 1, "[length]": -3}`."""
-    return dict(quantity(unit, where).dimensionality)
+    return {name: float(power) for name, power in quantity(unit, where).dimensionality.items()}  # type: ignore[arg-type]
 
 
 def same_dimension(a: str, b: str) -> bool:

@@ -47,7 +47,10 @@ def _options(
 def main() -> None:
     """Run the command line and turn every error into one message and its exit code."""
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone away can still be told from a fault
     except PbpkError as e:
         if os.environ.get("PBPK_DEBUG"):
             raise

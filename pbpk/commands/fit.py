@@ -73,7 +73,7 @@ def fit_study(
     if resume:
         from pbpk.errors import WrongUsage
 
-        if method or solver or settings or out:
+        if method or solver or settings or out or seed is not None:
             raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
         folder, study, method, seed = _reopen(name)
         begun = load_state(folder)
@@ -97,14 +97,14 @@ def fit_study(
         lines.iteration(state, infos)
 
     try:
-        result = run_fit(study, method_called(method), resume=begun, watch=Watch(keep, lines.errors), seed=seed or 1)
+        result = run_fit(study, method_called(method), resume=begun, watch=Watch(keep, lines.errors), seed=seed)
+        final = _write(folder, study, result)
     except KeyboardInterrupt:
         say(f"\ninterrupted; go on with:  pbpk fit {folder.partial} --resume")
         sys.exit(130)
     except BaseException:
         _tidy(folder)
         raise
-    final = _write(folder, study, result)
     _show(result, final, as_json)
     return final, 0 if result.successful else 1
 
@@ -164,14 +164,25 @@ def _open(
     study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None
 ) -> Folder:
     """Claim the run folder and freeze the inputs in it."""
-    from pbpk.report.writing import claim, command_line, copy_in, environment
+    from pbpk.report.writing import claim
 
     folder = claim(Path("fits") / study.name / "runs", out)
-    data = study.folder / study.spec.data.file
-    frozen = dict(settings) | ({"data.file": data.name} if data.name != study.spec.data.file else {})
-    model = study.model
+    try:
+        _freeze(folder, study, method, seed, settings, solver)
+    except BaseException:
+        folder.abandon()
+        raise
+    return folder
+
+
+def _freeze(folder: Folder, study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None) -> None:
+    """Copy the inputs in, and write what a resumed run reads them back by."""
+    from pbpk.report.writing import command_line, copy_in, environment
+
+    data, model = study.folder / study.spec.data.file, study.model
     sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
-    home = f"model/{Path(study.spec.model).name}"
+    home = f"model/{model.name}"
+    frozen = settings | {"model": home, "data.file": data.name}
     sources |= {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
     sources[f"{home}/references.bib"] = next(
         (b for b in (model.folder / "references.bib", model.folder.parent / "references.bib") if b.exists()), Path()
@@ -190,7 +201,6 @@ def _open(
             **environment(),
         },
     )
-    return folder
 
 
 def _reopen(name: str) -> tuple[Folder, Study, str, int]:
@@ -204,12 +214,12 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int]:
 
     path = Path(name)
     if not path.name.endswith(".partial"):
-        unfinished = sorted((Path("fits") / name / "runs").glob("*.partial")) or sorted(
-            Path(name).parent.glob(Path(name).name + ".partial")
-        )
-        if not unfinished:
+        study_name = path.resolve().parent.name if path.name == "fit.toml" else path.resolve().name
+        unfinished = sorted((Path("fits") / study_name / "runs").glob("*.partial"))
+        started = path.with_name(f"{path.name}.partial") if path.name else path  # by its --out
+        if not unfinished and not (started / "run.json").exists():
             raise BadInput(f"no unfinished run of `{name}`", hint=f"start one:  pbpk fit {name}")
-        path = unfinished[-1]
+        path = unfinished[-1] if unfinished else started
     folder = reopen(path)
     run = json.loads((folder.partial / "run.json").read_text())
     study = load_study(folder.partial, settings=run["settings"], solver=run["solver"])
@@ -218,10 +228,8 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int]:
 
 def _tidy(folder: Folder) -> None:
     """A run that failed before its first iteration leaves nothing behind."""
-    import shutil
-
     if not (folder.partial / "checkpoint.npz").exists():
-        shutil.rmtree(folder.partial, ignore_errors=True)
+        folder.abandon()
 
 
 def _write(folder: Folder, study: Study, result: Fit) -> Path:

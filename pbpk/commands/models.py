@@ -66,7 +66,7 @@ def _show(name: str, nuclide: str | None, as_json: bool) -> None:
                 "covariates": {n: _row(row) for n, row in m.parameters.covariates.items()},
                 "linear": not system.nonlinear,
                 "nonlinear_fluxes": [str(f) for f in system.nonlinear],
-                "nonzeros": len({(int(i), int(j)) for i, j in zip(*system.stoichiometry.nonzero(), strict=True)}),
+                "sparsity": sorted(system.sparsity),
                 "solver": choose_solver(system).name,
                 "remarks": list(m.remarks),
             }
@@ -91,6 +91,8 @@ def _show(name: str, nuclide: str | None, as_json: bool) -> None:
     print("Observables  " + ", ".join(system.observables))
     kind = "linear" if not system.nonlinear else "nonlinear: " + ", ".join(str(f) for f in system.nonlinear)
     print(f"Kinetics     {kind}; solved by {choose_solver(system).name}")
+    filled, size = len(system.sparsity), len(system.names)
+    print(f"Jacobian     {filled} of {size * size} entries can be nonzero")
     for remark in m.remarks:
         print(f"Remark       {remark}")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pbpk.model.load import Model
     from pbpk.population.simulate import Path as Simulated
+    from pbpk.report.writing import Folder
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
@@ -96,16 +97,17 @@ def _from_words(
     folder = None
     if out is not None or who is not None:
         folder = claim(Path("simulations") / model.name, out)
+    shown = at / factor(model.time_unit)
     begun = time.perf_counter()
     try:
         path = run(model, regimen, at, patients=who, observe=wanted, solver=solver, progress=_progress(patients or 1))
+        seconds = time.perf_counter() - begun
+        written = _write(folder, model, path, shown, keep, who is not None) if folder else None
     except BaseException:
         if folder:
-            folder.partial.rmdir()
+            folder.abandon()
         raise
-    seconds = time.perf_counter() - begun
     failed = _report_failures(path)
-    shown = at / factor(model.time_unit)
     result = {
         "model": model.name,
         "nuclide": model.nuclide,
@@ -119,10 +121,9 @@ def _from_words(
     }
     if who is not None:
         result |= {"seed": seed, "statistic": "median over patients", "quantiles": _quantile_json(path)}
-    if folder:
-        _write(folder, model, path, shown, keep, who is not None)
-        result["folder"] = str(folder.finish())
-        say(f"wrote {result['folder']}")
+    if written:
+        result["folder"] = str(written)
+        say(f"wrote {written}")
     if as_json:
         print_json(result)
     else:
@@ -195,8 +196,8 @@ def _print_table(result: dict) -> None:
         print(f"{t:>12.6g}" + "".join(f"{result['observables'][n][i]:>{width}.5g}" for n in names))
 
 
-def _write(folder, model: Model, path: Simulated, shown: np.ndarray, keep: str, population: bool) -> None:
-    """simulation.csv for one patient; bands, patients and curves as parquet and a figure for many."""
+def _write(folder: Folder, model: Model, path: Simulated, shown: np.ndarray, keep: str, population: bool) -> Path:
+    """simulation.csv for one patient; bands, patients and curves as parquet and a figure for many; then the final name."""
     import numpy as np
     import pandas as pd
 
@@ -209,7 +210,7 @@ def _write(folder, model: Model, path: Simulated, shown: np.ndarray, keep: str, 
     if not population:
         table = pd.DataFrame({"time": shown} | {k: np.asarray(v)[:, 0] for k, v in path.observables.items()})
         folder.write("simulation.csv", table.to_csv(index=False))
-        return
+        return folder.finish()
     names = [f"q{q * 100:02.0f}" for q in QUANTILES]
     bands = pd.concat(
         [
@@ -237,6 +238,7 @@ def _write(folder, model: Model, path: Simulated, shown: np.ndarray, keep: str, 
             (folder.partial / f"{k}.png").write_bytes(figure)
     except MissingExtra as e:
         say(f"  no figure: {e.what} ({e.hint})")
+    return folder.finish()
 
 
 def _patients_table(model: Model, path: Simulated) -> pd.DataFrame:
@@ -265,7 +267,7 @@ def _from_data(
 ) -> None:
     from pbpk.commands.shared import print_json, say
     from pbpk.data.events import read_events
-    from pbpk.population.records import coherent_overrides
+    from pbpk.population.records import check_dose_unit, coherent_overrides
     from pbpk.population.simulate import simulate_table
     from pbpk.report.writing import claim, command_line
     from pbpk.solve.base import explain
@@ -282,19 +284,25 @@ def _from_data(
         need_dv=False,
     )
     events = coherent_overrides(events, model, given)
+    check_dose_unit(events, model, given)
     for note in events.notes:
         say(f"note: {note}")
     folder = claim(Path("simulations") / model.name, out) if out is not None else None
-    table, units, codes = simulate_table(model, events, observe=wanted, solver=solver)
-    table["TIME"] /= factor(model.time_unit)
+    try:
+        table, units, codes = simulate_table(model, events, observe=wanted, solver=solver)
+        table["TIME"] /= factor(model.time_unit)
+        text = table.to_csv(index=False)
+        if folder:
+            folder.write("command.txt", command_line() + "\n")
+            folder.write("simulation.csv", text)
+            say(f"wrote {folder.finish()}")
+    except BaseException:
+        if folder:
+            folder.abandon()
+        raise
     for subject, code in zip(events.frame["ID"].unique(), codes, strict=True):
         if code:
             say(f"warning: ID {subject}: {explain(int(code))}")
-    text = table.to_csv(index=False)
-    if folder:
-        folder.write("command.txt", command_line() + "\n")
-        folder.write("simulation.csv", text)
-        say(f"wrote {folder.finish()}")
     if as_json:
         print_json(
             {

@@ -64,7 +64,7 @@ def _days(sheet: Sheet) -> pd.Series:
         why="Day and month change places between countries, so such dates are not guessed.",
         hint="write dates as 2024-03-01, or as a day number such as 1; or ignore the DATE column",
     )
-    counted = cells.map(lambda cell: _DAY.fullmatch(cell) is not None)
+    counted = cells.map(lambda cell: _DAY.fullmatch(str(cell)) is not None)
     mixed = counted != counted.iloc[0]
     sheet.forbid(mixed, 'DATE "{DATE}" is written otherwise than in the rows above', hint="use one form throughout")
     return out

@@ -40,7 +40,7 @@ class Sheet:
     @cached_property
     def ids(self) -> pd.Series:
         """Subjects as text; `7.0`, as spreadsheets like to write it, is `7`."""
-        return self.text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", cell))
+        return self.text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", str(cell)))
 
     def where(self, row: int) -> str:
         subject = self.ids[row]
@@ -56,7 +56,9 @@ class Sheet:
         if bad.any() and "," in cells[bad].iloc[0]:
             hint = "write decimals with a point"
         self.forbid(bad, lambda row: f'{name} "{cells[row]}" is not a number', hint=hint)
-        self.forbid(np.isinf(values), lambda row: f'{name} "{cells[row]}" is not a finite number', hint=hint)
+        self.forbid(
+            values.isin([np.inf, -np.inf]), lambda row: f'{name} "{cells[row]}" is not a finite number', hint=hint
+        )
         return values
 
     def whole(self, name: str, otherwise: int = 0) -> pd.Series:

@@ -10,21 +10,22 @@ State is plain arrays: it is what a checkpoint holds and what an interrupted fit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 from pbpk.fit.problem import Problem
+
+Numbers = Any  # a JAX array inside compiled code, a NumPy array on the host
 
 
 class Evaluation(NamedTuple):
     """Per subject: objective (N,), its gradient in ψ (P, N), η (q, N), whether all went well (N,)."""
 
-    objective: jax.Array
-    gradient: jax.Array
-    eta: jax.Array
-    good: jax.Array
+    objective: Numbers
+    gradient: Numbers
+    eta: Numbers
+    good: Numbers
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class State:
 
     psi: np.ndarray
     ofv: float
-    objective: np.ndarray
-    gradient: np.ndarray
-    eta: np.ndarray
+    objective: Numbers
+    gradient: Numbers
+    eta: Numbers
     inverse: np.ndarray
     iteration: int = 0
     evaluations: int = 0
@@ -60,13 +61,15 @@ class Info(NamedTuple):
 class Method(Protocol):
     """`prepare` may restate the problem (naive pooling drops the random effects)."""
 
-    name: str
-    about: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
 
     def prepare(self, problem: Problem) -> Problem: ...
     def init(self, problem: Problem) -> State: ...
     def step(self, problem: Problem, state: State) -> tuple[State, Info]: ...
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation: ...
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation: ...
 
 
 CONVERGED, LIMIT, STALLED = "converged", "iteration limit", "no further decrease found"

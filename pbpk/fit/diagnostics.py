@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.jets import first_order
+from pbpk.fit.layout import natural_with_jacobian
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.subject import Terms, each_subject
@@ -69,8 +70,8 @@ def post_hoc(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
 
 def diagnose(problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Diagnosis:
     pred, ipred, iwres, cwres, p = (np.asarray(x) for x in _observations(problem, psi, eta))
-    _, omega, _ = problem.unpack(psi)
-    sd = np.sqrt(np.diag(np.asarray(omega)))
+    omega = np.asarray(natural_with_jacobian(problem.spec.layout, psi, problem.initial)[2])
+    sd = np.sqrt(np.diag(omega))
     spread = eta.std(axis=1, ddof=1) if eta.shape[1] > 1 else np.full(len(eta), np.nan)
     seen = np.asarray(problem.seen)
     return Diagnosis(pred, ipred, iwres, cwres, eta, p, 1 - spread / sd, float(1 - np.std(iwres[seen], ddof=1)))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.fit.base import Evaluation
+from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.jets import second_order
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
@@ -26,7 +26,7 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
 
 @dataclass(frozen=True)
 class Fo(QuasiNewton):
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta)
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.fit.base import Evaluation
+from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton
@@ -42,7 +42,7 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool
 class Foce(QuasiNewton):
     interaction: bool = False
 
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta, self.interaction)
 
 

@@ -8,6 +8,7 @@ standard deviations.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,17 @@ class Layout:
         """Which entries of the natural vector are held."""
         omegas = [b.fixed for b in self.blocks for _ in range(len(b.etas) * (len(b.etas) + 1) // 2)]
         return np.array([*(t.fixed for t in self.thetas), *omegas, *(False for _ in self.sigmas)])
+
+    @property
+    def spreads(self) -> list[int]:
+        """Where ψ holds the logarithm of an η's standard deviation (in a block, of what the η before it leave)."""
+        found, at = [], sum(not t.fixed for t in self.thetas)
+        for block in self.blocks:
+            if not block.fixed:
+                rows, columns = np.tril_indices(len(block.etas))
+                found += [at + int(k) for k in np.flatnonzero(rows == columns)]
+                at += len(rows)
+        return found
 
     def free(self, natural: np.ndarray) -> np.ndarray:
         """ψ from natural values."""
@@ -115,3 +127,9 @@ class Layout:
             parts += list(omega[first + rows, first + columns])
             first += len(block.etas)
         return jnp.stack([*parts, *(sigma[s] for s in self.sigmas)])
+
+
+@partial(jax.jit, static_argnames="layout")
+def natural_with_jacobian(layout: Layout, psi: jax.Array, initial: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The natural vector, its Jacobian (names, ψ) and Ω, in one compiled call."""
+    return layout.natural(psi, initial), jax.jacfwd(layout.natural)(psi, initial), layout.unpack(psi, initial)[1]

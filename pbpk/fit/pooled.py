@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.fit.base import Evaluation
+from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.jets import first_order
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
@@ -34,7 +34,7 @@ class Pooled(QuasiNewton):
         spec = replace(spec, individual=replace(spec.individual, varying=still), layout=replace(layout, blocks=()))
         return replace(problem, spec=spec, initial=np.asarray(problem.initial)[kept])
 
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta)
 
 

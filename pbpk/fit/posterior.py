@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.fit.base import CONVERGED, STALLED, Evaluation, Info, State
+from pbpk.fit.base import CONVERGED, STALLED, Evaluation, Info, Numbers, State
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.subject import Terms, each_subject
@@ -34,7 +34,7 @@ class Posterior:
     def prepare(self, problem: Problem) -> Problem:
         return problem
 
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta)
 
     def init(self, problem: Problem) -> State:

@@ -2,7 +2,7 @@
 
 The first inverse Hessian comes from the subjects' gradients: for −2 log-likelihoods, Σ gg'/2 estimates the Hessian
 (Berndt, Hall, Hall & Hausman 1974), so the first step already has the right scale. A failed line search restarts from
-it once. Nocedal & Wright 2006, chapters 3 and 6.
+it once. Nocedal & Wright 2006, chapters 3 and 6. A random effect that vanished on the way is tried again at the end.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.fit.base import CONVERGED, LIMIT, STALLED, Evaluation, Info, State
+from pbpk.fit.base import CONVERGED, LIMIT, STALLED, Evaluation, Info, Numbers, State
 from pbpk.fit.problem import Problem
 
 _ENOUGH = 1e-7  # predicted further fall of the OFV
 _FARTHEST = 1.0  # largest change of any coordinate of ψ in one step: a factor e
+_VANISHED, _RESTORED = 3.5, 2.3  # a thirtieth and a tenth of the standard deviation it started from, as logarithms
 _MOST = 300
 
 
@@ -31,7 +32,7 @@ class QuasiNewton:
     def prepare(self, problem: Problem) -> Problem:
         return problem
 
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Evaluation:
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         raise NotImplementedError("a likelihood method says how its objective is evaluated")
 
     def init(self, problem: Problem) -> State:
@@ -47,7 +48,7 @@ class QuasiNewton:
         direction = -state.inverse @ gradient
         slope = float(gradient @ direction)
         if -slope / 2 < _ENOUGH:
-            return self._done(state, CONVERGED, gradient)
+            return self._settled(problem, state, gradient)
         if state.iteration >= _MOST:
             return self._done(state, LIMIT, gradient)
         length = min(1.0, _FARTHEST / float(np.abs(direction).max()))
@@ -62,22 +63,44 @@ class QuasiNewton:
                 break
             length *= _shorter(state.ofv, ofv, slope, length)
         if new is None:
-            return self._stuck(state, gradient, -slope / 2, tried)
+            return self._stuck(problem, state, gradient, -slope / 2, tried)
         inverse = _update(state.inverse, new.psi - state.psi, new.gradient.sum(axis=1) - gradient)
         new = replace(new, inverse=inverse, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return new, _info(new, new.ofv - state.ofv, length * float(np.abs(direction).max()))
 
-    def _stuck(self, state: State, gradient: np.ndarray, promised: float, tried: int) -> tuple[State, Info]:
+    def _stuck(
+        self, problem: Problem, state: State, gradient: Numbers, promised: float, tried: int
+    ) -> tuple[State, Info]:
         fresh = _scores(state.gradient)
         if promised < 1e-4:  # what is left to gain is below what the objective can resolve: this is the minimum
-            return self._done(state, CONVERGED, gradient)
+            return self._settled(problem, state, gradient)
         if np.allclose(fresh, state.inverse):
             return self._done(state, STALLED, gradient)
         again = replace(state, inverse=fresh, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return again, _info(again, 0.0, 0.0)
 
+    def _settled(self, problem: Problem, state: State, gradient: np.ndarray) -> tuple[State, Info]:
+        """The end, unless a random effect that vanished does better restored.
+
+        ψ holds the logarithm of its standard deviation, so the slope vanishes there, be it a minimum or a maximum.
+        """
+        start, best, tried = problem.psi0, state, 0
+        for k in problem.spec.layout.spreads:
+            if state.psi[k] > start[k] - _VANISHED:
+                continue
+            psi = best.psi.copy()
+            psi[k] = start[k] - _RESTORED
+            trial, tried = _host(self.evaluate(problem, psi, best.eta)), tried + 1
+            ofv = float(trial.objective.sum())
+            if ofv < best.ofv - 1e-3 and np.isfinite(trial.gradient).all():
+                best = State(psi, ofv, trial.objective, trial.gradient, trial.eta, _scores(trial.gradient))
+        if best is state:
+            return self._done(state, CONVERGED, gradient)
+        best = replace(best, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
+        return best, _info(best, best.ofv - state.ofv, float(np.abs(best.psi - state.psi).max()))
+
     @staticmethod
-    def _done(state: State, status: str, gradient: np.ndarray) -> tuple[State, Info]:
+    def _done(state: State, status: str, gradient: Numbers) -> tuple[State, Info]:
         done = replace(state, status=status)
         return done, _info(done, 0.0, 0.0)
 
@@ -91,7 +114,7 @@ def _host(e: Evaluation) -> Evaluation:
     return Evaluation(*(np.asarray(x) for x in jax.block_until_ready(e)))
 
 
-def _scores(gradient: np.ndarray) -> np.ndarray:
+def _scores(gradient: Numbers) -> np.ndarray:
     """(½ Σ gg')⁻¹ with a ridge, so that a coordinate the data hardly see still moves a little."""
     s = 0.5 * gradient @ gradient.T
     scale = np.sqrt(np.maximum(np.diag(s), 1e-8))

@@ -47,6 +47,7 @@ class Fit:
     seed: int
     condition_number: float
     log_estimates: dict[str, dict[str, float]]
+    observable_units: dict[str, str]
 
     @property
     def minus2ll(self) -> float:
@@ -97,6 +98,7 @@ class Fit:
             "standard_errors_by_matrix": self.standard_errors,
             "relative_standard_errors": {k: v / abs(self.estimates[k]) for k, v in se.items() if self.estimates[k]},
             "log_estimates": self.log_estimates,
+            "observable_units": self.observable_units,
             "covariance_matrix": self.covariance.to_dict(),
             "condition_number": self.condition_number,
             "eta_shrinkage": self.eta_shrinkage,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -17,11 +18,12 @@ from pbpk import units as pbpk_units
 from pbpk.errors import ScienceFailed
 from pbpk.fit.base import CONVERGED, Info, Method, State
 from pbpk.fit.diagnostics import diagnose, post_hoc
+from pbpk.fit.layout import natural_with_jacobian
 from pbpk.fit.problem import Problem
 from pbpk.fit.result import Fit, parameter_table
 from pbpk.fit.study import Study
 from pbpk.fit.uncertainty import Uncertainty, uncertainty
-from pbpk.observe import display_factor
+from pbpk.observe import display_factor, observable_unit
 from pbpk.solve.base import explain
 
 
@@ -70,10 +72,11 @@ def _check_start(study: Study, problem: Problem, state: State) -> None:
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
-    theta, _, sigma = problem.unpack(state.psi)
-    u = problem.mixed(theta, np.zeros_like(state.eta))
-    f, code = (np.asarray(x) for x in problem.predict(u))
+    theta, _, sigma = problem.unpack(jnp.asarray(state.psi))
+    u = problem.mixed(theta, jnp.zeros_like(state.eta))
+    f, code = problem.predict(u)
     r = np.asarray(problem.variance(f, sigma))
+    f, code = np.asarray(f), np.asarray(code)
     reasons = []
     for i in bad:
         seen = np.asarray(problem.seen)[:, i]
@@ -114,7 +117,7 @@ def _collect(
     kept = [study.problem.spec.layout.names.index(n) for n in layout.names]
     scale = study.scale[kept]
     units, labels = (tuple(t[i] for i in kept) for t in (study.units, study.labels))
-    natural = np.asarray(layout.natural(state.psi, np.asarray(problem.initial))) / scale
+    natural = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[0]) / scale
     estimates = dict(zip(layout.names, (float(x) for x in natural), strict=True))
 
     eta = np.asarray(post_hoc(problem, state.psi, state.eta)) if method.name == "fo" else state.eta
@@ -123,7 +126,7 @@ def _collect(
     free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
     covariance = pd.DataFrame(index=pd.Index(free), columns=pd.Index(free), dtype=float)
     printed = study.spec.estimation.standard_errors
-    warnings = list(estimated.trouble) if estimated else []
+    warnings = [t for t in estimated.trouble if printed != "R" or "S matrix" not in t] if estimated else []
     if estimated:
         at = [layout.names.index(n) for n in free]
         for matrix, cov in estimated.covariance.items():
@@ -166,6 +169,11 @@ def _collect(
         seed=seed,
         condition_number=estimated.condition_number if estimated else float("nan"),
         log_estimates=logs,
+        observable_units={
+            e.observable: study.spec.data.units.get("DV")
+            or observable_unit(problem.spec.system, study.model.parameters, e.observable)
+            for e in problem.spec.endpoints
+        },
     )
 
 

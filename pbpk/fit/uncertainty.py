@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
 from pbpk.fit.base import Method, State
+from pbpk.fit.layout import natural_with_jacobian
 from pbpk.fit.problem import Problem
 
 MATRICES = ("R", "S", "sandwich")
@@ -35,7 +35,7 @@ def uncertainty(
     r, s = hessian / 2, state.gradient @ state.gradient.T / 4
     trouble = []
     covariance: dict[str, np.ndarray] = {}
-    to_natural = np.asarray(jax.jacfwd(problem.spec.layout.natural)(state.psi, np.asarray(problem.initial)))
+    to_natural = np.asarray(natural_with_jacobian(problem.spec.layout, state.psi, problem.initial)[1])
     values = np.linalg.eigvalsh(_correlation(r))
     if not np.isfinite(r).all() or values.min() <= 1e-10:
         trouble.append("the R matrix is not positive definite: some parameters are not determined by these data")

@@ -107,6 +107,13 @@ class System:
         none = [np.zeros(0, int)]
         return np.concatenate(flux_index or none), np.concatenate(state_index or none)
 
+    @property
+    def sparsity(self) -> frozenset[tuple[int, int]]:
+        """Where d(dy/dt)/dy can be nonzero: (row, column) pairs."""
+        n = len(self.names)
+        ends = [(end[f], j) for f, j in zip(*self.slopes, strict=True) for end in (self.source, self.target)]
+        return frozenset((int(i), int(j)) for i, j in ends if i < n)
+
     def rate_jacobian(self, t, y: jax.Array, p: jax.Array) -> jax.Array:
         """d rate / d state for the entries that `slopes` lists, (entries, ...), 1/h."""
         parts = [g.slope(a, y, p) for g in self.groups for a in g.arguments if a.state is not None]

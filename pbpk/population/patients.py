@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +47,11 @@ def typical_patient(model: Model) -> Patients:
 
 def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1) -> Patients:
     """Draw patients 1..N, or those whose numbers are given. Spreads come from the model's parameter table."""
-    if isinstance(patients, int) and patients < 1:
+    if isinstance(patients, Integral) and patients < 1:
         raise BadInput(f"cannot draw {patients} patients", hint="ask for at least one")
-    ids = np.arange(1, patients + 1) if isinstance(patients, int) else np.asarray(patients, dtype=int)
+    if not -(2**63) <= seed < 2**63:
+        raise BadInput(f"the seed {seed} does not fit into 64 bits")
+    ids = np.arange(1, int(patients) + 1) if isinstance(patients, Integral) else np.asarray(patients, dtype=int)
     table, system = model.parameters, model.system
     spread = [row for row in (*table.rows.values(), *table.covariates.values()) if row.spread]
     tags = np.array([zlib.crc32(row.name.encode()) for row in spread], dtype=np.uint32)

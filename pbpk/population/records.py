@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +14,34 @@ from pbpk.model.load import Model
 from pbpk.population.patients import with_effects
 
 
-def coherent_overrides(events: EventTable, model: Model, given: Collection[str]) -> EventTable:
-    """The table with its overriding columns in coherent units: they are in the parameter's own unit, unless `given` one."""
-    lower = {g.lower() for g in given}
-    scale = {n: units.factor(model.parameters[n].unit) for n in events.overrides if n.lower() not in lower}
+def coherent_overrides(events: EventTable, model: Model, given: Mapping[str, str]) -> EventTable:
+    """The table with overriding columns in coherent units and covariates in the unit that the model names for them.
+
+    A column is in its own unit already, unless `given` another (then the reader has made it coherent).
+    """
+    said = {g.lower(): unit for g, unit in given.items()}
+    scale = {}
+    for name in events.overrides:
+        own, unit = model.parameters[name].unit, said.get(name.lower())
+        if unit is None:
+            scale[name] = units.factor(own)
+        else:
+            units.require(unit, own, f"the column {name}", where=events.source)
+    for name in events.covariates:
+        if (unit := said.get(name.lower())) is not None:
+            own = model.parameters.covariates[name].unit if name in model.parameters.covariates else unit
+            units.require(unit, own, f"the covariate {name}", where=events.source)
+            scale[name] = 1 / units.factor(own)
     return replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
+
+
+def check_dose_unit(events: EventTable, model: Model, given: Mapping[str, str]) -> None:
+    """Raises `BadInput` when the unit `given` for AMT does not fit a compartment that is dosed."""
+    unit = next((u for name, u in given.items() if name.upper() == "AMT"), None)
+    if unit is None:
+        return
+    for place in events.frame.loc[events.frame["AMT"] > 0, "CMT"].unique():
+        units.require(unit, model.system.compartments[model.system.index(place)].unit, "AMT", where=events.source)
 
 
 def rows_needed(frames: Sequence[pd.DataFrame], columns: Collection[str]) -> int:

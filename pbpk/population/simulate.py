@@ -112,7 +112,8 @@ def _per_kg(regimen: Regimen, frame: pd.DataFrame, who: Patients, system: System
     if not regimen.per_kg:
         return None
     if "WT" not in who.covariates:
-        raise BadInput("a dose per kg needs the covariate WT, which this model does not declare")
+        hint = "give the whole dose, or declare [covariates.WT] in the model's parameters.toml"
+        raise BadInput("a dose per kg needs the covariate WT, which this model does not declare", hint=hint)
     marked = build_timeline([frame.assign(AMT=frame["PER_KG"].astype(float))], system, moving=moving).amount
     plain = build_timeline([frame], system, moving=moving).amount
     return np.where(marked > 0, plain * who.covariates["WT"].to_numpy()[None, :], plain)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from pbpk.report.canvas import INK
 
@@ -43,30 +45,40 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_ylabel(y, color=INK)
 
 
+def rows_of(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
+    return table.loc[table["DVID"].astype(str) == endpoint]
+
+
 def logarithmic(axes: Axes, which: str, minor: bool = True) -> None:
-    """A logarithmic scale whose ticks read 0.01, 1, 100 or 1e+06: no powers typeset."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+    """A logarithmic scale whose ticks read 0.01, 1, 100; below two decades also 2 and 5. No powers typeset."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     axes.set(**{f"{which}scale": "log"})
     axis: Axis = getattr(axes, f"{which}axis")
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+
+    def between(value: float, _: int) -> str:
+        low, high = sorted(axis.get_view_interval())
+        leading = f"{value:.0e}"[0]
+        return f"{value:g}" if high / low < 100 and leading in "25" else ""
+
+    axis.set_minor_formatter(FuncFormatter(between))
     if not minor:
         axis.set_minor_locator(NullLocator())
 
 
-def finite(values: pd.Series) -> np.ndarray:
-    array = values.to_numpy(dtype=float)
+def finite(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
 
 
-def wide(*columns: pd.Series) -> bool:
+def wide(*columns: ArrayLike) -> bool:
     """Whether every value is positive and together they span a wide range."""
     joined = np.concatenate([finite(c) for c in columns])
     return bool(len(joined)) and joined.min() > 0 and joined.max() / joined.min() > WIDE
 
 
-def limits_of(columns: list[pd.Series], log: bool = False, zero: bool = True) -> tuple[float, float]:
+def limits_of(columns: Sequence[ArrayLike], log: bool = False, zero: bool = True) -> tuple[float, float]:
     """From the least to the greatest with a margin; `zero` keeps zero in sight on a linear scale."""
     values = np.concatenate([finite(c) for c in columns])
     if log:

@@ -47,6 +47,8 @@ STYLE = {
     "ytick.labelcolor": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
+    "xtick.minor.size": 1.6,
+    "ytick.minor.size": 1.6,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "xtick.minor.width": 0.5,
@@ -73,7 +75,7 @@ def style(salt: str = "pbpk") -> Iterator[None]:
     import matplotlib
 
     own = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(("backend", "date.epoch"))}
-    with matplotlib.rc_context({**own, **STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**own, **STYLE, "svg.hashsalt": salt}):  # type: ignore[arg-type]
         yield
 
 

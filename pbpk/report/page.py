@@ -54,7 +54,7 @@ def render(run: RunFolder) -> str:
         results=run.results,
         run=run.results.get("run") if isinstance(run.results.get("run"), str) else run.path.name,
         title=_title(run),
-        tone=_tone(run.results),
+        tone=tone(run.results),
         tiles=_tiles(run.results),
         rows=text.estimate_rows(run.parameters),
         numeric=text.NUMERIC,
@@ -110,7 +110,8 @@ def _title(run: RunFolder) -> str:
     return given if isinstance(given, str) else ""
 
 
-def _tone(results: dict[str, Any]) -> str:
+def tone(results: dict[str, Any]) -> str:
+    """The verdict's colour: `good`, `warn` or `bad`."""
     if not results.get("minimization_successful"):
         return "bad"
     return "good" if str(results.get("verdict", "")).startswith("Converged; no problems") else "warn"
@@ -158,7 +159,7 @@ def _flat(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, float):
+    if value is None or isinstance(value, float):
         return shown(value)
     if isinstance(value, dict):
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())

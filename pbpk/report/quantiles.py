@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, did_you_mean
+from pbpk.report.axes import limits_of, logarithmic
 from pbpk.report.canvas import BLUE, new_figure, style
 
 BANDS = (("q05", "q95", 0.18, "90 % of patients"), ("q25", "q75", 0.38, "50 % of patients"))
@@ -34,8 +35,8 @@ def quantile_figure(table: pd.DataFrame, observable: str, unit: str, time_unit: 
         positive = numbers.copy()
         positive[positive.columns[1:]] = positive.iloc[:, 1:].where(positive.iloc[:, 1:] > 0)
         if positive.iloc[:, 1:].notna().any(axis=None):
-            right.set_yscale("log")
             _draw(right, positive)
+            logarithmic(right, "y")
         else:
             right.text(0.5, 0.5, "nothing above zero to show", ha="center", va="center", transform=right.transAxes)
         left.set_title(observable)
@@ -43,7 +44,7 @@ def quantile_figure(table: pd.DataFrame, observable: str, unit: str, time_unit: 
         for axes in (left, right):
             axes.set_xlabel(f"time ({time_unit})" if time_unit else "time")
             axes.set_ylabel(f"{observable} ({unit})" if unit else observable)
-            axes.margins(x=0.01)
+            axes.set_xlim(limits_of([numbers["time"]], zero=False))
             axes.grid(alpha=0.25, linewidth=0.6)
         figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
     return out.getvalue()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import Units, finite, limits_of, logarithmic, wide
+from pbpk.report.axes import Units, finite, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREEN, ORANGE, dots, new_figure, style, to_svg
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Scale:
 
 def individual_fits(table: pd.DataFrame, endpoint: str, units: Units, name: str = "ind") -> list[str]:
     """Pages of at most 24 subjects: observations, IPRED and PRED. All have one scale unless their peaks are unequal."""
-    part = table[table["DVID"].astype(str) == endpoint]
+    part = rows_of(table, endpoint)
     groups = {str(who): g.sort_values("TIME", kind="stable") for who, g in part.groupby("ID", sort=False)}
     scale, subjects = _scale(part, list(groups.values())), list(groups)
     pages = [subjects[i : i + PER_PAGE] for i in range(0, len(subjects), PER_PAGE)]

@@ -45,7 +45,7 @@ def constant_sentence(results: dict[str, Any]) -> str:
 
 def errors_sentence(results: dict[str, Any]) -> str:
     """Which covariance matrix the standard errors are from."""
-    if not results.get("standard_errors"):
+    if not any(finite(v) > 0 for v in (results.get("standard_errors") or {}).values()):
         return "No standard errors: the covariance of the estimates is not available."
     name = str(results.get("standard_errors_matrix", ""))
     return f"SE from {MATRICES.get(name, name)}; 95 % CI by the logarithm for positive parameters."
@@ -67,12 +67,11 @@ def estimate_rows(parameters: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
     for row in parameters.to_dict("records"):
         fixed = str(row.get("fixed")).lower() == "true"
-        unit = "" if pd.isna(row.get("unit")) or str(row["unit"]) == "1" else str(row["unit"])
         rows.append(
             {
                 "Parameter": str(row["name"]),
-                "Label": "" if pd.isna(row.get("label")) else str(row["label"]),
-                "Unit": unit,
+                "Label": _word(row.get("label")),
+                "Unit": "" if str(row.get("unit")) == "1" else _word(row.get("unit")),
                 "Est.": shown(row.get("estimate")),
                 "SE": "fixed" if fixed else shown(row.get("se")),
                 "%RSE": MISSING if fixed else shown(row.get("rse")),
@@ -88,6 +87,11 @@ def percent(fraction: Any) -> str:
     """A fraction as `11.77 %`."""
     text = shown(100 * finite(fraction))
     return text if text == MISSING else f"{text} %"
+
+
+def _word(cell: Any) -> str:
+    """A cell's text; empty for a missing one, which pandas may hold as NaN."""
+    return cell if isinstance(cell, str) else ""
 
 
 def _header(results: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import platform
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,10 +25,10 @@ from pbpk.fit.base import Info, State
 
 
 class Folder:
-    """A folder being written at `partial`, to become `final`."""
+    """A folder being written at `partial`, to become `final`. `made`: folders made to hold it, innermost first."""
 
-    def __init__(self, final: Path, partial: Path):
-        self.final, self.partial = final, partial
+    def __init__(self, final: Path, partial: Path, made: Sequence[Path] = ()):
+        self.final, self.partial, self.made = final, partial, made
 
     def write(self, name: str, text: str) -> None:
         """Write whole or not at all: a reader never sees half a file."""
@@ -45,6 +46,11 @@ class Folder:
         self.partial.rename(self.final)
         return self.final
 
+    def abandon(self) -> None:
+        """Leave nothing behind: neither the folder nor those made to hold it, unless another run is in them."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        _unmake(self.made)
+
 
 def claim(base: Path, out: Path | None) -> Folder:
     """A new folder: `out` itself, which must not exist, or the next number under `base`."""
@@ -56,16 +62,15 @@ def claim(base: Path, out: Path | None) -> Folder:
         if partial.exists():
             hint = f"go on with it:  pbpk fit {partial} --resume   (or remove it)"
             raise BadInput("an unfinished run is there", where=str(partial), hint=hint)
-        _make(partial)
-        return Folder(final, partial)
-    _make(base)
+        return Folder(final, partial, _make(partial)[1:])
+    made = _make(base)
     while True:
         taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
         name = f"{max(taken, default=0) + 1:03d}"
         partial = base / f"{name}.partial"
         try:
             partial.mkdir()
-            return Folder(base / name, partial)
+            return Folder(base / name, partial, made)
         except FileExistsError:
             continue  # another process took the number between the look and the making
         except OSError as e:
@@ -79,13 +84,25 @@ def reopen(partial: Path) -> Folder:
     return Folder(partial.with_name(partial.name.removesuffix(".partial")), partial)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and what is missing above it; what was made, innermost first."""
     try:
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise _unwritable(folder, e) from e
     if not os.access(folder, os.W_OK):
+        _unmake(made)
         raise BadInput("cannot be written to", where=str(folder), hint="choose another place:  --out DIR")
+    return made
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty: someone else's by now
+            return
 
 
 def _unwritable(folder: Path, error: OSError) -> BadInput:
@@ -161,7 +178,7 @@ def load_state(folder: Folder) -> tuple[State, list[Info]] | None:
     with np.load(path) as saved:
         numbers = {"ofv": float, "iteration": int, "evaluations": int, "status": str}
         fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in State.__dataclass_fields__}
-        infos = [Info(int(i[0]), *i[1:5], int(i[5])) for i in saved["infos"].tolist()]
+        infos = [Info(int(i[0]), i[1], i[2], i[3], i[4], int(i[5])) for i in saved["infos"].tolist()]
     return State(**fields), infos
 
 

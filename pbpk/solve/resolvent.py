@@ -52,8 +52,8 @@ def plan(system: System) -> Plan:
             places.append((int(system.source[f]), int(j), k, -1.0))
         if system.target[f] < n:
             places.append((int(system.target[f]), int(j), k, 1.0))
-    elimination = plan_elimination(n, {(i, j) for i, j, _, _ in places})
-    nodes, weights = hyperbola(wedge(longest_cycle({(j, i) for i, j, _, _ in places if i != j})))
+    elimination = plan_elimination(n, set(system.sparsity))
+    nodes, weights = hyperbola(wedge(longest_cycle({(j, i) for i, j in system.sparsity if i != j})))
     return Plan(
         elimination,
         nodes,

@@ -15,7 +15,7 @@ from jax import lax
 from pbpk.model.system import System
 from pbpk.solve.timeline import BOLUS, END, START, Timeline
 
-Advance = Callable  # (x (n, N), rate (n, N) | None, dt (N,), row) -> (x, code (N,))
+Advance = Callable[..., tuple[jax.Array, jax.Array]]  # (x (n, N), rate (n, N) | None, dt (N,), row) -> (x, code (N,))
 
 
 def run_segments(system: System, timeline: Timeline, p: jax.Array, rows, advance: Advance):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pbpk.fit import method_called
+from pbpk.fit.base import CONVERGED
 from pbpk.fit.study import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -33,7 +34,11 @@ prop = {prop}
 
 BOLUS = """
 model = "iv_two_compartment"
-data = {{ file = "bolus_2cpt_single_dose.csv", observable = "cp", dose_into = "central", ignore = {ignore} }}
+[data]
+file = "bolus_2cpt_single_dose.csv"
+observable = "cp"
+dose_into = "central"
+ignore = ["LNDV", "DOSE", "V1", "CL", "Q", "V2", "SS", "SD"]
 [parameters]
 CL = {{ initial = {CL}, iiv = {w[0]} }}
 V1 = {{ initial = {V1}, iiv = {w[1]} }}
@@ -154,7 +159,7 @@ def minimise(problem):
     return state
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "bolus_2cpt" else ()) for n in RUNS])
 def test_objective_at_the_published_estimates(tmp_path, name):
     template, estimates, published, subjects, observations = RUNS[name]
     problem = load(tmp_path, template, estimates).problem
@@ -165,20 +170,25 @@ def test_objective_at_the_published_estimates(tmp_path, name):
     assert float(np.sum(found.objective)) == pytest.approx(published, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "start"),
-    [
-        # the tutorial's own: V2 and Q swapped
-        ("bauer_402", {"V1": 9.8, "CL": 3.7, "V2": 8.6, "Q": 31, "w": (0.02,) * 4, "prop": 0.02**0.5}),
-        ("warfarin", {"KA": 1.0, "CL": 0.1, "V": 10, "w": (0.1,) * 3, "prop": 0.1, "add": 1.0}),
-        ("bolus_2cpt", {"CL": 3, "V1": 50, "Q": 5, "V2": 60, "w": (0.2,) * 4, "prop": 0.3}),
-    ],
-)
-def test_the_fit_finds_them(tmp_path, name, start):
+STARTS = {
+    "bauer_402": {"V1": 9.8, "CL": 3.7, "V2": 8.6, "Q": 31, "w": (0.02,) * 4, "prop": 0.02**0.5},
+    "bolus_2cpt": {"CL": 3, "V1": 50, "Q": 5, "V2": 60, "w": (0.2,) * 4, "prop": 0.3},
+    "warfarin": {"KA": 1.0, "CL": 0.1, "V": 10, "w": (0.1,) * 3, "prop": 0.1, "add": 1.0},
+}
+"""Plausible ones, save bauer_402's: the tutorial's own, V2 and Q swapped to see who finds back."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STARTS)
+def test_the_fit_finds_the_published_estimates(tmp_path, name):
     template, estimates, published, *_ = RUNS[name]
-    problem = load(tmp_path, template, start).problem
+    problem = load(tmp_path, template, STARTS[name]).problem
     state = minimise(problem)
-    print(name, state.ofv - published, state.status, state.iteration, state.evaluations)
+    print(name, state.ofv - published, state.iteration, state.evaluations)
+    assert state.status == CONVERGED
+    assert state.ofv == pytest.approx(published, abs=2e-3)  # bolus_2cpt ends 0.001 below NONMEM
     layout = problem.spec.layout
-    found = dict(zip(layout.names, layout.natural(state.psi, problem.initial), strict=True))
-    print(found)
+    found = dict(zip(layout.names, np.asarray(layout.natural(state.psi, problem.initial)), strict=True))
+    wanted = {k: v for k, v in estimates.items() if k != "w"}
+    wanted |= {f"OMEGA_{eta}": v for eta, v in zip(layout.etas, estimates["w"], strict=True)}
+    assert found == pytest.approx(wanted, rel=5e-3)

@@ -23,7 +23,7 @@ units = { TIME = "h", AMT = "mg", DV = "mg/L" }
 """
 
 
-def observations(subjects: int = 12, endpoints: tuple[str, ...] = ("cp",), times: int = 8) -> pd.DataFrame:
+def observations(subjects: int = 4, endpoints: tuple[str, ...] = ("cp",), times: int = 8) -> pd.DataFrame:
     """sdtab: smooth curves and seeded noise."""
     random, rows = np.random.default_rng(1), []
     for i in range(subjects):
@@ -38,7 +38,7 @@ def observations(subjects: int = 12, endpoints: tuple[str, ...] = ("cp",), times
     return pd.concat(rows, ignore_index=True)
 
 
-def individuals(subjects: int = 12, etas: tuple[str, ...] = ("CL", "V")) -> pd.DataFrame:
+def individuals(subjects: int = 4, etas: tuple[str, ...] = ("CL", "V")) -> pd.DataFrame:
     """patab."""
     random = np.random.default_rng(2)
     out = pd.DataFrame({"ID": [f"{i + 1:03d}" for i in range(subjects)]})

@@ -10,6 +10,8 @@ import pytest
 from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
+from pbpk.report.axes import logarithmic
+from pbpk.report.canvas import panel, style, to_svg
 from pbpk.report.figures import Units, eta_distributions, goodness, individual_fits, trace
 from pbpk.report.quantiles import quantile_figure
 from pbpk.report.trend import running_median
@@ -49,11 +51,19 @@ def test_same_numbers_same_bytes():
     assert every(observations(), individuals(), course()) == every(observations(), individuals(), course())
 
 
-@pytest.mark.parametrize("subjects", [1, 2, 25])
-@pytest.mark.parametrize("times", [1, 2, 8])
+@pytest.mark.parametrize("subjects", [1, 25])
+@pytest.mark.parametrize("times", [1, 8])
 def test_any_size(subjects, times):
     for svg in every(observations(subjects, ("cp", "thyroid"), times), individuals(subjects), course(1)):
         ET.fromstring(svg)
+
+
+def test_a_narrow_logarithmic_axis_still_has_numbers():
+    with style():
+        figure, axes = panel()
+        axes.plot([1, 2], [1.5, 7.0])
+        logarithmic(axes, "y")
+        assert {"2", "5"} <= set(words(to_svg(figure, "narrow", "narrow")))
 
 
 def test_numbers_that_are_not_finite():

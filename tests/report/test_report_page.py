@@ -12,7 +12,7 @@ import pytest
 from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
-from pbpk.report.page import write_report
+from pbpk.report.page import tone, write_report
 from pbpk.report.text import estimate_rows
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -110,6 +110,14 @@ def test_unusual_runs(make_run, parts):
     read(make_run(**parts))
 
 
+def test_results_with_only_what_is_needed(make_run):
+    folder = make_run()
+    found = json.loads((folder / "results.json").read_text())
+    needed = {k: found[k] for k in ("schema_version", "study", "model", "method", "ofv")}
+    (folder / "results.json").write_text(json.dumps(needed))
+    assert "116.803" in read(folder)
+
+
 def test_a_run_without_its_record(make_run):
     folder = make_run()
     for name in ("run.json", "command.txt", "fit.toml"):
@@ -117,10 +125,10 @@ def test_a_run_without_its_record(make_run):
     assert "theophylline" in read(folder)
 
 
-def test_a_tone_for_each_outcome(make_run):
-    assert 'class="verdict good"' in read(make_run())
-    assert 'class="verdict warn"' in read(make_run(verdict="Converged, but: S is singular."))
-    assert 'class="verdict bad"' in read(make_run(minimization_successful=False))
+def test_a_tone_for_each_outcome(results):
+    assert tone(results) == "good"
+    assert tone(results | {"verdict": "Converged, but: S is singular."}) == "warn"
+    assert tone(results | {"minimization_successful": False}) == "bad"
 
 
 @pytest.mark.parametrize("lost", ["results.json", "sdtab.csv", "parameters.csv"])

@@ -88,6 +88,6 @@ def test_block_without_standard_errors(results, parameters):
 def test_long_labels_and_verdicts_are_wrapped_whole(results, parameters):
     parameters.loc[0, "label"] = "a very long label " * 5
     results["verdict"] = "Converged, but: " + "something happened; " * 12
-    lines = fit_block(results, parameters, width=90).splitlines()
-    assert max(map(len, lines)) <= 90
+    lines = fit_block(results, parameters, width=100).splitlines()
+    assert max(map(len, lines)) <= 100
     assert "".join(lines).count("something") == 12

@@ -1,6 +1,6 @@
 """The quadrature on its whole wedge, and the cycle length that decides the wedge."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def by_brute_force(n, edges):
     for size in range(1, n + 1):
         for path in permutations(range(n), size):
             around = [*path, path[0]]
-            if all((a, b) in edges for a, b in zip(around[:-1], around[1:], strict=True)):
+            if all((a, b) in edges for a, b in pairwise(around)):
                 best = size if size > 1 else best
                 break
     return best

@@ -48,7 +48,7 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
     """Minimise −2 log p(y, η) over η for each subject, from `eta` (q, N), or from 0 where that has no finite value."""
     theta, _, _ = problem.unpack(psi)
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction)
-    zero = None if interaction else second_order(problem, problem.mixed(theta, 0 * eta))
+    zero = None if interaction else second_order(problem, problem.mixed(theta, jnp.zeros_like(eta)))
     q, n = eta.shape
 
     def measure(eta):
@@ -88,7 +88,7 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
         return _Loop(eta, value, gradient, hessian, trial, promised, damping, harsher, done, loop.count + 1)
 
     identity = jnp.broadcast_to(jnp.eye(q)[:, :, None], (q, q, n))
-    nothing = (0 * eta, jnp.full(n, jnp.inf), 0 * eta, identity)
+    nothing = (jnp.zeros_like(eta), jnp.full(n, jnp.inf), jnp.zeros_like(eta), identity)
     none = jnp.zeros(n)
     start = _Loop(*nothing, eta, none, none, jnp.full(n, 2.0), none.astype(bool), jnp.array(0))
     loop = jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.count < _MOST), body, start)

@@ -46,12 +46,12 @@ class Plan:
 def plan(system: System) -> Plan:
     n = len(system.names)
     flux, state = system.slopes
-    places = []  # (row, column, entry of the Jacobian, sign)
+    places = []  # (row, column, entry of the Jacobian, sign); (j, j) stands for the sum of column j, see eliminate.py
     for k, (f, j) in enumerate(zip(flux, state, strict=True)):
-        if system.source[f] < n:
-            places.append((int(system.source[f]), int(j), k, -1.0))
-        if system.target[f] < n:
-            places.append((int(system.target[f]), int(j), k, 1.0))
+        ends = [(int(end[f]), sign) for end, sign in ((system.source, -1.0), (system.target, 1.0)) if end[f] < n]
+        places += [(i, int(j), k, sign) for i, sign in ends if i != j]
+        if len(ends) == 1:  # only what crosses the model's border changes a column's sum
+            places.append((int(j), int(j), k, ends[0][1]))
     elimination = plan_elimination(n, set(system.sparsity))
     nodes, weights = hyperbola(wedge(longest_cycle({(j, i) for i, j in system.sparsity if i != j})))
     return Plan(

@@ -90,7 +90,7 @@ def test_a_fast_step_before_a_slow_one(graph):
 
 
 def test_a_fast_exchange_beside_a_slow_loss(graph):
-    """The slow rate is then a difference of numbers 1e8 times as large: what double precision can know of it."""
+    """The slow rate would be a difference of numbers 1e8 times as large, were the elimination to subtract."""
     a, b, e, t = 1e8, 0.5e8, 1.0, np.array([1e-9, 1e-3, 1.0, 5.0])
     s = a + b + e
     large = -(s + np.sqrt(s * s - 4 * b * e)) / 2
@@ -98,17 +98,17 @@ def test_a_fast_exchange_beside_a_slow_loss(graph):
     first = ((small + b) * np.exp(small * t) - (large + b) * np.exp(large * t)) / (small - large)
     second = a * (np.exp(small * t) - np.exp(large * t)) / (small - large)
     ours = advance(graph(2, [(0, 1), (1, 0), (0, 2)]), [a, b, e], [1.0, 0.0], t)
-    np.testing.assert_allclose(ours, [first, second], atol=1e8 * np.finfo(float).eps, rtol=0)
+    np.testing.assert_allclose(ours, [first, second], atol=6 * WITHOUT, rtol=0)
 
 
 @pytest.mark.parametrize("stiffness", [1.0, 1e3, 1e6, 1e9])
-def test_what_stiffness_costs(graph, stiffness):
-    """Pivots are differences of rates, so mass is lost by rounding in proportion to rate × time: measured 4e-14 of it."""
+def test_stiffness_loses_no_mass(graph, stiffness):
+    """Elimination by column excesses subtracts nothing (eliminate.py); as differences of rates it lost 4e-14 × rate × time."""
     rng = np.random.default_rng(0)
     pairs = [(a, b) for a in range(5) for b in range(5) if a != b]
     rates = stiffness * 10 ** rng.uniform(-2, 0, len(pairs)) * (rng.random(len(pairs)) < 0.4)
     ours = advance(graph(5, pairs), rates, np.eye(5)[1], [0.0, 0.1, 1.0])
-    np.testing.assert_allclose(ours.sum(axis=0), 1.0, atol=5e-11 + 5e-13 * stiffness)
+    np.testing.assert_allclose(ours.sum(axis=0), 1.0, atol=5e-11)
 
 
 def test_rates_of_zero(graph):

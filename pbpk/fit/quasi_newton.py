@@ -58,7 +58,8 @@ class QuasiNewton:
             psi = state.psi + length * direction
             trial = _host(self.evaluate(problem, psi, state.eta))
             ofv = float(trial.objective.sum())
-            falls = ofv < state.ofv and ofv <= state.ofv + 1e-4 * length * slope  # the second alone takes a step of nothing
+            falls = ofv < state.ofv  # without which the next condition, at rounding, takes a step of nothing
+            falls = falls and ofv <= state.ofv + 1e-4 * length * slope
             if np.isfinite(ofv) and falls and np.isfinite(trial.gradient).all():
                 new = State(psi, ofv, trial.objective, trial.gradient, trial.eta, state.inverse)
                 break

@@ -124,6 +124,7 @@ def parameter_table(
     labels: tuple[str, ...],
     shrinkage: dict[str, float],
     lognormal: set[str],
+    held: bool = False,
 ) -> pd.DataFrame:
     """The table of a fit. CV % is √(e^ω² − 1) for log-normal η; intervals are 95 %, by the logarithm where positive."""
     rows = []
@@ -148,7 +149,7 @@ def parameter_table(
                 "ci_high": high,
                 "cv": 100 * math.sqrt(math.expm1(value)) if variance and on in lognormal and value < 50 else math.nan,
                 "shrinkage": 100 * shrinkage[on] if variance and on in shrinkage else math.nan,
-                "fixed": bool(fixed),
+                "fixed": bool(fixed) or held,
             }
         )
     return pd.DataFrame(rows)

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
-from pbpk import units as pbpk_units
 from pbpk.errors import ScienceFailed
-from pbpk.fit.base import CONVERGED, Info, Method, State
-from pbpk.fit.diagnostics import diagnose, post_hoc
-from pbpk.fit.layout import natural_with_jacobian
+from pbpk.fit.base import Info, Method, State
+from pbpk.fit.collect import collect
 from pbpk.fit.problem import Problem
-from pbpk.fit.result import Fit, parameter_table
+from pbpk.fit.result import Fit
 from pbpk.fit.study import Study
-from pbpk.fit.uncertainty import Uncertainty, uncertainty
-from pbpk.observe import display_factor, observable_unit
+from pbpk.fit.uncertainty import uncertainty
 from pbpk.solve.base import explain
 
 
@@ -64,7 +61,17 @@ def run_fit(
     estimated = uncertainty(method, problem, state, watch.errors) if state.psi.size and state.inverse.size else None
     done = time.perf_counter()
     seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
-    return _collect(study, method, problem, state, infos, estimated, seconds, seed)
+    good = np.asarray(method.evaluate(problem, state.psi, state.eta).good)
+    lost = [who for who, well in zip(study.subjects, good, strict=True) if not well]
+    return collect(study, method, problem, state, infos, estimated, lost, seconds, seed)
+
+
+@jax.jit  # not op by op: jaxlib 0.10.2 crashes on compiling the solver's int32 | weak int64 alone
+def _typical(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Predictions, residual variances and the solver's codes at given η."""
+    theta, _, sigma = problem.unpack(psi)
+    f, code = problem.predict(problem.mixed(theta, eta))
+    return f, problem.variance(f, sigma), code
 
 
 def _check_start(study: Study, problem: Problem, state: State) -> None:
@@ -72,11 +79,7 @@ def _check_start(study: Study, problem: Problem, state: State) -> None:
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
-    theta, _, sigma = problem.unpack(jnp.asarray(state.psi))
-    u = problem.mixed(theta, jnp.zeros_like(state.eta))
-    f, code = problem.predict(u)
-    r = np.asarray(problem.variance(f, sigma))
-    f, code = np.asarray(f), np.asarray(code)
+    f, r, code = (np.asarray(x) for x in _typical(problem, state.psi, jnp.zeros_like(state.eta)))
     reasons = []
     for i in bad:
         seen = np.asarray(problem.seen)[:, i]
@@ -100,129 +103,4 @@ def _check_start(study: Study, problem: Problem, state: State) -> None:
         hint='a prediction of zero has no proportional error: use model = "combined2", or leave those rows out with MDV = 1'
         if zero
         else "try other initial values:  --set CL=…",
-    )
-
-
-def _collect(
-    study: Study,
-    method: Method,
-    problem: Problem,
-    state: State,
-    infos: list[Info],
-    estimated: Uncertainty | None,
-    seconds: dict[str, float],
-    seed: int,
-) -> Fit:
-    layout = problem.spec.layout
-    kept = [study.problem.spec.layout.names.index(n) for n in layout.names]
-    scale = study.scale[kept]
-    units, labels = (tuple(t[i] for i in kept) for t in (study.units, study.labels))
-    natural = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[0]) / scale
-    estimates = dict(zip(layout.names, (float(x) for x in natural), strict=True))
-
-    eta = np.asarray(post_hoc(problem, state.psi, state.eta)) if method.name == "fo" else state.eta
-    found = diagnose(problem, state.psi, eta)
-    errors: dict[str, dict[str, float]] = {}
-    free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
-    covariance = pd.DataFrame(index=pd.Index(free), columns=pd.Index(free), dtype=float)
-    printed = study.spec.estimation.standard_errors
-    warnings = [t for t in estimated.trouble if printed != "R" or "S matrix" not in t] if estimated else []
-    if estimated:
-        at = [layout.names.index(n) for n in free]
-        for matrix, cov in estimated.covariance.items():
-            shown = (cov / np.outer(scale, scale))[np.ix_(at, at)]
-            errors[matrix] = dict(zip(free, (float(x) for x in np.sqrt(np.diag(shown))), strict=True))
-            if matrix == printed:
-                covariance = pd.DataFrame(shown, index=pd.Index(free), columns=pd.Index(free))
-    warnings += _at_edge(layout.names, natural, set(layout.etas))
-    shrinkage = dict(zip(layout.etas, (float(x) for x in found.eta_shrinkage), strict=True))
-    lognormal = {v.name for v in problem.spec.individual.varying if v.distribution == "lognormal"}
-    se = errors.get(printed, {})
-    logs = {
-        t.name: {"estimate": float(np.log(estimates[t.name])), "se": se.get(t.name, np.nan) / estimates[t.name]}
-        for t in layout.thetas
-        if t.positive
-    }
-    successful = state.status == CONVERGED
-    return Fit(
-        study=study.name,
-        model=study.model.name,
-        method=method.name,
-        ofv=state.ofv,
-        subjects=problem.subjects,
-        observations=problem.observations,
-        estimates=estimates,
-        standard_errors=errors,
-        printed_matrix=printed,
-        covariance=covariance,
-        parameters=parameter_table(layout, natural, se, units, labels, shrinkage, lognormal),
-        eta_shrinkage=shrinkage,
-        epsilon_shrinkage=found.epsilon_shrinkage,
-        individual=_individuals(study, problem, found),
-        table=_table(study, problem, found),
-        iterations=tuple(infos),
-        successful=successful,
-        cause=state.status,
-        warnings=tuple(warnings),
-        seconds=seconds,
-        solver=problem.spec.solver.name,
-        seed=seed,
-        condition_number=estimated.condition_number if estimated else float("nan"),
-        log_estimates=logs,
-        observable_units={
-            e.observable: study.spec.data.units.get("DV")
-            or observable_unit(problem.spec.system, study.model.parameters, e.observable)
-            for e in problem.spec.endpoints
-        },
-    )
-
-
-def _at_edge(names: tuple[str, ...], natural: np.ndarray, etas: set[str]) -> list[str]:
-    gone = [
-        n
-        for n, v in zip(names, natural, strict=True)
-        if n.removeprefix("OMEGA_") in etas and "OMEGA_" in n and v < 1e-5
-    ]
-    return [f"{', '.join(gone)} went to zero: leave that random effect out"] if gone else []
-
-
-def _individuals(study: Study, problem: Problem, found) -> pd.DataFrame:
-    """patab: ID, each varying parameter in its own unit, and the η."""
-    out = pd.DataFrame({"ID": study.subjects})
-    system = problem.spec.system
-    for v in problem.spec.individual.varying:
-        row = study.model.parameters[v.name]
-        out[v.name] = found.parameters[system.parameter_index(v.name)] / replace(row, value=1.0).internal
-    for i, name in enumerate(problem.spec.layout.etas):
-        out[f"ETA_{name}"] = found.eta[i]
-    return out
-
-
-def _table(study: Study, problem: Problem, found) -> pd.DataFrame:
-    """sdtab: one line per observation; TIME, DV and predictions in the units of the data."""
-    frame = study.events.frame
-    observed = frame[frame["MDV"] == 0]
-    order = np.concatenate([np.flatnonzero(problem.seen[:, i]) for i in range(problem.subjects)])
-    who = np.repeat(np.arange(problem.subjects), problem.seen.sum(axis=0))
-    pick = (order, who)
-    given, model = study.spec.data.units, study.model
-    dvid = observed["DVID"].to_numpy()
-    factor = {
-        n: pbpk_units.factor(given["DV"]) if "DV" in given else display_factor(model.system, model.parameters, n)
-        for n in set(dvid)
-    }
-    shown = np.array([factor[n] for n in dvid])
-    dv = observed["DV"].to_numpy() / shown
-    return pd.DataFrame(
-        {
-            "ID": observed["ID"].to_numpy(),
-            "TIME": observed["TIME"].to_numpy() / pbpk_units.factor(given.get("TIME", "h")),
-            "DVID": dvid,
-            "DV": dv,
-            "PRED": found.pred[pick] / shown,
-            "IPRED": found.ipred[pick] / shown,
-            "RES": dv - found.pred[pick] / shown,
-            "IWRES": found.iwres[pick],
-            "CWRES": found.cwres[pick],
-        }
     )

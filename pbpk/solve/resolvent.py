@@ -118,9 +118,9 @@ class Resolvent:
             return propagate(layout, a, x, source, dt), cast(jnp.zeros(x.shape[-1]))
 
         amounts, code = run_segments(system, timeline, p, (packed, production), advance)
-        code = code | jnp.where(negative, NEGATIVE_RATE, 0)
+        code = code | cast(jnp.where(negative, NEGATIVE_RATE, 0))
         finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, cast(code | jnp.where(finite, 0, NOT_FINITE)))
+        return Trajectory(amounts, code | cast(jnp.where(finite, 0, NOT_FINITE)))
 
 
 def propagate(layout: Plan, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array) -> jax.Array:

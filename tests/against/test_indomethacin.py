@@ -35,10 +35,14 @@ def test_pooled_fit_is_the_weighted_fit_of_all_samples(study):
         return np.sum(2 * np.log(sd) + ((rows["DV"] - f) / sd) ** 2)
 
     start = np.log([8.0, 8.0, 6.0, 12.0, 0.3])
-    best = minimize(minus_two_log_likelihood, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11, "maxiter": 20000, "maxfev": 20000})
+    best = minimize(
+        minus_two_log_likelihood,
+        start,
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-11, "maxiter": 20000, "maxfev": 20000},
+    )
     fit = run_fit(study, method_called("pooled"))
     assert fit.successful, fit.verdict
-    print(fit.ofv - best.fun, [fit.estimates[n] for n in ("CL", "V1", "Q", "V2", "prop")])
     assert fit.ofv == pytest.approx(best.fun, abs=1e-6)
     found = [fit.estimates[n] for n in ("CL", "V1", "Q", "V2", "prop")]
     np.testing.assert_allclose(found, np.exp(best.x), rtol=1e-4)
@@ -50,6 +54,5 @@ def test_the_best_two_compartments_of_six_subjects(study):
     assert first.successful
     poor = load_study("indomethacin", settings={"V1": "20", "Q": "2", "V2": "5"})
     second = run_fit(poor, method_called("focei"))
-    print(first.ofv, second.ofv, first.estimates)
     assert second.ofv == pytest.approx(first.ofv, abs=1e-4)
     assert second.estimates == pytest.approx(first.estimates, rel=2e-3)

@@ -166,7 +166,6 @@ def test_objective_at_the_published_estimates(tmp_path, name):
     assert (problem.subjects, problem.observations) == (subjects, observations)
     found = FOCEI.evaluate(problem, problem.psi0, np.zeros((len(problem.spec.layout.etas), subjects)))
     assert np.asarray(found.good).all()
-    print(name, float(np.sum(found.objective)) - published)
     assert float(np.sum(found.objective)) == pytest.approx(published, abs=1e-4)
 
 
@@ -184,7 +183,6 @@ def test_the_fit_finds_the_published_estimates(tmp_path, name):
     template, estimates, published, *_ = RUNS[name]
     problem = load(tmp_path, template, STARTS[name]).problem
     state = minimise(problem)
-    print(name, state.ofv - published, state.iteration, state.evaluations)
     assert state.status == CONVERGED
     assert state.ofv == pytest.approx(published, abs=2e-3)  # bolus_2cpt ends 0.001 below NONMEM
     layout = problem.spec.layout

@@ -80,7 +80,6 @@ def test_published_estimates(fits, method):
     ofv, published = PUBLISHED[method]
     fit = fits(method)
     assert fit.successful, fit.verdict
-    print(method, fit.ofv, {k: fit.estimates[k] / v - 1 for k, v in published.items()})
     assert fit.ofv == pytest.approx(ofv, abs=5e-3)
     for name, value in published.items():
         assert fit.estimates[name] == pytest.approx(value, rel=0.02 if name.startswith("OMEGA") else 0.005), name
@@ -111,7 +110,6 @@ def test_gradient_is_that_of_the_objective(study, name):
     for step in 1e-3 * np.eye(len(psi)):
         ends = [objective(method, problem, psi + k * step, eta) for k in (-2, -1, 1, 2)]
         differences.append((ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * 1e-3))
-    print(name, np.abs(gradient / np.array(differences) - 1).max())
     np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-5)
 
 
@@ -137,7 +135,6 @@ def test_standard_errors_are_the_curvature_of_the_objective(study, fits):
             hessian[i, j] = hessian[j, i] = sum(corners) / 4
     hessian /= np.outer(step, step)
     se = np.sqrt(np.diag(2 * np.linalg.inv(hessian)))
-    print(dict(zip(names, se / [fit.standard_errors["R"][n] for n in names] - 1, strict=True)))
     np.testing.assert_allclose([fit.standard_errors["R"][n] for n in names], se, rtol=0.01)
 
 
@@ -146,6 +143,5 @@ def test_standard_errors_against_nlmixr2(fits):
     fit = fits("focei")
     sandwich = fit.standard_errors["sandwich"]
     logs = {n: sandwich[n] / fit.estimates[n] for n in ("KA", "CL", "V")}
-    print(logs, sandwich["add"])
     assert logs == pytest.approx({"KA": 0.1979, "CL": 0.0756, "V": 0.0429}, rel=0.03)
     assert sandwich["add"] == pytest.approx(0.0925, rel=0.03)

@@ -67,7 +67,6 @@ def compare(study, method, psi, predict, variance, evaluate, tolerance=1e-6):
         )
         for seen, doses, first in split(study)
     ]
-    print(study.name, method, np.abs(found.objective - wanted).max())
     np.testing.assert_allclose(found.objective, wanted, atol=tolerance, rtol=0)
 
 

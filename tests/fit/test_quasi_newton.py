@@ -1,6 +1,7 @@
 """The optimiser on functions whose minimum is known, through a method that needs no model."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_every_iteration_falls():
 
 def test_steps_are_bounded():
     path = [s.psi for s in states(Fake("fake", function=rosenbrock), problem((3.0, -2.0)))]
-    assert max(np.abs(b - a).max() for a, b in zip(path, path[1:], strict=False)) <= 1 + 1e-12
+    assert max(np.abs(b - a).max() for a, b in pairwise(path)) <= 1 + 1e-12
 
 
 def test_a_region_without_numbers_is_backed_out_of():

@@ -8,7 +8,15 @@ from pbpk.fit import METHODS, method_called
 from pbpk.fit.run import run_fit
 from pbpk.fit.study import find_study, list_studies, load_study
 
-ROWS = ("ID,TIME,AMT,DV,WT", "1,0,100,.,70", "1,1,.,4.5,70", "1,4,.,3.0,70", "2,0,100,.,80", "2,1,.,4.0,80", "2,4,.,2.0,80")
+ROWS = (
+    "ID,TIME,AMT,DV,WT",
+    "1,0,100,.,70",
+    "1,1,.,4.5,70",
+    "1,4,.,3.0,70",
+    "2,0,100,.,80",
+    "2,1,.,4.0,80",
+    "2,4,.,2.0,80",
+)
 TEXT = """
 model = "iv_one_compartment"
 [data]
@@ -85,7 +93,7 @@ def test_an_unknown_study():
 
 
 def test_a_folder_without_a_study(tmp_path):
-    with pytest.raises(BadInput, match="holds no fit.toml"):
+    with pytest.raises(BadInput, match=r"holds no fit\.toml"):
         find_study(tmp_path)
 
 
@@ -100,7 +108,9 @@ EFFECT = 'covariates = [{{ covariate = "{0}", form = "{1}", reference = 70.0, {2
 
 
 def with_effect(covariate="WT", form="power", rest="coefficient = 1.0"):
-    return TEXT.replace("V = { initial = 20.0, iiv = 0.1 }", f"V = {{ iiv = 0.1, {EFFECT.format(covariate, form, rest)} }}")
+    return TEXT.replace(
+        "V = { initial = 20.0, iiv = 0.1 }", f"V = {{ iiv = 0.1, {EFFECT.format(covariate, form, rest)} }}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +123,10 @@ def with_effect(covariate="WT", form="power", rest="coefficient = 1.0"):
         (TEXT.replace("add = 0.5", "prop = 0.5"), ["`error.cp`", "additive needs add"]),
         (TEXT.replace('"additive"', '"combined2"'), ["combined2 needs add, prop"]),
         (TEXT.replace("error.cp", "error.cq"), ["`cq`", "did you mean `cp`"]),
-        (TEXT.replace('[error.cp]\nmodel = "additive"\nadd = 0.5', "[error]"), ["no residual error is given", "[error.cp]"]),
+        (
+            TEXT.replace('[error.cp]\nmodel = "additive"\nadd = 0.5', "[error]"),
+            ["no residual error is given", "[error.cp]"],
+        ),
         (TEXT.replace('DV = "mg/L"', 'DV = "MBq/L"'), ["DV (cp)", "MBq/L", "mg/L", "data.units"]),
         (TEXT.replace('AMT = "mg"', 'AMT = "nmol"'), ["AMT", "nmol", "mg", "data.units"]),
         (TEXT.replace('TIME = "h"', 'TIME = "mg"'), ["TIME", "mg"]),
@@ -125,14 +138,22 @@ def with_effect(covariate="WT", form="power", rest="coefficient = 1.0"):
         (with_effect(rest='estimate = "CL", initial = 0.5'), ["two estimated parameters are called `CL`"]),
         (TEXT + '[omega]\nblocks = [["CL", "Q"]]', ["`omega.blocks`: Q has no iiv"]),
         (TEXT + '[omega]\nblocks = [["CL", "V"], ["V"]]', ["V is in two blocks"]),
-        (TEXT.replace("iiv = 0.1", "fixed = true").replace("add = 0.5", "add = 0.5"), []),
     ],
 )
 def test_refused(make, text, words):
-    if not words:  # residual errors are always estimated, so fixing every parameter leaves something to do
-        assert make(text, *ROWS).problem.spec.layout.names == ("CL", "V", "add")
-        return
     refused(make, text, *words)
+
+
+def test_with_every_parameter_held_the_residual_error_is_left(make, minimise):
+    """Its estimate is then the root mean square, whatever the start."""
+    study = make(TEXT.replace("iiv = 0.1", "fixed = true"), *ROWS)
+    layout = study.problem.spec.layout
+    assert list(layout.fixed) == [True, True, False]
+    method = method_called("pooled")
+    state = minimise(method, method.prepare(study.problem))
+    f = 5 * np.exp(-0.1 * np.array([1, 4, 1, 4]))
+    wanted = np.sqrt(np.mean((np.array([4.5, 3.0, 4.0, 2.0]) - f) ** 2))
+    assert float(np.exp(state.psi[0])) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_block_must_stand_together(make):
@@ -158,7 +179,7 @@ def test_no_observation(make):
 
 
 def test_an_observable_without_an_error_model(make):
-    text = TEXT.replace("iv_one", "iv_two").replace("V =", "V1 =")
+    text = TEXT.replace("iv_one", "iv_two").replace("\nV =", "\nV1 =")
     rows = [ROWS[0] + ",DVID", *(f"{r},{'ct' if r.endswith('3.0,70') else 'cp'}" for r in ROWS[1:])]
     refused(make, text.replace("[data]", '[data]\ndose_into = "central"'), "`ct`", "add [error.ct]", rows=rows)
 

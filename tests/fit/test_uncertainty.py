@@ -28,9 +28,7 @@ class Quadratic(QuasiNewton):
 
 @pytest.fixture
 def problem():
-    return SimpleNamespace(
-        psi0=LAYOUT.free(NATURAL), initial=NATURAL, subjects=4, spec=SimpleNamespace(layout=LAYOUT)
-    )
+    return SimpleNamespace(psi0=LAYOUT.free(NATURAL), initial=NATURAL, subjects=4, spec=SimpleNamespace(layout=LAYOUT))
 
 
 def found(problem, hessian=HESSIAN):

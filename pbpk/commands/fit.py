@@ -123,8 +123,9 @@ def _choose_device(device: str | None) -> None:
 
     try:
         jax.devices()
-    except RuntimeError as e:
-        raise MissingExtra("no GPU that JAX can use", why=str(e).splitlines()[0], hint='pip install "pbpk[gpu]"') from e
+    except (RuntimeError, AssertionError) as e:  # JAX asserts, without a word, when it has no backend to try
+        why = next(iter(str(e).splitlines()), "")
+        raise MissingExtra("no GPU that JAX can use", why=why, hint='pip install "pbpk[gpu]"') from e
 
 
 class _Lines:

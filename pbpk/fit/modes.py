@@ -17,6 +17,7 @@ from pbpk.fit.subject import Subject, Terms, each_subject
 
 _ENOUGH = 1e-5  # predicted further fall of −2 log p, at which the Newton steps take over
 _NEAR = 1e-2  # the fall that an exact Newton step may promise: about a tenth of the posterior's own spread
+_LEFT = 1e-6  # what it may still promise at the end, where the mode counts as found
 _MOST = 100
 
 
@@ -95,22 +96,22 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
 
     def polish(eta, move):
         jet = second_order(problem, problem.mixed(theta, eta))
-        step = _newton(terms, psi, eta, each_subject(problem, jet, zero))
-        return eta + jnp.where(move, step, 0.0), (eta, jet)
+        step, promised = _newton(terms, psi, eta, each_subject(problem, jet, zero))
+        return eta + jnp.where(move, step, 0.0), (eta, jet, promised)
 
     _, path = jax.lax.scan(polish, loop.eta, jnp.array([True, True, False]))
-    eta, jet = jax.tree.map(lambda a: a[-1], path)
-    return Modes(eta, jet, zero, loop.done & (jet.result == 0))
+    eta, jet, promised = jax.tree.map(lambda a: a[-1], path)
+    return Modes(eta, jet, zero, (promised < _LEFT) & (jet.result == 0))
 
 
-def _newton(terms: Terms, psi: jax.Array, eta: jax.Array, subjects: Subject) -> jax.Array:
-    """One exact Newton step, or none where the Hessian is not positive or the step is not small (on no scale but its own)."""
+def _newton(terms: Terms, psi: jax.Array, eta: jax.Array, subjects: Subject) -> tuple[jax.Array, jax.Array]:
+    """An exact Newton step where it is safe, else none; and the fall it promises, ∞ where the Hessian is not positive."""
 
     def one(e, s):
         gradient = jax.grad(terms.joint, argnums=1)(psi, e, s)
         hessian = jax.hessian(terms.joint, argnums=1)(psi, e, s)
         step = -jnp.linalg.solve(hessian, gradient)
-        safe = jnp.all(jnp.linalg.eigvalsh(hessian) > 0) & (-gradient @ step < _NEAR)
-        return jnp.where(safe, step, 0.0)
+        promised = jnp.where(jnp.all(jnp.linalg.eigvalsh(hessian) > 0), -gradient @ step, jnp.inf)
+        return jnp.where(promised < _NEAR, step, 0.0), promised
 
     return jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subjects)

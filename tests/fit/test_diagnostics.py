@@ -21,28 +21,33 @@ prop = 0.1
 TIMES = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 12.0])
 
 
+def predict(eta):
+    return oracle.bolus(TIMES, [(0.0, 100.0)], 2 * np.exp(eta[0]), 20 * np.exp(eta[1]))
+
+
 @pytest.fixture(scope="module")
 def lines():
-    """Eight subjects; the third lacks two samples."""
-    rng = np.random.default_rng(11)
+    """120 subjects simulated from the model itself; the third lacks two samples."""
+    rng = np.random.default_rng(5)
     lines = ["ID,TIME,AMT,DV"]
-    for who in range(1, 9):
-        cl, v = np.array([2.0, 20.0]) * np.exp(0.3 * rng.normal(size=2))
-        lines.append(f"{who},0,100,.")
-        for t in TIMES[: 4 if who == 3 else 6]:
-            lines.append(f"{who},{t},.,{oracle.bolus(t, [(0.0, 100.0)], cl, v) + 0.2 * rng.normal()}")
+    for who in range(1, 121):
+        f = predict(0.3 * rng.normal(size=2))
+        y = f + np.sqrt(0.01 + (0.1 * f) ** 2) * rng.normal(size=6)
+        kept = 4 if who == 3 else 6
+        lines += [f"{who},0,100,.", *(f"{who},{t},.,{v}" for t, v in zip(TIMES[:kept], y[:kept], strict=True))]
     return lines
 
 
 @pytest.fixture(scope="module")
-def found(make, lines):
-    problem = make(TEXT.format(iiv=0.09), *lines).problem
-    eta = np.asarray(post_hoc(problem, problem.psi0, np.zeros((2, 8))))
+def study(make, lines):
+    return make(TEXT.format(iiv=0.09), *lines)
+
+
+@pytest.fixture(scope="module")
+def found(study):
+    problem = study.problem
+    eta = np.asarray(post_hoc(problem, problem.psi0, np.zeros((2, 120))))
     return problem, eta, diagnose(problem, problem.psi0, eta)
-
-
-def predict(eta):
-    return oracle.bolus(TIMES, [(0.0, 100.0)], 2 * np.exp(eta[0]), 20 * np.exp(eta[1]))
 
 
 def test_predictions_and_weighted_residuals(found):
@@ -85,33 +90,36 @@ def test_individual_parameters(found):
 
 def test_without_variability_all_residuals_are_one(make, lines):
     problem = make(TEXT.format(iiv=1e-12), *lines).problem
-    d = diagnose(problem, problem.psi0, np.zeros((2, 8)))
+    d = diagnose(problem, problem.psi0, np.zeros((2, 120)))
     seen = problem.seen
     np.testing.assert_allclose(d.cwres[seen], d.iwres[seen], rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(d.pred[seen], d.ipred[seen], rtol=1e-14)
 
 
-def test_residuals_of_a_right_model_are_standard_normal(make):
-    """Simulated from the model itself; CWRES leave out what FOCE leaves out, so the tolerance is not only the sample's."""
-    rng = np.random.default_rng(5)
-    lines = ["ID,TIME,AMT,DV"]
-    for who in range(1, 121):
-        f = predict(0.3 * rng.normal(size=2))
-        y = f + np.sqrt(0.01 + (0.1 * f) ** 2) * rng.normal(size=6)
-        lines += [f"{who},0,100,.", *(f"{who},{t},.,{v}" for t, v in zip(TIMES, y, strict=True))]
-    problem = make(TEXT.format(iiv=0.09), *lines).problem
-    eta = np.asarray(post_hoc(problem, problem.psi0, np.zeros((2, 120))))
-    d = diagnose(problem, problem.psi0, eta)
-    white = d.cwres[:6]
+def test_residuals_of_a_right_model_are_standard_normal(found):
+    """CWRES leave out what FOCE leaves out, so the tolerance is not only the sample's."""
+    problem, _, d = found
+    white = d.cwres[:6, problem.seen[:6].all(axis=0)]
     assert white.mean() == pytest.approx(0, abs=0.1)
     assert white.std() == pytest.approx(1, abs=0.05)
     assert np.abs(np.corrcoef(white) - np.eye(6)).max() < 0.2
 
 
-def test_table_has_a_line_per_observation(make, lines):
-    study = make(TEXT.format(iiv=0.09), *lines)
+def test_posterior_objective(study, evaluate):
+    """The MAP objective: −2 log p(y, η̂)."""
+    problem, method = study.problem, method_called("map")
+    objective = evaluate(method, problem).objective
+    for i in range(8):
+        y = problem.y[problem.seen[:, i], i]
+        wanted = oracle.subject_objective(
+            "map", y, lambda eta, n=len(y): predict(eta)[:n], lambda f: 0.01 + (0.1 * f) ** 2, 0.09 * np.eye(2)
+        )
+        assert objective[i] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_table_has_a_line_per_observation(study, lines):
     fit = run_fit(study, method_called("map"))
-    assert len(fit.table) == fit.observations == 46
+    assert len(fit.table) == fit.observations == 718
     given = [line.split(",") for line in lines[1:] if not line.endswith(".")]
     assert list(fit.table["ID"]) == [g[0] for g in given]
     np.testing.assert_allclose(fit.table["DV"], [float(g[3]) for g in given], rtol=1e-14)

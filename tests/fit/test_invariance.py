@@ -92,15 +92,6 @@ def test_solvers_agree_on_predictions_and_their_derivatives(study, evaluate):
     np.testing.assert_allclose(general.gradient, exact.gradient, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
-def test_solvers_agree_on_focei(study, evaluate):
-    exact = evaluate(FOCEI, study.problem)
-    general = evaluate(FOCEI, load_study("theophylline", solver="kvaerno5").problem)
-    assert general.good.all()
-    assert general.objective.sum() == pytest.approx(exact.objective.sum(), abs=1e-6)
-    np.testing.assert_allclose(general.gradient, exact.gradient, atol=1e-5, rtol=1e-5)
-
-
 @pytest.fixture(scope="module")
 def block(copy):
     return load_study(copy(lambda text: text + '\n[omega]\nblocks = [["KA", "CL", "V"]]\n'))

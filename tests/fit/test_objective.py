@@ -76,7 +76,6 @@ def compare(study, method, psi, predict, variance, evaluate, tolerance=1e-6):
         ("theophylline", "fo"),
         ("theophylline", "foce"),
         ("theophylline", "focei"),
-        ("theophylline", "map"),
         ("phenobarbital", "focei"),
         ("indomethacin", "focei"),
     ],

@@ -1,0 +1,242 @@
+"""`pbpk simulate`: one patient, a virtual population, or the records of a data file."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from .invoke import tree
+
+ORAL = ("simulate", "oral_one_compartment", "--dose", "100 mg oral")
+ICRP137 = {  # retention after intravenous I-131, decay included, of the ICRP 137 model
+    "whole_body": [0.969, 0.694, 0.324, 0.197],
+    "thyroid": [0.0523, 0.169, 0.266, 0.191],
+}
+
+
+def test_iodide_gives_the_figures_of_icrp_137(pbpk, tmp_path):
+    words = ("--nuclide", "I-131", "--dose", "1 MBq to blood", "--times", "1,6,24,120 h")
+    ran = pbpk("simulate", "iodide", *words, "--observe", "whole_body,thyroid", "--json")
+    assert ran.code == 0 and ran.err == ""
+    found = ran.json
+    assert found["schema_version"] == 1 and found["nuclide"] == "I-131"
+    assert found["time"] == {"unit": "h", "values": [1.0, 6.0, 24.0, 120.0]}
+    assert list(found["observables"]) == ["whole_body", "thyroid"]
+    assert found["units"] == {"whole_body": "MBq", "thyroid": "MBq"}
+    for name, expected in ICRP137.items():
+        assert found["observables"][name] == pytest.approx(expected, rel=2e-3)  # they are given to three figures
+    assert tree(tmp_path) == {}, "one patient is printed and nothing is written"
+
+
+def test_the_table_holds_the_same_numbers(pbpk):
+    words = (*ORAL, "--times", "0:4:1 h")
+    found, text = pbpk(*words, "--json").json, pbpk(*words)
+    assert text.code == 0 and text.err == ""
+    lines = text.out.splitlines()
+    assert lines[0].split() == ["time", "(h)", "cp"] and lines[1].split() == ["(mg/L)"]
+    read = np.array([[float(x) for x in line.split()] for line in lines[2:]])
+    np.testing.assert_allclose(read[:, 0], found["time"]["values"])
+    np.testing.assert_allclose(read[:, 1], found["observables"]["cp"], rtol=1e-4)
+
+
+def test_several_doses_in_any_words_add_up(pbpk):
+    times = ("--times", "1,7,30 h", "--json")
+
+    def cp(*doses):
+        words = [w for d in doses for w in ("--dose", d)]
+        return np.array(pbpk("simulate", "oral_one_compartment", *words, *times).json["observables"]["cp"])
+
+    first, second = cp("100 mg to depot"), cp("50 mg iv at 6 h")
+    np.testing.assert_allclose(cp("100 mg oral", "50 mg iv at 6 h"), first + second, rtol=1e-10)
+    np.testing.assert_allclose(cp("100 mg oral; 50 mg to central at 0.25 d"), first + second, rtol=1e-10)
+    repeated = cp("100 mg oral every 12 h x 3")
+    np.testing.assert_allclose(repeated, cp("100 mg oral", "100 mg oral at 12 h", "100 mg oral at 24 h"), rtol=1e-10)
+    np.testing.assert_allclose(cp("100 mg oral every 12 h x 1"), first, rtol=1e-12)
+    with_unit = cp("0.1 g orally")
+    np.testing.assert_allclose(with_unit, first, rtol=1e-12)
+
+
+def test_an_infusion_has_its_closed_form(pbpk):
+    set_ = ("--set", "CL=3", "--set", "V=30")
+    words = ("simulate", "oral_one_compartment", "--dose", "60 mg iv over 2 h", "--times", "1,2,5 h", *set_, "--json")
+    cp = pbpk(*words).json["observables"]["cp"]
+    plateau = 30 / 3
+    end = plateau * (1 - math.exp(-0.2))
+    assert cp == pytest.approx([plateau * (1 - math.exp(-0.1)), end, end * math.exp(-0.3)], rel=1e-9)
+
+
+def test_set_takes_any_unit(pbpk):
+    words = (*ORAL, "--times", "1,6 h", "--json", "--set")
+    assert pbpk(*words, "CL=50 mL/min").json["observables"] == pbpk(*words, "CL=3").json["observables"]
+
+
+def test_out_takes_one_patients_table(pbpk, refused, tmp_path):
+    ran = pbpk(*ORAL, "--times", "0:3:1", "--out", "a/b", "--json")
+    assert ran.code == 0 and ran.json["folder"] == "a/b" and "wrote a/b" in ran.err
+    assert set(tree(tmp_path)) == {"a", "a/b"} | {f"a/b/{n}" for n in ("command.txt", "run.json", "simulation.csv")}
+    table = pd.read_csv(tmp_path / "a/b/simulation.csv")
+    assert table["cp"].tolist() == pytest.approx(ran.json["observables"]["cp"], rel=1e-12)
+    assert json.loads((tmp_path / "a/b/run.json").read_text())["units"] == {"cp": "mg/L"}
+    refused(3, "a/b", "never overwritten")(*ORAL, "--times", "0:3:1", "--out", "a/b")
+
+
+def test_a_population_is_written_as_tables_and_a_figure(pbpk, tmp_path):
+    words = (*ORAL, "--times", "0:24:2 h", "--patients", "40", "--seed", "3")
+    ran = pbpk(*words, "--json")
+    assert ran.code == 0
+    found = ran.json
+    assert (found["patients"], found["failed"], found["seed"]) == (40, 0, 3)
+    folder = tmp_path / found["folder"]
+    assert found["folder"] == "simulations/oral_one_compartment/001"
+    names = {"bands.parquet", "command.txt", "cp.png", "curves.parquet", "patients.parquet", "run.json"}
+    assert {p.name for p in folder.iterdir()} == names
+    assert (folder / "cp.png").read_bytes().startswith(b"\x89PNG")
+
+    curves = pd.read_parquet(folder / "curves.parquet")
+    assert list(curves.columns) == ["patient", "time", "cp"] and len(curves) == 40 * 13
+    by_time = curves.groupby("time")["cp"]
+    bands = pd.read_parquet(folder / "bands.parquet").set_index("time")
+    quantiles = ["q05", "q25", "q50", "q75", "q95"]
+    assert list(bands.columns) == ["observable", *quantiles]
+    assert (np.diff(bands[quantiles].to_numpy(), axis=1) >= 0).all(), "a higher quantile is nowhere lower"
+    for q, name in zip((0.05, 0.25, 0.5, 0.75, 0.95), quantiles, strict=True):
+        np.testing.assert_allclose(bands[name], by_time.quantile(q), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found["quantiles"]["cp"][name], bands[name], rtol=1e-12)
+    np.testing.assert_allclose(found["observables"]["cp"], bands["q50"], rtol=1e-12)
+
+    patients = pd.read_parquet(folder / "patients.parquet")
+    assert patients["patient"].tolist() == list(range(1, 41)) and (patients["result"] == 0).all()
+    one, patient = curves[curves["patient"] == 7], patients.set_index("patient").loc[7]
+    ka, k = patient["KA"], patient["CL"] / patient["V"]
+    closed = 100 * ka / patient["V"] / (ka - k) * (np.exp(-k * one["time"]) - np.exp(-ka * one["time"]))
+    np.testing.assert_allclose(one["cp"], closed, rtol=1e-9, atol=1e-12)
+
+    before = tree(tmp_path)
+    assert pbpk(*words, "--json").json["folder"] == "simulations/oral_one_compartment/002"
+    assert {k: v for k, v in tree(tmp_path).items() if k in before} == before
+
+
+def patients(pbpk, tmp_path, *words):
+    ran = pbpk(*ORAL, "--times", "1,6 h", "--json", *words)
+    assert ran.code == 0, ran.err
+    folder = tmp_path / ran.json["folder"]
+    return [pd.read_parquet(folder / f"{name}.parquet") for name in ("patients", "curves")]
+
+
+def test_patient_n_is_the_same_whatever_the_number_of_patients(pbpk, tmp_path):
+    few, few_curves = patients(pbpk, tmp_path, "--patients", "10", "--seed", "2")
+    many, many_curves = patients(pbpk, tmp_path, "--patients", "50", "--seed", "2")
+    pd.testing.assert_frame_equal(few, many.head(10), check_exact=True)
+    pd.testing.assert_frame_equal(few_curves, many_curves.head(20), rtol=1e-12)
+    others, _ = patients(pbpk, tmp_path, "--patients", "10", "--seed", "4")
+    assert (others["CL"] != few["CL"]).all()
+
+
+def test_draws_do_not_depend_on_the_solver(pbpk, tmp_path):
+    exact, exact_curves = patients(pbpk, tmp_path, "--patients", "8")
+    general, general_curves = patients(pbpk, tmp_path, "--patients", "8", "--solver", "tsit5")
+    pd.testing.assert_frame_equal(exact, general, check_exact=True)
+    np.testing.assert_allclose(general_curves["cp"], exact_curves["cp"], rtol=1e-5)
+
+
+def test_keep_bands_leaves_the_curves_out(pbpk, tmp_path):
+    folder = tmp_path / "kept"
+    assert pbpk(*ORAL, "--times", "1,6", "--patients", "5", "--keep", "bands", "--out", "kept").code == 0
+    assert "curves.parquet" not in {p.name for p in folder.iterdir()} and (folder / "bands.parquet").exists()
+
+
+def test_a_dose_per_kg_is_each_patients_own(pbpk, tmp_path):
+    words = ("--times", "0,24 h", "--observe", "whole_body", "--json")
+    population = ("--patients", "6", "--seed", "5")
+    per_kg = pbpk("simulate", "iodide", "--dose", "2 MBq/kg to blood", *words, *population).json
+    whole = pbpk("simulate", "iodide", "--dose", "2 MBq to blood", *words, *population).json
+    weight = pd.read_parquet(tmp_path / per_kg["folder"] / "patients.parquet")["WT"].to_numpy()
+    assert weight.std() > 1
+    per_kg, whole = (pd.read_parquet(tmp_path / r["folder"] / "curves.parquet") for r in (per_kg, whole))
+    np.testing.assert_allclose(per_kg["whole_body"], whole["whole_body"] * np.repeat(weight, 2), rtol=1e-10)
+    np.testing.assert_allclose(per_kg["whole_body"][per_kg["time"] == 0], 2 * weight, rtol=1e-10)
+    typical = pbpk("simulate", "iodide", "--dose", "2 MBq/kg to blood", *words).json
+    assert typical["observables"]["whole_body"][0] == pytest.approx(2 * 73)
+
+
+def test_a_patient_who_cannot_be_solved_is_named_and_the_exit_code_is_1(pbpk):
+    ran = pbpk(*ORAL, "--times", "1,2", "--set", "CL=-3", "--json")
+    assert ran.code == 1 and ran.json["failed"] == 1
+    assert "patient 0: a rate constant is negative" in ran.err
+
+
+# -- data files ----------------------------------------------------------------------------------------------------------
+
+
+def bolus(t, dose, lag, volume=31.82, clearance=2.751):
+    """The model's typical patient after `dose` into `central`, `lag` h late."""
+    t = np.asarray(t) - lag
+    return np.where(t >= 0, dose / volume * np.exp(-clearance / volume * t), 0.0)
+
+
+@pytest.fixture
+def from_data(pbpk, tmp_path):
+    def run(text, *words):
+        (tmp_path / "records.csv").write_text(text)
+        ran = pbpk("simulate", "oral_one_compartment", "--data", "records.csv", *words, "--json")
+        assert ran.code == 0, ran.err
+        return ran.json
+
+    return run
+
+
+LAGGED = "ID,TIME,AMT,EVID,CMT,lagt\n" + "".join(
+    f"{i},0,{dose},1,2,{lag}\n" + "".join(f"{i},{t},0,0,2,{lag}\n" for t in (0.5, 1, 2, 8))
+    for i, dose, lag in ((1, 100, 0.75), (2, 200, 0))
+)
+
+
+def test_a_column_may_hold_a_parameter_under_another_name(from_data):
+    found = from_data(LAGGED, "--column", "ALAG2=lagt")
+    assert found["schema_version"] == 1
+    assert found["ID"] == ["1"] * 5 + ["2"] * 5
+    assert found["time"] == {"unit": "h", "values": [0.0, 0.5, 1.0, 2.0, 8.0] * 2}
+    t = np.array([0.5, 1, 2, 8])
+    cp = np.array(found["observables"]["cp"])
+    np.testing.assert_allclose(cp[1:5], bolus(t, 100, 0.75), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(cp[6:], bolus(t, 200, 0), rtol=1e-9)
+    without = from_data(LAGGED)
+    np.testing.assert_allclose(without["observables"]["cp"][1:5], bolus(t, 100, 0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [("3", ()), ("50", ("--unit", "CL=mL/min")), ("0.05", ("--unit", "cl=L/min"))]
+)
+def test_a_column_named_like_a_parameter_overrides_it(from_data, given, words):
+    text = f"ID,TIME,AMT,CMT,CL\n1,0,100,central,{given}\n1,4,.,,{given}\n2,0,100,central,.\n2,4,.,,.\n"
+    cp = from_data(text, *words)["observables"]["cp"]
+    assert cp[1] == pytest.approx(float(bolus(4, 100, 0, clearance=3.0)), rel=1e-9)
+    assert cp[3] == pytest.approx(float(bolus(4, 100, 0)), rel=1e-9), "an empty cell leaves the model's own value"
+
+
+def test_units_of_columns(from_data):
+    text = "ID,TIME,AMT,CMT\n1,0,0.1,central\n1,240,.,\n"
+    found = from_data(text, "--unit", "AMT=g", "--unit", "TIME=min")
+    assert found["time"]["values"] == [0.0, 4.0], "times are shown in the model's unit"
+    assert found["observables"]["cp"][1] == pytest.approx(float(bolus(4, 100, 0)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("weight", "words"), [("1.3", ()), ("1300", ("--unit", "WGT=g"))])
+def test_a_covariates_unit_is_turned_into_the_models(pbpk, tmp_path, weight, words):
+    (tmp_path / "d.csv").write_text(f"ID,TIME,AMT,WGT\n1,0,20,{weight}\n1,24,.,{weight}\n")
+    found = pbpk("simulate", "iv_one_compartment", "--data", "d.csv", "--json", *words).json
+    expected = 20 / (0.9843 * 1.3) * math.exp(-0.004696 / 0.9843 * 24)
+    assert found["observables"]["cp"][1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_data_print_a_table_and_out_writes_it(pbpk, tmp_path):
+    (tmp_path / "records.csv").write_text(LAGGED)
+    words = ("simulate", "oral_one_compartment", "--data", "records.csv")
+    plain = pbpk(*words)
+    assert plain.code == 0 and plain.out.splitlines()[0] == "ID,TIME,cp" and len(plain.out.splitlines()) == 11
+    written = pbpk(*words, "--out", "written")
+    assert written.out == plain.out
+    assert {p.name for p in (tmp_path / "written").iterdir()} == {"command.txt", "simulation.csv"}
+    assert (tmp_path / "written/simulation.csv").read_text() == plain.out

@@ -27,22 +27,24 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Pivots eliminated together, L's entries below them (k of them) and U's to their right.
+    """Pivots eliminated together, with L's entries below them and U's to their right.
 
-    `diagonal`, `lower`, `upper` and `update` index the packed nonzeros; `pivot`, `*_row` and `*_column` the vector;
-    `*_place` the level's own pivots; `update_lower` its own lower entries. `update` has the off-diagonal entries
-    changed, then the excess of each column of `upper`.
+    Vectors are in elimination order and nonzeros are packed level by level, so that `pivot`, `diagonal`, `lower` and
+    `upper` are slices. `lower_place` says whose entry each of `lower` is, `lower_row` its row; `below` and `right` (pivots,
+    width) list each pivot's own lower and upper entries, padded by the packed zero, and `right_column` the latter's columns.
+    `update` has the off-diagonal entries changed, then the excess of each column of `upper`.
     """
 
-    pivot: np.ndarray
-    diagonal: np.ndarray
-    lower: np.ndarray
-    lower_row: np.ndarray
-    lower_column: np.ndarray
+    pivot: slice
+    diagonal: slice
+    lower: slice
+    upper: slice
     lower_place: np.ndarray
-    upper: np.ndarray
-    upper_column: np.ndarray
+    lower_row: np.ndarray
     upper_place: np.ndarray
+    below: np.ndarray
+    right: np.ndarray
+    right_column: np.ndarray
     update: np.ndarray
     update_lower: np.ndarray
     update_upper: np.ndarray
@@ -51,7 +53,7 @@ class Level:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Factors:
-    """U as packed nonzeros, and level by level the inverses of its diagonal and the entries of the unit L."""
+    """U as packed nonzeros and a zero, and level by level the inverses of its diagonal and the entries of the unit L."""
 
     upper: jax.Array
     inverse: tuple[jax.Array, ...]
@@ -61,9 +63,10 @@ class Factors:
 @dataclass(frozen=True, eq=False)
 class Elimination:
     """The plan for one sparsity. `position[i, j]` is where entry (i, j) is packed, fill included; the packed "diagonal"
-    holds column sums (the excess) instead of diagonal entries."""
+    holds column sums (the excess) instead of diagonal entries. `order` lists the nodes as they are eliminated."""
 
     size: int
+    order: np.ndarray
     position: dict[tuple[int, int], int]
     levels: tuple[Level, ...]
 
@@ -78,31 +81,28 @@ class Elimination:
 
     def factor(self, values: jax.Array) -> Factors:
         """From the packed nonzeros (nonzeros, ...). One scatter a level: scatters are what costs, to compile and to run."""
+        values = jnp.concatenate([values, jnp.zeros_like(values[:1])])
         inverse, lower = [], []
         for level in self.levels:
-            excess, below = values[level.diagonal], values[level.lower]
-            pivot = excess.at[level.lower_place].add(-below) if len(level.lower) else excess
-            inverse.append(1 / pivot)
-            lower.append(below * inverse[-1][level.lower_place])
+            excess = values[level.diagonal]
+            inverse.append(1 / (excess - values[level.below].sum(axis=1)))
+            lower.append(values[level.lower] * inverse[-1][level.lower_place])
             if len(level.update):
-                across = values[level.upper]
                 off_diagonal = lower[-1][level.update_lower] * values[level.update_upper]
-                passed_on = (excess * inverse[-1])[level.upper_place] * across
+                passed_on = (excess * inverse[-1])[level.upper_place] * values[level.upper]
                 values = values.at[level.update].add(-jnp.concatenate([off_diagonal, passed_on]))
         return Factors(values, tuple(inverse), tuple(lower))
 
     def solve(self, factors: Factors, rhs: jax.Array) -> jax.Array:
         """x with M x = rhs, both (n, ...)."""
-        x = rhs
+        x = rhs[self.order]
         for level, lower in zip(self.levels, factors.lower, strict=True):
-            if len(level.lower):
-                x = x.at[level.lower_row].add(-lower * x[level.lower_column])
+            if len(level.lower_row):
+                x = x.at[level.lower_row].add(-lower * x[level.pivot][level.lower_place])
         for level, inverse in zip(reversed(self.levels), reversed(factors.inverse), strict=True):
-            here = x[level.pivot]
-            if len(level.upper):
-                here = here.at[level.upper_place].add(-factors.upper[level.upper] * x[level.upper_column])
-            x = x.at[level.pivot].set(here * inverse, unique_indices=True)
-        return x
+            known = (factors.upper[level.right] * x[level.right_column]).sum(axis=1)
+            x = x.at[level.pivot].set((x[level.pivot] - known) * inverse)
+        return x[np.argsort(self.order)]
 
     def pack(self, dense: np.ndarray) -> jax.Array:
         """The packed form of a dense matrix (for tests and small use)."""
@@ -130,12 +130,22 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
             filled |= {(r, c) for r in rows for c in columns}
         stages.append(stage)
 
-    position = {entry: k for k, entry in enumerate(sorted(filled))}
-    later, levels = set(range(size)), []
+    order = [v for stage in stages for v in stage]
+    place = {v: i for i, v in enumerate(order)}
+    position: dict[tuple[int, int], int] = {}
+    parts = []  # per level: the entries of its diagonal, below it and to its right, packed one after another
     for stage in stages:
-        later -= set(stage)
-        levels.append(_level(stage, later, position))
-    return Elimination(size, position, tuple(levels))
+        last = place[stage[-1]]
+        below = [
+            (r, v) for v in stage for r in sorted(range(size), key=place.get) if place[r] > last and (r, v) in filled
+        ]
+        right = [
+            (v, c) for v in stage for c in sorted(range(size), key=place.get) if place[c] > last and (v, c) in filled
+        ]
+        parts.append((stage, below, right))
+        for entry in (*((v, v) for v in stage), *below, *right):
+            position[entry] = len(position)
+    return Elimination(size, np.array(order), position, tuple(_level(*part, position, place) for part in parts))
 
 
 def _independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:
@@ -158,10 +168,16 @@ def _apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) ->
     return chosen
 
 
-def _level(stage: list[int], later: set[int], position: dict[tuple[int, int], int]) -> Level:
-    place = {v: i for i, v in enumerate(stage)}
-    below = [(r, v) for r, v in position if v in place and r in later]
-    right = [(v, c) for v, c in position if v in place and c in later]
+def _level(
+    stage: list[int],
+    below: list[tuple[int, int]],
+    right: list[tuple[int, int]],
+    position: dict[tuple[int, int], int],
+    place: dict[int, int],
+) -> Level:
+    first = {v: i for i, v in enumerate(stage)}
+    start, begin = place[stage[0]], position[stage[0], stage[0]]
+    middle, end = begin + len(stage) + len(below), begin + len(stage) + len(below) + len(right)
     updates = [
         (position[r, c], i, position[v, c]) for i, (r, v) in enumerate(below) for w, c in right if w == v and r != c
     ]
@@ -169,16 +185,21 @@ def _level(stage: list[int], later: set[int], position: dict[tuple[int, int], in
     def array(items) -> np.ndarray:
         return np.array(list(items), dtype=int)
 
+    def padded(rows: list[list[int]], filler: int) -> np.ndarray:
+        width = max(len(r) for r in rows)
+        return np.array([r + [filler] * (width - len(r)) for r in rows], dtype=int).reshape(len(rows), width)
+
     return Level(
-        pivot=array(stage),
-        diagonal=array(position[v, v] for v in stage),
-        lower=array(position[e] for e in below),
-        lower_row=array(r for r, _ in below),
-        lower_column=array(v for _, v in below),
-        lower_place=array(place[v] for _, v in below),
-        upper=array(position[e] for e in right),
-        upper_column=array(c for _, c in right),
-        upper_place=array(place[v] for v, _ in right),
+        pivot=slice(start, start + len(stage)),
+        diagonal=slice(begin, begin + len(stage)),
+        lower=slice(begin + len(stage), middle),
+        upper=slice(middle, end),
+        lower_place=array(first[v] for _, v in below),
+        lower_row=array(place[r] for r, _ in below),
+        upper_place=array(first[v] for v, _ in right),
+        below=padded([[position[r, v] for r, w in below if w == v] for v in stage], len(position)),
+        right=padded([[position[v, c] for w, c in right if w == v] for v in stage], len(position)),
+        right_column=padded([[place[c] for w, c in right if w == v] for v in stage], 0),
         update=array([*(u for u, _, _ in updates), *(position[c, c] for _, c in right)]),
         update_lower=array(low for _, low, _ in updates),
         update_upper=array(up for _, _, up in updates),

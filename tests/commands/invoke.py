@@ -59,8 +59,9 @@ def invoke(*args: str | Path, cwd: Path) -> Ran:
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below `folder`: files with their contents, folders with None."""
+    """Everything below `folder`: files with their contents, folders with None. Python's own bytecode does not count."""
     return {
         str(p.relative_to(folder)): p.read_bytes() if p.is_file() and not p.is_symlink() else None
         for p in sorted(folder.rglob("*"))
+        if "__pycache__" not in p.parts
     }

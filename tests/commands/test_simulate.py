@@ -26,7 +26,7 @@ def test_iodide_gives_the_figures_of_icrp_137(pbpk, tmp_path):
     assert list(found["observables"]) == ["whole_body", "thyroid"]
     assert found["units"] == {"whole_body": "MBq", "thyroid": "MBq"}
     for name, expected in ICRP137.items():
-        assert found["observables"][name] == pytest.approx(expected, rel=2e-3)  # they are given to three figures
+        assert [float(f"{x:.3g}") for x in found["observables"][name]] == expected
     assert tree(tmp_path) == {}, "one patient is printed and nothing is written"
 
 

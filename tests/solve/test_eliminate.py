@@ -88,4 +88,5 @@ def test_a_long_chain_is_still_solved():
 
 def test_every_pivot_is_taken_once():
     plan = plan_elimination(30, random_matrix(30, 0.1, 7)[1])
-    assert sorted(np.concatenate([level.pivot for level in plan.levels])) == list(range(30))
+    assert sorted(plan.order) == list(range(30))
+    assert [i for level in plan.levels for i in range(30)[level.pivot]] == list(range(30))

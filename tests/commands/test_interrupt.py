@@ -1,0 +1,157 @@
+"""Ctrl-C and worse: what is kept, and that a resumed fit ends bit for bit where an uninterrupted one does."""
+
+import json
+import pkgutil
+import shutil
+import signal
+
+import pytest
+
+from .invoke import ROOT, tree
+
+SAME = ("ofv", "parameter_estimates", "standard_errors", "individual_estimates", "iterations", "termination_cause")
+
+
+def numbers(result):
+    return {k: result[k] for k in SAME}
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """`interrupt("pbpk.report.writing.save_state", 3)`: Ctrl-C while that function returns from its third call."""
+
+    def arm(target: str, call: int = 1):
+        path, name = target.rsplit(".", 1)
+        owner = pkgutil.resolve_name(path)
+        real, calls = getattr(owner, name), []
+
+        def armed(*args, **kwargs):
+            real(*args, **kwargs)
+            calls.append(1)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(owner, name, armed)
+        return lambda: monkeypatch.setattr(owner, name, real)
+
+    return arm
+
+
+WHEN = [
+    ("pbpk.report.writing.save_state", 1, "from iteration 0"),
+    ("pbpk.report.writing.save_state", 3, "from iteration 2"),
+    ("pbpk.commands.fit._Lines.errors", 1, "from iteration "),
+    ("pbpk.report.page.write_report", 1, "from iteration "),
+    ("pbpk.fit.run._check_start", 1, "from the start"),
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "call", "said"), WHEN, ids=["first", "third", "standard errors", "report", "before any"]
+)
+def test_an_interrupted_fit_goes_on_bit_for_bit(pbpk, interrupt, tmp_path, target, call, said):
+    words = ("fit", "theophylline", "--method", "pooled", "--json")
+    whole = pbpk(*words).json
+    disarm = interrupt(target, call)
+    ran = pbpk(*words)
+    disarm()
+    assert ran.code == 130 and ran.out == "" and "Traceback" not in ran.err
+    assert ran.err.rstrip().endswith("interrupted; go on with:  pbpk fit fits/theophylline/runs/002.partial --resume")
+    partial = tmp_path / "fits/theophylline/runs/002.partial"
+    assert (partial / "run.json").exists() and not (partial.parent / "002").exists()
+    assert (partial / "checkpoint.npz").exists() == (said != "from the start")
+
+    before = tree(tmp_path / "fits/theophylline/runs/001")
+    resumed = pbpk("fit", "theophylline", "--resume", "--json")
+    assert resumed.code == 0
+    assert f"resuming fits/theophylline/runs/002.partial {said}" in resumed.err
+    assert resumed.json["run"] == "fits/theophylline/runs/002"
+    assert numbers(resumed.json) == numbers(whole)
+    assert not partial.exists()
+    assert json.loads((tmp_path / "fits/theophylline/runs/002/results.json").read_text()) == resumed.json
+    assert tree(tmp_path / "fits/theophylline/runs/001") == before
+
+
+def test_a_run_is_resumed_by_its_folder_with_the_options_it_was_started_with(pbpk, interrupt, tmp_path):
+    words = ("fit", "theophylline", "--method", "pooled", "--set", "CL=50 mL/min", "--set", "F1=0.9", "--seed", "9")
+    whole = pbpk(*words, "--out", "whole", "--json").json
+    disarm = interrupt("pbpk.report.writing.save_state", 2)
+    ran = pbpk(*words, "--out", "my/run")
+    disarm()
+    assert ran.code == 130 and "pbpk fit my/run.partial --resume" in ran.err
+    resumed = pbpk("fit", "my/run.partial", "--resume", "--json")
+    assert resumed.code == 0
+    assert (resumed.json["run"], resumed.json["method"], resumed.json["seed"]) == ("my/run", "pooled", 9)
+    assert numbers(resumed.json) == numbers(whole)
+    assert not (tmp_path / "fits").exists() and not (tmp_path / "my/run.partial").exists()
+
+
+def test_a_run_started_with_out_is_resumed_by_that_name_too(pbpk, interrupt):
+    disarm = interrupt("pbpk.report.writing.save_state", 2)
+    pbpk("fit", "theophylline", "--method", "pooled", "--out", "my/run")
+    disarm()
+    assert pbpk("fit", "my/run", "--resume", "--json").json["run"] == "my/run"
+
+
+def test_a_resumed_run_reads_its_own_frozen_model_and_data(pbpk, interrupt, study, tmp_path):
+    """What was changed or lost since does not count."""
+    folder = study("mine", {'model = "oral_one_compartment"': 'model = "own"', '"focei"': '"pooled"'})
+    shutil.copytree(ROOT / "models/oral_one_compartment", folder / "own")
+    shutil.copy(ROOT / "models/references.bib", folder)
+    whole = pbpk("fit", "fits/mine", "--json").json
+    disarm = interrupt("pbpk.report.writing.save_state", 3)
+    assert pbpk("fit", "fits/mine").code == 130
+    disarm()
+    table = folder / "own/parameters.toml"
+    table.write_text(table.read_text().replace("value = 1.0\n", "value = 0.5\n"))
+    (folder / "data.csv").unlink()
+    (folder / "fit.toml").write_text("")
+    resumed = pbpk("fit", tmp_path / "fits/mine", "--resume", "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["study"] == "mine" and numbers(resumed.json) == numbers(whole)
+
+
+def test_an_interrupted_simulation_leaves_nothing(pbpk, interrupt, tmp_path):
+    interrupt("pbpk.report.quantiles.quantile_figure")
+    words = ("--dose", "10 mg oral", "--times", "1,2 h", "--patients", "3")
+    ran = pbpk("simulate", "oral_one_compartment", *words)
+    assert ran.code == 130 and ran.out == "" and "Traceback" not in ran.err
+    assert tree(tmp_path) == {}
+
+
+def lines_until(running, iteration: int) -> None:
+    """Read a fit's talk up to its line for `iteration`."""
+    for line in running.stderr:
+        if line.split()[:1] == [str(iteration)]:
+            return
+    raise AssertionError("the fit ended before that iteration")
+
+
+@pytest.mark.slow
+def test_sigint_to_a_real_process_and_resume(process, pbpk, fitted, tmp_path):
+    running = process("fit", "theophylline", "--json")
+    lines_until(running, 2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130 and out == "" and "Traceback" not in err
+    assert "pbpk fit fits/theophylline/runs/001.partial --resume" in err
+    assert (tmp_path / "fits/theophylline/runs/001.partial/checkpoint.npz").exists()
+    resumed = pbpk("fit", "theophylline", "--resume", "--json")
+    assert resumed.code == 0
+    assert numbers(resumed.json) == numbers(fitted[0].json)
+
+
+@pytest.mark.slow
+def test_a_killed_process_can_be_resumed(process, pbpk, tmp_path):
+    whole = pbpk("fit", "theophylline", "--method", "pooled", "--out", "whole", "--json").json
+    running = process("fit", "theophylline", "--method", "pooled")
+    lines_until(running, 2)
+    running.kill()
+    running.communicate(timeout=120)
+    assert running.returncode == -signal.SIGKILL
+    assert (tmp_path / "fits/theophylline/runs/001.partial/checkpoint.npz").exists()
+    another = pbpk("fit", "theophylline", "--method", "map", "--json").json
+    assert another["run"].endswith("002"), "the number of an unfinished run is taken"
+    resumed = pbpk("fit", "theophylline", "--resume", "--json")
+    assert resumed.code == 0 and resumed.json["run"].endswith("001")
+    assert numbers(resumed.json) == numbers(whole)

@@ -18,7 +18,7 @@ def cache_folder() -> Path:
     try:
         home = Path.home()
     except RuntimeError:  # an account without a home folder: no cache, which `prepare` then finds unwritable
-        home = Path("/nonexistent")
+        home = Path("/dev/null")  # nothing can be made below it, not even by root
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "pbpk"
 
 
@@ -33,7 +33,7 @@ def _writable(folder: Path) -> bool:
 def prepare() -> None:
     """Set the switches; where JAX was imported before us, set them on it directly."""
     os.environ.setdefault("EQX_ON_ERROR", "nan")
-    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    os.environ["JAX_ENABLE_X64"] = "1"  # whatever it was: a dose in float32 looks right and is not
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         programs = cache_folder() / "programs"
         if _writable(programs):

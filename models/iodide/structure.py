@@ -80,7 +80,9 @@ model = (
             observe("salivary_glands", total(salivary_glands), "in the salivary glands"),
             observe("stomach_wall", total(stomach_wall), "in the stomach wall"),
             observe("stomach_contents", total(stomach_contents), "in the stomach's contents"),
-            observe("alimentary_tract", total(*contents, stomach_wall, salivary_glands), "tract with its glands and wall"),
+            observe(
+                "alimentary_tract", total(*contents, stomach_wall, salivary_glands), "tract with its glands and wall"
+            ),
             observe("kidneys", total(kidneys_iodide, kidneys_organic), "in the kidneys"),
             observe("liver", total(liver_iodide, liver_organic), "in the liver, without its blood"),
             observe("bladder_contents", total(bladder_contents), "in the urinary bladder"),

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
     from pbpk.model.load import Model
     from pbpk.population.simulate import Path as Simulated
-    from pbpk.report.writing import Folder
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
 
 
 def register(app: typer.Typer) -> None:
@@ -85,16 +78,18 @@ def _from_words(
     import numpy as np
 
     from pbpk.commands.shared import print_json, say
+    from pbpk.population.bands import NAMES, quantiles
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
     from pbpk.regimen import parse_dose, parse_times
+    from pbpk.report.simulation import write_simulation
     from pbpk.report.writing import claim
     from pbpk.units import factor
 
     at = parse_times(times)
     regimen = sum((parse_dose(d) for d in doses[1:]), parse_dose(doses[0]))
     who = virtual_patients(model, patients, seed) if patients is not None else None
-    folder = None
+    folder, notes = None, []
     if out is not None or who is not None:
         folder = claim(Path("simulations") / model.name, out)
     shown = at / factor(model.time_unit)
@@ -102,27 +97,35 @@ def _from_words(
     try:
         path = run(model, regimen, at, patients=who, observe=wanted, solver=solver, progress=_progress(patients or 1))
         seconds = time.perf_counter() - begun
-        written = _write(folder, model, path, shown, keep, who is not None) if folder else None
+        written = None
+        if folder:
+            notes = write_simulation(folder, model, path, shown, keep, population=who is not None)
+            written = folder.finish()
     except BaseException:
         if folder:
             folder.abandon()
         raise
     failed = _report_failures(path)
+    found = quantiles(path) if who is not None else {}
+    median = {k: q[NAMES.index("q50")] for k, q in found.items()}
     result = {
         "model": model.name,
         "nuclide": model.nuclide,
         "solver": solver or _solver_name(model),
         "time": {"unit": model.time_unit, "values": shown},
         "units": path.unit,
-        "observables": {k: np.asarray(v)[:, 0] for k, v in path.observables.items()} if who is None else _medians(path),
+        "observables": median or {k: np.asarray(v)[:, 0] for k, v in path.observables.items()},
         "patients": len(path.patients),
         "failed": failed,
         "seconds": seconds,
     }
     if who is not None:
-        result |= {"seed": seed, "statistic": "median over patients", "quantiles": _quantile_json(path)}
+        bands = {k: dict(zip(NAMES, q, strict=True)) for k, q in found.items()}
+        result |= {"seed": seed, "statistic": "median over patients", "quantiles": bands}
     if written:
         result["folder"] = str(written)
+        for note in notes:
+            say(f"  {note}")
         say(f"wrote {written}")
     if as_json:
         print_json(result)
@@ -166,24 +169,6 @@ def _report_failures(path: Simulated) -> int:
     return len(bad)
 
 
-def _quantiles(path: Simulated) -> dict[str, np.ndarray]:
-    """(quantiles, T) for each observable, over the patients that were solved."""
-    import numpy as np
-
-    good = np.asarray(path.result) == 0
-    if not good.any():
-        return {k: np.full((len(QUANTILES), len(path.time)), np.nan) for k in path.observables}
-    return {k: np.quantile(np.asarray(v)[:, good], QUANTILES, axis=1) for k, v in path.observables.items()}
-
-
-def _medians(path: Simulated) -> dict[str, np.ndarray]:
-    return {k: q[QUANTILES.index(0.5)] for k, q in _quantiles(path).items()}
-
-
-def _quantile_json(path: Simulated) -> dict:
-    return {k: {f"q{q * 100:02.0f}": v[i] for i, q in enumerate(QUANTILES)} for k, v in _quantiles(path).items()}
-
-
 def _print_table(result: dict) -> None:
     names = list(result["observables"])
     width = max(12, *(len(n) + 2 for n in names))
@@ -194,65 +179,6 @@ def _print_table(result: dict) -> None:
     print(f"{'':>12}" + "".join(f"{'(' + result['units'][n] + ')':>{width}}" for n in names))
     for i, t in enumerate(result["time"]["values"]):
         print(f"{t:>12.6g}" + "".join(f"{result['observables'][n][i]:>{width}.5g}" for n in names))
-
-
-def _write(folder: Folder, model: Model, path: Simulated, shown: np.ndarray, keep: str, population: bool) -> Path:
-    """simulation.csv for one patient; bands, patients and curves as parquet and a figure for many; then the final name."""
-    import numpy as np
-    import pandas as pd
-
-    from pbpk.commands.shared import say
-    from pbpk.errors import MissingExtra
-    from pbpk.report.writing import command_line, environment
-
-    folder.write("command.txt", command_line() + "\n")
-    folder.write_json("run.json", {"model": model.name, "nuclide": model.nuclide, "units": path.unit, **environment()})
-    if not population:
-        table = pd.DataFrame({"time": shown} | {k: np.asarray(v)[:, 0] for k, v in path.observables.items()})
-        folder.write("simulation.csv", table.to_csv(index=False))
-        return folder.finish()
-    names = [f"q{q * 100:02.0f}" for q in QUANTILES]
-    bands = pd.concat(
-        [
-            pd.DataFrame({"time": shown, "observable": k} | {n: q[i] for i, n in enumerate(names)})
-            for k, q in _quantiles(path).items()
-        ],
-        ignore_index=True,
-    )
-    bands.to_parquet(folder.partial / "bands.parquet", index=False)
-    _patients_table(model, path).to_parquet(folder.partial / "patients.parquet", index=False)
-    rows = len(path.patients) * len(shown)
-    if keep == "curves" or (keep == "auto" and rows <= _MOST_CURVES):
-        curves = pd.DataFrame(
-            {"patient": np.repeat(path.patients.ids, len(shown)), "time": np.tile(shown, len(path.patients))}
-            | {k: np.asarray(v).T.ravel() for k, v in path.observables.items()}
-        )
-        curves.to_parquet(folder.partial / "curves.parquet", index=False)
-    elif keep == "auto":
-        say(f"  curves.parquet left out: {rows:,} rows (ask with --keep curves)")
-    try:
-        from pbpk.report.quantiles import quantile_figure
-
-        for k in path.observables:
-            figure = quantile_figure(bands, k, path.unit[k], model.time_unit)
-            (folder.partial / f"{k}.png").write_bytes(figure)
-    except MissingExtra as e:
-        say(f"  no figure: {e.what} ({e.hint})")
-    return folder.finish()
-
-
-def _patients_table(model: Model, path: Simulated) -> pd.DataFrame:
-    """One line per patient: covariates and drawn parameters in their own units, and the result code."""
-    import numpy as np
-    import pandas as pd
-
-    from pbpk.units import factor
-
-    who, table = path.patients, model.parameters
-    changed = [n for n, r in table.rows.items() if r.spread or r.effects]
-    values = {n: who.values[model.system.parameter_index(n)] / factor(table[n].unit) for n in changed}
-    covariates = {n: who.covariates[n].to_numpy() for n in who.covariates}
-    return pd.DataFrame({"patient": who.ids, "result": np.asarray(path.result)} | covariates | values)
 
 
 def _from_data(

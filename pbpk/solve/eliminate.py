@@ -135,17 +135,14 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
     position: dict[tuple[int, int], int] = {}
     parts = []  # per level: the entries of its diagonal, below it and to its right, packed one after another
     for stage in stages:
-        last = place[stage[-1]]
-        below = [
-            (r, v) for v in stage for r in sorted(range(size), key=place.get) if place[r] > last and (r, v) in filled
-        ]
-        right = [
-            (v, c) for v in stage for c in sorted(range(size), key=place.get) if place[c] > last and (v, c) in filled
-        ]
+        later = order[place[stage[-1]] + 1 :]
+        below = [(r, v) for v in stage for r in later if (r, v) in filled]
+        right = [(v, c) for v in stage for c in later if (v, c) in filled]
         parts.append((stage, below, right))
         for entry in (*((v, v) for v in stage), *below, *right):
             position[entry] = len(position)
-    return Elimination(size, np.array(order), position, tuple(_level(*part, position, place) for part in parts))
+    levels = tuple(_level(stage, below, right, position, place) for stage, below, right in parts)
+    return Elimination(size, np.array(order), position, levels)
 
 
 def _independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:

@@ -298,7 +298,7 @@ def test_resolvent_refuses_a_nonlinear_model_and_names_the_flux(refused, pbpk, m
 
 
 def test_an_objective_that_is_not_finite_says_which_subjects_and_why(refused, study):
-    study("mine", {'model = "additive"': 'model = "proportional"', "add = 1.0": "prop = 0.2"})
+    study("mine", {'model = "additive"': 'model = "proportional"', "add = 1.0": "prop = 0.2", '"focei"': '"map"'})
     ran = refused(1, "not finite at the starting values", "12 of 12 subjects failed", "hint: ")("fit", "mine")
     assert "ID 1 (prediction 0 with zero residual variance at observation 1)" in ran.err
     assert "combined" in ran.err, "the hint names the error model to use instead"

@@ -4,7 +4,9 @@ import pytest
 
 from .invoke import tree
 
-GOOD = "ID,TIME,AMT,DV,EVID,CMT,WT\n1,0,100,.,1,depot,70\n1,1,.,2.0,0,central,70\n2,0,100,.,1,depot,80\n2,1,.,.,0,2,80\n"
+GOOD = (
+    "ID,TIME,AMT,DV,EVID,CMT,WT\n1,0,100,.,1,depot,70\n1,1,.,2.0,0,central,70\n2,0,100,.,1,depot,80\n2,1,.,.,0,2,80\n"
+)
 
 
 @pytest.mark.parametrize("name", ["iodide", "iv_two_compartment"])

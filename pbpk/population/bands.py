@@ -1,0 +1,28 @@
+"""A population's curves as quantile bands, over the patients that were solved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pbpk.population.simulate import Path
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NAMES = tuple(f"q{q * 100:02.0f}" for q in QUANTILES)
+
+
+def quantiles(path: Path) -> dict[str, np.ndarray]:
+    """(quantiles, T) for each observable; NaN where no patient was solved."""
+    good = np.asarray(path.result) == 0
+    if not good.any():
+        return {k: np.full((len(QUANTILES), len(path.time)), np.nan) for k in path.observables}
+    return {k: np.quantile(np.asarray(v)[:, good], QUANTILES, axis=1) for k, v in path.observables.items()}
+
+
+def bands(path: Path, time: np.ndarray) -> pd.DataFrame:
+    """A long table: time (as given, T), observable, and a column for each quantile."""
+    parts = [
+        pd.DataFrame({"time": time, "observable": k} | dict(zip(NAMES, q, strict=True)))
+        for k, q in quantiles(path).items()
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -76,7 +76,7 @@ model = (
         observables=(
             observe("whole_body", total(*systemic, *contents), "everything not yet excreted"),
             observe("thyroid", total(thyroid_iodide, thyroid_organic), "iodide and organic iodine in the thyroid"),
-            observe("blood", total(blood, blood_organic), "iodide and organic iodine in blood"),
+            observe("blood_total", total(blood, blood_organic), "iodide and organic iodine in blood"),
             observe("salivary_glands", total(salivary_glands), "in the salivary glands"),
             observe("stomach_wall", total(stomach_wall), "in the stomach wall"),
             observe("stomach_contents", total(stomach_contents), "in the stomach's contents"),
@@ -89,6 +89,7 @@ model = (
             observe("urine", total(urine), "excreted in urine and not yet decayed"),
             observe("faeces", total(faeces), "excreted in faeces and not yet decayed"),
             observe("decayed", total(decayed), "decayed so far, as activity at the time of dosing"),
+            observe("balance", total(*systemic, *contents, *excreta, decayed), "all of the above: what was given"),
         ),
     )
 )

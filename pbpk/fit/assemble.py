@@ -142,8 +142,6 @@ def build_layout(spec: FitSpec, model: Model, individual: Individual, endpoints:
     if len(set(layout.names)) != len(layout.names):
         doubled = next(n for n in layout.names if layout.names.count(n) > 1)
         raise BadInput(f"two estimated parameters are called `{doubled}`", where=where)
-    if layout.fixed.all():
-        raise BadInput("every parameter is fixed: there is nothing to estimate", where=where)
     return layout, np.array(natural), np.array(scale), tuple(shown), tuple(labels)
 
 

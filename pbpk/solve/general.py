@@ -67,7 +67,7 @@ class General:
         amounts, code = run_segments(system, timeline, p, p, advance)
         amounts = jnp.where(sane, amounts, jnp.nan)
         finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, cast(jnp.where(sane, code, 0) | jnp.where(finite, 0, NOT_FINITE)))
+        return Trajectory(amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, NOT_FINITE)))
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.

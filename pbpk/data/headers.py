@@ -58,7 +58,7 @@ def match_headers(
             raise BadInput(
                 f"columns `{named[name]}` and `{header}` both mean {name}",
                 where=f"{source} row 1",
-                hint=f'say which one counts: columns={{"{name}": "{named[name]}"}}',
+                hint=f"say which one counts: {_told(name, named[name])}",
             )
     return named, free, notes
 
@@ -84,19 +84,24 @@ def rename_parameters(
     return cells.rename(columns=renamed), rest
 
 
+def _told(name: str, header: str) -> str:
+    """How a user says which column is which, wherever the table was asked for."""
+    return f'columns = {{ {name} = "{header}" }} in fit.toml, --column {name}={header} on the command line'
+
+
 def need(name: str, named: Mapping[str, str], headers: Sequence[str], source: str) -> None:
     """Raises `BadInput` with the columns there are, and the likely one, when `name` is not among them."""
     if name in named:
         return
     likely = [h for h in headers if h.lower() in _USUAL.get(name, ())] or near(name, headers, count=1)
-    hint = f'did you mean `{likely[0]}`? then say so: columns={{"{name}": "{likely[0]}"}}' if likely else ""
+    hint = f"did you mean `{likely[0]}`? then say so: {_told(name, likely[0])}" if likely else ""
     if len(headers) == 1 and any(mark in headers[0] for mark in ";\t "):
         hint = "the cells must be separated by commas"
     raise BadInput(
         f"no column {name}",
         where=source,
         why="the file has " + ", ".join(f"`{h}`" for h in headers),
-        hint=hint or f'name the column that holds it: columns={{"{name}": "..."}}',
+        hint=hint or f"name the column that holds it: {_told(name, '...')}",
     )
 
 

@@ -87,7 +87,7 @@ def simulate(
 
     parts, codes = [], []
     n = len(who)
-    size = min(chunk, n)
+    size = min(chunk, n if n == 1 else max(16, 1 << (n - 1).bit_length()))  # few sizes, so few programs
     for start in range(0, n, size):
         take = np.minimum(np.arange(start, start + size), n - 1)
         p = jnp.asarray(who.values[:, take])

@@ -107,7 +107,7 @@ def test_missing_column_names_those_there_are(refused):
     error = refused("Subject,TIME,AMT,DV\n1,0,5,.\n")
     assert error.what == "no column ID"
     assert error.why == "the file has `Subject`, `TIME`, `AMT`, `DV`"
-    assert error.hint == 'did you mean `Subject`? then say so: columns={"ID": "Subject"}'
+    assert error.hint.startswith('did you mean `Subject`? then say so: columns = { ID = "Subject" } in fit.toml')
 
 
 def test_missing_time_gives_the_near_match(refused):
@@ -128,7 +128,7 @@ def test_semicolons_are_recognised(refused):
 def test_two_columns_for_one_name(refused):
     error = refused("ID,TIME,time,DV\n1,0,0,5\n", row=1)
     assert error.what == "columns `TIME` and `time` both mean TIME"
-    assert "columns={" in error.hint
+    assert "--column" in error.hint
 
 
 @pytest.mark.parametrize(

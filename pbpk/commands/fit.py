@@ -223,7 +223,7 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int]:
         path = unfinished[-1] if unfinished else started
     folder = reopen(path)
     run = json.loads((folder.partial / "run.json").read_text())
-    study = load_study(folder.partial, settings=run["settings"], solver=run["solver"])
+    study = load_study(folder.partial, solver=run["solver"])
     return folder, replace(study, name=run["study"]), run["method"], run["seed"]
 
 

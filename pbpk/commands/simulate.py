@@ -210,7 +210,7 @@ def _from_data(
         need_dv=False,
     )
     events = coherent_overrides(events, model, given)
-    check_dose_unit(events, model, given)
+    check_dose_unit(events, model, given, events.source)
     for note in events.notes:
         say(f"note: {note}")
     folder = claim(Path("simulations") / model.name, out) if out is not None else None

@@ -15,7 +15,7 @@ from pbpk.model.load import Model
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.covariates import FORMS
 from pbpk.population.individual import Factor, Individual, Varying
-from pbpk.population.records import by_record, rows_needed
+from pbpk.population.records import by_record, check_dose_unit, rows_needed
 from pbpk.solve.timeline import build_timeline, moves_events
 
 
@@ -59,10 +59,7 @@ def check_parameters(spec: FitSpec, model: Model, where: str) -> None:
 
 def check_units(spec: FitSpec, model: Model, events: EventTable, where: str) -> None:
     frame = events.frame
-    if unit := spec.data.units.get("AMT"):
-        for place in frame.loc[frame["AMT"] > 0, "CMT"].unique():
-            wanted = model.system.compartments[model.system.index(place)].unit
-            units.require(unit, wanted, "AMT", where=f"{where}: data.units")
+    check_dose_unit(events, model, spec.data.units, f"{where}: data.units")
     if unit := spec.data.units.get("DV"):
         for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
             wanted = observable_unit(model.system, model.parameters, name)

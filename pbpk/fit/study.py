@@ -5,6 +5,7 @@ A user's own `fits/` under the current folder wins over the bundled ones. One st
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,7 @@ from pbpk.model.parameters import read_number
 from pbpk.observe import observable_names
 from pbpk.population.records import coherent_overrides
 from pbpk.solve.choose import choose_solver
-from pbpk.tables import read_toml
+from pbpk.tables import read_text, read_toml
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +76,24 @@ def find_study(name: str | Path) -> Path:
 
 
 def load_study(name: str | Path, *, settings: Mapping[str, str] | None = None, solver: str | None = None) -> Study:
-    """A study by name or folder. `settings` override parameters ("CL": "3") or any entry of fit.toml by its path."""
+    """A study by name or folder. `settings` override parameters ("CL": "3") or any entry of fit.toml by its path.
+
+    A run's folder is a study too: its own settings come first, which point at the model and data it was fitted with.
+    """
     folder = find_study(name)
-    spec = read_spec(_with_settings(read_toml(folder / "fit.toml"), settings or {}, folder), folder / "fit.toml")
+    settings = _of_run(folder) | dict(settings or {})
+    spec = read_spec(_with_settings(read_toml(folder / "fit.toml"), settings, folder), folder / "fit.toml")
     inside = folder / spec.model  # a study may carry its model, as every run folder does
     carried = (inside / "structure.py").exists()
     model = load_model(inside if carried else spec.model, nuclide=spec.nuclide, values=spec.values)
     data = folder / spec.data.file
     stamp = data.stat().st_mtime_ns if data.exists() else 0
     return _assemble(folder, spec.model_dump_json(), model.system, _Held(model), stamp, solver)
+
+
+def _of_run(folder: Path) -> dict[str, str]:
+    record = folder / "run.json"
+    return json.loads(read_text(record)).get("settings", {}) if record.exists() else {}
 
 
 class _Held:

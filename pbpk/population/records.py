@@ -35,13 +35,13 @@ def coherent_overrides(events: EventTable, model: Model, given: Mapping[str, str
     return replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
 
 
-def check_dose_unit(events: EventTable, model: Model, given: Mapping[str, str]) -> None:
+def check_dose_unit(events: EventTable, model: Model, given: Mapping[str, str], where: str) -> None:
     """Raises `BadInput` when the unit `given` for AMT does not fit a compartment that is dosed."""
     unit = next((u for name, u in given.items() if name.upper() == "AMT"), None)
     if unit is None:
         return
     for place in events.frame.loc[events.frame["AMT"] > 0, "CMT"].unique():
-        units.require(unit, model.system.compartments[model.system.index(place)].unit, "AMT", where=events.source)
+        units.require(unit, model.system.compartments[model.system.index(place)].unit, "AMT", where=where)
 
 
 def rows_needed(frames: Sequence[pd.DataFrame], columns: Collection[str]) -> int:

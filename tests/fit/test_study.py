@@ -1,5 +1,7 @@
 """From a folder to a problem: what is read, and what is refused with a place and a way out."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -202,3 +204,15 @@ prop = 0.2
     said = caught.value.render()
     for word in ("ID 7", "zero residual variance", "observation 1", "1 of 2 subjects", "combined2"):
         assert word in said, (word, said)
+
+
+def test_a_runs_folder_is_fitted_with_its_own_model(tmp_path):
+    """Not with the model of that name as it is today: the run's record says where its copy lies."""
+    source = find_study("theophylline")
+    for name in ("fit.toml", "data.csv"):
+        shutil.copy(source / name, tmp_path)
+    own = tmp_path / "model" / "oral_one_compartment"
+    shutil.copytree(load_study("theophylline").model.folder, own)
+    shutil.copy(load_study("theophylline").model.folder.parent / "references.bib", own)
+    (tmp_path / "run.json").write_text('{"settings": {"model": "model/oral_one_compartment"}}')
+    assert load_study(tmp_path).model.folder == own.resolve()

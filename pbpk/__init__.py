@@ -18,6 +18,8 @@ _HOME = {
     "list_models": "pbpk.model.load",
     "dose": "pbpk.regimen",
     "parse_dose": "pbpk.regimen",
+    "void": "pbpk.voids",
+    "parse_void": "pbpk.voids",
     "parse_times": "pbpk.regimen",
     "virtual_patients": "pbpk.population.patients",
     "simulate": "pbpk.population.simulate",

@@ -4,12 +4,14 @@ dose("3.7 GBq", into="blood")                        one bolus at time 0
 dose("2.5 MBq/kg", into="blood", ii="8 weeks", addl=2)   three, eight weeks apart, scaled by each patient's WT
 parse_dose("100 mg to depot at 0 h every 24 h x 5")  the same in the command line's words
 dose(...) + dose(...)                                both
+dose(...) + void(...)                                with a bladder that is emptied (voids.py)
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +21,16 @@ from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.load import Model
 from pbpk.model.parameters import read_number
 
+if TYPE_CHECKING:
+    from pbpk.voids import Void
+
 
 @dataclass(frozen=True)
 class Dose:
-    """`amount` in `unit` (per kg if `per_kg`); times in h; `addl` further doses every `ii`; `over`: infusion length."""
+    """`amount` in `unit` (per kg if `per_kg`); times in h; `addl` further doses every `ii`; `over`: infusion length.
+
+    `ss` 1: given every `ii` forever before, which replaces what is there; 2: the same on top of what is there.
+    """
 
     amount: float
     unit: str
@@ -32,14 +40,18 @@ class Dose:
     addl: int = 0
     over: float = 0.0
     per_kg: bool = False
+    ss: int = 0
 
 
 @dataclass(frozen=True)
 class Regimen:
+    """Doses, and the voids that go on beside them."""
+
     doses: tuple[Dose, ...]
+    voids: tuple[Void, ...] = ()
 
     def __add__(self, other: Regimen) -> Regimen:
-        return Regimen(self.doses + other.doses)
+        return Regimen(self.doses + other.doses, self.voids + other.voids)
 
     @property
     def per_kg(self) -> bool:
@@ -55,7 +67,7 @@ class Regimen:
             place = _compartment(d, model)
             wanted = model.system.compartments[model.system.index(place)].unit
             factor = units.require(d.unit, wanted, f"the dose {d.amount:g} {d.unit}", where=f"model `{model.name}`")
-            rows.append((d.at, 1, d.amount * factor, 0.0, d.over, d.addl, d.ii, 0, place, 1, d.per_kg))
+            rows.append((d.at, 1, d.amount * factor, 0.0, d.over, d.addl, d.ii, d.ss, place, 1, d.per_kg))
         rows += [(float(t), 0, 0.0, 0.0, 0.0, 0, 0.0, 0, "", 0, False) for t in times]
         columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV", "PER_KG"]
         return pd.DataFrame(rows, columns=columns).sort_values("TIME", kind="stable").reset_index(drop=True)
@@ -69,10 +81,12 @@ def dose(
     ii: float | str = 0.0,
     addl: int = 0,
     over: float | str = 0.0,
+    ss: int = 0,
 ) -> Regimen:
     """A dose such as "3.7 GBq" or "2.5 MBq/kg" into a compartment or by a route of the model ("oral").
 
-    `at`, `ii` and `over` are hours, or text with a unit ("8 weeks"). Raises `BadInput` for what cannot be read.
+    `at`, `ii` and `over` are hours, or text with a unit ("8 weeks"). `ss=1` is the steady state of this dose
+    given every `ii`, `ss=2` the same on top of what is there. Raises `BadInput` for what cannot be read.
     """
     try:
         value, unit = read_number(amount)
@@ -89,7 +103,11 @@ def dose(
     gap = hours(ii, "ii")
     if addl < 0 or (addl > 0 and gap <= 0):
         raise BadInput("repeated doses need an interval above zero", where=f'the dose "{amount}"', hint='ii="24 h"')
-    return Regimen((Dose(value, unit, into, hours(at, "at"), gap, addl, hours(over, "over"), per_kg),))
+    if ss not in (0, 1, 2):
+        raise BadInput(f"ss = {ss} is none of 0, 1, 2", where=f'the dose "{amount}"')
+    if ss and gap <= 0:
+        raise BadInput("a steady state needs an interval above zero", where=f'the dose "{amount}"', hint='ii="24 h"')
+    return Regimen((Dose(value, unit, into, hours(at, "at"), gap, addl, hours(over, "over"), per_kg, int(ss)),))
 
 
 def hours(value: float | str, what: str) -> float:
@@ -127,7 +145,7 @@ def _parse_one(text: str) -> Regimen:
     if head is None:
         raise _unreadable(text, "it does not begin with an amount and its unit")
     rest = text[head.end() :].strip()
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     clauses = {
         "into": r"(?:to|into|in)\s+([A-Za-z_][\w.]*)",
         "at": rf"at\s+({number}\s*[A-Za-z]*)",

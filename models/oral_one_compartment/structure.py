@@ -2,8 +2,8 @@
 
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flux, observe
 
-depot = Compartment("depot", "mg", lag="ALAG1", bioavailability="F1")
-central = Compartment("central", "mg", volume="V", lag="ALAG2", bioavailability="F2")
+depot = Compartment("depot", "mg", lag="ALAG1", bioavailability="F1", rate="R1", duration="D1")
+central = Compartment("central", "mg", volume="V", lag="ALAG2", bioavailability="F2", rate="R2", duration="D2")
 
 model = Block(
     (depot, central),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
     from pbpk.population.simulate import Path as Simulated
+    from pbpk.regimen import Regimen
+    from pbpk.solve.timeline import Between
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +34,13 @@ def simulate(
     data: Path = typer.Option(None, help="An event table (NONMEM style); predictions at each of its records."),
     column: list[str] = typer.Option(None, "--column", help="NAME=HEADER: which column of the data holds NAME."),
     unit: list[str] = typer.Option(None, "--unit", help="COLUMN=UNIT of the data, such as AMT=mg."),
+    void: list[str] = typer.Option(
+        None, "--void", help='Such as "bladder to urine every 3.5 h leaving 5 %" or "bladder at 2, 5 h".'
+    ),
+    covariates_over_time: str = typer.Option(
+        "nocb",
+        help="Between records of --data: the next one's values hold (nocb, as in NONMEM) or the last one's (locf).",
+    ),
     solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
     keep: str = typer.Option("auto", help="Of a virtual population: curves, bands, or auto (curves unless huge)."),
     out: Path = typer.Option(None, help="A new folder for the files; default for --patients: simulations/MODEL/NNN."),
@@ -41,29 +50,32 @@ def simulate(
     from pbpk.commands.shared import read_list, read_pairs
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
+    from pbpk.regimen import Regimen
+    from pbpk.voids import parse_void
 
     loaded = load_model(model, nuclide=nuclide, values=read_pairs(settings, "--set"))
     wanted = read_list(observe)
+    voids = sum((parse_void(words) for words in void or []), Regimen(()))
     if data is not None:
         if dose or times or patients is not None:
             raise WrongUsage(
                 "--data brings its own doses, times and patients", hint="leave --dose, --times, --patients out"
             )
-        _from_data(
-            loaded, data, wanted, read_pairs(column, "--column"), read_pairs(unit, "--unit"), solver, out, as_json
-        )
+        columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
+        _from_data(loaded, data, wanted, columns, units, voids, covariates_over_time, solver, out, as_json)
         return
     if not dose or not times:
         missing = "--dose" if not dose else "--times"
         raise WrongUsage(f"{missing} is missing", hint='pbpk simulate MODEL --dose "100 mg oral" --times "0:24:1 h"')
     if keep not in ("auto", "curves", "bands"):
         raise WrongUsage(f'--keep "{keep}" is not known', hint="auto, curves or bands")
-    _from_words(loaded, dose, times, wanted, patients, seed, solver, keep, out, as_json)
+    _from_words(loaded, dose, voids, times, wanted, patients, seed, solver, keep, out, as_json)
 
 
 def _from_words(
     model: Model,
     doses: list[str],
+    voids: Regimen,
     times: str,
     wanted: list[str] | None,
     patients: int | None,
@@ -87,7 +99,7 @@ def _from_words(
     from pbpk.units import factor
 
     at = parse_times(times)
-    regimen = sum((parse_dose(d) for d in doses[1:]), parse_dose(doses[0]))
+    regimen = sum((parse_dose(d) for d in doses), voids)
     who = virtual_patients(model, patients, seed) if patients is not None else None
     folder, notes = None, []
     if out is not None or who is not None:
@@ -187,6 +199,8 @@ def _from_data(
     wanted: list[str] | None,
     columns: dict[str, str],
     given: dict[str, str],
+    voids: Regimen,
+    between: str,
     solver: str | None,
     out: Path | None,
     as_json: bool,
@@ -215,7 +229,9 @@ def _from_data(
         say(f"note: {note}")
     folder = claim(Path("simulations") / model.name, out) if out is not None else None
     try:
-        table, units, codes = simulate_table(model, events, observe=wanted, solver=solver)
+        table, units, codes = simulate_table(
+            model, events, observe=wanted, solver=solver, voids=voids, covariates_over_time=cast("Between", between)
+        )
         table["TIME"] /= factor(model.time_unit)
         text = table.to_csv(index=False)
         if folder:

@@ -7,6 +7,7 @@ what a simulator without ADDL needs.
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,20 +18,23 @@ from pbpk.data.events import EventTable
 _SAME_INSTANT = 1e-9
 
 
-def expand_addl(table: EventTable) -> EventTable:
+def expand_addl(table: EventTable, covariates_over_time: Literal["nocb", "locf"] = "nocb") -> EventTable:
     """The same events with ADDL 0 everywhere; II stays only where SS needs it.
 
     A dose implied by ADDL comes before the file's own records at its time, is never steady-state, and is cancelled by a
-    reset (EVID 3 or 4) of its subject at or before its time. It carries the row number of the dose it repeats, and the
-    covariates of the last record before it, so that a covariate carried forward changes where it changed before.
+    reset (EVID 3 or 4) or a steady state that replaces (SS 1) of its subject at or before its time. It carries the row
+    number of the dose it repeats, and the covariates in force at its time, so that they change where they changed before:
+    those of the next record ("nocb", NONMEM's rule) or of the last ("locf").
     """
     frame = table.frame
-    reset = frame["EVID"].isin([3, 4])
+    reset = frame["EVID"].isin([3, 4]) | (frame["EVID"].isin([1, 4]) & (frame["SS"] == 1))
     course = ((frame["ID"] != frame["ID"].shift()) | reset).cumsum().to_numpy()
     parts = [part for _, part in frame.groupby(course, sort=True)]
     ends = [_end(part, after) for part, after in zip(parts, [*parts[1:], None], strict=True)]
     carried = [*table.covariates, *table.overrides]
-    whole = pd.concat([_expand_course(part, end, carried) for part, end in zip(parts, ends, strict=True)])
+    whole = pd.concat(
+        [_expand_course(part, end, carried, covariates_over_time) for part, end in zip(parts, ends, strict=True)]
+    )
     return dataclasses.replace(table, frame=whole)
 
 
@@ -43,7 +47,7 @@ def _end(part: pd.DataFrame, after: pd.DataFrame | None) -> float:
     return reset - _slack(reset) if reset >= last else last + _slack(last)
 
 
-def _expand_course(part: pd.DataFrame, end: float, carried: list[str]) -> pd.DataFrame:
+def _expand_course(part: pd.DataFrame, end: float, carried: list[str], between: str) -> pd.DataFrame:
     own = part.assign(ADDL=0, II=part["II"].where(part["SS"] > 0, 0.0))
     further = part["ADDL"].to_numpy()
     if not further.any():
@@ -53,8 +57,9 @@ def _expand_course(part: pd.DataFrame, end: float, carried: list[str]) -> pd.Dat
     records = part["TIME"].to_numpy()
     time = _at_instants(implied["TIME"].to_numpy() + step * implied["II"].to_numpy(), records)
     implied = implied.assign(TIME=time, EVID=1, ADDL=0, II=0.0, SS=0, DV=np.nan, MDV=1, DVID="")
-    before = np.searchsorted(records, time, side="left") - 1
-    implied = implied.assign(**{name: part[name].to_numpy()[before] for name in carried})
+    after = np.searchsorted(records, time, side="left")
+    in_force = np.minimum(after, len(records) - 1) if between == "nocb" else after - 1
+    implied = implied.assign(**{name: part[name].to_numpy()[in_force] for name in carried})
     # Stable, with the implied rows first: this is what puts them before the file's own records of the same time.
     return pd.concat([implied[time < end], own]).sort_values("TIME", kind="stable")
 

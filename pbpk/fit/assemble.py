@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
@@ -16,7 +17,8 @@ from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.covariates import FORMS
 from pbpk.population.individual import Factor, Individual, Varying
 from pbpk.population.records import by_record, check_dose_unit, rows_needed
-from pbpk.solve.timeline import build_timeline, moves_events
+from pbpk.solve.timeline import Between, build_timeline, moves_events
+from pbpk.voids import Void, void
 
 
 def read_endpoints(spec: FitSpec, model: Model, where: str) -> tuple[Endpoint, ...]:
@@ -169,7 +171,26 @@ def _blocks(spec: FitSpec, etas: tuple[str, ...], where: str) -> tuple[OmegaBloc
     return tuple(out)
 
 
-def build_problem(spec: Spec, model: Model, events: EventTable, natural: np.ndarray, where: str) -> Problem:
+def read_voids(spec: FitSpec, where: str) -> tuple[Void, ...]:
+    out: tuple[Void, ...] = ()
+    for part in spec.void:
+        try:
+            out += void(**part.model_dump()).voids
+        except BadInput as e:
+            raise BadInput(f"`void`: {e.what}", where=where, why=e.why, hint=e.hint) from None
+    return out
+
+
+def build_problem(
+    spec: Spec,
+    model: Model,
+    events: EventTable,
+    natural: np.ndarray,
+    where: str,
+    *,
+    voids: tuple[Void, ...] = (),
+    between: Between = "nocb",
+) -> Problem:
     frames = [g for _, g in events.frame.groupby("ID", sort=False)]
     if not any((g["MDV"] == 0).any() for g in frames):
         raise BadInput("holds no observation", where=events.source)
@@ -178,9 +199,15 @@ def build_problem(spec: Spec, model: Model, events: EventTable, natural: np.ndar
     covariates = by_record(frames, spec.individual.covariates, rows)
     overrides = by_record(frames, spec.individual.overrides, rows)
     varying = {v.name for v in spec.individual.varying} | set(spec.individual.overrides)
-    infusions = bool(((events.frame["RATE"] > 0) | (events.frame["DUR"] > 0)).any())
+    infusions = bool(((events.frame["RATE"] != 0) | (events.frame["DUR"] > 0)).any())
     moving = moves_events(spec.system, model.values[None, :, None], varying, infusions)
-    timeline = build_timeline(frames, spec.system, moving=moving)
+    typical = None
+    if moving and (events.frame["SS"] > 0).any():  # what overlaps at steady state is foreseen from the initial values
+        theta, _, _ = spec.layout.unpack(jnp.asarray(spec.layout.free(natural)), jnp.asarray(natural))
+        u = spec.individual.mixed(theta, jnp.zeros((len(spec.layout.etas), len(frames))), jnp.asarray(covariates[0]))
+        given = (jnp.asarray(a) for a in (model.values, covariates, overrides))
+        typical = np.asarray(spec.individual.parameters(spec.system, u, *given))
+    timeline = build_timeline(frames, spec.system, moving=moving, typical=typical, voids=voids, between=between)
     t, n = timeline.seen.shape
     y, endpoint, row = np.zeros((t, n)), np.zeros((t, n), int), np.zeros((t, n), int)
     names = [e.observable for e in spec.endpoints]

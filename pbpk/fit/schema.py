@@ -15,7 +15,10 @@ class _Strict(BaseModel):
 
 
 class DataPart(_Strict):
-    """Where the records are and how to read them; see `pbpk.data.events.read_events`."""
+    """Where the records are and how to read them; see `pbpk.data.events.read_events`.
+
+    `covariates_over_time`: between two records the next one's covariates hold (nocb, NONMEM's rule) or the last one's.
+    """
 
     file: str = "data.csv"
     units: dict[str, str] = {}
@@ -23,6 +26,18 @@ class DataPart(_Strict):
     ignore: list[str] = []
     observable: str | None = None
     dose_into: str | None = None
+    covariates_over_time: Literal["nocb", "locf"] = "nocb"
+
+
+class VoidPart(_Strict):
+    """A compartment emptied into another (or out of the model): see `pbpk.void`, whose words these are."""
+
+    compartment: str
+    into: str | None = None
+    every: float | str | None = None
+    at: list[float | str] | None = None
+    left: float = 0.0
+    start: float | str | None = None
 
 
 class EffectPart(_Strict):
@@ -75,6 +90,7 @@ class FitSpec(_Strict):
     source: str = ""
     nuclide: str | None = None
     data: DataPart = DataPart()
+    void: list[VoidPart] = []
     values: dict[str, float | str] = {}
     parameters: dict[str, ParameterPart]
     omega: OmegaPart = OmegaPart()
@@ -100,7 +116,7 @@ def read_spec(data: dict[str, Any], path: Path) -> FitSpec:
 
 def _fields_at(place: tuple) -> list[str]:
     parts = {"data": DataPart, "parameters": ParameterPart, "omega": OmegaPart, "error": ErrorPart}
-    parts |= {"estimation": EstimationPart}
+    parts |= {"estimation": EstimationPart, "void": VoidPart}
     if "covariates" in place:
         return list(EffectPart.model_fields)
     return list(parts[place[0]].model_fields if place and place[0] in parts else FitSpec.model_fields)

@@ -22,6 +22,7 @@ from pbpk.fit.assemble import (
     check_parameters,
     check_units,
     read_endpoints,
+    read_voids,
 )
 from pbpk.fit.problem import Problem, Spec
 from pbpk.fit.schema import FitSpec, read_spec
@@ -163,5 +164,13 @@ def _assemble(folder: Path, spec_json: str, system, held: _Held, stamp: int, sol
     individual = build_individual(spec, events, where)
     layout, natural, scale, shown, labels = build_layout(spec, model, individual, endpoints, where)
     chosen = choose_solver(system, solver).forward_mode()
-    problem = build_problem(Spec(system, chosen, individual, layout, endpoints), model, events, natural, where)
+    problem = build_problem(
+        Spec(system, chosen, individual, layout, endpoints),
+        model,
+        events,
+        natural,
+        where,
+        voids=read_voids(spec, where),
+        between=spec.data.covariates_over_time,
+    )
     return Study(folder.name, folder, spec, model, events, problem, scale, shown, labels)

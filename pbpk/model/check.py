@@ -22,7 +22,8 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
         _check_parameters(f, table)
         _check_units(f, table)
     for c in block.compartments:
-        for role, wanted in ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1")):
+        its = ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1"), (c.rate, f"({c.unit})/h"), (c.duration, "h"))
+        for role, wanted in its:
             if role:
                 row = _row(role, table, f"compartment `{c.name}`")
                 units.require(row.unit, wanted, f"`{role}`", where=f"compartment `{c.name}`")
@@ -147,7 +148,7 @@ def _mend(f: Flux, table: ParameterTable) -> str:
 def _remarks(block: Block, table: ParameterTable) -> list[str]:
     used = {b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)}
     for c in block.compartments:
-        used |= {x for x in (c.volume, c.lag, c.bioavailability) if x}
+        used |= set(c.roles)
     remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
     entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
     remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]

@@ -27,13 +27,24 @@ from pbpk.errors import BadInput
 
 @dataclass(frozen=True)
 class Compartment:
-    """A well-mixed amount. `volume`, `lag` and `bioavailability` name parameters; the last two act on doses into it."""
+    """A well-mixed amount. The rest name parameters: its volume, and what acts on doses into it.
+
+    `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2.
+    """
 
     name: str
     unit: str
     volume: str | None = None
     lag: str | None = None
     bioavailability: str | None = None
+    rate: str | None = None
+    duration: str | None = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The parameters it names."""
+        named = (self.volume, self.lag, self.bioavailability, self.rate, self.duration)
+        return tuple(name for name in named if name)
 
     def __rshift__(self, target: Compartment) -> Path:
         return Path(self, target)

@@ -134,7 +134,7 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
 
     used = [b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)]
     for c in block.compartments:
-        used += [x for x in (c.volume, c.lag, c.bioavailability) if x]
+        used += c.roles
     parameter_names = tuple(dict.fromkeys([*used, *extra_parameters]))
     row = {name: i for i, name in enumerate(parameter_names)}
 

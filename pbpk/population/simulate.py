@@ -1,14 +1,15 @@
 """Simulation: one model, one regimen, any number of patients; or the records of a data file.
 
-Patients run in chunks of lanes that fit the cache; the last chunk is padded, so that nothing compiles twice. A patient
-that fails keeps its result code and its place.
+A patient that fails is solved again by stricter methods (batch.py); where none of them helps it keeps its result code and
+its place, and its values are NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,37 +20,43 @@ from pbpk import units
 from pbpk.data.events import EventTable
 from pbpk.errors import BadInput
 from pbpk.model.load import Model
-from pbpk.model.system import System
-from pbpk.observe import display_factor, observable_names, observable_unit, observe_all
+from pbpk.observe import display_factor, observable_names, observable_unit
+from pbpk.population.batch import CHUNK, in_this_process, solve_all, traced, width
+from pbpk.population.doses import give, read_doses, with_room
+from pbpk.population.farm import Farm
+from pbpk.population.infinity import last_input, no_infinity, too_late
+from pbpk.population.lanes import Asked, Lanes
 from pbpk.population.patients import Patients, typical_patient
 from pbpk.population.records import parameters_by_record
 from pbpk.regimen import Regimen
 from pbpk.solve.base import Solver
 from pbpk.solve.choose import choose_solver
-from pbpk.solve.timeline import Timeline, build_timeline, moves_events
+from pbpk.solve.timeline import Between, Timeline, build_timeline, moves_events, weigh
 
-CHUNK = 256
+Precision = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """What a simulation gives: `path["thyroid"]` is (T, N) in `unit["thyroid"]`; times in h; `result` (N,) codes."""
+    """What a simulation gives: `path["thyroid"]` is (T, N) in `unit["thyroid"]`; times in h; `result` (N,) codes.
+
+    `solved_again` (N,) is how often each patient was solved again by a stricter method. If asked for, `integral[name]`
+    (T, N) is that of the observable from the first event to each time, in `unit` · h, and `to_infinity[name]` (N,) that to
+    infinity; where this has no value, it is None and `no_infinity` says why.
+    """
 
     time: np.ndarray
     observables: dict[str, jax.Array]
     unit: dict[str, str]
     result: jax.Array
     patients: Patients
+    solved_again: np.ndarray
+    integral: dict[str, jax.Array] | None = None
+    to_infinity: dict[str, jax.Array] | None = None
+    no_infinity: str = ""
 
     def __getitem__(self, name: str) -> jax.Array:
         return self.observables[name]
-
-
-@partial(jax.jit, static_argnames=("system", "solver", "names"))
-def _batch(system: System, solver: Solver, names: tuple[str, ...], timeline: Timeline, p: jax.Array, row: jax.Array):
-    path = solver.solve(system, timeline, p)
-    here = p if p.shape[0] == 1 else jnp.take_along_axis(p, row[:, None, :], axis=0)
-    return observe_all(system, names, path.amounts, here), path.result
 
 
 def simulate(
@@ -59,89 +66,181 @@ def simulate(
     *,
     patients: Patients | None = None,
     observe: Sequence[str] | None = None,
-    values: Mapping[str, jax.Array | float] | None = None,
+    values: Mapping[str, Any] | None = None,
+    dose_amounts: Any = None,
+    dose_times: Any = None,
     solver: str | None = None,
+    forward: bool = False,
+    dtype: Precision = "float64",
+    integrate: bool = False,
+    processes: int = 1,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Path:
     """Observables at `times` (h) for each patient (one typical patient when none are given).
 
-    `values` replaces parameters, in their own units, by numbers or traced arrays: the result is differentiable in them
-    (forward or reverse) and may be under jit or vmap. Raises `BadInput` for what cannot be meant; a patient whose
-    solution fails has a nonzero `result` and NaN or partial values.
+    `values` replaces parameters, in their own units, by numbers or arrays (N,). `dose_amounts` and `dose_times` (doses,)
+    replace each dose's amount, in its own unit, and time (h), in the order of `regimen.doses`; additional doses go with
+    theirs. All three may be traced: the result is differentiable in them and may be under jit or vmap. Derivatives are
+    by reverse mode (`jax.grad`, `jax.vjp`); those by forward mode, and second ones, need `forward=True`, which in turn
+    excludes reverse mode.
+
+    `integrate` asks for time-integrals too. `dtype="float32"` computes in single precision. `processes` solves chunks in
+    that many processes of their own, with the same numbers; `progress(done, of)` is called after each chunk.
+
+    Raises `BadInput` for what cannot be meant. A patient whose solution fails is solved again by stricter methods; if
+    they fail too it has a nonzero `result` and NaN. Under tracing nobody can look, and nobody is solved again.
     """
     times = np.asarray(times, dtype=float)
     if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or (times < 0).any():
         raise BadInput("times must be a list of hours from 0 on")
     if (np.diff(times) < 0).any():
         raise BadInput("times must not go back")
+    if dtype not in get_args(Precision):
+        raise BadInput(f"dtype = {dtype!r} is not known", hint="float64 or float32")
+    for what, number in (("chunk", chunk), ("processes", processes)):
+        if number < 1:
+            raise BadInput(f"{what} = {number} must be at least 1")
     who = typical_patient(model) if patients is None else patients
     system, names = model.system, tuple(observable_names(model.system, observe))
-    chosen = choose_solver(system, solver)
+    chosen: Solver = choose_solver(system, solver)
+    chosen = chosen.forward_mode() if forward else chosen
+    amounts = None if dose_amounts is None else read_doses(dose_amounts, regimen, "dose_amounts")
+    moments = None if dose_times is None else read_doses(dose_times, regimen, "dose_times")
+    p = _parameters(model, who, values or {}).astype(dtype)
+
     frame = regimen.to_frame(model, times)
-    varying = set(values or {})
+    frame = frame if moments is None else with_room(frame, regimen)
     infusions = bool((frame["DUR"] > 0).any())
-    moving = moves_events(system, who.values[None], varying, infusions)
-    timeline = build_timeline([frame], system, moving=moving)
-    mass = _per_kg(regimen, frame, who, system, moving)
+    moving = moments is not None or moves_events(system, who.values[None], set(values or {}), infusions)
+    timeline = build_timeline([frame], system, moving=moving, typical=who.values[None], voids=regimen.voids)
+    timeline = give(timeline, frame, regimen, model, amounts, moments)
+    weights, per_kg = _weights(regimen, who), frame["PER_KG"].to_numpy(bool)
 
-    parts, codes = [], []
+    reason, late = no_infinity(model, regimen) if integrate else "", None
+    if integrate and not reason:
+        at = np.array([d.at for d in regimen.doses]) if moments is None else moments
+        late = too_late(last_input(model, regimen, p, at), times[-1])
+        if not traced(late) and bool(late.any()):
+            reason = "a dose or void comes after the last time, or is not over by then"
+    asked = Asked(names, integrate, integrate and not reason)
+
+    def lanes(take: np.ndarray) -> Lanes:
+        line = timeline if weights is None else weigh(timeline, per_kg, weights[take])
+        return Lanes(line, p[:, :, take], np.zeros((1, 1), int), np.array(len(times) - 1))
+
     n = len(who)
-    size = min(chunk, n if n == 1 else max(16, 1 << (n - 1).bit_length()))  # few sizes, so few programs
-    for start in range(0, n, size):
-        take = np.minimum(np.arange(start, start + size), n - 1)
-        p = jnp.asarray(who.values[:, take])
-        for name, value in (values or {}).items():
-            row = model.parameters.with_values({name: 0.0})[name]
-            index = system.parameter_index(row.name)
-            p = p.at[index].set(jnp.asarray(value) * units.factor(row.unit))
-        line = timeline if mass is None else replace(timeline, amount=mass[:, take])
-        found, code = _batch(system, chosen, names, line, p[None], jnp.zeros((1, 1), int))
-        keep = min(size, n - start)
-        parts.append(found[:, : len(times), :keep])
-        codes.append(code[:keep])
-        progress(start + keep, n)
-    whole = jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
-    shown = {k: whole[i] / display_factor(system, model.parameters, k) for i, k in enumerate(names)}
-    unit = {k: observable_unit(system, model.parameters, k) for k in names}
-    return Path(times, shown, unit, jnp.concatenate(codes), who)
+    several = processes > 1 and n > width(n, chunk)
+    if processes > 1 and traced((p, timeline)):
+        raise BadInput("what is being traced stays in its process", hint="leave processes out")
+    with Farm(model, processes) if several else nullcontext(in_this_process(system)) as run:
+        found, again = solve_all(
+            *(system, chosen, asked, lanes, n),
+            times=len(times),
+            run=run,
+            chunk=chunk,
+            progress=progress,
+        )
+    scale = {k: display_factor(system, model.parameters, k) for k in names}
+
+    def by_name(arrays) -> dict[str, jax.Array]:
+        return {k: jnp.asarray(arrays[i]) / scale[k] for i, k in enumerate(names)}
+
+    endless = found.infinite
+    if endless is not None and late is not None and traced(late):
+        endless = jnp.where(late, jnp.nan, endless)
+    return Path(
+        times,
+        by_name(found.shown),
+        {k: observable_unit(system, model.parameters, k) for k in names},
+        jnp.asarray(found.code),
+        who,
+        again,
+        None if found.integral is None else by_name(found.integral),
+        None if endless is None else by_name(endless),
+        reason,
+    )
 
 
-def _per_kg(regimen: Regimen, frame: pd.DataFrame, who: Patients, system: System, moving: bool) -> np.ndarray | None:
-    """Event amounts (E, N) with per-kg doses multiplied by each patient's weight; None when there are none."""
+def _parameters(model: Model, who: Patients, values: Mapping[str, Any]) -> Any:
+    """p (1, m, N), coherent: the patients' own with `values` in place. NumPy's unless something is traced."""
+    p = who.values
+    for name, value in values.items():
+        row = model.parameters.with_values({name: 0.0})[name]
+        index = model.system.parameter_index(row.name)
+        p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.factor(row.unit))
+    return p[None] if traced(p) else np.asarray(p)[None]
+
+
+def _weights(regimen: Regimen, who: Patients) -> np.ndarray | None:
+    """Each patient's weight (N,) where a dose is per kg; None when none is."""
     if not regimen.per_kg:
         return None
     if "WT" not in who.covariates:
         hint = "give the whole dose, or declare [covariates.WT] in the model's parameters.toml"
         raise BadInput("a dose per kg needs the covariate WT, which this model does not declare", hint=hint)
-    marked = build_timeline([frame.assign(AMT=frame["PER_KG"].astype(float))], system, moving=moving).amount
-    plain = build_timeline([frame], system, moving=moving).amount
-    return np.where(marked > 0, plain * who.covariates["WT"].to_numpy()[None, :], plain)
+    return who.covariates["WT"].to_numpy(float)
+
+
+class Table(NamedTuple):
+    """Predictions by record (ID, TIME in h, observables; NaN for subjects that failed), their units, and by subject the
+    result code and how often it was solved again."""
+
+    table: pd.DataFrame
+    unit: dict[str, str]
+    result: np.ndarray
+    solved_again: np.ndarray
 
 
 def simulate_table(
-    model: Model, events: EventTable, *, observe: Sequence[str] | None = None, solver: str | None = None
-) -> tuple[pd.DataFrame, dict[str, str], np.ndarray]:
-    """Predictions at every record of a data file: a table (ID, TIME in h, observables), their units, and result codes.
+    model: Model,
+    events: EventTable,
+    *,
+    observe: Sequence[str] | None = None,
+    solver: str | None = None,
+    voids: Regimen | None = None,
+    covariates_over_time: Between = "nocb",
+    dtype: Precision = "float64",
+) -> Table:
+    """Predictions at every record of a data file.
 
     Columns named like parameters override them, per subject or over time; covariates act through the model's effects.
+    Between two records those of the next hold ("nocb", NONMEM's rule) or those of the last ("locf"). `voids` happen to
+    every subject.
     """
+    if covariates_over_time not in get_args(Between):
+        hint = "nocb (the next record's values hold, as in NONMEM) or locf (the last one's)"
+        raise BadInput(f"covariates_over_time = {covariates_over_time!r} is not known", hint=hint)
+    if voids is not None and voids.doses:
+        raise BadInput("a data file brings its own doses", hint="voids alone can be added")
     system, names = model.system, tuple(observable_names(model.system, observe))
     frames = [g.assign(MDV=0) for _, g in events.frame.groupby("ID", sort=False)]
-    p = parameters_by_record(model, events, frames)
-    infusions = bool(((events.frame["RATE"] > 0) | (events.frame["DUR"] > 0)).any())
-    timeline = build_timeline(frames, system, moving=moves_events(system, p, set(), infusions))
+    p = parameters_by_record(model, events, frames).astype(dtype)
+    infusions = bool(((events.frame["RATE"] != 0) | (events.frame["DUR"] > 0)).any())
+    moving = moves_events(system, p, set(), infusions)
+    habits = voids.voids if voids else ()
+    timeline = build_timeline(frames, system, moving=moving, typical=p, voids=habits, between=covariates_over_time)
     row = np.minimum(np.arange(len(timeline.at))[:, None], p.shape[0] - 1) + 0 * timeline.at
-    found, code = _batch(system, choose_solver(system, solver), names, timeline, jnp.asarray(p), jnp.asarray(row))
-    found = np.asarray(found)
+
+    def lanes(take: np.ndarray) -> Lanes:
+        line: Timeline = jax.tree.map(lambda a: a[..., take], timeline)
+        return Lanes(line, p[:, :, take], row[:, take], np.array(0))
+
+    found, again = solve_all(
+        *(system, choose_solver(system, solver), Asked(names), lanes, len(frames)),
+        times=len(timeline.at),
+        run=in_this_process(system),
+    )
+    scale = {k: display_factor(system, model.parameters, k) for k in names}
     table = pd.concat(
         [
             pd.DataFrame(
                 {"ID": g["ID"].to_numpy(), "TIME": g["TIME"].to_numpy()}
-                | {k: found[j, : len(g), i] / display_factor(system, model.parameters, k) for j, k in enumerate(names)}
+                | {k: found.shown[j, : len(g), i] / scale[k] for j, k in enumerate(names)}
             )
             for i, g in enumerate(frames)
         ],
         ignore_index=True,
     )
-    return table, {k: observable_unit(system, model.parameters, k) for k in names}, np.asarray(code)
+    unit = {k: observable_unit(system, model.parameters, k) for k in names}
+    return Table(table, unit, np.asarray(found.code), again)

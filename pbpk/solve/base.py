@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from pbpk.model.system import System
 from pbpk.solve.timeline import Timeline
 
 OK, NOT_FINITE, NEGATIVE_RATE, GAVE_UP = 0, 1, 2, 4
+NO_STEADY_STATE, OVERLAPS, BAD_DOSE = 8, 16, 32
+INACCURATE = 64
 RESULTS = {
     OK: "ok",
     NOT_FINITE: "the solution is not finite",
     NEGATIVE_RATE: "a rate constant is negative",
     GAVE_UP: "the solver reached its step limit or could not reach its tolerance",
+    NO_STEADY_STATE: "no steady state was found",
+    OVERLAPS: "more doses overlap at steady state than the typical lag and infusion let foresee",
+    BAD_DOSE: "a modelled rate or duration is not above zero",
+    INACCURATE: "the solver's own estimate of its error exceeds the tolerance",
 }
 
 
@@ -32,10 +39,14 @@ def explain(code: int) -> str:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
-    """`amounts` (T, n, N) at each patient's observation times, coherent units; `result` (N,) codes, 0 is good."""
+    """`amounts` (T, n, N) at each patient's observation times, coherent units; `result` (N,) codes, 0 is good.
+
+    `integrals` (T, n, N), amount · h, are those of the amounts from the first event to each observation, if asked for.
+    """
 
     amounts: jax.Array
     result: jax.Array
+    integrals: jax.Array | None = None
 
 
 class Solver(Protocol):
@@ -48,8 +59,15 @@ class Solver(Protocol):
         """Why this solver cannot be used on the system; "" when it can."""
         ...
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array) -> Trajectory:
-        """All patients of `timeline` with parameters p (C, m, N); C is 1 or the number of parameter rows. Traceable."""
+    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+        """All patients of `timeline` with parameters p (C, m, N); C is 1 or the number of parameter rows. Traceable.
+
+        Computed in the dtype of p: float64, or float32 for what tolerates it.
+        """
+        ...
+
+    def stricter(self) -> Solver | None:
+        """What to solve a patient by when this solver reported failure; None when there is nothing better."""
         ...
 
     def forward_mode(self) -> Solver:
@@ -58,4 +76,13 @@ class Solver(Protocol):
 
 
 def cast(code: Any) -> jax.Array:
-    return jax.numpy.asarray(code, jax.numpy.int32)
+    return jnp.asarray(code, jnp.int32)
+
+
+def finish(timeline: Timeline, amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
+    """The Trajectory of a linear solver: marks what is not finite, and negative rate constants k (C, entries, N)."""
+    negative = jnp.any(k < 0, axis=(0, 1))
+    finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+    code = cast(jnp.where(negative, code & ~INACCURATE | NEGATIVE_RATE, code))  # no other solver would cure it
+    code = code | cast(jnp.where(finite, 0, NOT_FINITE))
+    return Trajectory(amounts, code, integrals)

@@ -18,11 +18,16 @@ Order: multiple minimum degree (Liu 1985, ACM TOMS 11:141).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+
+from pbpk.solve.sparse import Rows, plan_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +35,9 @@ class Level:
     """Pivots eliminated together, with L's entries below them and U's to their right.
 
     Vectors are in elimination order and nonzeros are packed level by level, so that `pivot`, `diagonal`, `lower` and
-    `upper` are slices. `lower_place` says whose entry each of `lower` is, `lower_row` its row; `below` and `right` (pivots,
-    width) list each pivot's own lower and upper entries, padded by the packed zero, and `right_column` the latter's columns.
+    `upper` are slices. `lower_place` says whose entry each of `lower` is, `lower_row` its row, and likewise for `upper`;
+    `below` and `right` (pivots, width) list each pivot's own lower and upper entries, padded by the packed zero, and
+    `right_column` the latter's columns.
     `update` has the off-diagonal entries changed, then the excess of each column of `upper`.
     """
 
@@ -42,6 +48,7 @@ class Level:
     lower_place: np.ndarray
     lower_row: np.ndarray
     upper_place: np.ndarray
+    upper_column: np.ndarray
     below: np.ndarray
     right: np.ndarray
     right_column: np.ndarray
@@ -67,6 +74,7 @@ class Elimination:
 
     size: int
     order: np.ndarray
+    entries: frozenset[tuple[int, int]]
     position: dict[tuple[int, int], int]
     levels: tuple[Level, ...]
 
@@ -103,6 +111,94 @@ class Elimination:
             known = (factors.upper[level.right] * x[level.right_column]).sum(axis=1)
             x = x.at[level.pivot].set((x[level.pivot] - known) * inverse)
         return x[np.argsort(self.order)]
+
+    def solve_transposed(self, factors: Factors, rhs: jax.Array) -> jax.Array:
+        """x with Mᵀ x = rhs, both (n, ...): what adjoints need, by the same factors."""
+        x = rhs[self.order]
+        for level, inverse in zip(self.levels, factors.inverse, strict=True):
+            x = x.at[level.pivot].multiply(inverse)
+            if len(level.upper_column):
+                x = x.at[level.upper_column].add(-factors.upper[level.upper] * x[level.pivot][level.upper_place])
+        for level, lower in zip(reversed(self.levels), reversed(factors.lower), strict=True):
+            if len(level.lower_row):
+                x = x.at[level.pivot.start + level.lower_place].add(-lower * x[level.lower_row])
+        return x[np.argsort(self.order)]
+
+    def solver(self, values: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """rhs ↦ M⁻¹ rhs, factored once, with derivatives of any order in `values` and `rhs`.
+
+        The rules are M dx = db − dM x and, backwards, Mᵀ λ = x̄: one more solve on the same factors each. Nothing is
+        differentiated through the elimination itself, which would cost several times as much.
+        """
+        # The barrier keeps XLA from computing the factors again inside each loop that solves with them.
+        factors = lax.optimization_barrier(self.factor(lax.stop_gradient(values)))
+        product = self.product(values)
+        return lambda rhs: lax.custom_linear_solve(
+            product,
+            rhs,
+            lambda _, b: self.solve(factors, b),
+            lambda _, b: self.solve_transposed(factors, b),
+        )
+
+    def transposed_solver(self, values: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """rhs ↦ M⁻ᵀ rhs, without derivatives."""
+        factors = lax.optimization_barrier(self.factor(values))
+        return lambda rhs: self.solve_transposed(factors, rhs)
+
+    def product(self, values: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """x ↦ M x, for many x."""
+        place, column = self._arrows
+        moved = values[place]
+        laid = self._rows.lay_out(moved)
+        own = values[self.diagonal]
+        own = own.at[column].add(-moved) if len(place) else own
+        return lambda x: own * x + self._rows.multiply(laid, x)
+
+    def shifted(self, values: jax.Array, by: jax.Array | float) -> jax.Array:
+        """M + by·I, packed."""
+        here = np.zeros(self.nonzeros)
+        here[self.diagonal] = 1.0
+        return values + here.astype(values.real.dtype).reshape(-1, *([1] * (values.ndim - 1))) * by
+
+    @cached_property
+    def diagonal(self) -> np.ndarray:
+        """Where each node's excess is packed."""
+        return np.array([self.position[i, i] for i in range(self.size)], dtype=int)
+
+    def transposed_product(self, values: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """x ↦ Mᵀ x, for many x: Σᵢ Mᵢⱼ(xᵢ − xⱼ) and the excess's own part."""
+        place, column = self._arrows
+        laid, own = self._columns.lay_out(values[place]), values[self.diagonal]
+        own = own.at[column].add(-values[place]) if len(place) else own
+        return lambda x: own * x + self._columns.multiply(laid, x)
+
+    @cached_property
+    def column(self) -> np.ndarray:
+        """The column of every packed entry."""
+        return np.array([j for _, j in self.position], dtype=int)
+
+    def differences(self, x: jax.Array) -> jax.Array:
+        """xᵢ − xⱼ for the packed entries (i, j), and xⱼ for the diagonal's: what an entry of M does to x'(M·), since
+        an arrow's entry also lowers its column's diagonal."""
+        row = np.array([i for i, _ in self.position], dtype=int)
+        own = (row == self.column).reshape(-1, *([1] * (x.ndim - 1)))
+        return jnp.where(own, x[row], x[row] - x[self.column])
+
+    @cached_property
+    def _arrows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Off-diagonal entries, those of fill left out: where packed, and their columns."""
+        found = sorted((i, j) for i, j in self.entries if i != j)
+        return np.array([self.position[e] for e in found], dtype=int), np.array([j for _, j in found], dtype=int)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        row = np.array(sorted((i, j) for i, j in self.entries if i != j), dtype=int).reshape(-1, 2)[:, 0]
+        return plan_rows(self.size, row, self._arrows[1])
+
+    @cached_property
+    def _columns(self) -> Rows:
+        row = np.array(sorted((i, j) for i, j in self.entries if i != j), dtype=int).reshape(-1, 2)[:, 0]
+        return plan_rows(self.size, self._arrows[1], row)
 
     def pack(self, dense: np.ndarray) -> jax.Array:
         """The packed form of a dense matrix (for tests and small use)."""
@@ -142,7 +238,7 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
         for entry in (*((v, v) for v in stage), *below, *right):
             position[entry] = len(position)
     levels = tuple(_level(stage, below, right, position, place) for stage, below, right in parts)
-    return Elimination(size, np.array(order), position, levels)
+    return Elimination(size, np.array(order), frozenset(entries), position, levels)
 
 
 def _independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:
@@ -194,6 +290,7 @@ def _level(
         lower_place=array(first[v] for _, v in below),
         lower_row=array(place[r] for r, _ in below),
         upper_place=array(first[v] for v, _ in right),
+        upper_column=array(place[c] for _, c in right),
         below=padded([[position[r, v] for r, w in below if w == v] for v in stage], len(position)),
         right=padded([[position[v, c] for w, c in right if w == v] for v in stage], len(position)),
         right_column=padded([[place[c] for w, c in right if w == v] for v in stage], 0),

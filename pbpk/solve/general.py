@@ -7,6 +7,7 @@ The absolute tolerance follows the amount present. Errors are values (`throw=Fal
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import diffrax
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from pbpk.model.system import System
 from pbpk.solve.base import GAVE_UP, NOT_FINITE, Trajectory, cast
+from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
 
@@ -34,25 +36,40 @@ class General:
     def forward_mode(self) -> General:
         return replace(self, adjoint=diffrax.ForwardMode())
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array) -> Trajectory:
+    def stricter(self) -> General | None:
+        """The stiff method of highest order, by shorter steps and with more of them; nothing is beyond that."""
+        if self.max_steps > 16_384:
+            return None
+        return replace(self, name="kvaerno5", rtol=1e-10, atol=1e-12, max_steps=8 * 16_384)
+
+    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
         method = SOLVERS[self.name]()
+        eps = float(jnp.finfo(p.dtype).eps)
+        rtol, atol = max(self.rtol, 20 * eps), max(self.atol, eps)
         # All patients step together, so one without numbers would cost the others every step allowed: leave it out.
         sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
         p = jnp.where(sane, p, 1.0)
 
-        def one(x, rate, dt, row):
+        n = len(system.names)
+
+        def one(x, rate, dt, row, adjoint):
             inflow = jnp.zeros_like(x) if rate is None else rate
             present = jax.lax.stop_gradient(jnp.sum(jnp.abs(x)) + jnp.sum(jnp.abs(inflow)) * dt)
+
+            def slope(t, y, args):
+                dy = system.vector_field(t, y[:n], row) + inflow
+                return dt * (jnp.concatenate([dy, y[:n]]) if integrals else dy)
+
             solution = diffrax.diffeqsolve(
-                diffrax.ODETerm(lambda t, y, args: dt * (system.vector_field(t, y, row) + inflow)),
+                diffrax.ODETerm(slope),
                 method,
-                t0=0.0,
-                t1=1.0,
+                t0=jnp.zeros((), x.dtype),  # a plain 0.0 is a float64, and would make all of it one
+                t1=jnp.ones((), x.dtype),
                 dt0=None,
-                y0=x,
+                y0=jnp.concatenate([x, jnp.zeros_like(x)]) if integrals else x,
                 saveat=diffrax.SaveAt(t1=True),
-                stepsize_controller=diffrax.PIDController(self.rtol, self.atol * jnp.maximum(present, 1e-30)),
-                adjoint=self.adjoint,
+                stepsize_controller=diffrax.PIDController(rtol, atol * jnp.maximum(present, 1e-30)),
+                adjoint=adjoint,
                 max_steps=self.max_steps,
                 throw=False,
             )
@@ -60,14 +77,24 @@ class General:
             assert solution.ys is not None
             return solution.ys[0], cast(jnp.where(good, 0, GAVE_UP))
 
-        def advance(x, rate, dt, row):
-            lanes = (-1, None if rate is None else -1, 0, -1)
-            return jax.vmap(one, in_axes=lanes, out_axes=(-1, 0))(x, rate, dt, row)
+        def ready(adjoint):
+            def advance(x, here):
+                lanes = (-1, None if here.rate is None else -1, 0, -1)
+                cross = jax.vmap(partial(one, adjoint=adjoint), in_axes=lanes, out_axes=(-1, 0))
+                y, code = cross(x, here.rate, here.length(x.shape[-1]), here.row)
+                return Crossing(y[None, :n], y[None, n:] if integrals else None, code)
 
-        amounts, code = run_segments(system, timeline, p, p, advance)
+            return advance
+
+        amounts, whole, code = run_segments(
+            *(system, timeline, p, p, ready(self.adjoint)),
+            integrals=integrals,
+            forward=ready(diffrax.ForwardMode()),
+            several=False,
+        )
         amounts = jnp.where(sane, amounts, jnp.nan)
         finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, NOT_FINITE)))
+        return Trajectory(amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, NOT_FINITE)), whole)
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.

@@ -1,136 +1,311 @@
-"""Linear segments exactly: exp(At)x + ∫exp(As)r ds as a contour sum of resolvents, by sparse elimination.
+"""Linear segments exactly, by powers of one real resolvent (series.py) on the sparse elimination (eliminate.py).
 
-With production or infusion r constant over a segment of length t, one solve per node gives both parts:
+A window of sample times that follow one event shares a factorisation and some 30 real solves; the next window starts
+from the state at that event, so errors do not add up over samples. What every compartment loses alike, physical decay
+above all, is a scalar factor exp(−σt) and is taken out first: the series then resolves the kinetics alone, and amounts
+keep their relative accuracy through any number of half-lives.
 
-    x(t) = Im Σ w (ζI − At)⁻¹ (x₀ + r t/ζ)
-
-Scaling time into A keeps the nodes fixed and makes t = 0 an ordinary value, so segments of any length, none included,
-share one program, and derivatives with respect to t (dose times, lags) are as smooth as the others. Accuracy is that of
-the quadrature, about 1e-13 of the amount present without cycles and 1e-11 with long ones (contour.py).
+The error is estimated for every patient and window from the last terms of the series, plus rounding. Beyond `rtol` the
+patient's result says INACCURATE, and callers solve it again by the contour (`stricter`); where nobody can look, in a
+fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from pbpk.model.system import System
-from pbpk.solve.base import NEGATIVE_RATE, NOT_FINITE, Trajectory, cast
-from pbpk.solve.contour import hyperbola, longest_cycle, wedge
-from pbpk.solve.eliminate import Elimination, plan_elimination
+from pbpk.solve.base import INACCURATE, Solver, Trajectory, cast, finish
+from pbpk.solve.contour import Contour, cycle
+from pbpk.solve.interval import Crossing
+from pbpk.solve.packing import linear_part, packing, produces
 from pbpk.solve.segments import run_segments
+from pbpk.solve.series import (
+    Series,
+    coefficients,
+    design,
+    double_integral_coefficients,
+    integral_coefficients,
+    vectors,
+)
 from pbpk.solve.timeline import Timeline
 
-_LONGEST = 12  # beyond it the contour needs over 150 nodes, and the general solver is the better choice
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What one system's structure fixes: the elimination, and where each rate constant goes in the packed matrix."""
-
-    elimination: Elimination
-    nodes: np.ndarray
-    weights: np.ndarray
-    slot: np.ndarray
-    entry: np.ndarray
-    sign: np.ndarray
-    diagonal: np.ndarray
-    produces: bool
-
-
-@cache
-def plan(system: System) -> Plan:
-    n = len(system.names)
-    flux, state = system.slopes
-    places = []  # (row, column, entry of the Jacobian, sign); (j, j) stands for the sum of column j, see eliminate.py
-    for k, (f, j) in enumerate(zip(flux, state, strict=True)):
-        ends = [(int(end[f]), sign) for end, sign in ((system.source, -1.0), (system.target, 1.0)) if end[f] < n]
-        places += [(i, int(j), k, sign) for i, sign in ends if i != j]
-        if len(ends) == 1:  # only what crosses the model's border changes a column's sum
-            places.append((int(j), int(j), k, ends[0][1]))
-    elimination = plan_elimination(n, set(system.sparsity))
-    nodes, weights = hyperbola(wedge(longest_cycle({(j, i) for i, j in system.sparsity if i != j})))
-    return Plan(
-        elimination,
-        nodes,
-        weights,
-        np.array([elimination.position[i, j] for i, j, _, _ in places], dtype=int),
-        np.array([k for _, _, k, _ in places], dtype=int),
-        np.array([s for *_, s in places]),
-        np.array([elimination.position[i, i] for i in range(n)], dtype=int),
-        _produces(system),
-    )
-
-
-def _produces(system: System) -> bool:
-    """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
-    with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
-        rates = system.rates(0.0, jnp.zeros(len(system.names)), jnp.full(len(system.parameter_names), 1.5))
-        return bool(jnp.any(rates != 0))
-
-
-def matrix(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The packed A (nonzeros, ...), the production b (n, ...) and the rate constants, from parameters p (m, ...)."""
-    layout = plan(system)
-    y = jnp.zeros((len(system.names), *p.shape[1:]))
-    k = system.rate_jacobian(0.0, y, p)
-    sign = layout.sign.reshape(-1, *([1] * (k.ndim - 1)))
-    packed = jnp.zeros((layout.elimination.nonzeros, *k.shape[1:])).at[layout.slot].add(sign * k[layout.entry])
-    return packed, system.vector_field(0.0, y, p), k
+_MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
+_FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded
+_LONG_CHAIN = 6  # one-way chains and cycles from here on may need the contour
 
 
 @dataclass(frozen=True)
 class Resolvent:
-    """Exact for linear systems in which every flux is driven by its own source's amount."""
+    """Exact for linear systems in which every flux is driven by its own source's amount.
+
+    `rtol` is relative to the amount present (largest at the window's start plus what flows in).
+    """
 
     name: str = "resolvent"
+    rtol: float = 1e-9
+    reverse: bool = True
 
     def refuses(self, system: System) -> str:
-        if system.nonlinear:
-            return "nonlinear fluxes: " + ", ".join(str(f) for f in system.nonlinear)
-        flux, state = system.slopes
-        foreign = [str(system.fluxes[f]) for f, j in zip(flux, state, strict=True) if system.source[f] != j]
-        if foreign:
-            return "fluxes driven by another compartment than their source: " + ", ".join(foreign)
-        n = len(system.names)
-        cycle = longest_cycle(
-            {(int(s), int(t)) for s, t in zip(system.source, system.target, strict=True) if n not in (s, t)}
-        )
-        if cycle > _LONGEST:
-            return f"a cycle of {cycle} compartments; beyond {_LONGEST} its oscillations need too many contour nodes"
-        return ""
+        return Contour().refuses(system)
 
     def forward_mode(self) -> Resolvent:
-        return self
+        return replace(self, reverse=False)
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array) -> Trajectory:
-        layout = plan(system)
-        packed, production, k = jax.vmap(lambda q: matrix(system, q))(p)
-        negative = jnp.any(k < 0, axis=(0, 1))
+    def stricter(self) -> Solver:
+        return Contour()
 
-        def advance(x, rate, dt, row):
-            a, b = row
-            source = None if rate is None and not layout.produces else (0.0 if rate is None else rate) + b
-            return propagate(layout, a, x, source, dt), cast(jnp.zeros(x.shape[-1]))
+    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+        packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
+        makes = produces(system)
+        tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
+        span = timeline.windows.span if timeline.windows is not None and p.shape[0] == 1 else 1.0
+        few = (len(timeline.time) if timeline.windows is None else len(timeline.windows.closing)) <= _FEW
+        window = Window(system, design(span, tolerance * _MARGIN), integrals, keep=few)
 
-        amounts, code = run_segments(system, timeline, p, (packed, production), advance)
-        code = code | cast(jnp.where(negative, NEGATIVE_RATE, 0))
-        finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, code | cast(jnp.where(finite, 0, NOT_FINITE)))
+        def ready(cross):
+            def advance(x, here):
+                a, b = here.row
+                source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
+                amounts, integral, error = cross(window, a, x, source, here.stops)
+                return Crossing(amounts, integral, cast(jnp.where(error > tolerance, INACCURATE, 0)))
+
+            return advance
+
+        forward = ready(propagate)
+        advance = ready(propagate_reversibly) if self.reverse else forward
+        rows = (packed, production)
+        amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, forward=forward)
+        found = finish(timeline, amounts, whole, code, k)
+        if self.reverse or not may_oscillate(system):
+            return found
+        poor = found.result & INACCURATE != 0
+        sure = lax.cond(jnp.any(poor), lambda: Contour().solve(system, timeline, p, integrals=integrals), lambda: found)
+        return jax.tree.map(lambda a, b: jnp.where(poor, a, b), sure, found)
 
 
-def propagate(layout: Plan, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array) -> jax.Array:
-    """x (n, N) after dt (N,) hours under packed A (nonzeros, N) and a constant source (n, N) or None."""
-    node = layout.nodes[:, None]
-    shifted = (-(packed * dt))[:, None, :].astype(complex)
-    shifted = jnp.broadcast_to(shifted, (packed.shape[0], len(layout.nodes), x.shape[-1]))
-    shifted = shifted.at[layout.diagonal].add(node)
-    rhs = x[:, None, :] + 0j * node
+@cache
+def may_oscillate(system: System) -> bool:
+    """Whether cycles, or long one-way chains, may carry the spectrum (or the pseudospectrum) off the real axis."""
+    return cycle(system) >= 3 or _longest_chain(system) >= _LONG_CHAIN
+
+
+def _longest_chain(system: System) -> int:
+    """Compartments on the longest path of one-way arrows, in a model without cycles of one-way arrows."""
+    n = len(system.names)
+    arrows = {(int(s), int(t)) for s, t in zip(system.source, system.target, strict=True) if n not in (s, t)}
+    onward: dict[int, list[int]] = {}
+    for s, t in arrows:
+        if (t, s) not in arrows:
+            onward.setdefault(s, []).append(t)
+
+    @cache
+    def length(v: int) -> int:
+        return 1 + max((length(t) for t in onward.get(v, ())), default=0)
+
+    return max(map(length, range(n)))
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is the same for all windows of a solution. `keep`: the reverse rule may keep the vectors of each."""
+
+    system: System
+    series: Series
+    integrals: bool
+    keep: bool = False
+
+
+class _Work(NamedTuple):
+    """What one window computes: `vectors` (J + 1, n, 1 or 2, N) and the weights of its sums, each (J + 1, M, N or 1)."""
+
+    vectors: jax.Array
+    peak: jax.Array
+    carried: jax.Array
+    fed: jax.Array | None
+    lasting: jax.Array | None
+
+
+def propagate(
+    window: Window, packed: jax.Array, x: jax.Array, source: jax.Array | None, stops: jax.Array
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """Amounts (M, n, N) at `stops` (M, N) hours after x (n, N), their integrals from 0 (or None), and the error (N,).
+
+    Under packed A (nonzeros, N) and a constant source (n, N) or None; the last stop is the latest. Differentiable by
+    jvp, twice.
+    """
+    fixed = lax.stop_gradient(stops)
+    after, integral, error = _propagate(window, packed, x, source, fixed)
+    # Derivatives in time are the field's own: those of the coefficients would not exist where a stop has no length.
+    late = (stops - fixed)[:, None, :]
+    product = jax.vmap(packing(window.system).elimination.product(packed))
+    slope = product(after) if source is None else product(after) + source
+    if integral is not None:
+        integral = integral + late * (after + 0.5 * late * slope)
+    return after + late * (slope + 0.5 * late * product(slope)), integral, error
+
+
+def _propagate(window: Window, packed, x, source, stops):
+    solve, _, length = _shifted(window, packed, stops)
+    return _read(window, _work(window, solve, length, packed, x, source, stops), x, source, length)
+
+
+def _shifted(window: Window, packed: jax.Array, stops: jax.Array):
+    """(rhs ↦ (I − gA)⁻¹ rhs, its matrix, the window's length), all losses that compartments share left out of A."""
+    elimination = packing(window.system).elimination
+    length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
+    scaled = -(window.series.g * length) * packed
+    shared = 1.0 - window.series.g * length * _shared_loss(window, packed)
+    scaled = elimination.shifted(scaled, shared)[:, None, :]
+    return elimination.solver(scaled), scaled, length
+
+
+def _shared_loss(window: Window, packed: jax.Array) -> jax.Array:
+    """(N,) 1/h. Any shift gives the same result; this one, what every compartment loses at least, leaves a transfer."""
+    return lax.stop_gradient(jnp.min(-packed[packing(window.system).elimination.diagonal], axis=0))
+
+
+def _work(window: Window, solve, length, packed, x, source, stops) -> _Work:
+    series, shift, tau = window.series, _shared_loss(window, packed), stops / length
+    plain = coefficients(series, tau)
+    fed = lasting = None
+    if source is not None or window.integrals:
+        fed = length * integral_coefficients(series, tau, shift * length)
+    if source is not None and window.integrals:
+        lasting = length * double_integral_coefficients(series, tau, shift * length)
+    start = x[:, None, :] if source is None else jnp.stack([x, source * length], axis=1)
+    bound = lax.stop_gradient(jnp.max(jnp.abs(plain), axis=(1, 2)))
+    v, peak = vectors(series, solve, start, bound)
+    return _Work(v, peak, plain * jnp.exp(-shift * stops), fed, lasting)
+
+
+def _read(window: Window, work: _Work, x, source, length):
+    after = _sum(work.carried, work.vectors[:, :, 0])
+    integral = _sum(work.fed, work.vectors[:, :, 0]) if window.integrals else None
     if source is not None:
-        rhs = rhs + (source * dt)[:, None, :] / node
-    y = layout.elimination.solve(layout.elimination.factor(shifted), rhs)
-    return jnp.einsum("k,ikn->in", layout.weights, y).imag
+        after = after + _sum(work.fed / length, work.vectors[:, :, 1])
+        if window.integrals:
+            integral = integral + _sum(work.lasting, work.vectors[:, :, 1])
+    return after, integral, _error(window, work, x, source, length)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def propagate_reversibly(window: Window, packed, x, source, stops):
+    """The same as `propagate`, with a reverse rule by hand instead of derivatives by jvp."""
+    return _propagate(window, packed, x, source, stops)
+
+
+def _forward(window: Window, packed, x, source, stops):
+    solve, _, length = _shifted(window, packed, stops)
+    work = _work(window, solve, length, packed, x, source, stops)
+    return _read(window, work, x, source, length), (packed, x, source, stops, work if window.keep else None)
+
+
+def _backward(window: Window, kept, cotangents):
+    """The recursion of `vectors` backwards, with transposed solves on the same factors."""
+    packed, x, source, stops, work = kept
+    of_after, of_integral, _ = cotangents
+    elimination = packing(window.system).elimination
+    solve, scaled, length = _shifted(window, packed, stops)
+    if work is None:
+        work = _work(window, solve, length, packed, x, source, stops)
+    after, _, _ = _read(window, work, x, source, length)
+    v = work.vectors
+
+    def gathered(weight, cotangent):
+        """Σₘ weight (J + 1, M, N or 1) · cotangent (M, n, N)."""
+        if weight.shape[-1] == 1:
+            return jnp.tensordot(weight[..., 0], cotangent, 1)
+        return jnp.einsum("jmn,min->jin", weight, cotangent)
+
+    pulls = [gathered(work.carried, of_after)]
+    if window.integrals:
+        pulls[0] = pulls[0] + gathered(work.fed, of_integral)
+    if source is not None:
+        pulls.append(gathered(work.fed / length, of_after))
+        if window.integrals:
+            pulls[1] = pulls[1] + gathered(work.lasting, of_integral)
+    pull = jnp.stack(pulls, axis=2)
+    turn = elimination.transposed_solver(scaled)
+
+    def entries(to: jax.Array, u: jax.Array) -> jax.Array:
+        """The packed cotangent of A from one product: (λᵢ − λⱼ)uⱼ off the diagonal, whose place holds column sums."""
+        return jnp.sum(elimination.differences(to) * u[elimination.column], axis=1)
+
+    def step(carry, at):
+        later, late, bar = carry
+        own, before, here, after = at
+        to = turn(4.0 * late)
+        bar = bar + entries(to, 0.25 * (before + after) + 0.5 * here)
+        return (late, own + to - 2.0 * late - later, bar), None
+
+    first = (jnp.zeros_like(pull[0]), pull[-1], jnp.zeros((len(elimination.column), x.shape[-1]), x.dtype))
+    through = (pull[1:-1], v[:-2], v[1:-1], v[2:])
+    (later, late, bar), _ = lax.scan(step, first, through, reverse=True)
+    to = turn(2.0 * late)
+    bar = bar + entries(to, 0.5 * (v[0] + v[1]))
+    start = pull[0] + to - late - later
+
+    slope = jax.vmap(elimination.product(packed))(after)
+    if source is not None:
+        slope = slope + source
+    of_stops = jnp.sum(of_after * slope, axis=1)
+    if window.integrals:
+        of_stops = of_stops + jnp.sum(of_integral * after, axis=1)
+    of_stops = of_stops if stops.shape[-1] > 1 else jnp.sum(of_stops, axis=-1, keepdims=True)
+    of_source = None if source is None else length * start[:, 1]
+    return window.series.g * length * bar, start[:, 0], of_source, of_stops
+
+
+propagate_reversibly.defvjp(_forward, _backward)
+
+
+def _sum(c: jax.Array, v: jax.Array) -> jax.Array:
+    """Σⱼ cⱼ vⱼ, (M, n, N), for coefficients c (J + 1, M, N or 1) and vectors v (J + 1, n, N)."""
+    if c.shape[-1] == 1 and v.shape[-1] > 1:
+        return jnp.tensordot(c[..., 0], v, axes=(0, 0))
+    return jnp.einsum("jmn,jin->min", c, v)
+
+
+def _error(window: Window, work: _Work, x, source, length) -> jax.Array:
+    """(N,): the last two terms of every sum, and rounding of the largest, over the amount present.
+
+    Integrals and what an inflow leaves are judged by their own weights: exp(−σt) may hide the error of amounts alone.
+    """
+    work, x, source, length = lax.stop_gradient((work, x, source, length))
+    present = jnp.sum(jnp.abs(x), axis=0)
+    if source is not None:
+        present = present + jnp.sum(jnp.abs(source), axis=0) * length
+    present = jnp.where(present > 0, present, 1.0)
+    fed = None if work.fed is None else work.fed / length
+    weights = [[work.carried, fed if window.integrals else None]]
+    if source is not None:
+        weights.append([fed, None if work.lasting is None else work.lasting / length])
+    rounding = 10 * float(jnp.finfo(x.dtype).eps) * jnp.max(work.peak, axis=0)
+    last = jnp.zeros_like(x)
+    for k, sums in enumerate(weights):
+        largest = [jnp.max(jnp.abs(c[-2:]), axis=1) for c in sums if c is not None]
+        bound = jnp.broadcast_to(jnp.stack(jnp.broadcast_arrays(*largest)).max(axis=0), (2, x.shape[-1]))
+        last = last + jnp.sum(bound[:, None, :] * jnp.abs(work.vectors[-2:, :, k]), axis=0)
+    return (jnp.max(last, axis=0) + rounding) / present
+
+
+def to_infinity(system: System, p: jax.Array, x: jax.Array) -> jax.Array:
+    """∫₀^∞ of every amount (n, N), amount · h, from amounts x (n, N) on, by one real solve: −A⁻¹x.
+
+    Production is left out: without an end it would have no integral. Parameters p (m, N). A compartment that never
+    empties has an infinite integral where anything reaches it. Differentiable in p and x.
+    """
+    packed, _, _ = linear_part(system, p)
+    elimination = packing(system).elimination
+    # A loss this small changes no digit of any integral that exists, and makes the others huge instead of NaN.
+    never = 1e-150 if p.dtype == jnp.float64 else 1e-25
+    integral = elimination.solver(elimination.shifted(-packed, never))(x)
+    return jnp.where(integral > np.sqrt(1 / never) * jnp.sum(jnp.abs(x), axis=0), jnp.inf, integral)

@@ -1,107 +1,200 @@
 """Events as one scan: advance to the next event, apply it, go on. Every solver stands on this.
 
-The program is one step long whatever the number of events. All patients take their k-th event together; a patient with
-fewer has padding, over which nothing moves.
+The program is one step long whatever the number of events. All patients take their k-th event, or window of events
+(windows.py), together; a patient with fewer has padding, over which nothing moves. What the timeline does not hold
+(infusions, voids, steady states, lags) is not traced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from pbpk.model.system import System
-from pbpk.solve.timeline import BOLUS, END, START, Timeline
+from pbpk.solve.base import BAD_DOSE
+from pbpk.solve.dosing import Given, effective
+from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
+from pbpk.solve.interval import Advance, Interval
+from pbpk.solve.steady import SteadyState, steady_states
+from pbpk.solve.timeline import Timeline, settle
+from pbpk.solve.windows import Windows
 
-Advance = Callable[..., tuple[jax.Array, jax.Array]]  # (x (n, N), rate (n, N) | None, dt (N,), row) -> (x, code (N,))
 
-
-def run_segments(system: System, timeline: Timeline, p: jax.Array, rows, advance: Advance):
-    """Amounts (T, n, N) at the observations, and result codes (N,).
+def run_segments(
+    system: System,
+    timeline: Timeline,
+    p: jax.Array,
+    rows: Any,
+    advance: Advance,
+    *,
+    integrals: bool = False,
+    forward: Advance | None = None,
+    several: bool = True,
+    memory: Any = None,
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """Amounts (T, n, N) at the observations, their integrals (T, n, N) if asked for, and result codes (N,).
 
     `rows` is any pytree of arrays with the axis of parameter rows first and patients last: what `advance` needs of the
-    parameters, of which each step gets the row in force.
+    parameters, of which each step gets the row in force. Integrals run from the patient's first event, through resets.
+    `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need.
+    `several`: the solver takes several stops at once, where windows.py finds them; `memory` is its first one.
     """
     patients = max(timeline.patients, p.shape[-1])
-    dose = _effective(system, timeline, p, patients)
+    steady = None
+    if timeline.steady is not None:
+        steady = steady_states(system, timeline, p, patients, rows, advance, forward or advance)
+    what, bad = _changes(system, timeline, p, patients, steady)
     permutation = None
     if timeline.moving:
-        permutation = jnp.lexsort((dose["rank"], dose["time"], dose["epoch"]), axis=0)
-        dose = {k: jnp.take_along_axis(v, permutation, axis=0) for k, v in dose.items()}
-    elapsed = jnp.diff(dose["time"], axis=0, prepend=dose["time"][:1])
-    same = dose["epoch"] == jnp.concatenate([dose["epoch"][:1], dose["epoch"][:-1]])
-    events = {
-        "dt": jnp.where(same, elapsed, 0.0),
-        "row": _next_row(dose["row"], dose["rank"]),
-        "reset": dose["reset"],
-        "compartment": dose["compartment"],
-        "jump": dose["jump"],
-    }
-    if timeline.infusing:
-        events["change"] = dose["change"]
+        permutation = jnp.lexsort((what.pop("rank"), what["time"], what["epoch"]), axis=0)
+        what = {k: jnp.take_along_axis(v, permutation, axis=0) for k, v in what.items()}
+    what["row"] = _row_in_force(what["row"], what.pop("record"), timeline.between)
+    constant = p.shape[0] == 1
+    windows = timeline.windows if several and constant else None
+    intervals, place = _intervals(timeline, what, windows, integrals)
+    what = {k: v for k, v in what.items() if k not in ("time", "epoch")}
+    # Times are told apart in float64; what the solver computes with has the precision of p.
+    what, intervals = jax.tree.map(lambda a: a.astype(p.dtype) if a.dtype == jnp.float64 else a, (what, intervals))
 
     n = len(system.names)
-    constant = p.shape[0] == 1
     lane = jnp.arange(patients)
+    slot = jnp.arange(n)[:, None]
 
-    def step(carry, event):
-        x, rate, code = carry
-        here = jax.tree.map(lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), rows)
-        x, failed = advance(x, rate, event["dt"], here)
+    def apply(x, rate, event):
         x = jnp.where(event["reset"], 0.0, x)
-        into = jnp.arange(n)[:, None] == event["compartment"]
+        into = slot == event["compartment"]
         x = x + into * event["jump"]
+        if timeline.target is not None:
+            gone = jnp.sum(into * x, axis=0) * event["share"]
+            x = x + (1.0 * (slot == event["target"]) - into) * gone
+        if steady is not None:
+            of = event["steady"]
+            reached = jnp.take_along_axis(steady.amounts, jnp.maximum(of - 1, 0)[None, None, :], axis=0)[0]
+            x = x + jnp.where(of > 0, reached, 0.0)
         if rate is not None:
             rate = jnp.where(event["reset"], 0.0, rate) + into * event["change"]
-        return (x, rate, code | failed), x
+        return x, rate
 
-    zero = jnp.zeros((n, patients))
-    start = (zero, zero if timeline.infusing else None, jnp.zeros(patients, jnp.int32))
-    (_, _, code), states = lax.scan(step, start, events)
+    def step(carry, through):
+        x, rate, total, code, memory = carry
+        event, (stops, fresh) = through
+        here = jax.tree.map(lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), rows)
+        crossed = advance(x, Interval(stops, rate, here, fresh, memory))
+        x, rate = apply(crossed.amounts[-1], rate, event)
+        seen, totals = jnp.concatenate([crossed.amounts[:-1], x[None]]), None
+        if total is not None:
+            assert crossed.integrals is not None
+            totals = total + crossed.integrals
+            total = totals[-1]
+        return (x, rate, total, code | crossed.code, crossed.memory), (seen, totals)
+
+    zero = jnp.zeros((n, patients), p.dtype)
+    if windows is None:
+        count, after = 1, jax.tree.map(lambda a: a[1:], what)
+    else:
+        closing = jnp.broadcast_to(windows.closing, (windows.closing.shape[0], patients))
+        count, after = windows.first, jax.tree.map(lambda a: jnp.take_along_axis(a, closing, axis=0), what)
+    x, rate, at_first = zero, zero if timeline.infusing else None, []
+    for k in range(count):
+        x, rate = apply(x, rate, jax.tree.map(lambda a: a[k], what))  # noqa: B023
+        at_first.append(x)
+    total = zero if integrals else None
+    start = (x, rate, total, jnp.zeros(patients, jnp.int32), memory)
+    (_, _, _, code, _), (seen, totals) = lax.scan(step, start, (after, intervals))
+
     at = jnp.broadcast_to(timeline.at, (timeline.at.shape[0], patients))
     if permutation is not None:
         at = jnp.take_along_axis(jnp.argsort(permutation, axis=0), at, axis=0)
-    return jnp.take_along_axis(states, at[:, None, :], axis=0), code
+    if place is not None:
+        at = jnp.take_along_axis(jnp.broadcast_to(place, (place.shape[0], patients)), at, axis=0)
+
+    def look(first, later):
+        every = jnp.concatenate([jnp.stack(first), later.reshape(-1, n, patients)])
+        return jnp.take_along_axis(every, at[:, None, :], axis=0)
+
+    amounts, totals = look(at_first, seen), None if total is None else look([total] * count, totals)
+    if bad is not None:
+        code = code | jnp.where(bad.any(axis=0), BAD_DOSE, 0).astype(jnp.int32)
+    return amounts, totals, code if steady is None else code | steady.code
 
 
-def _effective(system: System, timeline: Timeline, p: jax.Array, patients: int) -> dict[str, jax.Array]:
-    """Lag and bioavailability applied, as NONMEM does: F scales AMT; with a given RATE it changes the duration."""
-    wide = {
-        k: jnp.broadcast_to(getattr(timeline, k), (timeline.time.shape[0], patients))
-        for k in ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
-    }
-    lag = _of_compartment(system, p, wide, "lag", 0.0)
-    f = _of_compartment(system, p, wide, "bioavailability", 1.0)
-    by_rate = wide["rate"] > 0
-    safe = jnp.where(by_rate, wide["rate"], 1.0)
-    length = jnp.where(by_rate, f * wide["amount"] / safe, wide["duration"])
-    given = jnp.where(by_rate, wide["amount"] / safe, wide["duration"])
-    speed = jnp.where(
-        by_rate, wide["rate"], f * wide["amount"] / jnp.where(wide["duration"] > 0, wide["duration"], 1.0)
-    )
-    is_end = wide["kind"] == END
-    wide["jump"] = jnp.where(wide["kind"] == BOLUS, f * wide["amount"], 0.0)
-    wide["change"] = jnp.where(wide["kind"] == START, speed, 0.0) - jnp.where(is_end, speed, 0.0)
+def _intervals(timeline: Timeline, what: dict[str, jax.Array], windows: Windows | None, integrals: bool):
+    """(stops (G, M, N or 1), fresh (G, N)), and each event's place among the first event and all stops, if not its own.
+
+    Stops are 1 wide where all patients share them: solvers then share what depends on time alone.
+    """
+    time, epoch = what["time"], what["epoch"]
+    if not timeline.moving:
+        time, epoch = jnp.asarray(timeline.time, float), jnp.asarray(timeline.epoch)
+    if windows is None:
+        stops, before = jnp.arange(1, len(time))[:, None, None], jnp.arange(len(time) - 1)[:, None]
+        changing = [what[k] != 0 for k in ("reset", "jump", "change", "share", "steady") if k in what]
+        fresh = jnp.stack(changing).any(axis=0)[:-1].at[0].set(True)
+        place = None
+    else:
+        stops, fresh, place = windows.stops, jnp.asarray(windows.fresh), jnp.asarray(windows.place)
+        fresh = jnp.broadcast_to(fresh, (len(fresh), what["time"].shape[1]))
+        at_first = jnp.full_like(windows.closing[:1], windows.first - 1)
+        before = jnp.concatenate([at_first, windows.closing[:-1]])
+    lanes = jnp.arange(time.shape[1])
+    stops, before = jnp.broadcast_to(stops, (*stops.shape[:2], len(lanes))), before[:, None, :]
+    gap = jnp.maximum(time[stops, lanes] - time[before, lanes], 0.0)  # a clock may start anew at a reset
+    if not integrals:  # what leads up to a reset is of no consequence then
+        gap = jnp.where(epoch[stops, lanes] == epoch[before, lanes], gap, 0.0)
+    return (gap, fresh), place
+
+
+def _changes(
+    system: System, timeline: Timeline, p: jax.Array, patients: int, steady: SteadyState | None
+) -> tuple[dict[str, jax.Array], jax.Array | None]:
+    """What each event (E, N) does and when, under the parameters; and where a modelled rate or duration is no number."""
+
+    def wide(a) -> jax.Array:
+        return jnp.broadcast_to(a, (timeline.time.shape[0], patients))
+
+    kind, time = wide(timeline.kind), wide(timeline.time)
+    given = Given(*(wide(getattr(timeline, name)) for name in Given._fields))
+    dose = effective(system, p, given, timeline.modelled)
+    dosing = (kind == BOLUS) | (kind == START) | (kind == END)
+    out = {"row": given.row, "record": kind == RECORD, "compartment": given.compartment}
+    out |= {"epoch": wide(timeline.epoch), "reset": wide(timeline.reset)}
     if timeline.moving:
-        wide["time"] = wide["time"] + lag + jnp.where(is_end, length - given, 0.0)
-        wide["rank"] = jnp.where(lag > 0, 0, wide["rank"])
-    return wide
+        assert timeline.since is not None and timeline.until is not None
+        time = time + jnp.where(dosing, dose.lag, 0.0) + jnp.where(kind == END, dose.length, 0.0)
+        time, out["rank"], kind = settle(
+            jnp, time, wide(timeline.since), wide(timeline.until), wide(timeline.rank), kind
+        )
+    out["time"] = time
+    here = 1.0
+    if timeline.steady is not None and steady is not None:
+        of, back = wide(timeline.steady.of), wide(timeline.steady.back)
+        record = jnp.maximum(of - 1, 0)
+        pending = jnp.where(
+            kind == END,
+            back < jnp.take_along_axis(steady.ending, record, axis=0),
+            back <= jnp.take_along_axis(steady.waiting, record, axis=0),
+        )
+        here = jnp.where((back == 0) | pending, 1.0, 0.0)
+        out["steady"] = jnp.where(kind == RECORD, of, 0)
+    out["jump"] = here * jnp.where(kind == BOLUS, dose.amount, 0.0)
+    if timeline.infusing:
+        started = jnp.where(kind == START, 1.0, 0.0) - jnp.where(kind == END, 1.0, 0.0)
+        out["change"] = here * started * dose.speed
+        if steady is not None:
+            running = jnp.take_along_axis(steady.running, jnp.maximum(out["steady"] - 1, 0), axis=0)
+            out["change"] = out["change"] + jnp.where(out["steady"] > 0, running, 0.0)
+    if timeline.target is not None:
+        out |= {"target": wide(timeline.target), "share": jnp.where(kind == VOID, wide(timeline.amount), 0.0)}
+    return out, None if dose.bad is None else dose.bad & dosing
 
 
-def _of_compartment(system: System, p: jax.Array, wide: dict, role: str, default: float) -> jax.Array | float:
-    """The lag or bioavailability of each event's compartment, from the parameter row of the dose's own record."""
-    names = [getattr(c, role) for c in system.compartments]
-    if not any(names):
-        return jnp.full(wide["time"].shape, default)
-    index = jnp.asarray([system.parameter_index(n) if n else -1 for n in names] + [-1])[wide["compartment"]]
-    row = jnp.minimum(wide["row"], p.shape[0] - 1)
-    value = p[row, index, jnp.arange(wide["time"].shape[1])]
-    return jnp.where(index >= 0, value, default)
-
-
-def _next_row(row: jax.Array, rank: jax.Array) -> jax.Array:
-    """The parameters in force up to an event are the next record's: a minimum from the end, since rows only grow."""
-    own = jnp.where(rank > 0, row, row.max(axis=0, keepdims=True))
-    return lax.cummin(own, axis=0, reverse=True)
+def _row_in_force(row: jax.Array, record: jax.Array, between: str) -> jax.Array:
+    """The parameters in force up to each event: the next record's, or the last one's before it. Rows only grow."""
+    if between == "nocb":
+        own = jnp.where(record, row, row.max(axis=0, keepdims=True))
+        return lax.cummin(own, axis=0, reverse=True)
+    seen = lax.cummax(jnp.where(record, row, 0), axis=0)
+    return jnp.concatenate([jnp.zeros_like(seen[:1]), seen[:-1]])

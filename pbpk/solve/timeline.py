@@ -1,26 +1,48 @@
 """Records as arrays: what happens to each patient, and when.
 
-A timeline holds every event of every patient, unsorted, as (E, N) arrays: the data's records, the doses that ADDL implies
-and the ends of infusions. Lag and bioavailability are parameters, so the order of events may depend on the numbers;
-segments.py sorts inside the compiled program when it does (`moving`), and here, once, when it does not.
-
-NONMEM's semantics: records at one time act in the order of the data; a dose that is not itself a record (additional or
-lagged) acts before the records of its time; a reset cancels what is pending; the parameters of a record hold over
-the interval that ends at it.
+A timeline holds every event of every patient (events.py) as (E, N) arrays. Lag, bioavailability and modelled lengths are
+parameters, so the order of events may depend on the numbers; segments.py sorts inside the compiled program when it does
+(`moving`), and here, once, when it does not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import jax
 import numpy as np
 import pandas as pd
 
-from pbpk.errors import BadInput
 from pbpk.model.system import System
+from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, Course, Event, Repeat, given_length, read_course
+from pbpk.solve.windows import Windows, plan_windows
+from pbpk.voids import Void
 
-NOTHING, BOLUS, START, END = 0, 1, 2, 3
+Between = Literal["nocb", "locf"]
+"""Which record's covariates and parameters hold between two records: the next one's (NONMEM's) or the last one's."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Steady:
+    """The steady-state records: (S, N) arrays of `Repeat`, S the most of any patient, and which of them exist.
+
+    Of the events (E, N), `of` says which record (from 1; 0: none) and `back` how many intervals before it.
+    """
+
+    of: np.ndarray
+    back: np.ndarray
+    compartment: np.ndarray
+    amount: np.ndarray
+    rate: np.ndarray
+    duration: np.ndarray
+    interval: np.ndarray
+    row: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    exists: np.ndarray
 
 
 @jax.tree_util.register_dataclass
@@ -28,9 +50,12 @@ NOTHING, BOLUS, START, END = 0, 1, 2, 3
 class Timeline:
     """Arrays are (E, N), or (E, 1) when all patients share them; observations are (T, N).
 
-    `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is the record, which is a row of
-    parameters; `amount` is the dose; `rate` and `duration` belong to infusions, one of the two given; `at` is the event
-    of each observation and `seen` says which observations exist.
+    `kind` and `target` are events.py's; `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is
+    the record, which is a row of parameters; `amount` is the dose (of a void the fraction that goes); `rate` and
+    `duration` belong to infusions, one of the two given, or -1 and -2; `since` is the time of the record an event comes
+    from and `until` that of the reset that cancels it; `at` is the event of each observation and `seen` says which
+    observations exist; `windows` are the events that may be taken together. What no record asks for is None or a static
+    False, and costs nothing.
     """
 
     time: np.ndarray
@@ -45,8 +70,15 @@ class Timeline:
     duration: np.ndarray
     at: np.ndarray
     seen: np.ndarray
-    moving: bool = field(metadata={"static": True})
-    infusing: bool = field(metadata={"static": True})
+    since: np.ndarray | None = None
+    until: np.ndarray | None = None
+    target: np.ndarray | None = None
+    steady: Steady | None = None
+    windows: Windows | None = None
+    moving: bool = field(default=False, metadata={"static": True})
+    infusing: bool = field(default=False, metadata={"static": True})
+    modelled: bool = field(default=False, metadata={"static": True})
+    between: Between = field(default="nocb", metadata={"static": True})
 
     @property
     def patients(self) -> int:
@@ -54,37 +86,64 @@ class Timeline:
 
 
 _FIELDS = ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
-_SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
-_BOUNDS = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
+_MORE = ("since", "until", "target", "steady", "back")
 
 
-def build_timeline(subjects: list[pd.DataFrame], system: System, *, moving: bool = False) -> Timeline:
+def build_timeline(
+    subjects: list[pd.DataFrame],
+    system: System,
+    *,
+    moving: bool = False,
+    typical: np.ndarray | None = None,
+    voids: Sequence[Void] = (),
+    between: Between = "nocb",
+) -> Timeline:
     """One timeline from each subject's records (columns of `pbpk.data.EventTable.frame`, in file order).
 
     Every record is an event, and every row with MDV = 0 an observation, in order. `moving` says that lag or
-    bioavailability may shift events (see `moves_events`). Sizes are padded so that similar studies share a program.
+    bioavailability may shift events (see `moves_events`); modelled rates and durations always do. `typical` (C, m, N)
+    are parameters from which the number of infusions that overlap at steady state is foreseen. `voids` happen to every
+    subject. Sizes are padded so that similar studies share a program. Raises `BadInput`.
     """
-    tables, seen = [], []
-    for records in subjects:
-        events, observed = _events(records, system)
-        tables.append(events)
-        seen.append(observed)
-    e = _padded(max(len(t) for t in tables))
-    t = _padded(max((len(s) for s in seen), default=1))
-    arrays = {name: np.zeros((e, len(tables)), dtype=tables[0][name].dtype) for name in _FIELDS}
-    at, mask = np.zeros((t, len(tables)), dtype=int), np.zeros((t, len(tables)), dtype=bool)
-    for i, (table, observed) in enumerate(zip(tables, seen, strict=True)):
-        order = np.arange(len(table)) if moving else np.lexsort((table["rank"], table["time"], table["epoch"]))
-        for name in _FIELDS:
-            arrays[name][: len(table), i] = table[name].to_numpy()[order]
-        arrays["time"][len(table) :, i] = table["time"].max()
-        arrays["epoch"][len(table) :, i] = table["epoch"].max() + 1
-        arrays["row"][len(table) :, i] = table["row"].max()
-        arrays["compartment"][len(table) :, i] = len(system.names)
-        at[: len(observed), i] = np.argsort(order)[observed]
-        mask[: len(observed), i] = True
-    infusing = bool((arrays["kind"] >= START).any())
-    return Timeline(**arrays, at=at, seen=mask, moving=moving, infusing=infusing)
+    modelled = any(bool((s["EVID"].isin((1, 4)) & (s["RATE"] < 0)).any()) for s in subjects)
+    moving = moving or modelled
+    courses = [read_course(s, system, moving=moving, typical=typical, voids=voids) for s in subjects]
+    arrays = [_arrays(course, moving) for course in courses]
+    e = _padded(max(len(c.events) for c in courses))
+    t = _padded(max((len(c.observed) for c in courses), default=1))
+    wide = {k: np.zeros((e, len(courses)), dtype=v.dtype) for k, v in arrays[0].items()}
+    at, mask = np.zeros((t, len(courses)), dtype=int), np.zeros((t, len(courses)), dtype=bool)
+    for i, (course, own) in enumerate(zip(courses, arrays, strict=True)):
+        order = np.arange(len(course.events)) if moving else np.lexsort((own["rank"], own["time"], own["epoch"]))
+        for name, values in own.items():
+            wide[name][: len(values), i] = values[order]
+        # Padding stands after the last event, in an epoch of its own, and is a record so that nothing happens there.
+        padding = {"time": own["time"].max(), "epoch": own["epoch"].max() + 1, "row": own["row"].max()}
+        for name, value in (padding | {"since": -np.inf, "until": np.inf, "compartment": len(system.names)}).items():
+            wide[name][len(order) :, i] = value
+        at[: len(course.observed), i] = np.argsort(order)[course.observed]
+        mask[: len(course.observed), i] = True
+    steady = _steady(courses, wide, len(system.names)) if any(c.repeats for c in courses) else None
+    return Timeline(
+        **{name: wide[name] for name in _FIELDS},
+        at=at,
+        seen=mask,
+        since=wide["since"] if moving else None,
+        until=wide["until"] if moving else None,
+        target=wide["target"] if voids else None,
+        steady=steady,
+        windows=None if moving else _windows(courses, wide),
+        moving=moving,
+        infusing=bool(np.isin(wide["kind"], (START, END)).any()),
+        modelled=modelled,
+        between=between,
+    )
+
+
+def _windows(courses: list[Course], wide: dict[str, np.ndarray]) -> Windows:
+    idle = np.isin(wide["kind"], (RECORD, NOTHING)) & ~wide["reset"] & (wide["steady"] == 0)
+    count = np.array([len(c.events) for c in courses])
+    return plan_windows(wide["time"], wide["epoch"], idle, count)
 
 
 def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bool) -> bool:
@@ -98,65 +157,46 @@ def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bo
     return False
 
 
+def weigh(timeline: Timeline, per_kg: np.ndarray, weight: np.ndarray) -> Timeline:
+    """The doses of records marked per kg (records,) multiplied by each patient's weight (N,). Of one shared subject."""
+    dosing = (timeline.kind >= BOLUS) & (timeline.kind <= END)
+    amount = timeline.amount * np.where(per_kg[timeline.row] & dosing, weight, 1.0)
+    steady = timeline.steady
+    if steady is not None:
+        steady = replace(steady, amount=steady.amount * np.where(per_kg[steady.row], weight, 1.0))
+    return replace(timeline, amount=amount, steady=steady)
+
+
+def settle(xp, time, since, until, rank, kind):
+    """(time, rank, kind) in effect, for numpy and jax.numpy alike: what is implied acts before the records of its time,
+    though never before its own record, and what comes after its epoch has ended does not happen."""
+    time = xp.maximum(time, since)
+    rank = xp.where(time > since, 0, rank)
+    return xp.minimum(time, until), rank, xp.where(time > until, NOTHING, kind)
+
+
+def _arrays(course: Course, moving: bool) -> dict[str, np.ndarray]:
+    """By field; times, ranks and kinds are settled here when no parameter has a say in them."""
+    columns = dict(zip(Event._fields, (np.array(c) for c in zip(*course.events, strict=True)), strict=True))
+    own = {name: columns[name] for name in (*_FIELDS, *_MORE) if name != "until"}
+    own["until"] = course.until[own["epoch"]]
+    if not moving:
+        length = np.array([given_length(event) if event.kind == END else 0.0 for event in course.events])
+        own["time"], own["rank"], own["kind"] = settle(
+            np, own["time"] + length, own["since"], own["until"], own["rank"], own["kind"]
+        )
+    return own
+
+
+def _steady(courses: list[Course], wide: dict[str, np.ndarray], outside: int) -> Steady:
+    most = max(len(c.repeats) for c in courses)
+    nothing = Repeat(outside, 0.0, 0.0, 0.0, 1.0, 0, 1, 1)
+    padded = [c.repeats + [nothing] * (most - len(c.repeats)) for c in courses]
+    columns = {name: np.array([[getattr(r, name) for r in p] for p in padded]).T for name in Repeat._fields}
+    exists = np.arange(most)[:, None] < np.array([len(c.repeats) for c in courses])
+    return Steady(of=wide["steady"], back=wide["back"], exists=exists, **columns)
+
+
 def _padded(n: int) -> int:
     step = 4 if n <= 32 else 16 if n <= 256 else 128
     return max(-(-n // step) * step, 1)
-
-
-def _events(records: pd.DataFrame, system: System) -> tuple[pd.DataFrame, np.ndarray]:
-    """One patient's events (a frame of `_FIELDS`) and the indices of the observations among them."""
-    rows: list[tuple] = []
-    observed: list[int] = []
-    epoch, outside = 0, len(system.names)
-    columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
-    ends, instants = _epoch_ends(records), np.unique(records["TIME"])
-    plain = records[columns].itertuples(index=True, name=None)
-    for rank, (line, time, evid, amt, rate, dur, addl, ii, ss, cmt, mdv) in enumerate(plain, start=1):
-        where = f"row {line}"
-        if ss:
-            raise BadInput("SS (steady state) is not supported yet", where=where, hint="give the doses that lead to it")
-        if rate < 0:
-            raise BadInput(
-                f"RATE = {rate:g} asks for a modelled rate or duration, which is not supported yet",
-                where=where,
-                hint="give the RATE or DUR itself",
-            )
-        resets = evid in (3, 4)
-        epoch += resets
-        if not mdv:
-            observed.append(len(rows))
-        rows.append((time, epoch, rank, rank - 1, resets, NOTHING, outside, 0.0, 0.0, 0.0))
-        if evid in (1, 4):
-            place = system.index(cmt)
-            fit = (ends[epoch] - time) / ii + _SAME_INSTANT if addl and ii > 0 else 0
-            for k in range(int(min(addl, max(np.floor(fit), 0))) + 1):
-                moment = time if k == 0 else _at_instant(time + k * ii, instants)
-                base = (moment, epoch, rank if k == 0 else 0, rank - 1, False)
-                if rate > 0 or dur > 0:
-                    rows.append((*base, START, place, amt, rate, dur))
-                    length = dur if dur > 0 else amt / rate
-                    rows.append((base[0] + length, epoch, 0, rank - 1, False, END, place, amt, rate, dur))
-                else:
-                    rows.append((*base, BOLUS, place, amt, 0.0, 0.0))
-                if len(rows) > _BOUNDS:
-                    raise BadInput(f"ADDL = {addl} makes over {_BOUNDS:,} events for one patient", where=where)
-    return pd.DataFrame(rows, columns=list(_FIELDS)), np.array(observed, dtype=int)
-
-
-def _at_instant(time: float, instants: np.ndarray) -> float:
-    """`time`, or the record's time that it misses by a rounding."""
-    nearest = float(instants[np.abs(instants - time).argmin()])
-    return nearest if abs(nearest - time) <= _SAME_INSTANT * max(abs(time), 1.0) else time
-
-
-def _snap(time: float, times: np.ndarray) -> float:
-    """The record's time, when the k-th multiple of II misses it by rounding alone (3 × 0.1 is not 0.3)."""
-    nearest = times[np.abs(times - time).argmin()]
-    return float(nearest) if abs(nearest - time) <= 1e-9 * max(abs(time), 1.0) else time
-
-
-def _epoch_ends(records: pd.DataFrame) -> list[float]:
-    """The last record time of each course: additional doses beyond it are never reached."""
-    epoch = records["EVID"].isin((3, 4)).cumsum()
-    ends = records["TIME"].groupby(epoch).max()
-    return [float(ends.get(i, -np.inf)) for i in range(int(epoch.max()) + 1)]

@@ -238,3 +238,68 @@ def test_data_print_a_table_and_out_writes_it(pbpk, tmp_path):
     assert written.out == plain.out
     assert {p.name for p in (tmp_path / "written").iterdir()} == {"command.txt", "simulation.csv"}
     assert (tmp_path / "written/simulation.csv").read_text() == plain.out
+
+
+RISING = "ID,TIME,AMT,CMT,CL\n1,0,100,central,3\n1,4,.,,6\n1,8,.,,1\n"
+
+
+@pytest.mark.parametrize(("words", "area"), [((), 6 * 4 + 1 * 4), (("--covariates-over-time", "locf"), 3 * 4 + 6 * 4)])
+def test_which_records_values_hold_between_two(from_data, words, area):
+    cp = from_data(RISING, *words)["observables"]["cp"]
+    assert cp[2] == pytest.approx(100 / 31.82 * math.exp(-area / 31.82), rel=1e-9)
+
+
+def test_a_void_empties_the_depot_with_words_and_with_data(pbpk, from_data):
+    """At 2 h all but a tenth of what is not absorbed yet leaves: from then on cp is that of the two parts."""
+    words = ("--void", "depot at 2 h leaving 10 %")
+    ka, k = 1.591, 2.751 / 31.82
+
+    def cp(t, a):
+        return a / 31.82 * ka / (ka - k) * (math.exp(-k * t) - math.exp(-ka * t))
+
+    left = 100 * math.exp(-2 * ka)
+    expected = [cp(2, 100), cp(2, 100) * math.exp(-6 * k) + cp(6, 0.1 * left)]
+    by_words = pbpk(*ORAL, "--times", "2,8 h", *words, "--json").json["observables"]["cp"]
+    assert by_words == pytest.approx(expected, rel=1e-9)
+    text = "ID,TIME,AMT,CMT\n1,0,100,depot\n1,2,.,\n1,8,.,\n"
+    assert from_data(text, *words)["observables"]["cp"][1:] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*ORAL, "--times", "1 h", "--void", "depot now and then"), "every INTERVAL"),
+        ((*ORAL, "--times", "1 h", "--void", "dept every 2 h"), "did you mean `depot`"),
+    ],
+)
+def test_voids_that_cannot_be_meant(refused, words, said):
+    refused(3, said)(*words)
+
+
+@pytest.mark.parametrize(
+    ("row", "words", "said"),
+    [
+        ("1,0,100,depot,1,.,1", (), "SS 1 needs an interval"),
+        ("1,0,0,depot,1,12,1", (), "EVID 1 needs a dose"),
+        ("1,0,100,depot,1,12,1", ("--covariates-over-time", "linear"), "nocb"),
+        ("1,0,100,depot,1,12,1", ("--void", "depot every 5 h"), "cannot be combined with voids"),
+    ],
+)
+def test_dosing_that_cannot_be_meant(refused, tmp_path, row, words, said):
+    (tmp_path / "d.csv").write_text(f"ID,TIME,AMT,CMT,EVID,II,SS\n{row}\n1,8,.,.,0,.,.\n")
+    refused(3, said)("simulate", "oral_one_compartment", "--data", "d.csv", *words)
+
+
+def test_a_modelled_rate_of_nothing_is_a_warning_and_a_failure(pbpk, tmp_path):
+    (tmp_path / "d.csv").write_text("ID,TIME,AMT,CMT,RATE\n1,0,100,central,-1\n1,8,.,,.\n")
+    words = ("simulate", "oral_one_compartment", "--data", "d.csv")
+    failed = pbpk(*words)
+    assert failed.code == 1 and "ID 1: a modelled rate or duration is not above zero" in failed.err
+    assert pbpk(*words, "--set", "R2=50").code == 0
+
+
+def test_a_rate_that_the_model_has_no_parameter_for(refused, tmp_path):
+    (tmp_path / "d.csv").write_text("ID,TIME,AMT,RATE\n1,0,100,-2\n1,8,.,.\n")
+    refused(3, "row 2 (ID 1)", "modelled duration, but the compartment")(
+        "simulate", "iv_one_compartment", "--data", "d.csv"
+    )

@@ -53,9 +53,18 @@ def test_a_reset_that_starts_the_clock_anew_cancels_too(read):
     assert shown(table) == [(0, 1, 10), (8, 1, 10), (16, 1, 10), (16, 0, 0), (0, 4, 20), (8, 1, 20)]
 
 
-def test_covariates_come_from_the_record_before(read):
-    table = expand_addl(read(HEAD + "1,0,1,10,2,8,.,.,.,.,70\n1,4,2,.,.,.,.,.,.,.,71\n1,16,0,.,.,.,.,.,.,1,72\n"))
-    assert table.frame["WT"].tolist() == [70, 71, 71, 71, 72]
+def test_covariates_are_those_in_force(read):
+    """The next record's by NONMEM's rule (its own at its time), the last one's by the other; beyond the end the last."""
+    table = read(HEAD + "1,0,1,10,3,8,.,.,.,.,70\n1,4,2,.,.,.,.,.,.,.,71\n1,16,0,.,.,.,.,.,.,1,72\n")
+    assert expand_addl(table).frame["WT"].tolist() == [70, 71, 72, 72, 72, 72]
+    assert expand_addl(table, "locf").frame["WT"].tolist() == [70, 71, 71, 71, 72, 72]
+
+
+def test_a_steady_state_that_replaces_cancels_pending_doses(read):
+    rows = "1,0,1,10,5,8,.,.,.,.,70\n1,16,1,7,.,12,{ss},.,.,.,70\n1,30,0,.,.,.,.,.,.,1,70\n"
+    replaced, added = (expand_addl(read(HEAD + rows.format(ss=ss))) for ss in (1, 2))
+    assert [row[0] for row in shown(replaced)] == [0, 8, 16, 30]
+    assert [row[0] for row in shown(added)] == [0, 8, 16, 16, 24, 30, 32, 40]
 
 
 def test_rounding_does_not_part_a_dose_from_its_record(read):

@@ -10,15 +10,16 @@ import pytest
 
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
+from pbpk.solve.base import GAVE_UP, INACCURATE
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline, moves_events
 
 EMPTY = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": ""}
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run(solver, system, timeline, p):
-    return solver.solve(system, timeline, p)
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def _run(solver, system, timeline, p, integrals=False):
+    return solver.solve(system, timeline, p, integrals=integrals)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +62,30 @@ def solve():
         return [amounts[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)], np.asarray(done.result)
 
     return solve
+
+
+@pytest.fixture(scope="session")
+def lanes():
+    """Many patients with the same records: amounts (T, n, N), their integrals (or None) and result codes.
+
+    p is (m, N). With `surely`, patients whose solution failed are solved again by the stricter solver, and so on, as
+    users of the solvers do.
+    """
+
+    def lanes(system, records, p, solver=None, *, integrals=False, surely=False):
+        solver = solver or Resolvent()
+        timeline = build_timeline([pd.DataFrame(records)], system)
+        count, p = int(timeline.seen.sum()), jnp.asarray(p)[None]
+        done = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
+        while surely and (failed := done.result & (GAVE_UP | INACCURATE) != 0).any():
+            if (solver := solver.stricter()) is None:
+                break
+            again = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
+            done = jax.tree.map(lambda a, b: np.where(failed, a, b), again, done)  # noqa: B023
+        whole = done.integrals[:count] if integrals else None
+        return done.amounts[:count], whole, done.result
+
+    return lanes
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ from pbpk.errors import BadInput
 from pbpk.model.load import load_model
 from pbpk.solve.base import OK
 from pbpk.solve.general import General
+from pbpk.solve.interval import Crossing
 from pbpk.solve.resolvent import Resolvent
+from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import build_timeline
 
 oral = load_model("oral_one_compartment").system  # depot, central; both with lag and bioavailability
@@ -18,6 +20,7 @@ two = load_model("iv_two_compartment").system
 KA, CL, V = 1.5, 2.0, 10.0
 K = CL / V
 PLAIN = {"KA": KA, "CL": CL, "V": V, "ALAG1": 0.0, "F1": 1.0, "ALAG2": 0.0, "F2": 1.0}
+PLAIN |= {"R1": 20.0, "D1": 2.0, "R2": 50.0, "D2": 2.0}  # in use where a record says RATE = -1 or -2
 CLOSE = {"rtol": 1e-10, "atol": 1e-9}  # of doses of 100
 
 
@@ -185,6 +188,13 @@ def test_reset_and_dose_with_the_clock_started_anew(solve, dose, seen):
     np.testing.assert_allclose(amounts[2:, 1], after_bolus(t, 60), **CLOSE)
 
 
+def test_what_is_pending_when_the_clock_starts_anew_never_comes(solve, dose, seen):
+    """Not even at the last record of the old clock, beyond which nothing is known."""
+    records = [dose(0, 100, "depot"), *seen(1), dose(0, 60, "central", EVID=4), *seen(4)]
+    (amounts,), _ = solve(oral, [records], PLAIN | {"ALAG1": 3.0})
+    np.testing.assert_allclose(amounts, [[0, 0], [0, 60 * np.exp(-K * 4)]], atol=1e-9)
+
+
 def test_reset_with_the_clock_running_on(solve, dose, seen):
     records = [dose(0, 100, "central"), *seen(1), dose(12, 60, "central", EVID=4), *seen(13)]
     (amounts,), _ = solve(oral, [records], PLAIN)
@@ -210,6 +220,73 @@ def test_parameters_of_a_record_hold_over_the_interval_that_ends_at_it(solve, do
     (amounts,), _ = solve(oral, [[dose(0, 100, "central"), *seen(3, 5)]], per_record(CL=cl))
     first = 100 * np.exp(-cl[1] / V * 3)
     np.testing.assert_allclose(amounts[:, 1], [first, first * np.exp(-cl[2] / V * 2)], **CLOSE)
+
+
+def test_the_last_records_parameters_hold_where_asked(dose, seen):
+    """Last observation carried forward; a dose's own lag and F are those of its record either way."""
+    p = per_record(CL=[2.0, 4.0, 1.0], F2=[0.5, 9.0, 9.0], ALAG2=[1.0, 9.0, 9.0])
+    frame = pd.DataFrame([dose(0, 100, "central", ADDL=1, II=2.0), *seen(3, 5)])
+    timeline = build_timeline([frame], oral, moving=True, between="locf")
+    amounts = Resolvent().solve(oral, timeline, jnp.asarray(p)).amounts[:2, 1, 0]
+    at_3 = 50 * np.exp(-0.2 * 2) + 50  # of the doses arriving at 1 and 3 h, the latter before the record
+    np.testing.assert_allclose(amounts, [at_3, at_3 * np.exp(-0.4 * 2)], **CLOSE)
+
+
+def one_compartment(x, here):
+    """An advance with its integral, for k = row: what a solver gives when asked."""
+    inflow, k, dt = 0.0 if here.rate is None else here.rate, here.row[0], here.stops[:, None]
+    done = x * jnp.exp(-k * dt) + inflow / k * (1 - jnp.exp(-k * dt))
+    return Crossing(done, (x - done + inflow * dt) / k, jnp.zeros(x.shape[-1], jnp.int32))
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_integrals_run_from_the_first_event_through_resets(dose, seen, graph, moving):
+    """A bolus, an infusion that a reset cuts off with a dose pending beyond it, a steady state, and a clock begun anew."""
+    system, k = graph(1, [(0, 1)]), 0.3
+    first = [
+        dose(0, 10, "c0", ADDL=3, II=3.0),
+        dose(1, 12, "c0", RATE=2.0, ADDL=9, II=50.0),
+        *seen(2),
+        dose(5, 0, "", EVID=3),
+        *seen(9),
+    ]
+    then = [dose(10, 6, "c0", SS=1, II=4.0), *seen(10, 12), dose(0, 8, "c0", EVID=4), *seen(0, 3)]
+    timeline = build_timeline([pd.DataFrame([*first, *then])], system, moving=moving)
+    p = jnp.full((1, 1, 1), k)
+    run = jax.jit(
+        lambda p, asked: run_segments(system, timeline, p, p, one_compartment, integrals=asked), static_argnums=1
+    )
+    amounts, totals, _ = run(p, True)
+    none = run(p, False)
+    assert none[1] is None and totals is not None
+    np.testing.assert_allclose(none[0], amounts, rtol=1e-14)
+
+    def of_bolus(a, t):
+        return a / k * (1 - np.exp(-k * t))
+
+    def of_infusion(rate, t):
+        return rate / k * (t - (1 - np.exp(-k * t)) / k)
+
+    at_5 = of_bolus(10, 5) + of_bolus(10, 2) + of_infusion(2.0, 4)
+    at_12 = at_5 + of_bolus(6 / (1 - np.exp(-4 * k)), 2)
+    expected = [of_bolus(10, 2) + of_infusion(2.0, 1), at_5, at_5, at_12, at_12, at_12 + of_bolus(8, 3)]
+    np.testing.assert_allclose(totals[:6, 0, 0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", [{"RATE": -1.0}, {"RATE": -2.0}])
+def test_modelled_rates_and_durations(central, dose, how):
+    """50 mg/h are the compartment's rate, 2 h its duration: with F a rate keeps its speed, a duration its length."""
+    times, length, rate = np.array([0.0, 1, 3, 9, 20]), *((0.8, 50.0) if how["RATE"] == -1 else (2.0, 20.0))
+    got = central([dose(0, 100, "central", ADDL=1, II=8.0, **how)], times, F2=0.4, ALAG2=0.5)
+    expected = sum(after_infusion(times - 0.5 - s, rate, length) for s in (0, 8))
+    np.testing.assert_allclose(got, expected, **CLOSE)
+
+
+def test_an_infusion_of_nothing_leaves_no_trace_behind_a_reset(solve, dose, seen):
+    """With F = 0 it ends where it begins: at the very record that resets, and after it."""
+    records = [dose(0, 100, "central", EVID=4, RATE=50.0), *seen(0, 4)]
+    (amounts,), _ = solve(oral, [records], PLAIN | {"F2": 0.0})
+    np.testing.assert_allclose(amounts, 0.0, atol=1e-12)
 
 
 def test_parameters_at_doses_between_records(solve, dose, seen):
@@ -269,7 +346,8 @@ def test_derivative_with_respect_to_a_lag(dose, seen):
 
     def amounts(lag):
         with_lag = p.at[oral.parameter_index("ALAG1")].set(lag)
-        return Resolvent().solve(oral, timeline, with_lag[None, :, None]).amounts[:3, 1, 0]
+        solver = Resolvent().forward_mode()
+        return solver.solve(oral, timeline, with_lag[None, :, None]).amounts[:3, 1, 0]
 
     _, slope = jax.jit(lambda lag: jax.jvp(amounts, (lag,), (1.0,)))(0.8)
     t, h = np.array([0.5, 2.0, 5.0]), 1e-6
@@ -280,8 +358,7 @@ def test_derivative_with_respect_to_a_lag(dose, seen):
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"SS": 1, "II": 12.0}, "steady state"),
-        ({"RATE": -2.0}, "RATE = -2"),
+        ({"RATE": -2.5}, "RATE = -2.5"),
         ({"ADDL": 100_000, "II": 0.001}, "ADDL = 100000"),
     ],
 )

@@ -1,0 +1,107 @@
+"""Any number of patients by a solver: in chunks, padded to a few sizes, and those that failed once more by a stricter one.
+
+A chunk's working set should fit the cache; the last chunk is padded by repeating a patient, so that nothing compiles
+twice. No patient's numbers depend on who its neighbours are: a lane sees only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.model.system import System
+from pbpk.population.lanes import Asked, Found, Lanes, solve_lanes
+from pbpk.solve.base import BAD_DOSE, NEGATIVE_RATE, NO_STEADY_STATE, OVERLAPS, Solver
+
+CHUNK = 256
+_HOPELESS = NEGATIVE_RATE | BAD_DOSE | OVERLAPS  # these are wrong whoever solves it
+
+Task = tuple[Solver, Asked, Lanes]
+Run = Callable[[Iterable[Task]], Iterator[Found]]
+"""Solves tasks, and gives their results in the same order."""
+
+
+def in_this_process(system: System) -> Run:
+    return lambda tasks: (solve_lanes(system, *task) for task in tasks)
+
+
+def solve_all(
+    system: System,
+    solver: Solver,
+    asked: Asked,
+    lanes: Callable[[np.ndarray], Lanes],
+    patients: int,
+    *,
+    times: int,
+    run: Run,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[Found, np.ndarray]:
+    """The first `times` observations of every patient, and how often each was solved again (N,).
+
+    `lanes` takes the numbers (from 0) of the patients wanted. Where JAX is tracing, results have no values yet, and nobody
+    is solved again.
+    """
+    found = _in_chunks(solver, asked, lanes, np.arange(patients), times, run, chunk, progress)
+    again = np.zeros(patients, int)
+    stricter = solver.stricter()
+    while stricter is not None and not traced(found):
+        ill = np.flatnonzero(_curable(found.code))
+        ill = ill[_sane(system, lanes(ill))] if len(ill) else ill
+        if not len(ill):
+            break
+        retried = _in_chunks(stricter, asked, lanes, ill, times, run, chunk, lambda done, of: None)
+        again[ill] += 1
+        cured = np.asarray(retried.code) == 0
+        for old, new in zip(found, retried, strict=True):
+            if old is not None:
+                old[..., ill[cured]] = new[..., cured]
+        stricter = stricter.stricter()
+    return found, again
+
+
+def traced(tree: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def width(patients: int, chunk: int) -> int:
+    """Lanes of a program: few sizes, so few programs."""
+    return min(chunk, patients if patients == 1 else max(16, 1 << (patients - 1).bit_length()))
+
+
+def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chunk: int, progress) -> Found:
+    size, n = width(len(who), chunk), len(who)
+    starts = range(0, n, size)
+    whole, parts = None, []
+    tasks = ((solver, asked, lanes(who[np.minimum(np.arange(s, s + size), n - 1)])) for s in starts)
+    for start, found in zip(starts, run(tasks), strict=True):
+        keep = min(size, n - start)
+        shown, code, integral, infinite = (None if a is None else a[..., :keep] for a in found)
+        part = Found(shown[:, :times], code, None if integral is None else integral[:, :times], infinite)
+        if traced(part):
+            parts.append(part)
+        else:
+            if whole is None:
+                whole = jax.tree.map(lambda a: np.empty((*a.shape[:-1], n), a.dtype), part)
+            for into, a in zip(whole, part, strict=True):
+                if into is not None:
+                    into[..., start : start + keep] = a
+        progress(start + keep, n)
+    return whole if whole is not None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), *parts)
+
+
+def _curable(code) -> np.ndarray:
+    code = np.asarray(code)
+    return (code != 0) & (code & _HOPELESS == 0) & (code != NO_STEADY_STATE)
+
+
+def _sane(system: System, lanes: Lanes) -> np.ndarray:
+    """(N,) whether parameters, doses and the rates they make are numbers: where not, all solvers would only take longer."""
+    p = jnp.asarray(lanes.p)
+    slope = jax.vmap(lambda q: system.vector_field(0.0, jnp.ones((len(system.names), q.shape[-1]), q.dtype), q))(p)
+    finite = jnp.isfinite(p).all(axis=(0, 1)) & jnp.isfinite(slope).all(axis=(0, 1))
+    return np.asarray(finite & jnp.isfinite(jnp.asarray(lanes.timeline.amount)).all(axis=0))

@@ -1,0 +1,101 @@
+"""Several cores: chunks of patients in worker processes, each with a JAX of its own.
+
+Workers are spawned and never forked, because JAX's threads do not survive a fork. Each loads the model by its folder, for a
+System cannot travel between processes, and computes on one core, so that k of them do not fight over k cores. Nothing here
+imports JAX: a worker reads this file before it sets what must be set before JAX loads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbpk.errors import BadInput, ScienceFailed
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+
+_AHEAD = 3  # tasks waiting for each worker: enough that none idles, few enough that memory stays bounded
+
+
+class Farm:
+    """`with Farm(model, 4) as run:` gives what `batch.in_this_process` gives: tasks in, their results in order out."""
+
+    def __init__(self, model: Model, processes: int):
+        _require_folder(model)
+        self.folder, self.processes = model.folder, processes
+
+    def __enter__(self):
+        self.before = set(multiprocessing.active_children())
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
+        return self.run
+
+    def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
+        waiting: deque[Future] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self.pool.submit(_solve, self.folder, task))
+                if len(waiting) >= _AHEAD * self.processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as e:
+            raise ScienceFailed(
+                "a worker process ended before its patients were solved",
+                why="It was killed, often for want of memory, or could not start.",
+                hint='fewer processes, or smaller chunks; a script needs `if __name__ == "__main__":` around its calls',
+            ) from e
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is not None:  # interrupted, or lost: what the others still compute is of no use
+            for worker in set(multiprocessing.active_children()) - self.before:
+                worker.terminate()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _require_folder(model: Model) -> None:
+    from pbpk.model.load import load_model
+
+    if (model.folder / "structure.py").exists() and load_model(model.folder).system is model.system:
+        return
+    raise BadInput(
+        "cannot be solved in several processes",
+        where=f"model `{model.name}`",
+        why="Workers load a model from its folder, and this one was built in Python or its folder has changed since.",
+        hint="processes=1, or put the model into a folder and load it from there",
+    )
+
+
+def _begin() -> None:
+    """A worker's settings. Whoever types Ctrl-C stops the parent, which ends its workers; without it they end themselves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    os.environ["NPROC"] = "1"  # the size of XLA's pool of threads
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _solve(folder: Path, task: Any) -> Any:
+    import jax
+    import numpy as np
+
+    from pbpk.model.load import load_model
+    from pbpk.population.lanes import solve_lanes
+
+    return jax.tree.map(np.asarray, solve_lanes(load_model(folder).system, *task))

@@ -1,0 +1,39 @@
+"""When a time-integral has a value to infinity that one solve gives, and why not where it has not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.model.load import Model
+from pbpk.population.doses import rows_of_doses
+from pbpk.regimen import Regimen
+from pbpk.solve.packing import not_linear, produces
+
+
+def no_infinity(model: Model, regimen: Regimen) -> str:
+    """Why there is none, whatever the times; "" when there may be one."""
+    if reason := not_linear(model.system):
+        return reason
+    if produces(model.system):
+        return "what the body produces has no end"
+    habits = [v.compartment for v in regimen.voids if not v.at]
+    return f"voids of `{habits[0]}` go on for ever" if habits else ""
+
+
+def last_input(model: Model, regimen: Regimen, p: Any, at: Any) -> Any:
+    """(N,) h: when the last dose, with its lag and its infusion, or void is over. `at` (doses,): the doses' times, h."""
+    system, frame = model.system, regimen.to_frame(model, np.zeros(0))
+    places = frame["CMT"].iloc[rows_of_doses(frame, regimen)]
+    ends = [jnp.zeros(p.shape[-1])] + [jnp.full(p.shape[-1], t) for v in regimen.voids for t in v.at]
+    for moment, d, place in zip(at, regimen.doses, places, strict=True):
+        lag = system.compartments[system.index(place)].lag
+        ends.append(moment + d.addl * d.ii + d.over + (p[0, system.parameter_index(lag)] if lag else jnp.zeros(())))
+    return jnp.stack([jnp.broadcast_to(e, (p.shape[-1],)) for e in ends]).max(axis=0)
+
+
+def too_late(ends: Any, horizon: float) -> Any:
+    """(N,) whether something still comes after the last time; what belongs to its instant does not."""
+    return ends > horizon + 1e-9 * max(horizon, 1.0)

@@ -1,0 +1,194 @@
+"""One patient's records as events: the records themselves, the doses that ADDL and SS imply, the ends of infusions, voids.
+
+NONMEM's semantics: records at one time act in the order of the data; what is implied (additional or lagged doses, ends of
+infusions, voids) acts before the records of its time; a reset or a steady state that replaces (SS = 1) cancels what is
+pending. A dose at steady state has been given every II forever: of the doses before its record, those that a lag still
+holds back and the ends of the infusions that still run are events to come (`back` counts them; steady.py masks the rest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pbpk.errors import BadInput
+from pbpk.model.system import System
+from pbpk.solve.refusals import check_dose
+from pbpk.voids import Void, places_of
+
+RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
+
+_SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
+_MOST = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
+_HEADROOM = (
+    2.0  # a patient's lag and infusions may be this much longer than the typical ones (see `OVERLAPS` in base.py)
+)
+_UNKNOWN = 4  # overlapping infusions allowed for when nothing is known of their length
+
+
+class Event(NamedTuple):
+    """`time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
+
+    `steady` is the number (from 1) of the steady-state record that this event belongs to, `back` how many intervals
+    before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes.
+    """
+
+    time: float
+    since: float
+    epoch: int
+    rank: int
+    row: int
+    kind: int
+    compartment: int
+    reset: bool = False
+    amount: float = 0.0
+    rate: float = 0.0
+    duration: float = 0.0
+    steady: int = 0
+    back: int = 0
+    target: int = 0
+
+
+class Repeat(NamedTuple):
+    """A dose at steady state. `interval` 0: an endless infusion. `starts` and `ends` are how many events stand for it."""
+
+    compartment: int
+    amount: float
+    rate: float
+    duration: float
+    interval: float
+    row: int
+    starts: int
+    ends: int
+
+
+class Course(NamedTuple):
+    """One patient: `until` (epochs,) is when each epoch is cut off, `observed` the events that are observations."""
+
+    events: list[Event]
+    repeats: list[Repeat]
+    until: np.ndarray
+    observed: list[int]
+
+
+def read_course(
+    records: pd.DataFrame, system: System, *, moving: bool, typical: np.ndarray | None, voids: Sequence[Void]
+) -> Course:
+    """The events of one patient, unsorted. Raises `BadInput` with the record's row."""
+    outside = len(system.names)
+    events: list[Event] = []
+    repeats: list[Repeat] = []
+    observed: list[int] = []
+    times = records["TIME"].to_numpy(float)
+    dosed = records["EVID"].isin((1, 4))
+    opens = (records["EVID"].isin((3, 4)) | (dosed & (records["SS"] == 1))).to_numpy()
+    epochs = np.cumsum(opens)
+    until = _until(times, epochs)
+    stops = np.where(np.isfinite(until), until, times[epochs == epochs[-1]].max())
+    instants = np.unique(times)
+    columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
+    subject = f" (ID {records['ID'].iloc[0]})" if "ID" in records else ""
+    plain = records[columns].itertuples(index=True, name=None)
+    for row, (line, time, evid, amt, rate, dur, addl, ii, ss, cmt, mdv) in enumerate(plain):
+        epoch = int(epochs[row])
+        if not mdv:
+            observed.append(len(events))
+        record = Event(time, time, epoch, row + 1, row, RECORD, outside, bool(opens[row]))
+        events.append(record)
+        if evid not in (1, 4):
+            continue
+        where = f"row {line}{subject}"
+        place = system.index(cmt)
+        check_dose(system, place, amt, rate, addl, ii, ss, bool(voids), where)
+        dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
+        first, last = (START, END) if rate or dur > 0 else (BOLUS, NOTHING)
+        if ss:
+            starts, ends = (0, 1) if amt == 0 else _reach(system, dose, ii, moving, typical)
+            repeats.append(Repeat(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends))
+            dose = dose._replace(steady=len(repeats))
+            events[-1] = record._replace(steady=len(repeats), compartment=place)
+        else:
+            starts, ends = 1, 1
+        further = int(min(addl, max(np.floor((stops[epoch] - time) / ii + _SAME_INSTANT), 0))) if addl else 0
+        if len(events) + starts + ends + 2 * further > _MOST:
+            said = f"ADDL = {addl}" if further else f"II = {ii:g}"
+            raise BadInput(f"{said} makes over {_MOST:,} events for one patient", where=where)
+        events += [dose._replace(kind=first, time=time - j * ii, back=j) for j in range(starts)]
+        if last == END:
+            events += [dose._replace(kind=END, time=time - j * ii, back=j) for j in range(ends)]
+        for k in range(1, further + 1):
+            more = dose._replace(time=_at_instant(time + k * ii, instants), steady=0)
+            events.append(more._replace(kind=first))
+            if last == END:
+                events.append(more._replace(kind=END))
+    for void in voids:
+        events += _voids(void, system, times, epochs, stops)
+        if len(events) > _MOST:
+            raise BadInput(f"voiding `{void.compartment}` makes over {_MOST:,} events for one patient")
+    return Course(events, repeats, until, observed)
+
+
+def given_length(event: Event) -> float:
+    """Of an infusion, where no parameter changes it."""
+    return event.amount / event.rate if event.rate > 0 else event.duration
+
+
+def _until(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+    """When each epoch is cut off: at the next reset, or its own last record where the clock starts anew; the last: never."""
+    first = [times[epochs == e] for e in range(int(epochs[-1]) + 1)]
+    out = np.full(len(first), np.inf)
+    for e in range(len(first) - 1):
+        last = first[e].max(initial=-np.inf)
+        out[e] = max(last, first[e + 1][0]) if first[e + 1][0] >= last else last
+    return out
+
+
+def _reach(system: System, dose: Event, ii: float, moving: bool, typical: np.ndarray | None) -> tuple[int, int]:
+    """How many doses of the past a steady-state record may hold back or still be giving: (starts, ends), 1 each at least.
+
+    Exact when no parameter moves events. Otherwise from the typical values (C, m, N) with headroom: what exceeds it is
+    told by a result code, never left out in silence.
+    """
+    c = system.compartments[dose.compartment]
+
+    def most(name: str | None, otherwise: float, pick=np.max) -> float:
+        if not moving or name is None or typical is None:
+            return otherwise
+        value = float(pick(typical[:, system.parameter_index(name)]))
+        return value if np.isfinite(value) else otherwise
+
+    lag, f = max(most(c.lag, 0.0), 0.0), most(c.bioavailability, 1.0)
+    if dose.rate == -1:
+        rate = most(c.rate, 0.0, np.min)
+        length = f * dose.amount / rate if rate > 0 else 0.0
+    elif dose.rate == -2:
+        length = max(most(c.duration, 0.0), 0.0)
+    else:
+        length = given_length(dose) * (f if dose.rate > 0 else 1.0)
+    if not moving:
+        return 1, int(min(np.ceil(length / ii) + 1, _MOST))
+    spare = 0 if typical is not None else _UNKNOWN
+    starts, ends = (int(min(np.ceil(_HEADROOM * x / ii), _MOST)) for x in (lag, lag + length))
+    return 1 + starts + (spare if c.lag else 0), 1 + ends + spare
+
+
+def _voids(void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray) -> list[Event]:
+    """A habit, not a dose: it goes on after a reset, by the clock of each epoch."""
+    source, target = places_of(void, system)
+    out = []
+    for e in np.unique(epochs):
+        for t in void.times(float(times[epochs == e].min()), float(stops[e]), _MOST):
+            event = Event(
+                _at_instant(t, times), -np.inf, int(e), 0, 0, VOID, source, amount=1 - void.left, target=target
+            )
+            out.append(event)
+    return out
+
+
+def _at_instant(time: float, instants: np.ndarray) -> float:
+    """`time`, or the record's time that it misses by a rounding."""
+    nearest = float(instants[np.abs(instants - time).argmin()])
+    return nearest if abs(nearest - time) <= _SAME_INSTANT * max(abs(time), 1.0) else time

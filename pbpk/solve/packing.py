@@ -1,0 +1,80 @@
+"""A system's Jacobian in the packed sparse form that the elimination works on.
+
+A column's diagonal is packed as its sum, which is what crosses the model's border (see eliminate.py): arrows inside the
+model leave it alone, whatever their rates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.model.system import System
+from pbpk.solve.eliminate import Elimination, plan_elimination
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """The elimination of one system's structure, and where each entry of `System.rate_jacobian` goes, with its sign."""
+
+    elimination: Elimination
+    slot: np.ndarray
+    entry: np.ndarray
+    sign: np.ndarray
+
+    def pack(self, k: jax.Array) -> jax.Array:
+        """The packed Jacobian (nonzeros, ...) of dy/dt, from the entries (entries, ...) of the rates' Jacobian."""
+        sign = self.sign.astype(k.dtype).reshape(-1, *([1] * (k.ndim - 1)))
+        return jnp.zeros((self.elimination.nonzeros, *k.shape[1:]), k.dtype).at[self.slot].add(sign * k[self.entry])
+
+    def only(self, chosen: np.ndarray) -> Packing:
+        """The same for a subset of the rates' Jacobian's entries, given alone and in their order."""
+        kept, number = chosen[self.entry], np.cumsum(chosen) - 1
+        return Packing(self.elimination, self.slot[kept], number[self.entry[kept]], self.sign[kept])
+
+
+@cache
+def packing(system: System) -> Packing:
+    n = len(system.names)
+    flux, state = system.slopes
+    places = []  # (row, column, entry of the rates' Jacobian, sign); (j, j) stands for the sum of column j
+    for k, (f, j) in enumerate(zip(flux, state, strict=True)):
+        ends = [(int(end[f]), sign) for end, sign in ((system.source, -1.0), (system.target, 1.0)) if end[f] < n]
+        places += [(i, int(j), k, sign) for i, sign in ends if i != j]
+        if len(ends) == 1:
+            places.append((int(j), int(j), k, ends[0][1]))
+    elimination = plan_elimination(n, set(system.sparsity))
+    return Packing(
+        elimination,
+        np.array([elimination.position[i, j] for i, j, _, _ in places], dtype=int),
+        np.array([k for _, _, k, _ in places], dtype=int),
+        np.array([s for *_, s in places]),
+    )
+
+
+def linear_part(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The packed A (nonzeros, ...), the production b (n, ...) and the rate constants, from parameters p (m, ...)."""
+    y = jnp.zeros((len(system.names), *p.shape[1:]), p.dtype)
+    k = system.rate_jacobian(0.0, y, p)
+    return packing(system).pack(k), system.vector_field(0.0, y, p), k
+
+
+@cache
+def produces(system: System) -> bool:
+    """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
+    with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
+        rates = system.rates(0.0, jnp.zeros(len(system.names)), jnp.full(len(system.parameter_names), 1.5))
+        return bool(jnp.any(rates != 0))
+
+
+def not_linear(system: System) -> str:
+    """Why dy/dt = A y + b with arrows out of their own source does not describe the system; "" when it does."""
+    if system.nonlinear:
+        return "nonlinear fluxes: " + ", ".join(str(f) for f in system.nonlinear)
+    flux, state = system.slopes
+    foreign = [str(system.fluxes[f]) for f, j in zip(flux, state, strict=True) if system.source[f] != j]
+    return "fluxes driven by another compartment than their source: " + ", ".join(foreign) if foreign else ""

@@ -1,0 +1,58 @@
+"""What a dose record must not ask for, told before anything is computed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pbpk.errors import BadInput
+from pbpk.model.system import System
+
+
+@cache
+def lasting(system: System) -> np.ndarray:
+    """(n,) False for compartments that only fill, alone or with others in a ring that nothing leaves: no steady state."""
+    n = len(system.names)
+    _, ring = connected_components(
+        coo_array((np.ones(len(system.source)), (system.source, system.target)), shape=(n + 1, n + 1)),
+        connection="strong",
+    )
+    leaves = ring[system.source] != ring[system.target]
+    return np.isin(ring, ring[system.source[leaves]])[:n]
+
+
+def check_dose(
+    system: System, place: int, amt: float, rate: float, addl: int, ii: float, ss: int, voids: bool, where: str
+) -> None:
+    c = system.compartments[place]
+    for code, role, word in ((-1, c.rate, "rate"), (-2, c.duration, "duration")):
+        if rate == code and role is None:
+            raise BadInput(
+                f"RATE = {code} asks for a modelled {word}, but the compartment `{c.name}` has none",
+                where=where,
+                hint=f'in the model: Compartment("{c.name}", "{c.unit}", {word}="NAME"); or give the RATE or DUR itself',
+            )
+    if rate < 0 and rate not in (-1, -2):
+        raise BadInput(f"RATE = {rate:g} is negative and neither -1 nor -2", where=where)
+    if addl > 0 and ii <= 0:
+        raise BadInput(f"ADDL = {addl} needs an interval, but II is {ii:g}", where=where)
+    if not ss:
+        return
+    if ss not in (1, 2):
+        raise BadInput(f"SS = {ss} is none of 0, 1, 2", where=where)
+    if amt > 0 and ii <= 0:
+        hint = "an endless infusion has AMT = 0 and RATE above 0"
+        raise BadInput(f"SS = {ss} needs an interval, but II is {ii:g}", where=where, hint=hint)
+    if amt == 0 and not (rate > 0 or rate == -1):
+        why = "With AMT = 0 a steady state is that of an endless infusion."
+        raise BadInput(f"SS = {ss} with AMT = 0 needs a RATE", where=where, why=why, hint="give AMT and II, or RATE")
+    if not lasting(system)[place]:
+        why = f"Nothing leaves `{c.name}`, so repeated doses into it never come to a steady state."
+        raise BadInput(f"SS = {ss} into `{c.name}` has no steady state", where=where, why=why)
+    if voids:
+        why = "A steady state is that of the doses alone; with voids at other intervals there is none."
+        hint = "give the doses that lead to it (ADDL, II) instead of SS"
+        raise BadInput(f"SS = {ss} cannot be combined with voids", where=where, why=why, hint=hint)

@@ -1,0 +1,121 @@
+"""One Rosenbrock step for all patients at once, on the sparse elimination (rodas.py has the method), and its reverse.
+
+Stages are a scan over rows of the tableau: written out one after another, XLA on a CPU compiles them for minutes and
+duplicates their work. The integral of the amounts is a set of states that nothing depends on; its stages follow from the
+others without a solve.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pbpk.solve.field import Bound, Field
+from pbpk.solve.rodas import Tableau
+
+
+def take_step(
+    field: Field, tableau: Tableau, x: jax.Array, h: jax.Array, inflow: jax.Array | None, bound: Bound, integrals: bool
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """(x after h, ∫x over h or None, error estimate), all (n, N), from x (n, N), h (N,) and inflow (n, N) or None."""
+    n = x.shape[0]
+    *_, u = _stages(field, tableau, x, h, inflow, bound, integrals)
+    gain = jnp.tensordot(jnp.asarray(tableau.a[-1], x.dtype), u, 1) + u[-1]
+    return x + gain[:n], gain[n:] if integrals else None, u[-1, :n]
+
+
+def _matrix(field: Field, tableau: Tableau, x, h, bound: Bound) -> jax.Array:
+    return field.elimination.shifted(-(tableau.gamma * h) * field.jacobian(x, bound), 1.0)
+
+
+def _weights(tableau: Tableau, dtype) -> jax.Array:
+    return jnp.stack([jnp.asarray(tableau.a), jnp.asarray(tableau.c)], axis=1).astype(dtype)
+
+
+def _stages(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, integrals: bool):
+    """Where each stage evaluates and what earlier stages add to it, γ Σ cᵢⱼuⱼ, both (stages, n, N), and the stages u
+    (stages, n or 2n, N)."""
+    gamma, gh, n = tableau.gamma, tableau.gamma * h, x.shape[0]
+    solve = field.elimination.solver(_matrix(field, tableau, x, h, bound))
+    slope = field.ready(bound)
+    fixed = 0.0 if inflow is None else inflow
+    weights = _weights(tableau, x.dtype)
+
+    def stage(u, row):
+        i, weight = row
+        sums = jnp.tensordot(weight, u, 1)
+        y = x + sums[0, :n]
+        pushed = gamma * sums[1, :n]
+        new = solve(gh * (slope(y) + fixed) + pushed)
+        if integrals:
+            new = jnp.concatenate([new, gh * (y + new) + gamma * sums[1, n:]])
+        return lax.dynamic_update_index_in_dim(u, new, i, 0), (y, pushed)
+
+    empty = jnp.zeros((len(weights), 2 * n if integrals else n, *x.shape[1:]), x.dtype)
+    u, (y, pushed) = lax.scan(stage, empty, (jnp.arange(len(weights)), weights))
+    return y, pushed, u
+
+
+def pull_step(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, of_x, of_integral):
+    """Cotangents (x, h, inflow or None, Bound) of a step whose results have cotangents `of_x` and `of_integral` or None.
+
+    Mᵀλᵢ = ūᵢ stage by stage backwards; λᵢ acts on the right-hand side as an evaluation of the field does, and λᵢuᵢ' on
+    the matrix, so that both meet in one product by (yᵢ + uᵢ) for the linear arrows.
+    """
+    integrals, gamma, gh, n = of_integral is not None, tableau.gamma, tableau.gamma * h, x.shape[0]
+    elimination = field.elimination
+    y, pushed, u = _stages(field, tableau, x, h, inflow, bound, integrals)
+    turn = elimination.transposed_solver(_matrix(field, tableau, x, h, bound))
+    back = elimination.transposed_product(bound.linear)
+    column, bent_at = elimination.column, np.unique(field.curved_entries.slot)
+    per_h = jnp.where(h > 0, 1 / jnp.where(h > 0, h, 1.0), 0.0)  # a step of no length moves nothing, however stretched
+
+    def stage(carry, at):
+        bar_u, bar = carry
+        weight, y, pushed, u, i = at
+        own = lax.dynamic_index_in_dim(bar_u, i, 0, keepdims=False)
+        of_u, of_y = own[:n], jnp.zeros_like(x)
+        of_h = bar["h"]
+        if integrals:
+            of_u, of_y = of_u + gh * own[n:], gh * own[n:]
+            of_h = of_h + gamma * jnp.sum(own[n:] * (y + u[:n]), axis=0)
+        to = turn(of_u)
+        of_f = gh * to
+        of_h = of_h + per_h * jnp.sum(to * (u[:n] - pushed), axis=0)
+        of_y = of_y + back(of_f)
+        difference = elimination.differences(of_f)
+        new = bar | {"h": of_h, "linear": bar["linear"] + difference * (y + u[:n])[column]}
+        new["constant"] = bar["constant"] + of_f
+        if field.curved:
+            _, pull = jax.vjp(field.curve, y, bound.arguments)
+            bent, of_arguments = pull(of_f)
+            of_y = of_y + bent
+            new["arguments"] = jax.tree.map(jnp.add, bar["arguments"], of_arguments)
+            new["curved"] = bar["curved"] + difference[bent_at] * u[:n][column[bent_at]]
+        new["x"] = bar["x"] + of_y
+        rest = gamma * jnp.concatenate([to, own[n:]]) if integrals else gamma * to
+        along = jnp.concatenate([of_y, jnp.zeros_like(of_y)]) if integrals else of_y
+        shape = (-1, *([1] * rest.ndim))
+        bar_u = bar_u + weight[0].reshape(shape) * along + weight[1].reshape(shape) * rest
+        return (bar_u, new), None
+
+    ends = of_x if not integrals else jnp.concatenate([of_x, of_integral])
+    last = jnp.asarray(tableau.a[-1], x.dtype).at[-1].add(1.0).reshape((-1, *([1] * ends.ndim)))
+    zero = jnp.zeros_like(x)
+    bar = {"x": of_x, "h": jnp.zeros_like(h), "linear": jnp.zeros_like(bound.linear), "constant": zero}
+    if field.curved:
+        bar |= {
+            "arguments": jax.tree.map(jnp.zeros_like, bound.arguments),
+            "curved": jnp.zeros_like(bound.linear[: len(bent_at)]),
+        }
+    through = (_weights(tableau, x.dtype), y, pushed, u, jnp.arange(len(u)))
+    (_, bar), _ = lax.scan(stage, (last * ends, bar), through, reverse=True)
+    of_x, arguments = bar["x"], bound.arguments
+    if field.curved:  # the matrix's own dependence on where the step began
+        _, pull = jax.vjp(lambda x, given: field.curvature(x, given)[bent_at], x, bound.arguments)
+        bent, more = pull(bar["curved"])
+        of_x, arguments = of_x + bent, jax.tree.map(jnp.add, bar["arguments"], more)
+    of_bound = Bound(bar["linear"], bar["constant"], arguments)
+    return of_x, bar["h"], None if inflow is None else bar["constant"], of_bound

@@ -1,0 +1,217 @@
+"""Steady state: the amounts at a record that a dose given every II forever has led to.
+
+They solve period(x) = x, where `period` is the solver's own advance over one interval, with the infusions that overlap in
+it. Nothing of the patient's history enters, so it is done once a record, beside the scan over events. Newton's method with
+the exact Jacobian finds x; for a linear system its first step is the closed form (I − Φ)⁻¹ g.
+
+Derivatives are the implicit function theorem's, whichever way and through whichever solver they are taken: Newton runs on
+stopped parameters, and two further steps with its last inverse M, x ← x + M(period(x) − x), run on live ones. Each leaves
+x where it is and makes one more order of derivatives exact: M = (I − ∂x)⁻¹ gives the first in one step, and the second step
+supplies the cross terms of the second. Third derivatives would need a third.
+
+Compartments that only fill (no arrow leaves them, or the ring they are in) have no steady state and hold 0. One that only
+a rate of 0 keeps from emptying is found out by Newton's singular matrix, and its patient gets a result code.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from pbpk.model.system import System
+from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS
+from pbpk.solve.dosing import Dose, Given, effective
+from pbpk.solve.interval import Interval
+from pbpk.solve.refusals import lasting
+from pbpk.solve.timeline import Timeline
+
+_ENDLESS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
+_CLOSE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
+_MOST = 60
+_PER_RECORD = (*Given._fields, "interval", "starts", "ends", "exists")
+_WORST = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady state to speak of: a half-life of 1e8 intervals
+
+
+class Pieces(NamedTuple):
+    """A stretch of constant inflow each, (K, L): a bolus before it, the rate over it, its length. `rate` None: no infusions."""
+
+    jump: jax.Array
+    rate: jax.Array | None
+    dt: jax.Array
+
+
+class SteadyState(NamedTuple):
+    """`amounts` (S, n, N) at the records; `running` (S, N) inflow at that moment; of the doses before the record,
+    `waiting` (S, N) still wait for their lag and `ending` have not ended; codes (N,)."""
+
+    amounts: jax.Array
+    running: jax.Array
+    waiting: jax.Array
+    ending: jax.Array
+    code: jax.Array
+
+
+def steady_states(
+    system: System, timeline: Timeline, p: jax.Array, patients: int, rows, advance, forward
+) -> SteadyState:
+    """For every steady-state record. `forward` is `advance`, ready for jvp; all lanes (record, patient) go together."""
+    s = timeline.steady
+    assert s is not None
+    count = s.interval.shape[0]
+    wide = {k: jnp.broadcast_to(getattr(s, k), (count, patients)) for k in _PER_RECORD}
+    dose = effective(system, p, Given(*(wide[k] for k in Given._fields)), timeline.modelled)
+    endless = wide["interval"] == 0
+    gap = jnp.where(endless, _ENDLESS, wide["interval"])
+    waiting = jnp.floor(dose.lag / gap)
+    ending = jnp.ceil((dose.lag + dose.length) / gap)
+    exceeded = ~endless & ((waiting + 1 > wide["starts"]) | ((dose.length > 0) & (ending > wide["ends"])))
+
+    def flat(x):
+        return x.reshape(count * patients)
+
+    row, lane = flat(jnp.minimum(wide["row"], p.shape[0] - 1)), jnp.tile(jnp.arange(patients), count)
+    here = jax.tree.map(lambda a: jnp.moveaxis(a[row, ..., lane], 0, -1), rows)
+    into = jnp.arange(len(system.names))[:, None] == flat(wide["compartment"])
+    dose = jax.tree.map(lambda x: flat(x).astype(p.dtype), dose._replace(bad=None))
+    gap, waiting, ending = (x.astype(p.dtype) for x in (gap, waiting, ending))
+    gap, endless, exists, late = flat(gap), flat(endless), flat(wide["exists"]), dose.lag - flat(waiting) * flat(gap)
+    whole = _pieces(dose, gap, endless, gap, timeline.infusing)
+    x, code = _fixed_point(system, whole, here, into, exists, advance, forward)
+    if timeline.moving:  # with a lag, the record finds the last interval unfinished
+        x, failed = _march(advance, x, _pieces(dose, gap, endless, gap - late, timeline.infusing), here, into)
+        x, code = x * lasting(system)[:, None], code | failed
+    x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
+    code = code.reshape(count, patients) | jnp.where(exceeded & wide["exists"], OVERLAPS, 0)
+    running = jnp.maximum(ending - 1 - waiting, 0.0)
+    running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
+    amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)
+    return SteadyState(amounts, running, waiting, ending, lax.reduce_or(code.astype(jnp.int32), (0,)))
+
+
+def _pieces(dose: Dose, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool) -> Pieces:
+    """The first `span` hours of an interval: m infusions overlap throughout it and one more at its beginning."""
+    if not infusing:
+        return Pieces(dose.amount[None], None, span[None])
+    bolus = (dose.length <= 0) & ~endless
+    overlap = jnp.where(endless, 1.0, jnp.floor(dose.length / gap))
+    rest = jnp.where(endless, 0.0, dose.length - overlap * gap)
+    first = jnp.minimum(rest, span)
+    none = jnp.zeros_like(gap)
+    return Pieces(
+        jnp.stack([jnp.where(bolus, dose.amount, 0.0), none]),
+        jnp.stack([(overlap + 1) * dose.speed, jnp.where(bolus, 0.0, overlap * dose.speed)]),
+        jnp.stack([first, span - first]),
+    )
+
+
+def _march(advance, x: jax.Array, pieces: Pieces, row, into: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """x (n, L) carried over the pieces, and result codes (L,)."""
+
+    def step(carry, piece: Pieces):
+        x, code = carry
+        inflow = None if piece.rate is None else into * piece.rate
+        fresh = jnp.ones(x.shape[-1], bool)
+        crossed = advance(x + into * piece.jump, Interval(piece.dt[None], inflow, row, fresh, None))
+        return (crossed.amounts[-1], code | crossed.code), None
+
+    (x, code), _ = lax.scan(step, (x, jnp.zeros(x.shape[-1], jnp.int32)), pieces)
+    return x, code
+
+
+def _fixed_point(system: System, whole: Pieces, row, into, exists, advance, forward) -> tuple[jax.Array, jax.Array]:
+    """x (n, L) with period(x) = x, just before a dose, and result codes."""
+    held = lasting(system)[:, None]
+    still = lax.stop_gradient((whole, row))
+    period = partial(_period, forward, held, still[0], still[1], into)
+    x, inverse, found = _newton(system, period, jnp.zeros(into.shape, whole.dt.dtype), exists)
+    # A lane that is not there, or has no steady state, must not spoil a derivative of the others: 0 · NaN is NaN.
+    inverse = lax.stop_gradient(jnp.where(found & exists, inverse, 0.0))
+    x = lax.stop_gradient(jnp.where(found & exists, x, 0.0))
+
+    def live(carry, _):
+        x, code, _ = carry
+        y, failed = _period(advance, held, whole, row, into, x)
+        step = jnp.einsum("ijl,jl->il", inverse, y - x)
+        return (x + step, code | failed, jnp.abs(step).max(axis=0)), None
+
+    start = (x, jnp.zeros(x.shape[-1], jnp.int32), jnp.zeros(x.shape[-1], x.dtype))
+    (x, code, last), _ = lax.scan(live, start, None, length=2)
+    found = found & (last <= _close(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
+    return x, code | jnp.where(found, 0, NO_STEADY_STATE).astype(jnp.int32)
+
+
+def _period(advance, held, pieces: Pieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y, code = _march(advance, x * held, pieces, row, into)
+    return y * held, code
+
+
+class _Search(NamedTuple):
+    """Newton's state, a lane each: the point to try and whether a plain period led to it; the best point so far, what a
+    period makes of it and its residual; the inverse at the last point; whether it was found."""
+
+    x: jax.Array
+    plain: jax.Array
+    best: jax.Array
+    onward: jax.Array
+    residual: jax.Array
+    inverse: jax.Array
+    done: jax.Array
+
+
+def _close(dtype, wanted: float) -> float:
+    """`wanted`, where the precision can tell it from rounding."""
+    return max(wanted, 100 * float(jnp.finfo(dtype).eps))
+
+
+def _newton(system: System, period, zero: jax.Array, exists: jax.Array):
+    """From `zero` (n, L), the fixed point of `period`, (I − ∂period)⁻¹ there (n, n, L), and whether it was found.
+
+    Where a nonlinear system's Newton step makes things worse it is taken back, and a plain period tried from the best
+    point: repeated doses approach the steady state by themselves, if slowly.
+    """
+    n, lanes = zero.shape
+    eye = jnp.eye(n, dtype=zero.dtype)
+    basis = jnp.broadcast_to(eye[:, :, None], (n, n, lanes))
+
+    def tangent(x):
+        def along(v):
+            (y, _), (dy, _) = jax.jvp(period, (x,), (v,))
+            return y, dy
+
+        y, columns = jax.vmap(along, out_axes=(None, 0))(basis)
+        matrix = eye - jnp.moveaxis(columns, (0, 1, 2), (2, 1, 0))
+        return y, jnp.moveaxis(jnp.linalg.inv(matrix), 0, -1)
+
+    if not system.nonlinear:
+        y, inverse = tangent(zero)
+        good = jnp.isfinite(inverse).all(axis=(0, 1)) & (jnp.abs(inverse).max(axis=(0, 1)) < _WORST)
+        return jnp.einsum("ijl,jl->il", inverse, y), inverse, good
+
+    def again(state: tuple[_Search, jax.Array]) -> tuple[_Search, jax.Array]:
+        s, count = state
+        y, inverse = tangent(s.x)
+        residual = jnp.abs(y - s.x).sum(axis=0)  # in this norm linear compartments contract, so plain periods help
+        usable = jnp.isfinite(inverse).all(axis=(0, 1)) & jnp.isfinite(residual)
+        better = usable & (s.plain | (residual < s.residual))
+        step = jnp.einsum("ijl,jl->il", inverse, y - s.x)
+        close = jnp.abs(step).max(axis=0) <= _close(zero.dtype, _CLOSE) * jnp.abs(s.x + step).max(axis=0)
+        onward = jnp.where(better, y, s.onward)
+        new = _Search(
+            x=jnp.where(better, jnp.maximum(s.x + step, 0.0), onward),
+            plain=~better,
+            best=jnp.where(better, s.x, s.best),
+            onward=onward,
+            residual=jnp.where(better, residual, s.residual),
+            inverse=inverse,
+            done=better & close & (jnp.abs(inverse).max(axis=(0, 1)) < _WORST),
+        )
+        return jax.tree.map(lambda a, b: jnp.where(s.done, a, b), s, new), count + 1  # once found, nothing moves
+
+    yes = jnp.ones(lanes, bool)
+    start = _Search(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
+    end, _ = lax.while_loop(lambda s: (~s[0].done & exists).any() & (s[1] < _MOST), again, (start, jnp.zeros((), int)))
+    return end.x, end.inverse, end.done

@@ -1,0 +1,207 @@
+"""The Rosenbrock methods: their order, their accuracy at a tolerance, and that patients do not disturb one another."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import solve_ivp
+
+from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
+from pbpk.model.system import build_system
+from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, OK
+from pbpk.solve.rodas import TABLEAUS
+from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.stage import take_step
+from pbpk.solve.field import field
+
+depot = Compartment("depot", "mg")
+central = Compartment("central", "mg", volume="V")
+tissue = Compartment("tissue", "mg", volume="VT")
+system = build_system(
+    Block(
+        (depot, central, tissue),
+        (
+            flux(depot >> central, first_order, a=amount(depot), k="KA"),
+            flux(central >> tissue, flow, c=conc(central), q="Q"),
+            flux(tissue >> central, flow, c=conc(tissue), q="Q"),
+            flux(central >> OUT, saturable, c=conc(central), vmax="VM", km="KM"),
+        ),
+    )
+)
+VALUES = {"KA": 1.2, "Q": 3.0, "VM": 9.0, "KM": 0.5, "V": 5.0, "VT": 12.0}
+T = np.array([0.5, 1.0, 2.0, 6.0, 8.0, 9.0, 9.5, 12.0, 24.0])
+
+
+def wide(n=1, **changed):
+    """Parameters (m, n)."""
+    return np.array([np.broadcast_to((VALUES | changed)[name], n) for name in system.parameter_names], float)
+
+
+def reference(p, method="Radau"):
+    """Amounts and integrals (2, T, 3) after 100 into the depot at 0 and 20 mg/h into central from 8 to 9.5 h."""
+    v = dict(zip(system.parameter_names, p, strict=True))
+
+    def slope(t, y, inflow):
+        c, ct = y[1] / v["V"], y[2] / v["VT"]
+        lost, moved = v["VM"] * c / (v["KM"] + c), v["Q"] * (c - ct)
+        return [-v["KA"] * y[0], v["KA"] * y[0] - moved - lost + inflow, moved, *y[:3]]
+
+    y, begin, seen = np.array([100.0, *[0.0] * 5]), 0.0, []
+    for end, inflow in ((8.0, 0.0), (9.5, 20.0), (24.0, 0.0)):
+        times = T[(begin < T) & (end >= T)]
+        how = {"method": method, "rtol": 1e-11 if method == "Radau" else 1e-13, "atol": 1e-12}
+        done = solve_ivp(slope, (begin, end), y, args=(inflow,), t_eval=np.union1d(times, end), **how)
+        seen.append(done.y[:, : len(times)])
+        y, begin = done.y[:, -1], end
+    return np.moveaxis(np.concatenate(seen, axis=1).reshape(2, 3, -1), 1, 2)
+
+
+@pytest.fixture(scope="module")
+def records(dose, seen):
+    both = [dose(0, 100, "depot"), dose(8, 30, "central", RATE=20.0), *seen(*T)]
+    return sorted(both, key=lambda r: r["TIME"])
+
+
+PATIENTS = wide(4, VM=[9.0, 2.0, 30.0, 9.0], KM=[0.5, 0.05, 5.0, 0.01], Q=[3.0, 300.0, 3.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """By a stiff and by an explicit method, which must agree far below what is tested."""
+    ours, theirs = (np.stack([reference(p, m) for p in PATIENTS.T], axis=-1) for m in ("Radau", "DOP853"))
+    np.testing.assert_allclose(ours, theirs, atol=2e-9 * 100)
+    return theirs
+
+
+@pytest.mark.parametrize("name", sorted(TABLEAUS))
+def test_order_of_convergence(lanes, records, truth, name):
+    """On grids twice as dense the error falls by 2^order; a wrong coefficient would cost an order or more."""
+    error = []
+    for density in (6.0, 12.0, 24.0):
+        amounts, areas, _ = lanes(system, records, PATIENTS[:, :1], Rosenbrock(name, grid=(0.1, density)), integrals=True)
+        error.append([np.abs(amounts - truth[0][..., :1]).max(), np.abs(areas - truth[1][..., :1]).max()])
+    orders = np.log2(np.array(error[:-1]) / np.array(error[1:]))
+    assert orders.min() > TABLEAUS[name].order - 0.4
+
+
+@pytest.mark.parametrize("name", sorted(TABLEAUS))
+def test_one_step_is_of_its_order_and_its_estimate_of_one_less(name):
+    """Locally: error ~ h^(order + 1), estimate ~ h^order, both for amounts and their integral."""
+    f, p, x = field(system), jnp.asarray(wide()), jnp.array([[40.0], [30.0], [10.0]])
+    bound = f.bind(p)
+    whole, estimates = [], []
+
+    @jax.jit
+    def step(x, h):
+        return take_step(f, TABLEAUS[name], x, jnp.full(1, h), None, bound, True)
+
+    for h in (0.08, 0.04):
+        exact = total = 0.0
+        y = x
+        for _ in range(64):
+            y, gained, _ = step(y, h / 64)
+            total = total + gained
+        exact, (ours, area, estimate) = y, step(x, h)
+        whole.append([np.abs(ours - exact).max(), np.abs(area - total).max()])
+        estimates.append(np.abs(estimate).max())
+    fell = np.log2(np.array(whole[0]) / np.array(whole[1]))
+    assert fell.min() > TABLEAUS[name].order + 1 - 0.5
+    assert np.log2(estimates[0] / estimates[1]) > TABLEAUS[name].order - 0.5
+    assert estimates[0] > whole[0][0]
+
+
+@pytest.mark.parametrize("name", sorted(TABLEAUS))
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8, 1e-10])
+def test_accuracy_follows_the_tolerance(lanes, records, truth, name, rtol):
+    """Within 20 times rtol of the dose (errors of some hundred steps add up), and not idly exact."""
+    solver = Rosenbrock(name, rtol=rtol, atol=1e-3 * rtol)
+    amounts, areas, result = lanes(system, records, PATIENTS, solver, integrals=True)
+    assert (result == OK).all()
+    error = np.abs(amounts - truth[0]).max(axis=(0, 1)) / 100 / rtol
+    of_areas = (np.abs(areas - truth[1]) / T[:, None, None]).max(axis=(0, 1)) / 100 / rtol
+    assert error.max() < 20
+    assert of_areas.max() < 20
+    assert error.max() > 1e-3
+
+
+def test_a_stiff_neighbour_changes_no_bit_of_a_patient(lanes, records):
+    """Steps are each patient's own: who is beside one decides only how long one waits."""
+    calm, wild = wide(2), wide(2)
+    wild[system.parameter_index("Q"), 1] = 1e6
+    wild[system.parameter_index("KM"), 1] = 1e-6
+    for integrals in (False, True):
+        alone, areas, _ = lanes(system, records, calm, integrals=integrals, solver=Rosenbrock())
+        beside, others, result = lanes(system, records, wild, integrals=integrals, solver=Rosenbrock())
+        assert (result == OK).all()
+        np.testing.assert_array_equal(alone[..., 0], beside[..., 0])
+        if integrals:
+            np.testing.assert_array_equal(areas[..., 0], others[..., 0])
+
+
+@pytest.mark.parametrize("what", ["nan", "max_steps"])
+def test_a_patient_that_fails_stops_no_other(lanes, records, truth, what):
+    p = PATIENTS.copy()
+    if what == "nan":
+        p[:, 2] = np.nan
+        amounts, _, result = lanes(system, records, p, Rosenbrock())
+        assert result[2] & NOT_FINITE
+        others = [0, 1, 3]
+    else:  # fewer steps than the patient of fast exchange and sharp saturation needs in the first window
+        amounts, _, result = lanes(system, records, p, Rosenbrock(max_steps=45))
+        others = np.flatnonzero(result == OK)
+        assert 0 < len(others) < 4
+        assert (np.delete(result, others) == GAVE_UP).all()
+    assert (result[others] == OK).all()
+    np.testing.assert_allclose(amounts[..., others], truth[0][..., others], atol=1e-5)
+
+
+def test_too_few_steps_are_no_answer(lanes, records):
+    _, _, result = lanes(system, records, PATIENTS, Rosenbrock(max_steps=3))
+    assert result.tolist() == [GAVE_UP] * 4
+    amounts, _, result = lanes(system, records, PATIENTS, Rosenbrock(max_steps=3), surely=True)
+    assert result.tolist() == [OK] * 4
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    return Rosenbrock(rtol=1e-6, atol=1e-9, grid=(0.05, 10.0))
+
+
+def test_on_a_shared_grid_offenders_say_so(lanes, records, truth, coarse):
+    """Steps that suit the others: two are right and two, of sharp saturation, say they are not; their own steps cure it."""
+    amounts, _, result = lanes(system, records, PATIENTS, coarse)
+    error = np.abs(amounts - truth[0]).max(axis=(0, 1)) / 100
+    assert set(result.tolist()) == {OK, INACCURATE}
+    assert error[result == OK].max() < 20e-6
+    assert error.max() > 20e-6
+    amounts, _, result = lanes(system, records, PATIENTS, coarse, surely=True)
+    assert (result == OK).all()
+    assert np.abs(amounts - truth[0]).max() < 20e-6 * 100
+
+
+def test_a_shared_grid_is_smooth_in_the_parameters(records, coarse):
+    """No step is chosen by the numbers: the second difference over a tiny change stays tiny, as rounding."""
+    from pbpk.solve.timeline import build_timeline
+
+    timeline = build_timeline([pd.DataFrame(records)], system)
+    run = jax.jit(lambda p: coarse.solve(system, timeline, p).amounts[: len(T), :, 0])
+    at, p = system.parameter_index("VM"), jnp.asarray(wide())[None]
+    low, here, high = (np.asarray(run(p.at[:, at].add(s))) for s in (-1e-4, 0.0, 1e-4))
+    assert np.abs(high - 2 * here + low).max() < 1e-6
+    assert np.abs(high - low).max() > 1e-5
+
+
+def test_steps_are_remembered_between_looks(dose, seen):
+    """Between two looks nothing changes, and the step goes on as it was: looking often costs little."""
+    from pbpk.solve.interval import Interval
+    from pbpk.solve.rosenbrock import March, _first_memory, _Memory, cross_window
+
+    march = March(field(system), TABLEAUS["rodas5p"], 1e-6, 1e-9, 1000, False, None)
+    x, p = jnp.array([[40.0], [30.0], [10.0]]), march.field.bind(jnp.asarray(wide()))
+    stops = jnp.full((1, 1), 2.0)
+    fresh = _first_memory(march, x, Interval(stops, None, p, jnp.array([True]), _Memory(jnp.ones(1), jnp.ones(1))))
+    amounts, _, _, memory = jax.jit(cross_window, static_argnums=0)(march, x, None, stops, p, fresh)
+    after = _first_memory(march, amounts[-1], Interval(stops, None, p, jnp.array([False]), memory))
+    assert float(after.length[0]) > 3 * float(fresh.length[0])
+    assert float(after.since[0]) == 2.0

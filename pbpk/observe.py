@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
@@ -51,7 +50,11 @@ def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax
 def _read(system: System, observable: Observable, amounts: jax.Array, p: jax.Array) -> jax.Array:
     reading = observable.reading
     if isinstance(reading, Total):
-        return amounts[:, np.array([system.index(c) for c in reading.compartments])].sum(axis=1)
+        # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
+        return sum(
+            (amounts[:, system.index(c)] for c in reading.compartments[1:]),
+            amounts[:, system.index(reading.compartments[0])],
+        )
     value = amounts[:, system.index(reading.compartment)]
     if isinstance(reading, Concentration):
         return value / p[:, system.parameter_index(reading.compartment.volume or "")]

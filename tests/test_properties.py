@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
+from pbpk.solve.base import INACCURATE
+from pbpk.solve.contour import Contour
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
 
@@ -74,6 +76,23 @@ def test_closed_graphs_keep_the_dose(rates, at, first, second, into):
     (got,) = amounts(COMPLETE, [records], [*rates, *[0.0] * 5])
     np.testing.assert_allclose(got.sum(axis=1), first + second, rtol=1e-10)
     assert (got > -1e-10 * (first + second)).all()
+
+
+@partial(jax.jit, static_argnums=0)
+def both(system, timeline, p):
+    return [solver.solve(system, timeline, p, integrals=True) for solver in (Resolvent(), Contour())]
+
+
+@always
+@given(graphs, exits, st.floats(1e-3, 1e3))
+def test_right_or_flagged(rates, out, scale):
+    """The fast solver agrees with the sure one, or says that it is inaccurate, in amounts and in integrals."""
+    at = [0.02, 0.1, 0.3, 0.5, 0.9, 1.7, 3.0, 8.0]
+    timeline = build_timeline([in_order([dose(0.0, 1.0, "c0"), dose(0.4, 2.0, "c1", DUR=0.8), *seen(*at)])], COMPLETE)
+    ours, sure = both(COMPLETE, timeline, scale * jnp.array([*rates, *out])[None, :, None])
+    flagged = bool(ours.result[0] & INACCURATE)
+    for a, b in ((ours.amounts, sure.amounts), (ours.integrals, sure.integrals)):
+        assert flagged or np.abs(a - b)[: len(at)].max() < 3e-8
 
 
 @always

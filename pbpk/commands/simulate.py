@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pbpk.model.load import Model
     from pbpk.population.simulate import Path as Simulated
+    from pbpk.population.simulate import Precision
     from pbpk.regimen import Regimen
     from pbpk.solve.timeline import Between
+
+
+class How(NamedTuple):
+    """How it is solved, and whether time-integrals are wanted."""
+
+    solver: str | None
+    precision: Precision
+    integrate: bool
+    processes: int
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +54,9 @@ def simulate(
         help="Between records of --data: the next one's values hold (nocb, as in NONMEM) or the last one's (locf).",
     ),
     solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
+    integrate: bool = typer.Option(False, "--integrate", help="Time-integrals too: up to each time, and to infinity."),
+    precision: str = typer.Option("float64", help="float64, or float32 where five digits are enough."),
+    processes: int = typer.Option(1, help="Solve virtual patients in this many processes."),
     keep: str = typer.Option("auto", help="Of a virtual population: curves, bands, or auto (curves unless huge)."),
     out: Path = typer.Option(None, help="A new folder for the files; default for --patients: simulations/MODEL/NNN."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -50,26 +65,34 @@ def simulate(
     from pbpk.commands.shared import read_list, read_pairs
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
+    from pbpk.population.simulate import Precision
     from pbpk.regimen import Regimen
     from pbpk.voids import parse_void
 
     loaded = load_model(model, nuclide=nuclide, values=read_pairs(settings, "--set"))
     wanted = read_list(observe)
+    if precision not in get_args(Precision):
+        raise WrongUsage(f'--precision "{precision}" is not known', hint="float64 or float32")
+    how = How(solver, cast("Precision", precision), integrate, processes)
     voids = sum((parse_void(words) for words in void or []), Regimen(()))
     if data is not None:
         if dose or times or patients is not None:
             raise WrongUsage(
                 "--data brings its own doses, times and patients", hint="leave --dose, --times, --patients out"
             )
+        if integrate or processes != 1:
+            raise WrongUsage(
+                "--integrate and --processes go with --dose and --times", hint="leave them out with --data"
+            )
         columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
-        _from_data(loaded, data, wanted, columns, units, voids, covariates_over_time, solver, out, as_json)
+        _from_data(loaded, data, wanted, columns, units, voids, covariates_over_time, how, out, as_json)
         return
     if not dose or not times:
         missing = "--dose" if not dose else "--times"
         raise WrongUsage(f"{missing} is missing", hint='pbpk simulate MODEL --dose "100 mg oral" --times "0:24:1 h"')
     if keep not in ("auto", "curves", "bands"):
         raise WrongUsage(f'--keep "{keep}" is not known', hint="auto, curves or bands")
-    _from_words(loaded, dose, voids, times, wanted, patients, seed, solver, keep, out, as_json)
+    _from_words(loaded, dose, voids, times, wanted, patients, seed, how, keep, out, as_json)
 
 
 def _from_words(
@@ -80,17 +103,15 @@ def _from_words(
     wanted: list[str] | None,
     patients: int | None,
     seed: int,
-    solver: str | None,
+    how: How,
     keep: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
     import time
 
-    import numpy as np
-
     from pbpk.commands.shared import print_json, say
-    from pbpk.population.bands import NAMES, quantiles
+    from pbpk.population.bands import NAMES, medians, quantiles
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
     from pbpk.regimen import parse_dose, parse_times
@@ -107,7 +128,16 @@ def _from_words(
     shown = at / factor(model.time_unit)
     begun = time.perf_counter()
     try:
-        path = run(model, regimen, at, patients=who, observe=wanted, solver=solver, progress=_progress(patients or 1))
+        path = run(
+            *(model, regimen, at),
+            patients=who,
+            observe=wanted,
+            solver=how.solver,
+            dtype=how.precision,
+            integrate=how.integrate,
+            processes=how.processes,
+            progress=_progress(patients or 1),
+        )
         seconds = time.perf_counter() - begun
         written = None
         if folder:
@@ -119,18 +149,26 @@ def _from_words(
         raise
     failed = _report_failures(path)
     found = quantiles(path) if who is not None else {}
-    median = {k: q[NAMES.index("q50")] for k, q in found.items()}
     result = {
         "model": model.name,
         "nuclide": model.nuclide,
-        "solver": solver or _solver_name(model),
+        "solver": how.solver or _solver_name(model),
         "time": {"unit": model.time_unit, "values": shown},
         "units": path.unit,
-        "observables": median or {k: np.asarray(v)[:, 0] for k, v in path.observables.items()},
+        "observables": medians(path, path.observables),
         "patients": len(path.patients),
         "failed": failed,
+        "solved_again": int((path.solved_again > 0).sum()),
         "seconds": seconds,
     }
+    if path.integral is not None:
+        result |= {
+            "integral_units": {k: f"{u}·h" for k, u in path.unit.items()},
+            "integrals": medians(path, path.integral),
+            "to_infinity": medians(path, path.to_infinity) if path.to_infinity is not None else None,
+        }
+        if path.no_infinity:
+            say(f"note: no integral to infinity: {path.no_infinity}")
     if who is not None:
         bands = {k: dict(zip(NAMES, q, strict=True)) for k, q in found.items()}
         result |= {"seed": seed, "statistic": "median over patients", "quantiles": bands}
@@ -178,19 +216,36 @@ def _report_failures(path: Simulated) -> int:
         say(f"warning: patient {path.patients.ids[i]}: {explain(int(codes[i]))}")
     if len(bad) > 5:
         say(f"warning: and {len(bad) - 5} more patients failed")
+    _report_again(path.solved_again, codes, "patient")
     return len(bad)
 
 
+def _report_again(again: np.ndarray, codes: np.ndarray, noun: str) -> None:
+    from pbpk.commands.shared import say
+
+    tried = again > 0
+    if tried.any():
+        cured = int((tried & (codes == 0)).sum())
+        say(
+            f"note: {tried.sum()} {noun}{'s'[: tried.sum() > 1]} solved again by a stricter method, {cured} with success"
+        )
+
+
 def _print_table(result: dict) -> None:
-    names = list(result["observables"])
+    columns, units = dict(result["observables"]), dict(result["units"])
+    for n, values in result.get("integrals", {}).items():
+        columns[f"{n}_integral"], units[f"{n}_integral"] = values, result["integral_units"][n]
+    names = list(columns)
     width = max(12, *(len(n) + 2 for n in names))
     first = f"time ({result['time']['unit']})"
     if "statistic" in result:
         print(f"{result['statistic']} ({result['patients']:,} patients)")
     print(f"{first:>12}" + "".join(f"{n:>{width}}" for n in names))
-    print(f"{'':>12}" + "".join(f"{'(' + result['units'][n] + ')':>{width}}" for n in names))
+    print(f"{'':>12}" + "".join(f"{'(' + units[n] + ')':>{width}}" for n in names))
     for i, t in enumerate(result["time"]["values"]):
-        print(f"{t:>12.6g}" + "".join(f"{result['observables'][n][i]:>{width}.5g}" for n in names))
+        print(f"{t:>12.6g}" + "".join(f"{columns[n][i]:>{width}.5g}" for n in names))
+    for n, value in (result.get("to_infinity") or {}).items():
+        print(f"{n}, integral to infinity: {value:.5g} {result['integral_units'][n]}")
 
 
 def _from_data(
@@ -201,7 +256,7 @@ def _from_data(
     given: dict[str, str],
     voids: Regimen,
     between: str,
-    solver: str | None,
+    how: How,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -229,8 +284,13 @@ def _from_data(
         say(f"note: {note}")
     folder = claim(Path("simulations") / model.name, out) if out is not None else None
     try:
-        table, units, codes = simulate_table(
-            model, events, observe=wanted, solver=solver, voids=voids, covariates_over_time=cast("Between", between)
+        table, units, codes, again = simulate_table(
+            *(model, events),
+            observe=wanted,
+            solver=how.solver,
+            voids=voids,
+            covariates_over_time=cast("Between", between),
+            dtype=how.precision,
         )
         table["TIME"] /= factor(model.time_unit)
         text = table.to_csv(index=False)
@@ -245,6 +305,7 @@ def _from_data(
     for subject, code in zip(events.frame["ID"].unique(), codes, strict=True):
         if code:
             say(f"warning: ID {subject}: {explain(int(code))}")
+    _report_again(again, codes, "subject")
     if as_json:
         print_json(
             {
@@ -254,6 +315,7 @@ def _from_data(
                 "units": units,
                 "observables": {k: table[k].to_numpy() for k in units},
                 "failed": int((codes != 0).sum()),
+                "solved_again": int((again > 0).sum()),
             }
         )
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,6 +19,14 @@ def quantiles(path: Path) -> dict[str, np.ndarray]:
     if not good.any():
         return {k: np.full((len(QUANTILES), len(path.time)), np.nan) for k in path.observables}
     return {k: np.quantile(np.asarray(v)[:, good], QUANTILES, axis=1) for k, v in path.observables.items()}
+
+
+def medians(path: Path, values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Of each array (..., N), over the patients that were solved; one patient's own. NaN where none was."""
+    good = np.asarray(path.result) == 0
+    if not good.any():
+        return {k: np.full(np.shape(v)[:-1], np.nan) for k, v in values.items()}
+    return {k: np.median(np.asarray(v)[..., good], axis=-1) for k, v in values.items()}
 
 
 def bands(path: Path, time: np.ndarray) -> pd.DataFrame:

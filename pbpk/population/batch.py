@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from pbpk.model.system import System
 from pbpk.population.lanes import Asked, Found, Lanes, solve_lanes
 from pbpk.solve.base import BAD_DOSE, NEGATIVE_RATE, NO_STEADY_STATE, OVERLAPS, Solver
 
-CHUNK = 256
+CHUNK = 128  # of 32 to 512, best or near it both for a body of 40 compartments and for a saturable model of 3
 _HOPELESS = NEGATIVE_RATE | BAD_DOSE | OVERLAPS  # these are wrong whoever solves it
 
 Task = tuple[Solver, Asked, Lanes]
@@ -58,14 +59,14 @@ def solve_all(
         again[ill] += 1
         cured = np.asarray(retried.code) == 0
         for old, new in zip(found, retried, strict=True):
-            if old is not None:
+            if old is not None and new is not None:
                 old[..., ill[cured]] = new[..., cured]
         stricter = stricter.stricter()
     return found, again
 
 
 def traced(tree: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def width(patients: int, chunk: int) -> int:
@@ -80,8 +81,10 @@ def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chun
     tasks = ((solver, asked, lanes(who[np.minimum(np.arange(s, s + size), n - 1)])) for s in starts)
     for start, found in zip(starts, run(tasks), strict=True):
         keep = min(size, n - start)
-        shown, code, integral, infinite = (None if a is None else a[..., :keep] for a in found)
-        part = Found(shown[:, :times], code, None if integral is None else integral[:, :times], infinite)
+        own = jax.tree.map(lambda a: a[..., :keep], found)  # noqa: B023
+        part = own._replace(
+            shown=own.shown[:, :times], integral=None if own.integral is None else own.integral[:, :times]
+        )
         if traced(part):
             parts.append(part)
         else:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax.core import Tracer
 
 from pbpk import units
 from pbpk.errors import BadInput
@@ -24,7 +25,7 @@ def read_doses(given: Any, regimen: Regimen, what: str) -> jax.Array:
     if array.shape != (len(regimen.doses),):
         hint = "one number for each dose of the regimen, in its order; additional doses go with theirs"
         raise BadInput(f"{what} has the shape {array.shape}, and the regimen {len(regimen.doses)} doses", hint=hint)
-    if not isinstance(array, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(array) & (array >= 0))):
+    if not isinstance(array, Tracer) and not bool(jnp.all(jnp.isfinite(array) & (array >= 0))):
         raise BadInput(f"{what} must be numbers from 0 on")
     return array
 
@@ -69,7 +70,7 @@ def give(
             steady = replace(steady, amount=jnp.where(steady.exists & (of >= 0), coherent[of], steady.amount))
         timeline = replace(timeline, amount=jnp.where(of_dose, coherent[number], timeline.amount), steady=steady)
     if times is not None:
-        assert timeline.moving
+        assert timeline.since is not None, "doses that move need a timeline that lets them"
         own = number >= 0
         later = jnp.where(own, (times - np.array([d.at for d in regimen.doses]))[number], 0.0)
         # Whatever order they were written in, doses come before the observations of their time.

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ class Farm:
         waiting: deque[Future] = deque()
         try:
             for task in tasks:
-                waiting.append(self.pool.submit(_solve, self.folder, task))
+                with _deaf():
+                    waiting.append(self.pool.submit(_solve, self.folder, task))
                 if len(waiting) >= _AHEAD * self.processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -60,6 +62,19 @@ class Farm:
             for worker in set(multiprocessing.active_children()) - self.before:
                 worker.terminate()
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _deaf():
+    """Workers start in `submit` and inherit a blocked Ctrl-C: it is the parent's to hear, and they would show tracebacks."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_folder(model: Model) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pbpk.model.system import System
 from pbpk.observe import observe_all
-from pbpk.solve.base import Solver
+from pbpk.solve.base import NOT_FINITE, Solver, cast
 from pbpk.solve.resolvent import to_infinity
 from pbpk.solve.timeline import Timeline
 
@@ -29,30 +30,36 @@ class Lanes(NamedTuple):
     """Parameters p (C, m, N), each observation's row of them (T, N or 1), and the last observation that was asked for."""
 
     timeline: Timeline
-    p: jax.Array
-    row: jax.Array
-    last: jax.Array
+    p: jax.Array | np.ndarray
+    row: jax.Array | np.ndarray
+    last: jax.Array | np.ndarray
 
 
 class Found(NamedTuple):
-    """`shown` (names, T, N), coherent units, NaN for patients that failed; `code` (N,); `integral` (names, T, N), times h;
+    """Arrays, JAX's or NumPy's: `shown` (names, T, N), coherent units, NaN for patients that failed; `code` (N,); `integral` (names, T, N), times h;
     `infinite` (names, N)."""
 
-    shown: jax.Array
-    code: jax.Array
-    integral: jax.Array | None
-    infinite: jax.Array | None
+    shown: Any
+    code: Any
+    integral: Any
+    infinite: Any
 
 
 @partial(jax.jit, static_argnames=("system", "solver", "asked"))
 def solve_lanes(system: System, solver: Solver, asked: Asked, lanes: Lanes) -> Found:
-    timeline, p, row, last = lanes
+    timeline, p, row, last = lanes.timeline, jnp.asarray(lanes.p), jnp.asarray(lanes.row), lanes.last
     path = solver.solve(system, timeline, p, integrals=asked.integrals)
     here = p if p.shape[0] == 1 else jnp.take_along_axis(p, row[:, None, :], axis=0)
-    good = path.result == 0
+    shown = observe_all(system, asked.names, path.amounts, here)
+    # Amounts may be numbers where a concentration is none, as in a volume of 0.
+    finite = jnp.all(jnp.isfinite(shown) | ~timeline.seen, axis=(0, 1))
+    code = path.result | cast(jnp.where(finite, 0, NOT_FINITE))
+
+    def good(values: jax.Array) -> jax.Array:
+        return jnp.where(code == 0, values, jnp.nan)
 
     def read(amounts: jax.Array) -> jax.Array:
-        return jnp.where(good, observe_all(system, asked.names, amounts, here), jnp.nan)
+        return good(observe_all(system, asked.names, amounts, here))
 
     integral = infinite = None
     if path.integrals is not None:
@@ -60,4 +67,4 @@ def solve_lanes(system: System, solver: Solver, asked: Asked, lanes: Lanes) -> F
         integral = read(path.integrals)
         if asked.endless:
             infinite = read((path.integrals[last] + to_infinity(system, p[0], path.amounts[last]))[None])[:, 0]
-    return Found(read(path.amounts), path.result, integral, infinite)
+    return Found(good(shown), code, integral, infinite)

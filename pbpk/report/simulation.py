@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -25,7 +26,9 @@ def write_simulation(
     folder.write("command.txt", command_line() + "\n")
     folder.write_json("run.json", {"model": model.name, "nuclide": model.nuclide, "units": path.unit, **environment()})
     if not population:
-        table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in path.observables.items()})
+        table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in _by_time(path).items()})
+        for k, v in (path.to_infinity or {}).items():  # one number, on every line
+            table[f"{k}_to_infinity"] = float(v[0])
         folder.write("simulation.csv", table.to_csv(index=False))
         return []
     left_out = []
@@ -51,14 +54,21 @@ def _curves(path: Path, time: np.ndarray) -> pd.DataFrame:
     ids = path.patients.ids
     return pd.DataFrame(
         {"patient": np.repeat(ids, len(time)), "time": np.tile(time, len(ids))}
-        | {k: np.asarray(v).T.ravel() for k, v in path.observables.items()}
+        | {k: np.asarray(v).T.ravel() for k, v in _by_time(path).items()}
     )
 
 
+def _by_time(path: Path) -> dict[str, jax.Array]:
+    """What has a value at each time: the observables, and their integrals if they were asked for."""
+    return path.observables | {f"{k}_integral": v for k, v in (path.integral or {}).items()}
+
+
 def _patients(model: Model, path: Path) -> pd.DataFrame:
-    """One line per patient: covariates and drawn parameters in their own units, and the result code."""
+    """One line per patient: how it was solved, covariates and drawn parameters in their own units, integrals to infinity."""
     who, table = path.patients, model.parameters
     changed = [n for n, r in table.rows.items() if r.spread or r.effects]
     values = {n: who.values[model.system.parameter_index(n)] / factor(table[n].unit) for n in changed}
     covariates = {n: who.covariates[n].to_numpy() for n in who.covariates}
-    return pd.DataFrame({"patient": who.ids, "result": np.asarray(path.result)} | covariates | values)
+    solved = {"patient": who.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
+    endless = {f"{k}_to_infinity": np.asarray(v) for k, v in (path.to_infinity or {}).items()}
+    return pd.DataFrame(solved | covariates | values | endless)

@@ -154,7 +154,7 @@ class Elimination:
         own = own.at[column].add(-moved) if len(place) else own
         return lambda x: own * x + self._rows.multiply(laid, x)
 
-    def shifted(self, values: jax.Array, by: jax.Array | float) -> jax.Array:
+    def shifted(self, values: jax.Array, by: jax.Array | np.ndarray | float) -> jax.Array:
         """M + by·I, packed."""
         here = np.zeros(self.nonzeros)
         here[self.diagonal] = 1.0

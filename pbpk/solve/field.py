@@ -8,7 +8,7 @@ remains of each step are the saturable arrows and a product by rows. Scattering 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import jax
@@ -45,6 +45,12 @@ class Field:
     @property
     def elimination(self) -> Elimination:
         return self.layout.elimination
+
+    @cached_property
+    def bent_in(self) -> np.ndarray:
+        """The compartments that nonlinear arrows depend on."""
+        states = [a.state for g in self.curved for a in g.arguments if a.state is not None]
+        return np.unique(np.concatenate([np.zeros(0, int), *states]))
 
     def bind(self, p: jax.Array) -> Bound:
         """From parameters p (m, ...)."""

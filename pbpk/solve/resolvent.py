@@ -187,11 +187,14 @@ def _work(window: Window, solve, length, packed, x, source, stops) -> _Work:
 
 
 def _read(window: Window, work: _Work, x, source, length):
-    after = _sum(work.carried, work.vectors[:, :, 0])
-    integral = _sum(work.fed, work.vectors[:, :, 0]) if window.integrals else None
+    after, integral = _sum(work.carried, work.vectors[:, :, 0]), None
     if source is not None:
+        assert work.fed is not None
         after = after + _sum(work.fed / length, work.vectors[:, :, 1])
-        if window.integrals:
+    if window.integrals:
+        assert work.fed is not None
+        integral = _sum(work.fed, work.vectors[:, :, 0])
+        if work.lasting is not None:
             integral = integral + _sum(work.lasting, work.vectors[:, :, 1])
     return after, integral, _error(window, work, x, source, length)
 
@@ -229,6 +232,7 @@ def _backward(window: Window, kept, cotangents):
     if window.integrals:
         pulls[0] = pulls[0] + gathered(work.fed, of_integral)
     if source is not None:
+        assert work.fed is not None
         pulls.append(gathered(work.fed / length, of_after))
         if window.integrals:
             pulls[1] = pulls[1] + gathered(work.lasting, of_integral)

@@ -37,7 +37,8 @@ _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 
 @dataclass(frozen=True)
 class Rosenbrock:
-    """`name` is rodas4 or rodas5p. `rtol` is relative to each amount, `atol` to all that is present in the patient.
+    """`name` is rodas4 or rodas5p. `rtol` is relative to each amount, `atol` to all that is present in the patient (a
+    thousandth of `rtol` when not given).
 
     `grid` (hours, steps): a shared grid whose first step is that long and which has that many steps for each e-fold of
     the time since the last dose or other change.
@@ -45,7 +46,7 @@ class Rosenbrock:
 
     name: str = "rodas5p"
     rtol: float = 1e-8
-    atol: float = 1e-11
+    atol: float | None = None
     grid: tuple[float, float] | None = None
     max_steps: int = 20_000
     reverse: bool = True
@@ -61,7 +62,8 @@ class Rosenbrock:
 
     def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
         eps = float(jnp.finfo(p.dtype).eps)
-        rtol, atol = max(self.rtol, 20 * eps), max(self.atol, 0.1 * eps)
+        rtol = max(self.rtol, 20 * eps)
+        atol = max(1e-3 * rtol if self.atol is None else self.atol, 0.1 * eps)
         march = March(field(system), TABLEAUS[self.name], rtol, atol, self.max_steps, integrals, self.grid)
 
         rows = jax.vmap(march.field.bind)(p)
@@ -173,10 +175,10 @@ def _own_fraction(here: _Here, dt: jax.Array) -> jax.Array:
 def _grid_fraction(grid: tuple[float, float], here: _Here, dt: jax.Array, since: jax.Array) -> jax.Array:
     """The same on a shared grid: equal steps in log(t + t₀), as many as its density asks for over this interval."""
     first, density = grid
-    begin = since + first / np.expm1(1 / density)
+    begin = since + float(first / np.expm1(1 / density))
     steps = jnp.maximum(jnp.ceil(density * jnp.log1p(dt / begin) - 1e-6), 1.0)
     ratio = jnp.log1p(dt / begin) / steps
-    fraction = begin * jnp.exp(here.count * ratio) * jnp.expm1(ratio) / jnp.where(dt > 0, dt, 1.0)
+    fraction = begin * jnp.exp(here.count.astype(dt.dtype) * ratio) * jnp.expm1(ratio) / jnp.where(dt > 0, dt, 1.0)
     return jnp.where(here.count + 1 >= steps, 1.0 - here.done, jnp.minimum(fraction, 1.0 - here.done))
 
 
@@ -188,6 +190,9 @@ def _once(march: March, here: _Here, atol, rate, dt, p, since) -> tuple[_Here, j
     scale = atol + march.rtol * jnp.maximum(jnp.abs(here.x), jnp.abs(x))
     size = lax.stop_gradient(jnp.sqrt(jnp.mean((error / scale) ** 2, axis=0)))
     size = jnp.where(jnp.isfinite(size), size, 1e10)
+    # Below zero a saturable law is another one (VM·c/(KM + c) takes at full speed again): to step across is no step.
+    crossed = (x < -atol) & (here.x >= -atol)
+    size = jnp.where(crossed[march.field.bent_in].any(axis=0), jnp.maximum(size, 1e3), size)
     active = fraction > 0
     good = size <= 1
     taken = active if march.grid is not None else active & good
@@ -205,7 +210,7 @@ def _once(march: March, here: _Here, atol, rate, dt, p, since) -> tuple[_Here, j
     else:
         code = code | cast(jnp.where(active & ~good, INACCURATE, 0))
     integral = None
-    if here.integral is not None:
+    if here.integral is not None and gained is not None:
         integral = here.integral + jnp.where(taken, gained, 0.0)
     return _Here(jnp.where(taken, x, here.x), integral, done, length, code, here.count + 1), passed
 
@@ -228,7 +233,7 @@ def cross_window(march: March, x, rate, stops, p, memory: _Memory):
         return (end.x, _Memory(end.length, memory.since + dt)), (end.x, end.integral, end.code)
 
     (_, memory), (amounts, gained, code) = lax.scan(on, (x, memory), _gaps(stops))
-    integrals = jnp.cumsum(gained, axis=0) if march.integrals else None
+    integrals = None if gained is None else jnp.cumsum(gained, axis=0)
     return amounts, integrals, lax.reduce_or(code, (0,)), memory
 
 

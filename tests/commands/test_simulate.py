@@ -303,3 +303,71 @@ def test_a_rate_that_the_model_has_no_parameter_for(refused, tmp_path):
     refused(3, "row 2 (ID 1)", "modelled duration, but the compartment")(
         "simulate", "iv_one_compartment", "--data", "d.csv"
     )
+
+
+# -- time-integrals, precision, processes, failures ----------------------------------------------------------------------
+
+
+def test_integrals_of_one_patient(pbpk, tmp_path):
+    words = (*ORAL, "--times", "0:24:8 h", "--integrate")
+    found = pbpk(*words, "--json", "--out", "one").json
+    ka, k, v = 1.591, 2.751 / 31.82, 31.82
+    t = np.array([0, 8, 16, 24])
+    expected = 100 * ka / v / (ka - k) * ((1 - np.exp(-k * t)) / k - (1 - np.exp(-ka * t)) / ka)
+    assert found["integrals"]["cp"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert found["integral_units"] == {"cp": "mg/L·h"}
+    assert found["to_infinity"] == {"cp": pytest.approx(100 / 2.751, rel=1e-9)}
+    table = pd.read_csv(tmp_path / "one/simulation.csv")
+    assert table["cp_integral"].tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert table["cp_to_infinity"].tolist() == pytest.approx([100 / 2.751] * 4, rel=1e-9)
+    printed = pbpk(*words).out.splitlines()
+    assert printed[0].split()[-1] == "cp_integral" and printed[-1] == "cp, integral to infinity: 36.35 mg/L·h"
+    assert "integrals" not in pbpk(*ORAL, "--times", "0:24:8 h", "--json").json
+
+
+def test_integrals_of_a_population_in_single_precision(pbpk, tmp_path):
+    words = (*ORAL, "--times", "0,8 h", "--patients", "20", "--integrate", "--json", "--precision")
+    found, rough = (pbpk(*words, precision).json for precision in ("float64", "float32"))
+    folder = tmp_path / found["folder"]
+    patients, curves = pd.read_parquet(folder / "patients.parquet"), pd.read_parquet(folder / "curves.parquet")
+    np.testing.assert_allclose(patients["cp_to_infinity"], 100 / patients["CL"], rtol=1e-9)
+    assert (patients["solved_again"] == 0).all()
+    assert found["to_infinity"]["cp"] == pytest.approx(patients["cp_to_infinity"].median())
+    assert found["integrals"]["cp"] == pytest.approx(curves.groupby("time")["cp_integral"].median().tolist())
+    assert rough["to_infinity"]["cp"] == pytest.approx(found["to_infinity"]["cp"], rel=2e-5)
+    assert rough["to_infinity"] != found["to_infinity"]
+
+
+def test_why_there_is_no_integral_to_infinity(pbpk):
+    ran = pbpk(*ORAL, "--times", "0,8 h", "--integrate", "--void", "depot every 2 h", "--json")
+    assert ran.code == 0 and ran.json["to_infinity"] is None and "go on for ever" in ran.err
+
+
+def test_those_solved_again_are_counted(pbpk, tmp_path):
+    words = ("--times", "1,6", "--solver", "tsit5", "--json", "--set")
+    ran = pbpk(*ORAL, *words, "KA=100000")
+    assert (ran.code, ran.json["failed"], ran.json["solved_again"]) == (0, 0, 1)
+    assert "1 patient solved again by a stricter method, 1 with success" in ran.err
+    (tmp_path / "d.csv").write_text("ID,TIME,AMT,CMT\n1,0,100,depot\n1,1,.,\n1,6,.,\n")
+    data = pbpk(
+        "simulate", "oral_one_compartment", "--data", "d.csv", "--solver", "tsit5", "--json", "--set", "KA=100000"
+    )
+    assert (data.code, data.json["failed"], data.json["solved_again"]) == (0, 0, 1)
+    assert data.json["observables"]["cp"][1:] == pytest.approx(ran.json["observables"]["cp"], rel=1e-6)
+
+
+def test_a_failed_patient_has_no_numbers(pbpk):
+    found = pbpk(*ORAL, "--times", "1,2", "--set", "CL=-3", "--json").json
+    assert found["observables"] == {"cp": [None, None]} and found["solved_again"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--precision", "float16"), "float64 or float32"),
+        (("--data", "d.csv", "--integrate"), "leave them out"),
+        (("--data", "d.csv", "--processes", "2"), "leave them out"),
+    ],
+)
+def test_options_that_cannot_be_meant(refused, words, said):
+    refused(2, said)("simulate", "oral_one_compartment", *words)

@@ -12,7 +12,7 @@ from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
 from pbpk.solve.base import GAVE_UP, INACCURATE
 from pbpk.solve.resolvent import Resolvent
-from pbpk.solve.timeline import build_timeline, moves_events
+from pbpk.solve.timeline import Timeline, build_timeline, moves_events
 
 EMPTY = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": ""}
 
@@ -44,12 +44,12 @@ def seen():
 
 @pytest.fixture(scope="session")
 def solve():
-    """Amounts at the observations of each subject, a list of (T, n), and the result codes.
+    """Amounts at the observations of each subject, a list of (T, n), and the result codes; with `integrals`, those too.
 
     `values` is a dict of numbers in coherent units (one per patient, or shared), or the array p (rows, m, N) itself.
     """
 
-    def solve(system, subjects, values, solver=None):
+    def solve(system, subjects, values, solver=None, *, integrals=False):
         frames = [pd.DataFrame(s) for s in subjects]
         p = values
         if isinstance(values, dict):
@@ -57,31 +57,35 @@ def solve():
             p = np.array(columns, dtype=float)[None]
         infusions = any(((f["RATE"] > 0) | (f["DUR"] > 0)).any() for f in frames)
         timeline = build_timeline(frames, system, moving=moves_events(system, p, set(), infusions))
-        done = _run(solver or Resolvent(), system, timeline, jnp.asarray(p))
-        amounts = np.asarray(done.amounts)
-        return [amounts[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)], np.asarray(done.result)
+        done = _run(solver or Resolvent(), system, timeline, jnp.asarray(p), integrals)
+
+        def apart(whole):
+            return [np.asarray(whole)[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)]
+
+        found = apart(done.amounts), np.asarray(done.result)
+        return (*found, apart(done.integrals)) if integrals else found
 
     return solve
 
 
 @pytest.fixture(scope="session")
 def lanes():
-    """Many patients with the same records: amounts (T, n, N), their integrals (or None) and result codes.
+    """Many patients in one batch: amounts (T, n, N), their integrals (or None) and result codes.
 
-    p is (m, N). With `surely`, patients whose solution failed are solved again by the stricter solver, and so on, as
-    users of the solvers do.
+    They share `records`, or these are a timeline; p is (m, N). With `surely`, patients whose solution failed are solved
+    again by the stricter solver, and so on, as users of the solvers do.
     """
 
     def lanes(system, records, p, solver=None, *, integrals=False, surely=False):
         solver = solver or Resolvent()
-        timeline = build_timeline([pd.DataFrame(records)], system)
-        count, p = int(timeline.seen.sum()), jnp.asarray(p)[None]
+        timeline = records if isinstance(records, Timeline) else build_timeline([pd.DataFrame(records)], system)
+        count, p = int(timeline.seen.sum(axis=0).max()), jnp.asarray(p)[None]
         done = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
         while surely and (failed := done.result & (GAVE_UP | INACCURATE) != 0).any():
             if (solver := solver.stricter()) is None:
                 break
             again = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
-            done = jax.tree.map(lambda a, b: np.where(failed, a, b), again, done)  # noqa: B023
+            done = jax.tree.map(lambda a, b: np.where(failed, a, b), again, done)
         whole = done.integrals[:count] if integrals else None
         return done.amounts[:count], whole, done.result
 

@@ -60,6 +60,7 @@ def test_what_is_stricter_ends(name):
 def test_a_shared_grid_is_followed_by_steps_of_ones_own():
     assert Rosenbrock(grid=(0.1, 8.0)).stricter() == Rosenbrock()
 
+
 def test_an_unknown_name():
     with pytest.raises(BadInput, match="no solver `kvarno5`") as caught:
         choose_solver(linear, "kvarno5")

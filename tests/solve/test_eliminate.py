@@ -90,3 +90,56 @@ def test_every_pivot_is_taken_once():
     plan = plan_elimination(30, random_matrix(30, 0.1, 7)[1])
     assert sorted(plan.order) == list(range(30))
     assert [i for level in plan.levels for i in range(30)[level.pivot]] == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("n", "density", "seed"), [(1, 0.0, 0), (2, 1.0, 1), (7, 0.2, 2), (15, 0.15, 3), (40, 0.05, 4)]
+)
+def test_products_and_the_transposed_solve(n, density, seed):
+    """What adjoints need, by the same factors and the same packed numbers."""
+    m, entries = random_matrix(n, density, seed, batch=(2,))
+    plan, x = plan_elimination(n, entries), np.random.default_rng(8).normal(size=(n, 2)) + 0.5j
+    packed = plan.pack(m)
+    np.testing.assert_allclose(plan.product(packed)(x), np.einsum("ijb,jb->ib", m, x), rtol=1e-12, atol=1e-12)
+    turned = np.einsum("ijb,ib->jb", m, x)
+    np.testing.assert_allclose(plan.transposed_product(packed)(x), turned, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(jax.jit(lambda a, b: plan.transposed_solver(a)(b))(packed, turned), x, rtol=1e-11)
+    shifted = m + 0.7 * np.eye(n)[:, :, None]
+    np.testing.assert_allclose(
+        plan.product(plan.shifted(packed, 0.7))(x), np.einsum("ijb,jb->ib", shifted, x), rtol=1e-11, atol=1e-12
+    )
+
+
+def test_differences_are_the_slopes_of_a_product():
+    """λᵀ(M x) in each packed number: an arrow's entry also lowers its column's diagonal."""
+    m, entries = random_matrix(9, 0.25, 11)
+    plan, rng = plan_elimination(9, entries), np.random.default_rng(1)
+    packed, x, to = plan.pack(m.real), rng.normal(size=9), rng.normal(size=9)
+    slope = jax.grad(lambda v: jnp.dot(to, plan.product(v)(x)))(packed)
+    ours = plan.differences(jnp.asarray(to)) * x[plan.column]
+    real = np.array([e in entries or e[0] == e[1] for e in plan.position])  # fill is no number of M
+    np.testing.assert_allclose(ours[real], slope[real], rtol=1e-12, atol=1e-14)
+
+
+def test_derivatives_of_a_solve():
+    """Forward and backward rules against M⁻¹ db − M⁻¹ dM M⁻¹ b, and the second derivative against differences."""
+    m, entries = random_matrix(6, 0.3, 12)
+    m, rng = m.real, np.random.default_rng(2)
+    plan, b, db = plan_elimination(6, entries), rng.normal(size=6), rng.normal(size=6)
+    dm = np.where(m != 0, rng.normal(size=m.shape), 0.0)
+    at, along = (plan.pack(m), jnp.asarray(b)), (plan.pack(dm), jnp.asarray(db))
+
+    def solve(values, rhs):
+        return plan.solver(values)(rhs)
+
+    first = jax.jit(lambda *at: jax.jvp(solve, at, along)[1])
+    slope = first(*at)
+    x = np.linalg.solve(m, b)
+    np.testing.assert_allclose(slope, np.linalg.solve(m, db - dm @ x), rtol=1e-10, atol=1e-12)
+    to = rng.normal(size=6)
+    pulled = jax.jit(jax.grad(lambda *at: jnp.dot(to, solve(*at)), argnums=(0, 1)))(*at)
+    assert sum(float(jnp.vdot(p, a)) for p, a in zip(pulled, along, strict=True)) == pytest.approx(float(to @ slope))
+
+    second, h = jax.jit(lambda *at: jax.jvp(first, at, along)[1])(*at), 1e-5
+    high, low = (first(*(a + s * d for a, d in zip(at, along, strict=True))) for s in (h, -h))
+    np.testing.assert_allclose(second, (high - low) / (2 * h), rtol=1e-5, atol=1e-7)

@@ -111,3 +111,17 @@ def test_forward_mode_gives_the_same_numbers_and_takes_jvp(patient):
     _, slope = jax.jit(lambda vm: jax.jvp(amounts, (vm,), (1.0,)))(9.0)
     high, low = (by_scipy(VALUES | {"VM": 9.0 + s}, 100.0, 20.0, 1.5)[:, 1] for s in (step, -step))
     np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=1e-5, atol=1e-5)
+
+
+def test_integrals(solve, dose, seen, graph):
+    """Of a bolus and an infusion that leave the first compartment, in closed form."""
+    system, k, t = graph(2, [(0, 1), (1, 2)]), 0.7, np.array([1.0, 2.0, 5.0])
+    records = sorted([dose(0, 10, "c0"), dose(1, 4, "c0", RATE=4.0), *seen(*t)], key=lambda r: r["TIME"])
+    _, result, (areas,) = solve(system, [records], {"k0": k, "k1": 0.2}, General("tsit5"), integrals=True)
+    assert result.tolist() == [OK]
+    of_bolus = 10 / k * (1 - np.exp(-k * t))
+
+    def of_inflow(s):
+        return np.where(s > 0, 4.0 / k * (s - (1 - np.exp(-k * s)) / k), 0.0)
+
+    np.testing.assert_allclose(areas[:, 0], of_bolus + of_inflow(t - 1) - of_inflow(t - 2), rtol=1e-7)

@@ -198,7 +198,9 @@ def test_forty_half_lives_of_physical_decay(every, zoo, decay):
         exact = exponentials(SIZE, EDGES, k, t)[0][:, 0]
         assert np.abs(got[-1, :, i] - exact).max() <= 1e-9 * 2.0**-40 or error[i] > 1e-9
     assert (error < 1e-9).sum() > 20
-    np.testing.assert_allclose(got[:, :, error < 1e-9].sum(axis=1), np.array([[0.5], [2.0**-40]]) + 0 * error[error < 1e-9], rtol=1e-9)
+    np.testing.assert_allclose(
+        got[:, :, error < 1e-9].sum(axis=1), np.array([[0.5], [2.0**-40]]) + 0 * error[error < 1e-9], rtol=1e-9
+    )
 
 
 def test_rates_of_zero(graph):

@@ -1,6 +1,7 @@
 """The series of Chebyshev functions on the whole negative axis, where its promise is made."""
 
 from decimal import Decimal, getcontext
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +69,7 @@ def test_longer_windows_take_more_terms_and_each_pays():
     orders = [design(span, 1e-13).order for span in SPANS]
     assert orders == sorted(orders)
     assert orders[0] < 40
-    assert all(effort(b) < 2 * effort(a) for a, b in zip(SPANS, SPANS[1:], strict=False))
+    assert all(effort(b) < 2 * effort(a) for a, b in pairwise(SPANS))
 
 
 def test_a_tolerance_out_of_reach_takes_the_best_there_is():
@@ -82,7 +83,9 @@ def test_vectors_follow_the_recurrence():
     weight = np.linspace(1.0, 0.2, 13)
     found, peak = vectors(series, lambda x: x / (1 - series.g * z), jnp.ones((1, 4)), jnp.asarray(weight))
     np.testing.assert_allclose(found[:, 0], functions(series, z), atol=1e-13)
-    np.testing.assert_allclose(peak, np.abs(weight[[0, *range(2, 13)], None] * functions(series, z)[[0, *range(2, 13)]]).max(0))
+    np.testing.assert_allclose(
+        peak, np.abs(weight[[0, *range(2, 13)], None] * functions(series, z)[[0, *range(2, 13)]]).max(0)
+    )
 
 
 def test_single_precision():

@@ -224,10 +224,10 @@ def _report_again(again: np.ndarray, codes: np.ndarray, noun: str) -> None:
     from pbpk.commands.shared import say
 
     tried = again > 0
-    if tried.any():
-        cured = int((tried & (codes == 0)).sum())
+    count, cured = int(tried.sum()), int((tried & (codes == 0)).sum())
+    if count:
         say(
-            f"note: {tried.sum()} {noun}{'s'[: tried.sum() > 1]} solved again by a stricter method, {cured} with success"
+            f"note: {count} {noun if count == 1 else noun + 's'} solved again by a stricter method, {cured} with success"
         )
 
 

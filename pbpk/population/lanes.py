@@ -36,8 +36,8 @@ class Lanes(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Arrays, JAX's or NumPy's: `shown` (names, T, N), coherent units, NaN for patients that failed; `code` (N,); `integral` (names, T, N), times h;
-    `infinite` (names, N)."""
+    """JAX's or NumPy's arrays: `shown` (names, T, N), coherent units, NaN for patients that failed; `code` (N,);
+    `integral` (names, T, N), the same times h; `infinite` (names, N)."""
 
     shown: Any
     code: Any

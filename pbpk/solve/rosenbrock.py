@@ -37,7 +37,7 @@ _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 
 @dataclass(frozen=True)
 class Rosenbrock:
-    """`name` is rodas4 or rodas5p. `rtol` is relative to each amount, `atol` to all that is present in the patient (a
+    """`name` is rodas4 or rodas5p. `rtol` is relative to each amount, `atol` to all that is present in the patient (a ten-
     thousandth of `rtol` when not given).
 
     `grid` (hours, steps): a shared grid whose first step is that long and which has that many steps for each e-fold of
@@ -63,7 +63,7 @@ class Rosenbrock:
     def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
         eps = float(jnp.finfo(p.dtype).eps)
         rtol = max(self.rtol, 20 * eps)
-        atol = max(1e-3 * rtol if self.atol is None else self.atol, 0.1 * eps)
+        atol = max(1e-4 * rtol if self.atol is None else self.atol, 0.1 * eps)
         march = March(field(system), TABLEAUS[self.name], rtol, atol, self.max_steps, integrals, self.grid)
 
         rows = jax.vmap(march.field.bind)(p)

@@ -154,7 +154,7 @@ def propagate(
 
 def _propagate(window: Window, packed, x, source, stops):
     solve, _, length = _shifted(window, packed, stops)
-    return _read(window, _work(window, solve, length, packed, x, source, stops), x, source, length)
+    return _read(window, _work(window, solve, length, packed, x, source, stops), x, source, length, stops)
 
 
 def _shifted(window: Window, packed: jax.Array, stops: jax.Array):
@@ -186,7 +186,7 @@ def _work(window: Window, solve, length, packed, x, source, stops) -> _Work:
     return _Work(v, peak, plain * jnp.exp(-shift * stops), fed, lasting)
 
 
-def _read(window: Window, work: _Work, x, source, length):
+def _read(window: Window, work: _Work, x, source, length, stops):
     after, integral = _sum(work.carried, work.vectors[:, :, 0]), None
     if source is not None:
         assert work.fed is not None
@@ -196,6 +196,10 @@ def _read(window: Window, work: _Work, x, source, length):
         integral = _sum(work.fed, work.vectors[:, :, 0])
         if work.lasting is not None:
             integral = integral + _sum(work.lasting, work.vectors[:, :, 1])
+    # No time changes nothing, not even the last digit: what is 0 at a dose must be 0, for error models that divide by it.
+    moved = stops[:, None, :] > 0
+    after = jnp.where(moved, after, x)
+    integral = None if integral is None else jnp.where(moved, integral, 0.0)
     return after, integral, _error(window, work, x, source, length)
 
 
@@ -208,7 +212,7 @@ def propagate_reversibly(window: Window, packed, x, source, stops):
 def _forward(window: Window, packed, x, source, stops):
     solve, _, length = _shifted(window, packed, stops)
     work = _work(window, solve, length, packed, x, source, stops)
-    return _read(window, work, x, source, length), (packed, x, source, stops, work if window.keep else None)
+    return _read(window, work, x, source, length, stops), (packed, x, source, stops, work if window.keep else None)
 
 
 def _backward(window: Window, kept, cotangents):
@@ -219,7 +223,7 @@ def _backward(window: Window, kept, cotangents):
     solve, scaled, length = _shifted(window, packed, stops)
     if work is None:
         work = _work(window, solve, length, packed, x, source, stops)
-    after, _, _ = _read(window, work, x, source, length)
+    after, _, _ = _read(window, work, x, source, length, stops)
     v = work.vectors
 
     def gathered(weight, cotangent):

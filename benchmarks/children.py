@@ -63,7 +63,7 @@ def _program(case: Case, batch: int):
         make = {"forward": peers.forward, "gradient": peers.gradient}[case["what"]]
         return system, make(system, case["solver"], batch), (case["rtol"], case["rtol"])
     make = {"forward": ours.forward, "gradient": ours.gradient}[case["what"]]
-    return system, make(system, ours.ours(case["solver"], case["rtol"]), batch), ()
+    return system, make(system, ours.ours(case["solver"], case["rtol"], case.get("grid")), batch), ()
 
 
 def _measure_compile(case: Case) -> Case:

@@ -136,10 +136,9 @@ class Run:
     def case(self, body: str, solver: str, what: str, compartments: int) -> Row:
         mine = solver == ours.SOLVERS[body]
         rtol, batch = (self.chosen(body, solver)[k] for k in ("rtol", "batch")) if mine else (LOOSE, 64)
-        return {"solver": solver, "body": body, "what": what, "compartments": compartments} | {
-            "rtol": rtol,
-            "batch": batch,
-        }
+        grid = self.chosen(body, solver).get("grid") if mine else None
+        case = {"solver": solver, "body": body, "what": what, "compartments": compartments, "rtol": rtol, "batch": batch}
+        return case | ({"grid": grid} if grid else {})
 
     def report(self) -> dict[str, Any]:
         ratios, errors = targets.between(self.rows)

@@ -28,14 +28,15 @@ class Missing(Exception):
     """A solver or a peer that is not there: its rows are left out, with a line that says so."""
 
 
-def ours(name: str, rtol: float) -> Solver:
-    """Our solver at a tolerance: the one place to change when their arguments do."""
+def ours(name: str, rtol: float, grid: list[float] | None = None) -> Solver:
+    """Our solver at a tolerance: the one place to change when their arguments do. `grid`: a shared one, judged by `rtol`."""
     module, kind = {
         "resolvent": ("pbpk.solve.resolvent", "Resolvent"),
         "rosenbrock": ("pbpk.solve.rosenbrock", "Rosenbrock"),
     }[name]
     try:
-        return getattr(import_module(module), kind)(rtol=rtol)
+        more = {"grid": tuple(grid)} if grid else {}
+        return getattr(import_module(module), kind)(rtol=rtol, **more)
     except ImportError as e:
         raise Missing(f"our {name}: {e}") from None
 

@@ -12,13 +12,14 @@ def register(app: typer.Typer) -> None:
 def models(
     name: str = typer.Argument(None, help="A model's name or folder; all models are listed without one."),
     nuclide: str = typer.Option(None, help="Show it for this nuclide, such as I-131."),
+    option: list[str] = typer.Option(None, "--option", help="NAME=CHOICE of a model that comes in variants."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """List models, or show one: its graph, equations, parameters with units and sources."""
     if name is None:
         _list(as_json)
     else:
-        _show(name, nuclide, as_json)
+        _show(name, nuclide, option, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -43,14 +44,14 @@ def _list(as_json: bool) -> None:
         print(f"{r['name']:<24} {r['compartments']:>3} compartments, {kind:<10} {r['title']}")
 
 
-def _show(name: str, nuclide: str | None, as_json: bool) -> None:
-    from pbpk.commands.shared import print_json
+def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: bool) -> None:
+    from pbpk.commands.shared import print_json, read_pairs
     from pbpk.model.draw import draw
     from pbpk.model.equations import equations
     from pbpk.model.load import load_model
     from pbpk.solve.choose import choose_solver
 
-    m = load_model(name, nuclide=nuclide)
+    m = load_model(name, nuclide=nuclide, options=read_pairs(option, "--option"))
     system = m.system
     if as_json:
         print_json(
@@ -58,6 +59,10 @@ def _show(name: str, nuclide: str | None, as_json: bool) -> None:
                 "name": m.name,
                 "title": m.title,
                 "nuclide": m.nuclide,
+                "options": {
+                    o.name: {"chosen": m.options[o.name], "choices": list(o.choices), "about": o.about}
+                    for o in m.choices
+                },
                 "compartments": [{"name": c.name, "unit": c.unit} for c in system.compartments],
                 "routes": {word: c.name for word, c in system.block.routes.items()},
                 "observables": {o.name: o.about for o in system.block.observables},
@@ -78,6 +83,13 @@ def _show(name: str, nuclide: str | None, as_json: bool) -> None:
     print("\nEquations (h, L, mg, nmol, MBq)")
     for line in equations(system):
         print(f"  {line}")
+    if m.choices:
+        print("\nOptions (--option NAME=CHOICE)")
+    for o in m.choices:
+        print(f"  {o.name:<14} {m.options[o.name]:<20} {o.about}")
+        print(
+            f"  {'':<14} {'':<20} [{' | '.join(o.choices)}]" + ("  several, separated by commas" if o.several else "")
+        )
     print("\nParameters")
     for n, row in (*m.parameters.items(), *m.parameters.covariates.items()):
         spread = ""

@@ -13,10 +13,11 @@ from pbpk.fit.problem import Problem, Spec
 from pbpk.fit.residual import MODELS, Endpoint
 from pbpk.fit.schema import FitSpec
 from pbpk.model.load import Model
+from pbpk.model.parameters import DERIVED
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.covariates import FORMS
 from pbpk.population.individual import Factor, Individual, Varying
-from pbpk.population.records import by_record, check_dose_unit, rows_needed
+from pbpk.population.records import by_record, check_dose_unit, covariates_used, parameters_by_record, rows_needed
 from pbpk.solve.timeline import Between, build_timeline, moves_events
 from pbpk.voids import Void, void
 
@@ -43,6 +44,10 @@ def read_endpoints(spec: FitSpec, model: Model, where: str) -> tuple[Endpoint, .
 
 def check_parameters(spec: FitSpec, model: Model, where: str) -> None:
     for name, part in spec.parameters.items():
+        if name in model.parameters and model.parameters[name].status == DERIVED:
+            raise BadInput(
+                f"`{name}` is derived, so it cannot be estimated", where=where, hint=model.parameters[name].source
+            )
         if name not in model.parameters:
             raise BadInput(
                 f"`parameters.{name}`: the model `{model.name}` has no such parameter",
@@ -137,7 +142,8 @@ def build_layout(spec: FitSpec, model: Model, individual: Individual, endpoints:
             shown.append(observable_unit(model.system, model.parameters, e.observable) if kind == "add" else "1")
             kinds = {"add": "additive", "prop": "proportional"}
             labels.append(f"{kinds[kind]} residual SD of {e.observable}")
-    layout = Layout(tuple(thetas), blocks, tuple(n for e in endpoints for n in e.names))
+    held = tuple(n for e in endpoints if spec.error[e.observable].fixed for n in e.names)
+    layout = Layout(tuple(thetas), blocks, tuple(n for e in endpoints for n in e.names), held)
     if len(set(layout.names)) != len(layout.names):
         doubled = next(n for n in layout.names if layout.names.count(n) > 1)
         raise BadInput(f"two estimated parameters are called `{doubled}`", where=where)
@@ -194,8 +200,9 @@ def build_problem(
     frames = [g for _, g in events.frame.groupby("ID", sort=False)]
     if not any((g["MDV"] == 0).any() for g in frames):
         raise BadInput("holds no observation", where=events.source)
-    varied = [*spec.individual.overrides, *(f.covariate for f in spec.individual.factors)]
-    rows = rows_needed(frames, varied)
+    varied = [*spec.individual.overrides, *(f.covariate for f in spec.individual.factors), *covariates_used(model, events)]
+    rows = rows_needed(frames, list(dict.fromkeys(varied)))
+    constants = parameters_by_record(model, events, frames, rows)
     covariates = by_record(frames, spec.individual.covariates, rows)
     overrides = by_record(frames, spec.individual.overrides, rows)
     varying = {v.name for v in spec.individual.varying} | set(spec.individual.overrides)
@@ -205,7 +212,7 @@ def build_problem(
     if moving and (events.frame["SS"] > 0).any():  # what overlaps at steady state is foreseen from the initial values
         theta, _, _ = spec.layout.unpack(jnp.asarray(spec.layout.free(natural)), jnp.asarray(natural))
         u = spec.individual.mixed(theta, jnp.zeros((len(spec.layout.etas), len(frames))), jnp.asarray(covariates[0]))
-        given = (jnp.asarray(a) for a in (model.values, covariates, overrides))
+        given = (jnp.asarray(a) for a in (constants, covariates, overrides))
         typical = np.asarray(spec.individual.parameters(spec.system, u, *given))
     timeline = build_timeline(frames, spec.system, moving=moving, typical=typical, voids=voids, between=between)
     t, n = timeline.seen.shape
@@ -216,4 +223,4 @@ def build_problem(
         y[: len(seen), i] = g["DV"].to_numpy()[seen]
         endpoint[: len(seen), i] = [names.index(d) for d in g["DVID"].to_numpy()[seen]]
         row[: len(seen), i] = seen if rows > 1 else 0
-    return Problem(spec, timeline, y, timeline.seen, endpoint, row, covariates, overrides, model.values, natural)
+    return Problem(spec, timeline, y, timeline.seen, endpoint, row, covariates, overrides, constants, natural)

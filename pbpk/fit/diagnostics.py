@@ -55,7 +55,7 @@ def _observations(problem: Problem, psi: jax.Array, eta: jax.Array):
     p = problem.spec.individual.parameters(
         problem.spec.system,
         u,
-        jnp.asarray(problem.constants),
+        jnp.asarray(problem.constants)[:1],
         jnp.asarray(problem.covariates)[:1],
         jnp.asarray(problem.overrides)[:1],
     )

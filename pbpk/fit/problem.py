@@ -33,7 +33,8 @@ class Spec:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Problem:
-    """Shapes: y, seen, endpoint, row (T, N); covariates (C, k, N); overrides (C, o, N); constants (m,); initial natural."""
+    """Shapes: y, seen, endpoint, row (T, N); covariates (C, k, N); overrides (C, o, N); constants (C, m, N): the model's own
+    values and covariate effects, for what the study leaves alone; initial natural."""
 
     spec: Spec = field(metadata={"static": True})
     timeline: Timeline

@@ -71,11 +71,12 @@ class OmegaPart(_Strict):
 
 
 class ErrorPart(_Strict):
-    """`add` in the observable's unit and `prop` as a fraction, both standard deviations."""
+    """`add` in the observable's unit and `prop` as a fraction, both standard deviations; `fixed`: not estimated."""
 
     model: str
     add: float | None = Field(default=None, gt=0)
     prop: float | None = Field(default=None, gt=0)
+    fixed: bool = False
 
 
 class EstimationPart(_Strict):
@@ -89,6 +90,7 @@ class FitSpec(_Strict):
     title: str = ""
     source: str = ""
     nuclide: str | None = None
+    options: dict[str, str | int] = {}
     data: DataPart = DataPart()
     void: list[VoidPart] = []
     values: dict[str, float | str] = {}

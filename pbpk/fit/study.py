@@ -86,7 +86,9 @@ def load_study(name: str | Path, *, settings: Mapping[str, str] | None = None, s
     spec = read_spec(_with_settings(read_toml(folder / "fit.toml"), settings, folder), folder / "fit.toml")
     inside = folder / spec.model  # a study may carry its model, as every run folder does
     carried = (inside / "structure.py").exists()
-    model = load_model(inside if carried else spec.model, nuclide=spec.nuclide, values=spec.values)
+    model = load_model(
+        inside if carried else spec.model, nuclide=spec.nuclide, values=spec.values, options=spec.options
+    )
     data = folder / spec.data.file
     stamp = data.stat().st_mtime_ns if data.exists() else 0
     return _assemble(folder, spec.model_dump_json(), model.system, _Held(model), stamp, solver)

@@ -7,11 +7,12 @@ in the compiled code.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import OUT, Binding, Block, Flux, Total
-from pbpk.model.parameters import ParameterTable
+from pbpk.model.declare import OUT, Binding, Block, Flux, Total, in_order
+from pbpk.model.parameters import DERIVED, Parameter, ParameterTable
 
 
 def check_model(block: Block, table: ParameterTable) -> list[str]:
@@ -23,14 +24,83 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
         _check_units(f, table)
     for c in block.compartments:
         its = ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1"), (c.rate, f"({c.unit})/h"), (c.duration, "h"))
+        its += ((c.initial, c.unit),)
         for role, wanted in its:
             if role:
                 row = _row(role, table, f"compartment `{c.name}`")
                 units.require(row.unit, wanted, f"`{role}`", where=f"compartment `{c.name}`")
     for o in block.observables:
+        if o.scale:
+            units.require(
+                _row(o.scale, table, f"observable `{o.name}`").unit, "1", f"`{o.scale}`", f"observable `{o.name}`"
+            )
+        if isinstance(o.reading, Total) and not o.reading.compartments:
+            raise BadInput("adds up nothing", where=f"observable `{o.name}`")
         if isinstance(o.reading, Total) and len({c.unit for c in o.reading.compartments}) > 1:
             raise BadInput("adds amounts of different units", where=f"observable `{o.name}`")
     return _remarks(block, table)
+
+
+def names_used(block: Block) -> list[str]:
+    """Every parameter that the block speaks of."""
+    names = [b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)]
+    names += [n for c in block.compartments for n in c.roles]
+    for d in block.derived:
+        names += [d.name, *d.parents]
+    names += [n for d in block.demands for _, n in d.of]
+    names += [o.scale for o in block.observables if o.scale]
+    return list(dict.fromkeys(names))
+
+
+def with_derived(block: Block, table: ParameterTable) -> ParameterTable:
+    """The table with a row for each derived parameter: its unit from its parents', its value for the caller to compute."""
+    import pint
+
+    registry = units.registry()
+    for d in in_order(block.derived):
+        if d.name in table:
+            raise BadInput(f"`{d.name}` is both in the table and derived", where=d.where)
+        rows = {n: _row(n, table, f"{d.where}: `{d.name}`") for n in d.parents}
+        parents = dict(d.of)
+        wanted = list(inspect.signature(d.rule).parameters)
+        if sorted(wanted) != sorted(parents):
+            raise BadInput(f"{d.rule.__name__} takes {wanted}, given {list(parents)}", where=f"{d.where}: `{d.name}`")
+        one = {n: registry.Quantity(1.0, row.unit) for n, row in rows.items()}
+        try:
+            given = {a: one[n] if isinstance(n, str) else [one[m] for m in n] for a, n in d.of}
+            found = registry.Quantity(1.0, "1") * d.rule(**given)
+        except (pint.PintError, TypeError) as e:
+            raise BadInput(f"{d.rule.__name__} cannot take these units: {e}", where=f"{d.where}: `{d.name}`") from None
+        of = ", ".join(f"`{n}`" for n in rows)
+        row = Parameter(d.name, 0.0, f"{found.units:~}" or "1", d.about, f"{d.rule.__name__} of {of}", DERIVED)
+        table = replace(table, rows={**table.rows, d.name: row})
+    return table
+
+
+def check_values(block: Block, table: ParameterTable) -> None:
+    """Raise `BadInput` at the first number that no body can have: out of its row's range, against one of the model's demands,
+    or a volume of nothing."""
+    for row in table.values():
+        if row.range and not row.range[0] <= row.value <= row.range[1]:
+            raise BadInput(
+                f"`{row.name}` is {row.value:g} {row.unit}: {row.about}",
+                where=table.path,
+                why=f"It can only lie between {row.range[0]:g} and {row.range[1]:g}.",
+            )
+    for d in block.demands:
+        found = d.rule(**{a: table[n].internal for a, n in d.of})
+        if not found >= -1e-9:
+            given = ", ".join(f"{table[n].name} = {table[n].value:.6g} {table[n].unit}" for _, n in d.of)
+            raise BadInput(d.words, where=table.path, why=given)
+    for c in block.compartments:
+        if c.volume and not table[c.volume].value > 0:
+            row = table[c.volume]
+            raise BadInput(
+                f"the volume of `{c.name}`, `{row.name}`, is {row.value:g} {row.unit}",
+                where=table.path,
+                why="Concentrations divide by it.",
+                hint=f"it follows from others: {row.source}" if row.status == DERIVED else "give one above zero",
+            )
 
 
 def _check_names(block: Block) -> None:
@@ -52,6 +122,11 @@ def _check_names(block: Block) -> None:
     for o in block.observables:
         inside = o.reading.compartments if isinstance(o.reading, Total) else (o.reading.compartment,)
         seen += [(c, f"observable `{o.name}`") for c in inside]
+    for word, c in block.routes.items():
+        if word in {other.name for other in block.compartments} - {c.name}:
+            raise BadInput(
+                f"the route `{word}` bears another compartment's name", hint="a dose into it would be ambiguous"
+            )
     for c, where in seen:
         if c not in declared:
             raise BadInput(f"`{c.name}` is not among the model's compartments", where=where)
@@ -146,9 +221,7 @@ def _mend(f: Flux, table: ParameterTable) -> str:
 
 
 def _remarks(block: Block, table: ParameterTable) -> list[str]:
-    used = {b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)}
-    for c in block.compartments:
-        used |= set(c.roles)
+    used = set(names_used(block))
     remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
     entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
     remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]

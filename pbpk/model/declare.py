@@ -18,7 +18,7 @@ of `parameters.toml`. Nothing here computes: `System` (system.py) turns a Block 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
@@ -27,7 +27,7 @@ from pbpk.errors import BadInput
 
 @dataclass(frozen=True)
 class Compartment:
-    """A well-mixed amount. The rest name parameters: its volume, and what acts on doses into it.
+    """A well-mixed amount. The rest name parameters: its volume, what it begins with, and what acts on doses into it.
 
     `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2.
     """
@@ -39,11 +39,12 @@ class Compartment:
     bioavailability: str | None = None
     rate: str | None = None
     duration: str | None = None
+    initial: str | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The parameters it names."""
-        named = (self.volume, self.lag, self.bioavailability, self.rate, self.duration)
+        named = (self.volume, self.lag, self.bioavailability, self.rate, self.duration, self.initial)
         return tuple(name for name in named if name)
 
     def __rshift__(self, target: Compartment) -> Path:
@@ -123,15 +124,88 @@ def flux(path: Path, law: Callable, **bindings: Binding) -> Flux:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A parameter computed from others: what a table cannot say without saying a number twice."""
+
+    name: str
+    rule: Callable
+    of: tuple[tuple[str, str | tuple[str, ...]], ...]
+    about: str
+    where: str = field(compare=False)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(name for _, names in self.of for name in ((names,) if isinstance(names, str) else names))
+
+
+def derive(name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -> Derived:
+    """The parameter `name` as a scalar function of other parameters; each keyword is an argument of the rule, and a tuple
+    of names arrives as a list.
+
+    It can be used wherever a row of the table can, follows its parents through covariates, random effects and derivatives,
+    and takes its unit from them.
+    """
+    return Derived(name, rule, tuple(of.items()), about, _caller())
+
+
+def in_order(derived: Iterable[Derived]) -> list[Derived]:
+    """Each after those it follows from. Raises `BadInput` for a circle."""
+    waiting = {d.name: d for d in derived}
+    out: list[Derived] = []
+    while waiting:
+        free = [d for d in waiting.values() if not any(n in waiting for n in d.parents)]
+        if not free:
+            first = next(iter(waiting.values()))
+            raise BadInput(
+                f"`{first.name}` follows from itself, by way of {', '.join(list(waiting)[1:4])}", where=first.where
+            )
+        out += free
+        waiting = {n: d for n, d in waiting.items() if d not in free}
+    return out
+
+
+@dataclass(frozen=True)
+class Demand:
+    words: str
+    rule: Callable
+    of: tuple[tuple[str, str], ...]
+    where: str = field(compare=False)
+
+
+def demand(words: str, rule: Callable, **of: str) -> Demand:
+    """A condition on the parameters: what `rule` makes of them must not be below zero, or the model is refused with `words`,
+    which say what is wrong then."""
+    return Demand(words, rule, tuple(of.items()), _caller())
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice of structure: a word out of `choices`, or words separated by commas when `several`."""
+
+    name: str
+    default: str
+    choices: tuple[str, ...]
+    about: str
+    several: bool = False
+
+
+def option(name: str, choices: str, about: str, *, default: str | None = None, several: bool = False) -> Option:
+    """A variant that the modeller may ask for; `choices` are words separated by spaces, the first the default."""
+    words = tuple(choices.split())
+    return Option(name, words[0] if default is None else default, words, about, several)
+
+
+@dataclass(frozen=True)
 class Observable:
     name: str
     reading: Reading
     about: str
+    scale: str | None = None
 
 
-def observe(name: str, reading: Reading, about: str) -> Observable:
-    """Something a user can ask for by name: an amount, a concentration, or a total."""
-    return Observable(name, reading, about)
+def observe(name: str, reading: Reading, about: str, scale: str | None = None) -> Observable:
+    """Something a user can ask for by name: an amount, a concentration, or a total; times the parameter `scale`, if any."""
+    return Observable(name, reading, about, scale)
 
 
 @dataclass(frozen=True)
@@ -145,6 +219,8 @@ class Block:
     fluxes: tuple[Flux, ...] = ()
     observables: tuple[Observable, ...] = ()
     routes: Mapping[str, Compartment] = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
+    demands: tuple[Demand, ...] = ()
 
     def __add__(self, other: Block) -> Block:
         for name in self.routes.keys() & other.routes.keys():
@@ -155,13 +231,15 @@ class Block:
             self.fluxes + other.fluxes,
             self.observables + other.observables,
             {**self.routes, **other.routes},
+            tuple(dict.fromkeys(self.derived + other.derived)),
+            tuple(dict.fromkeys(self.demands + other.demands)),
         )
 
 
 def _caller() -> str:
     """File and line of the nearest frame outside the files that build blocks: where the modeller wrote it."""
     frame = sys._getframe(1)
-    builders = ("declare.py", "organs.py")
+    builders = ("declare.py", "organs.py", "body.py", "symporter.py", "chains.py")
     while frame.f_back and FilePath(frame.f_code.co_filename).name in builders:
         frame = frame.f_back
     return f"{FilePath(frame.f_code.co_filename).name}:{frame.f_lineno}"

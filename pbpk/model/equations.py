@@ -6,9 +6,10 @@ computed. A law that is more than arithmetic (`jnp.where`, `exp`) cannot take a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pbpk.model.declare import OUT, Amount, Binding, Flux, Reading, Total
+from pbpk.model.declare import OUT, Amount, Binding, Flux, Observable, Reading, Total
 from pbpk.model.system import System
 
 SUM, PRODUCT, POWER, NAME = range(4)  # how tightly the outermost operation binds
@@ -61,10 +62,20 @@ class Term:
 
 
 def equations(system: System) -> list[str]:
-    """One line per compartment, then one per observable."""
-    return [_derivative(system, name) for name in system.names] + [
-        f"{o.name} = {_reading(o.reading).text}" for o in system.block.observables
+    """One line per derived parameter, then one per compartment, then one per observable."""
+    return [
+        *(
+            f"{d.name} = {_called(d.rule, {a: Term(n) if isinstance(n, str) else [Term(m) for m in n] for a, n in d.of}).text}"
+            for d in system.block.derived
+        ),
+        *(_derivative(system, name) for name in system.names),
+        *(f"{o.name} = {_seen(o).text}" for o in system.block.observables),
     ]
+
+
+def _seen(o: Observable) -> Term:
+    reading = _reading(o.reading)
+    return Term(o.scale) * reading if o.scale else reading
 
 
 def _derivative(system: System, name: str) -> str:
@@ -79,11 +90,18 @@ def _derivative(system: System, name: str) -> str:
 
 
 def _rate(f: Flux) -> Term:
-    arguments = {name: _symbol(binding) for name, binding in f.bindings}
+    return _called(f.law, {name: _symbol(binding) for name, binding in f.bindings})
+
+
+def _called(function: Callable, arguments: dict) -> Term:
     try:
-        return _term(f.law(**arguments))
+        return _term(function(**arguments))
     except (TypeError, AttributeError, ValueError):  # what JAX, numpy and math raise when handed a symbol
-        return Term(f"{f.law.__name__}({', '.join(a.text for a in arguments.values())})")
+        return Term(f"{function.__name__}({', '.join(_spelled(a) for a in arguments.values())})")
+
+
+def _spelled(argument) -> str:
+    return argument.text if isinstance(argument, Term) else "[" + ", ".join(a.text for a in argument) + "]"
 
 
 def _symbol(binding: Binding) -> Term:

@@ -38,6 +38,34 @@ def competitive(c, rival, vmax, km, ki):
     return vmax * c / (km * (1 + rival / ki) + c)
 
 
+def symport(c, level, own, iodide, perchlorate, thiocyanate, vmax, km, km_iodide, ki_perchlorate, ki_thiocyanate):
+    """Anions competing for the sodium-iodide symporter:
+
+        level·Vmax·c / (Km·(1 + iodide/Km + perchlorate/Ki + thiocyanate/Ki) + own·c)
+
+    c (activity/volume) is the tracer's concentration and `own` the substance in one unit of its activity, so that a tracer
+    saturates its carrier by its own mass alone. `level` is the expression of the carrier, 1 as it is at rest. Simple
+    competition, each anion with the constant of its own transport (Tonacchera et al. 2004, Thyroid 14:1012).
+    """
+    crowd = 1 + iodide / km_iodide + perchlorate / ki_perchlorate + thiocyanate / ki_thiocyanate
+    return level * vmax * c / (km * crowd + own * c)
+
+
+def trace_symport(c, vmax, km, crowd):
+    """The same at tracer mass: Vmax·c/(Km·crowd), linear. `crowd` is 1 + the sum of competitors over their constants."""
+    return vmax * c / (km * crowd)
+
+
+def saturating(a, vmax, half):
+    """Emax: vmax·a/(half + a), an effect of the amount of a signal or drug (`half` amount)."""
+    return vmax * a / (half + a)
+
+
+def damaged(level, c, k):
+    """k·c·level: loss of a carrier in proportion to the activity around it."""
+    return k * c * level
+
+
 def zero_order(rate):
     """A constant rate, whatever is there: production (`OUT >> compartment`)."""
     return rate

@@ -6,7 +6,6 @@ from people you trust. One structure is assembled once a process, whatever its n
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -14,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.check import check_model
-from pbpk.model.declare import Block
+from pbpk.model.check import check_model, check_values, names_used, with_derived
+from pbpk.model.declare import Option
 from pbpk.model.parameters import ParameterTable, read_parameters
+from pbpk.model.structure import run_structure
 from pbpk.model.system import System, build_system
 from pbpk.nuclides import load_nuclide
 
@@ -32,6 +33,8 @@ class Model:
     folder: Path
     nuclide: str | None = None
     remarks: tuple[str, ...] = field(default=())
+    options: Mapping[str, str] = field(default_factory=dict)
+    choices: tuple[Option, ...] = ()
 
     @property
     def title(self) -> str:
@@ -48,7 +51,10 @@ class Model:
         return np.array([self.parameters[name].internal for name in self.system.parameter_names])
 
     def with_values(self, values: Mapping[str, float | str]) -> Model:
-        return replace(self, parameters=self.parameters.with_values(values))
+        return self._with(self.parameters.with_values(values))
+
+    def _with(self, table: ParameterTable, **more) -> Model:
+        return replace(self, parameters=settled(self.system, table), **more)
 
     def with_nuclide(self, nuclide: str) -> Model:
         """The same model for another nuclide: sets the row `decay.k` to ln 2 / half-life."""
@@ -59,7 +65,22 @@ class Model:
         known = load_nuclide(nuclide)
         table = self.parameters.with_values({"decay.k": f"{known.decay_constant!r} 1/h"})
         row = replace(table.rows["decay.k"], source=known.source, about=f"physical decay of {known.name}")
-        return replace(self, parameters=replace(table, rows={**table.rows, "decay.k": row}), nuclide=known.name)
+        return self._with(replace(table, rows={**table.rows, "decay.k": row}), nuclide=known.name)
+
+
+def settled(system: System, table: ParameterTable) -> ParameterTable:
+    """The table with the values of its derived rows computed anew, and checked. Raises `BadInput`."""
+    if not system.rules:
+        check_values(system.block, table)
+        return table
+    values = np.array([table[name].internal for name in system.parameter_names])[:, None]
+    found, rows = system.derive(values)[:, 0], dict(table.rows)
+    for d in system.block.derived:
+        value = float(found[system.parameter_index(d.name)])
+        rows[d.name] = replace(rows[d.name], value=units.from_internal(value, rows[d.name].unit))
+    table = replace(table, rows=rows)
+    check_values(system.block, table)
+    return table
 
 
 def model_folders() -> list[Path]:
@@ -89,21 +110,33 @@ def list_models() -> dict[str, Path]:
 
 
 def load_model(
-    name: str | Path, *, nuclide: str | None = None, values: Mapping[str, float | str] | None = None
+    name: str | Path,
+    *,
+    nuclide: str | None = None,
+    values: Mapping[str, float | str] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Model:
     """A model by name or by its folder, checked.
 
     `nuclide` ("I-131") sets its physical decay; `values` overrides parameters, as numbers in their own units or text with
-    a unit. Raises `BadInput` naming the file and the row.
+    a unit; `options` chooses among the variants that the model declares. Raises `BadInput` naming the file and the row.
     """
     folder = _find(name)
     stamp = tuple((folder / f).stat().st_mtime_ns for f in ("structure.py", "parameters.toml") if (folder / f).exists())
-    model = _load(folder, stamp)
+    model = _load(folder, stamp, tuple(sorted((k, str(v)) for k, v in (options or {}).items())))
     if "decay.k" in model.parameters:
-        model = model.with_nuclide(nuclide or model.parameters.settings.get("nuclide", "I-131"))
+        model = model.with_nuclide(nuclide or _usual_nuclide(model))
     elif nuclide:
         model = model.with_nuclide(nuclide)
     return model.with_values(values) if values else model
+
+
+def _usual_nuclide(model: Model) -> str:
+    """The table's `nuclide`, or that of `nuclides` which belongs to a chosen option."""
+    settings = model.parameters.settings
+    by_choice = settings.get("nuclides", {})
+    own = [by_choice[word] for word in model.options.values() if word in by_choice]
+    return own[0] if own else settings.get("nuclide", "I-131")
 
 
 def _find(name: str | Path) -> Path:
@@ -119,34 +152,15 @@ def _find(name: str | Path) -> Path:
 
 
 @cache
-def _load(folder: Path, stamp: tuple) -> Model:
+def _load(folder: Path, stamp: tuple, asked: tuple[tuple[str, str], ...]) -> Model:
     table = read_parameters(folder / "parameters.toml")
-    block = _run_structure(folder / "structure.py")
+    declared = run_structure(folder / "structure.py")
+    block, chosen = declared.build(dict(asked))
+    names = names_used(block)
+    table = table.filled(names)
+    if declared.options:  # rows of other variants are no part of this one
+        table = table.only(names)
+    table = with_derived(block, table)
     remarks = check_model(block, table)
-    return Model(folder.name, build_system(block, tuple(table)), table, folder, remarks=tuple(remarks))
-
-
-def _run_structure(path: Path) -> Block:
-    spec = importlib.util.spec_from_file_location(f"_pbpk_model_{path.parent.name}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BadInput:
-        raise
-    except Exception as e:
-        line = getattr(e, "lineno", None) or _line_in(path, e)
-        raise BadInput(f"{type(e).__name__}: {e}", where=f"{path}:{line}" if line else str(path)) from e
-    block = getattr(module, "model", None)
-    if not isinstance(block, Block):
-        raise BadInput("defines no Block called `model`", where=str(path))
-    return block
-
-
-def _line_in(path: Path, error: Exception) -> int | None:
-    trace, line = error.__traceback__, None
-    while trace:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
+    system = build_system(block, tuple(table))
+    return Model(folder.name, system, settled(system, table), folder, None, tuple(remarks), chosen, declared.options)

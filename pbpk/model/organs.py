@@ -5,8 +5,12 @@ To add one: a function here and a test in tests/model/test_organs.py.
 
 from __future__ import annotations
 
-from pbpk.model.declare import OUT, Block, Compartment, Flux, amount, conc, flux
+from collections.abc import Mapping
+
+from pbpk.model.chains import Displaced, plan_chain
+from pbpk.model.declare import OUT, Block, Compartment, Flux, amount, conc, demand, derive, flux
 from pbpk.model.laws import first_order, flow, perfusion
+from pbpk.nuclides.chains import chain
 
 
 def physical_decay(*compartments: Compartment, into: Compartment = OUT) -> tuple[Flux, ...]:
@@ -29,10 +33,11 @@ def perfused_organ(name: str, blood: Compartment) -> Block:
     )
 
 
-def alimentary_tract(blood: Compartment, unit: str) -> Block:
+def alimentary_tract(blood: Compartment, unit: str, *, routes: bool = True) -> Block:
     """The ICRP 100/130 human alimentary tract: mouth to faeces, absorption from the small intestine into `blood`.
 
-    Rows `tract.*` hold the transfer coefficients (1/time). Oral intake enters `oral_cavity`.
+    Rows `tract.*` hold the transfer coefficients (1/time). Oral intake enters `oral_cavity`, unless the model has other
+    `routes`.
     """
     names = (
         *("oral_cavity", "oesophagus_fast", "oesophagus_slow", "stomach_contents", "small_intestine"),
@@ -52,9 +57,37 @@ def alimentary_tract(blood: Compartment, unit: str) -> Block:
     )
     onward = tuple(transfer(part[a], part[b], "tract") for a, b in arrows)
     absorbed = transfer(part["small_intestine"], blood, "tract")
-    return Block(tuple(part.values()), (*onward, absorbed), routes={"oral": part["oral_cavity"]})
+    return Block(tuple(part.values()), (*onward, absorbed), routes={"oral": part["oral_cavity"]} if routes else {})
 
 
 def transfer(source: Compartment, target: Compartment, prefix: str) -> Flux:
     """A first-order transfer as ICRP tables list them; its coefficient is the row `PREFIX.SOURCE_to_TARGET`."""
     return flux(source >> target, first_order, a=amount(source), k=f"{prefix}.{source.name}_to_{target.name}")
+
+
+def decay_chain(
+    nuclide: str,
+    *compartments: Compartment,
+    into: Compartment = OUT,
+    displaced: Displaced | None = None,
+    also: Mapping[str, tuple[Compartment, ...]] | None = None,
+    without: str | tuple[str, ...] = (),
+) -> Block:
+    """Decay of `nuclide` in `compartments` and of all that comes of it, in place of `physical_decay`.
+
+    Daughters are born where their parent is, in compartments of their own (`blood_bi207`; `daughter(blood, "Bi-207")` names
+    them), and stay there unless further fluxes move them. `displaced` says of a daughter where the share `bi207.displaced`
+    of its atoms is carried at birth: one compartment of the parent, or one for each place of birth. `also` has places that a
+    daughter can reach and the parent cannot. Stable atoms go `into`, and so do nuclides named in `without`.
+
+    Amounts are activities of the parent that as many atoms would have, so that they always sum to what was given; times
+    the row `bi207.activity` they are the daughter's own. Rows: `decay.k` of the parent, set by the nuclide; `bi207.half_life`
+    of each daughter; and where a decay is branched, `bi207.branch` of all but its greatest share (`chain_rows` writes them).
+    """
+    plan = plan_chain(chain(nuclide, without), compartments, into, displaced or {}, also or {})
+    return Block(
+        tuple(plan.compartments),
+        tuple(flux(a >> b, first_order, a=amount(a), k=k) for a, b, k in plan.arrows),
+        derived=tuple(derive(name, rule, about, **of) for name, rule, about, of in plan.derived),
+        demands=tuple(demand(words, rule, **of) for words, rule, of in plan.demands),
+    )

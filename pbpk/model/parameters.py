@@ -4,7 +4,7 @@
     Vmax = { value = 0.5, unit = "nmol/min", about = "maximal uptake", source = "smith2020, table 2", status = "fitted" }
 
 `source` is a key of references.bib and the place in it; where `status = "assumed"`, it says why in words.
-Optional: `spread` (between patients, with its own source), `covariates` (effects), `status`.
+Optional: `spread` (between patients, with its own source), `covariates` (effects), `status`, `range` (least, greatest).
 The table `[covariates]` declares the patient's covariates in the same form; `[model]` the model's title and settings.
 """
 
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.tables import read_text, read_toml
 
 STATUSES = ("measured", "fitted", "fixed", "assumed", "surrogate")
-_KEYS = ("value", "unit", "about", "source", "spread", "status", "covariates")
+DERIVED = "derived"
+_KEYS = ("value", "unit", "about", "source", "spread", "status", "covariates", "range")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row. `value` is in `unit`; `internal` in coherent units."""
+    """One row. `value` and `range` (what is possible at all) are in `unit`; `internal` in coherent units."""
 
     name: str
     value: float
@@ -56,6 +58,7 @@ class Parameter:
     status: str = "measured"
     spread: Spread | None = None
     effects: tuple[Effect, ...] = ()
+    range: tuple[float, float] | None = None
 
     @property
     def internal(self) -> float:
@@ -68,7 +71,7 @@ class ParameterTable(Mapping[str, Parameter]):
 
     rows: dict[str, Parameter]
     covariates: dict[str, Parameter]
-    settings: dict[str, str]
+    settings: dict[str, Any]
     path: str
 
     def __getitem__(self, name: str) -> Parameter:
@@ -85,11 +88,26 @@ class ParameterTable(Mapping[str, Parameter]):
         rows, covariates = dict(self.rows), dict(self.covariates)
         for name, value in values.items():
             table = rows if name in rows else covariates
+            if name in rows and rows[name].status == DERIVED:
+                raise BadInput(f"`{name}` follows from other parameters", where=self.path, hint=rows[name].source)
             if name not in table:
                 known = [*rows, *covariates]
                 raise BadInput(f"no parameter `{name}`", where=self.path, hint=did_you_mean(name, known))
             table[name] = replace(table[name], value=_in_unit(value, table[name]))
         return replace(self, rows=rows, covariates=covariates)
+
+    def filled(self, names: Iterable[str]) -> ParameterTable:
+        """With rows for the numbered parts among `names`: `lesion_2.mass` is a copy of `lesion.mass` until it is set."""
+        rows = dict(self.rows)
+        for name in names:
+            part = re.fullmatch(r"(.+)_\d+(\..+)", name)
+            if name not in rows and part and part[1] + part[2] in self.rows:
+                rows[name] = replace(self.rows[part[1] + part[2]], name=name)
+        return replace(self, rows=rows)
+
+    def only(self, names: Iterable[str]) -> ParameterTable:
+        kept = set(names)
+        return replace(self, rows={n: row for n, row in self.rows.items() if n in kept})
 
 
 def read_number(text: str) -> tuple[float, str]:
@@ -175,8 +193,18 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
         str(row["source"]),
         status,
         _spread(row["spread"], value, where) if "spread" in row else None,
-        tuple(_effect(e, where) for e in _tables(row.get("covariates", []), where)),
+        tuple(_effect(e, value, where) for e in _tables(row.get("covariates", []), where)),
+        _range(row, where),
     )
+
+
+def _range(row: dict, where: str) -> tuple[float, float] | None:
+    if "range" not in row:
+        return None
+    ends = row["range"]
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(x, int | float) for x in ends):
+        raise BadInput("`range` is the least and the greatest possible value", where=where, hint="range = [0, 1]")
+    return float(ends[0]), float(ends[1])
 
 
 def _number(row: dict, key: str, where: str) -> float:
@@ -208,15 +236,24 @@ def _spread(row: dict, value: float, where: str) -> Spread:
     return Spread(kind, size, str(row["source"]))
 
 
-def _effect(row: dict, where: str) -> Effect:
-    wanted = {"covariate", "form", "reference", "coefficient", "source"}
+def _effect(row: dict, typical: float, where: str) -> Effect:
+    """`value` in place of `coefficient`: what the parameter is where the condition of a categorical form holds."""
+    wanted = {"covariate", "form", "reference", "value" if "value" in row else "coefficient", "source"}
     if set(row) != wanted:
         odd = set(row) ^ wanted
         raise BadInput(
             f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where
         )
-    reference, coefficient = _number(row, "reference", where), _number(row, "coefficient", where)
-    return Effect(row["covariate"], row["form"], reference, coefficient, row["source"])
+    reference = _number(row, "reference", where)
+    if "coefficient" in row:
+        return Effect(row["covariate"], row["form"], reference, _number(row, "coefficient", where), row["source"])
+    if row["form"] not in ("equals", "below", "above") or typical == 0:
+        raise BadInput(
+            "gives an effect as a `value`, which only a categorical form can have, on a typical value other than 0",
+            where=where,
+            hint="give its coefficient",
+        )
+    return Effect(row["covariate"], row["form"], reference, _number(row, "value", where) / typical - 1, row["source"])
 
 
 def _check_sources(table: ParameterTable, path: Path) -> None:

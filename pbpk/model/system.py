@@ -12,12 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.model.declare import OUT, Amount, Binding, Block, Compartment, Concentration, Flux, Observable
+from pbpk.model.declare import (
+    OUT,
+    Amount,
+    Binding,
+    Block,
+    Compartment,
+    Concentration,
+    Derived,
+    Flux,
+    Observable,
+    in_order,
+)
 from pbpk.model.linear import is_linear
 
 
@@ -55,6 +67,26 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Rule:
+    """One rule for all parameters derived by it at one remove from the table: gathers, and one write."""
+
+    function: Callable
+    arguments: tuple[tuple[str, np.ndarray | list[np.ndarray]], ...]
+    into: np.ndarray
+
+    def __call__(self, p):
+        def of(rows):
+            return [p[..., r, :] for r in rows] if isinstance(rows, list) else p[..., rows, :]
+
+        found = self.function(**{name: of(rows) for name, rows in self.arguments})
+        if isinstance(p, np.ndarray):
+            p = p.copy()
+            p[..., self.into, :] = found
+            return p
+        return p.at[..., self.into, :].set(found)
+
+
+@dataclass(frozen=True, eq=False)
 class System:
     """Floor 1's product. `fluxes` are in group order; index `len(names)` in source/target means outside."""
 
@@ -66,6 +98,32 @@ class System:
     source: np.ndarray
     target: np.ndarray
     nonlinear: tuple[Flux, ...]
+    rules: tuple[Rule, ...] = ()
+
+    def initial(self, p: jax.Array) -> jax.Array:
+        """Amounts (n, N) before the first record and after a reset, from parameters p (m, N)."""
+        x = jnp.zeros((len(self.names), *p.shape[1:]), p.dtype)
+        begins = [(i, c.initial) for i, c in enumerate(self.compartments) if c.initial]
+        if not begins:
+            return x
+        rows = np.array([self.parameter_index(name) for _, name in begins])
+        return x.at[np.array([i for i, _ in begins])].set(p[rows])
+
+    @cached_property
+    def species(self) -> np.ndarray:
+        """(n,): which compartments exchange with one another, numbered; amounts of others are in other units or of another
+        size, and say nothing about what is small."""
+        label = np.arange(len(self.names) + 1)
+        for a, b in zip(self.source, self.target, strict=True):
+            if max(a, b) < len(self.names):
+                label[label == label[b]] = label[a]
+        return np.unique(label[:-1], return_inverse=True)[1]
+
+    def derive(self, p):
+        """p (..., m, N), numpy or JAX, with the derived parameters computed from the others."""
+        for rule in self.rules:
+            p = rule(p)
+        return p
 
     @property
     def compartments(self) -> tuple[Compartment, ...]:
@@ -135,6 +193,8 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
     used = [b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)]
     for c in block.compartments:
         used += c.roles
+    for d in block.derived:
+        used += [d.name, *d.parents]
     parameter_names = tuple(dict.fromkeys([*used, *extra_parameters]))
     row = {name: i for i, name in enumerate(parameter_names)}
 
@@ -156,7 +216,28 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
         np.array([place[f.path.source.name] for f in fluxes]),
         np.array([place[f.path.target.name] for f in fluxes]),
         tuple(f for f in fluxes if not is_linear(f)),
+        _rules(block, row),
     )
+
+
+def _rules(block: Block, row: dict[str, int]) -> tuple[Rule, ...]:
+    """Grouped by how far from the table they are, then by rule."""
+    remove: dict[str, int] = {}
+    alike: dict[tuple, list[Derived]] = {}
+    for d in in_order(block.derived):
+        remove[d.name] = 1 + max((remove.get(name, 0) for name in d.parents), default=0)
+        shape = tuple((a, None if isinstance(n, str) else len(n)) for a, n in d.of)
+        alike.setdefault((remove[d.name], d.rule, shape), []).append(d)
+    rules = []
+    for (_, function, shape), members in sorted(alike.items(), key=lambda item: item[0][0]):
+        gathered = []
+        for i, (argument, count) in enumerate(shape):
+            names = [d.of[i][1] for d in members]
+            each = [names] if count is None else list(zip(*names, strict=True))
+            rows = [np.array([row[n] for n in column]) for column in each]
+            gathered.append((argument, rows[0] if count is None else rows))
+        rules.append(Rule(function, tuple(gathered), np.array([row[d.name] for d in members])))
+    return tuple(rules)
 
 
 def _kind(binding: Binding) -> str:

@@ -32,7 +32,7 @@ class Farm:
 
     def __init__(self, model: Model, processes: int):
         _require_folder(model)
-        self.folder, self.processes = model.folder, processes
+        self.model, self.processes = (model.folder, dict(model.options)), processes
 
     def __enter__(self):
         self.before = set(multiprocessing.active_children())
@@ -45,7 +45,7 @@ class Farm:
         try:
             for task in tasks:
                 with _deaf():
-                    waiting.append(self.pool.submit(_solve, self.folder, task))
+                    waiting.append(self.pool.submit(_solve, self.model, task))
                 if len(waiting) >= _AHEAD * self.processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -80,7 +80,9 @@ def _deaf():
 def _require_folder(model: Model) -> None:
     from pbpk.model.load import load_model
 
-    if (model.folder / "structure.py").exists() and load_model(model.folder).system is model.system:
+    if (model.folder / "structure.py").exists() and load_model(
+        model.folder, options=model.options
+    ).system is model.system:
         return
     raise BadInput(
         "cannot be solved in several processes",
@@ -106,11 +108,11 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _solve(folder: Path, task: Any) -> Any:
+def _solve(model: tuple[Path, dict[str, str]], task: Any) -> Any:
     import jax
     import numpy as np
 
     from pbpk.model.load import load_model
     from pbpk.population.lanes import solve_lanes
 
-    return jax.tree.map(np.asarray, solve_lanes(load_model(folder).system, *task))
+    return jax.tree.map(np.asarray, solve_lanes(load_model(model[0], options=model[1]).system, *task))

@@ -99,9 +99,9 @@ class Individual:
     def parameters(
         self, system: System, u: jax.Array, constants: jax.Array, covariates: jax.Array, overrides: jax.Array
     ) -> jax.Array:
-        """p (C, m, N) from u (slots, N), the model's values (m,), covariates (C, k, N) and overrides (C, o, N; NaN: none)."""
-        rows, patients = covariates.shape[0], u.shape[-1]
-        p = jnp.broadcast_to(constants[:, None], (rows, len(constants), patients))
+        """p (C, m, N) from u (slots, N), constants (1 or C, m, N), covariates (C, k, N) and overrides (C, o, N; NaN: none)."""
+        rows, patients = max(covariates.shape[0], constants.shape[0]), u.shape[-1]
+        p = jnp.broadcast_to(constants, (rows, constants.shape[1], patients))
         at = {slot: i for i, slot in enumerate(self.slots)}
         theta = {name: u[i] for (kind, name), i in at.items() if kind == "theta"}
         for v in self.varying:
@@ -115,4 +115,4 @@ class Individual:
         for k, name in enumerate(self.overrides):
             i = system.parameter_index(name)
             p = p.at[:, i].set(jnp.where(jnp.isnan(overrides[:, k]), p[:, i], overrides[:, k]))
-        return p
+        return system.derive(p)

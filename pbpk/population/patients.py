@@ -90,11 +90,11 @@ def _value(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarra
 
 
 def with_effects(model: Model, values: np.ndarray, covariates: pd.DataFrame) -> np.ndarray:
-    """`values` (m, N) times the factors that the model's own table gives its covariates."""
+    """`values` (m, N) times the factors that the model's own table gives its covariates, and what derives from them."""
     for row in model.parameters.rows.values():
         for e in row.effects:
             if e.form not in FORMS:
                 raise BadInput(f"no covariate form `{e.form}`", where=f"{model.parameters.path}: `{row.name}`")
             x = covariates[e.covariate].to_numpy()
             values[model.system.parameter_index(row.name)] *= np.asarray(FORMS[e.form](x, e.reference, e.coefficient))
-    return values
+    return model.system.derive(values)

@@ -58,10 +58,16 @@ def by_record(frames: Sequence[pd.DataFrame], names: Sequence[str], rows: int) -
     return out
 
 
-def parameters_by_record(model: Model, events: EventTable, frames: Sequence[pd.DataFrame]) -> np.ndarray:
+def covariates_used(model: Model, events: EventTable) -> set[str]:
+    """The file's covariates that the model's own table gives effects."""
+    return {e.covariate for row in model.parameters.rows.values() for e in row.effects} & set(events.covariates)
+
+
+def parameters_by_record(
+    model: Model, events: EventTable, frames: Sequence[pd.DataFrame], rows: int | None = None
+) -> np.ndarray:
     """p (rows, m, subjects): the model's typical values with its covariate effects and the file's overrides."""
-    used = {e.covariate for row in model.parameters.rows.values() for e in row.effects} & set(events.covariates)
-    rows = rows_needed(frames, [*events.overrides, *used])
+    rows = rows_needed(frames, [*events.overrides, *covariates_used(model, events)]) if rows is None else rows
     names = model.system.parameter_names
     p = np.zeros((rows, len(names), len(frames)))
     given = by_record(frames, events.overrides, rows)
@@ -78,4 +84,4 @@ def parameters_by_record(model: Model, events: EventTable, frames: Sequence[pd.D
     for k, name in enumerate(events.overrides):
         j = names.index(name)
         p[:, j] = np.where(np.isnan(given[:, k]), p[:, j], given[:, k])
-    return p
+    return model.system.derive(p)

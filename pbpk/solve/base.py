@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pbpk.model.system import System
 from pbpk.solve.timeline import Timeline
@@ -73,6 +74,14 @@ class Solver(Protocol):
     def forward_mode(self) -> Solver:
         """The same solver, ready for derivatives by jvp, as estimation takes them; otherwise it is ready for vjp."""
         ...
+
+
+def by_species(system: System, x: jax.Array) -> jax.Array:
+    """Sums of x (n, ...) over the compartments that exchange with one another, for each of them; (1, ...) when all do."""
+    kind = system.species
+    if not kind.any():
+        return jnp.sum(x, axis=0, keepdims=True)
+    return jnp.stack([jnp.sum(x[np.flatnonzero(kind == k)], axis=0) for k in range(kind.max() + 1)])[kind]
 
 
 def cast(code: Any) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.model.system import System
-from pbpk.solve.base import GAVE_UP, NOT_FINITE, Trajectory, cast
+from pbpk.solve.base import GAVE_UP, NOT_FINITE, Trajectory, by_species, cast
 from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
@@ -54,7 +54,8 @@ class General:
 
         def one(x, rate, dt, row, adjoint):
             inflow = jnp.zeros_like(x) if rate is None else rate
-            present = jax.lax.stop_gradient(jnp.sum(jnp.abs(x)) + jnp.sum(jnp.abs(inflow)) * dt)
+            present = jax.lax.stop_gradient(by_species(system, jnp.abs(x) + jnp.abs(inflow) * dt))
+            present = jnp.tile(jnp.broadcast_to(present, x.shape), 2 if integrals else 1)
 
             def slope(t, y, args):
                 dy = system.vector_field(t, y[:n], row) + inflow

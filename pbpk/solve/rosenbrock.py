@@ -23,7 +23,7 @@ import numpy as np
 from jax import lax
 
 from pbpk.model.system import System
-from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Solver, Trajectory, cast
+from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Solver, Trajectory, by_species, cast
 from pbpk.solve.field import Field, field
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing, Interval
@@ -144,14 +144,15 @@ def first_step(march: March, x, rate, dt, p) -> jax.Array:
     """(N,) h: a hundredth of the time in which the amounts would double (Hairer, Nørsett & Wanner 1993, §II.4)."""
     x, rate, dt, p = lax.stop_gradient((x, rate, dt, p))
     slope = march.field.ready(p)(x) + (0.0 if rate is None else rate)
-    scale = march.atol * _present(x, rate, dt) + march.rtol * jnp.abs(x)
+    scale = march.atol * _present(march, x, rate, dt) + march.rtol * jnp.abs(x)
     size, speed = jnp.max(jnp.abs(x) / scale, axis=0), jnp.max(jnp.abs(slope) / scale, axis=0)
     return jnp.minimum(jnp.where(speed > 0, 0.01 * size / jnp.where(speed > 0, speed, 1.0), dt) + 1e-6 * dt, dt)
 
 
-def _present(x, rate, dt) -> jax.Array:
-    inflow = 0.0 if rate is None else jnp.sum(jnp.abs(rate), axis=0) * dt
-    total = jnp.sum(jnp.abs(x), axis=0) + inflow
+def _present(march: March, x, rate, dt) -> jax.Array:
+    """(n, N) or (1, N): all there is, and is to flow in, of what each compartment holds."""
+    total = jnp.abs(x) if rate is None else jnp.abs(x) + jnp.abs(rate) * dt
+    total = by_species(march.field.system, total)
     return jnp.where(total > 0, total, 1.0)
 
 
@@ -216,7 +217,7 @@ def _once(march: March, here: _Here, atol, rate, dt, p, since) -> tuple[_Here, j
 
 
 def _to_stop(march: March, x, rate, dt, p, memory: _Memory) -> _Here:
-    atol = lax.stop_gradient(march.atol * _present(x, rate, dt))
+    atol = lax.stop_gradient(march.atol * _present(march, x, rate, dt))
 
     def again(here: _Here) -> _Here:
         return _once(march, here, atol, rate, dt, p, memory.since)[0]
@@ -260,7 +261,7 @@ def _backward(march: March, kept, cotangents):
 
     def to_stop(state, dt):
         x, memory, at, record = state
-        atol = march.atol * _present(x, rate, dt)
+        atol = march.atol * _present(march, x, rate, dt)
 
         def again(carry):
             here, (states, fractions), at = carry

@@ -63,8 +63,13 @@ def run_segments(
     lane = jnp.arange(patients)
     slot = jnp.arange(n)[:, None]
 
+    begin = jnp.broadcast_to(system.initial(p[0]), (n, patients))
+
+    def anew(event):
+        return begin if steady is None else jnp.where(event["steady"] > 0, 0.0, begin)  # SS = 1 begins at its own level
+
     def apply(x, rate, event):
-        x = jnp.where(event["reset"], 0.0, x)
+        x = jnp.where(event["reset"], anew(event), x)
         into = slot == event["compartment"]
         x = x + into * event["jump"]
         if timeline.target is not None:
@@ -97,7 +102,7 @@ def run_segments(
     else:
         closing = jnp.broadcast_to(windows.closing, (windows.closing.shape[0], patients))
         count, after = windows.first, jax.tree.map(lambda a: jnp.take_along_axis(a, closing, axis=0), what)
-    x, rate, at_first = zero, zero if timeline.infusing else None, []
+    x, rate, at_first = begin, zero if timeline.infusing else None, []
     for k in range(count):
         x, rate = apply(x, rate, jax.tree.map(lambda a: a[k], what))  # noqa: B023
         at_first.append(x)

@@ -13,11 +13,15 @@ from pbpk.model import (
     clearance,
     competitive,
     conc,
+    damaged,
     first_order,
     flow,
     flux,
     perfusion,
     saturable,
+    saturating,
+    symport,
+    trace_symport,
     zero_order,
 )
 from pbpk.model.check import check_model
@@ -34,6 +38,27 @@ LAWS = [
         {"c": 3.0, "rival": 4.0, "vmax": 15.0, "km": 1.0, "ki": 2.0},
         7.5,
         {"vmax": "15 mg/h", "km": "1 mg/L", "ki": "2 ug/L"},
+    ),
+    (saturating, {"a": 3.0, "vmax": 8.0, "half": 1.0}, 6.0, {"vmax": "8 mg/h", "half": "1 mg"}),
+    (damaged, {"level": 2.0, "c": 3.0, "k": 0.5}, 3.0, {"level": "2", "k": "0.5 L/h"}),
+    (
+        trace_symport,
+        {"c": 6.0, "vmax": 8.0, "km": 2.0, "crowd": 4.0},
+        6.0,
+        {"vmax": "8 nmol/h", "km": "2 nmol/L", "crowd": "4"},
+    ),
+    (
+        symport,
+        {
+            **{"c": 6.0, "level": 2.0, "own": 0.5, "vmax": 8.0, "km": 2.0, "iodide": 3.0, "km_iodide": 3.0},
+            **{"perchlorate": 1.0, "ki_perchlorate": 2.0, "thiocyanate": 10.0, "ki_thiocyanate": 20.0},
+        },
+        2 * 8 * 6 / (2 * 3 + 3),
+        {
+            **{"level": "2", "own": "0.5 nmol/mg", "vmax": "8 nmol/h", "km": "2 nmol/L", "iodide": "3 umol/L"},
+            **{"km_iodide": "3 umol/L", "perchlorate": "1 nmol/L", "ki_perchlorate": "2 nmol/L"},
+            **{"thiocyanate": "10 nmol/L", "ki_thiocyanate": "20 umol/L"},
+        },
     ),
     (zero_order, {"rate": 0.7}, 0.7, {"rate": "0.7 mg/h"}),
 ]

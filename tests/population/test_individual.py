@@ -8,7 +8,7 @@ from pbpk.model.load import load_model
 from pbpk.population.individual import Factor, Individual, Varying
 
 MODEL = load_model("oral_one_compartment")
-CONSTANTS = jnp.asarray(MODEL.values)
+CONSTANTS = jnp.asarray(MODEL.values)[None, :, None]
 THETA = {"CL": jnp.array(3.0), "V": jnp.array(30.0), "KA": jnp.array(1.2), "B": jnp.array(0.6)}
 ETA = jnp.array([[0.3, -0.2, 0.0], [4.0, -5.0, 1.0]])  # CL, V
 

@@ -1,0 +1,86 @@
+"""Running a structure.py: a Block called `model`, or a function `model(chosen)` of the `options` it declares."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.model.declare import Block, Option
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a structure.py declares, before its options are chosen."""
+
+    model: Block | Callable
+    options: tuple[Option, ...]
+    path: Path
+
+    def build(self, asked: Mapping[str, str]) -> tuple[Block, dict[str, str]]:
+        """The Block of the chosen variant, and every option as it was chosen."""
+        known = {o.name: o for o in self.options}
+        for name in asked:
+            if name not in known:
+                hint = did_you_mean(name, known) if known else "this model has none"
+                raise BadInput(f"no option `{name}`", where=str(self.path), hint=hint)
+        chosen = {o.name: _chosen(o, asked.get(o.name, o.default)) for o in self.options}
+        if isinstance(self.model, Block):
+            return self.model, chosen
+        split = {o.name: _words(chosen[o.name]) if o.several else chosen[o.name] for o in self.options}
+        block = _guarded(self.path, lambda: self.model(SimpleNamespace(**split)))  # type: ignore[operator]
+        if not isinstance(block, Block):
+            raise BadInput("`model(…)` returns no Block", where=str(self.path))
+        return block, chosen
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(w for w in (w.strip() for w in text.split(",")) if w and w != "none")
+
+
+def _chosen(option: Option, text: str) -> str:
+    words = _words(text) if option.several else (text.strip(),)
+    for word in words:
+        if word not in option.choices:
+            raise BadInput(
+                f'"{word}" is not a choice of `{option.name}`',
+                why=option.about,
+                hint=did_you_mean(word, option.choices) or f"it takes {', '.join(option.choices)}",
+            )
+    return ",".join(words) or "none"
+
+
+def run_structure(path: Path) -> Structure:
+    spec = importlib.util.spec_from_file_location(f"_pbpk_model_{path.parent.name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    _guarded(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    model, options = getattr(module, "model", None), tuple(getattr(module, "options", ()))
+    if not all(isinstance(o, Option) for o in options):
+        raise BadInput("`options` is not a tuple of option(…)", where=str(path))
+    if not isinstance(model, Block) and not (callable(model) and options):
+        raise BadInput("defines no Block called `model`", where=str(path))
+    return Structure(model, options, path)
+
+
+def _guarded(path: Path, run: Callable):
+    """A structure is the modeller's own code: what goes wrong in it is said with its line."""
+    try:
+        return run()
+    except BadInput:
+        raise
+    except Exception as e:
+        line = getattr(e, "lineno", None) or _line_in(path, e)
+        raise BadInput(f"{type(e).__name__}: {e}", where=f"{path}:{line}" if line else str(path)) from e
+
+
+def _line_in(path: Path, error: Exception) -> int | None:
+    trace, line = error.__traceback__, None
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

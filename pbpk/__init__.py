@@ -26,6 +26,12 @@ _HOME = {
     "load_study": "pbpk.fit.study",
     "list_studies": "pbpk.fit.study",
     "read_events": "pbpk.data.events",
+    "load_nuclide": "pbpk.nuclides",
+    "chain": "pbpk.nuclides.chains",
+    "activities": "pbpk.nuclides.chains",
+    "read_voi": "pbpk.data.voi",
+    "measure": "pbpk.observe.measure",
+    "read_measurements": "pbpk.observe.declared",
     "PbpkError": "pbpk.errors",
 }
 

@@ -44,6 +44,8 @@ internal_decay = [decay]
 becquerel = 1e-6 * internal_decay / hour = Bq
 curie = 3.7e10 * becquerel = Ci
 decay = becquerel * second
+internal_count = [count] = count
+counts_per_second = count / second = cps
 gray = [absorbed_dose] = Gy
 percent = 0.01 = %
 """

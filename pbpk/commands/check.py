@@ -1,4 +1,5 @@
-"""`pbpk check PATH`: may a model, a data file or a study be used? Faults with row numbers; what the data can tell."""
+"""`pbpk check PATH`: may a model, a study, a data file, a VOI table or a file of measurements be used? Faults with row
+numbers; what the data can tell."""
 
 from __future__ import annotations
 
@@ -12,22 +13,44 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    path: str = typer.Argument(..., help="A model or study, by name or folder, or a data file."),
-    model: str = typer.Option(None, help="The model a data file is meant for."),
+    path: str = typer.Argument(
+        ..., help="A model or study, by name or folder; a data file, a VOI table (.csv) or measurements (.toml)."
+    ),
+    model: str = typer.Option(None, help="The model a file is meant for."),
+    nuclide: str = typer.Option(None, help="Of a VOI table, such as At-211."),
+    decay_corrected: bool = typer.Option(
+        None, "--decay-corrected/--not-decay-corrected", help="How a VOI table without such a column has its values."
+    ),
+    administered: str = typer.Option(None, help='Of a VOI table: the activity given, such as "245 MBq".'),
+    voi: list[str] = typer.Option(None, "--voi", help="NAME=OBSERVABLE: what a VOI called otherwise stands for."),
+    events: Path = typer.Option(None, help="Write a VOI table as a new event table, for fit and simulate --data."),
+    into: str = typer.Option(None, help="With --events: the compartment that the administered activity goes into."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Validate a model, a data file (with --model) or a study; exit 3 at the first fault, 0 when there is none."""
-    from pbpk.commands.shared import print_json
+    """Validate a model, a study, or a file; exit 3 at the first fault, 0 when there is none.
+
+    A data file needs --model, a VOI table (a column `voi`) --nuclide.
+    """
+    from pbpk.commands.shared import print_json, read_pairs
+    from pbpk.commands.voi import Voi, check_measurements, check_voi, is_voi, refuse
     from pbpk.errors import BadInput, PbpkError, did_you_mean
     from pbpk.fit.study import list_studies
     from pbpk.model.load import list_models
 
-    place = Path(path)
+    place, table = Path(path), ""
+    how = Voi(nuclide, decay_corrected, administered, read_pairs(voi, "--voi"), events, into)
+    voi_table = place.is_file() and place.suffix != ".toml" and is_voi(place)
+    if not voi_table:
+        refuse(how)
     try:
         if path in list_studies() or (place / "fit.toml").exists():
             found = _study(path)
         elif path in list_models() or (place / "structure.py").exists():
             found = _model(path)
+        elif place.is_file() and place.suffix == ".toml":
+            found = check_measurements(place, model)
+        elif voi_table:
+            found, table = check_voi(place, model, how)
         elif place.is_file():
             found = _data(place, model)
         elif place.exists():
@@ -42,13 +65,17 @@ def check(
     if as_json:
         print_json({"path": path, "good": True, **found})
         return
+    warned = len(found.pop("warning", []))
+    if table:
+        print(table)
+        found.pop("rows")
     for key, value in found.items():
         if isinstance(value, list):
             for item in value:
                 print(f"{key}: {item}")
         else:
             print(f"{key}: {value}")
-    print("no problems found")
+    print(f"no fault found, but {warned} warning" if warned else "no problems found")
 
 
 def _model(name: str) -> dict:

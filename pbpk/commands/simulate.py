@@ -24,6 +24,7 @@ class How(NamedTuple):
     precision: Precision
     integrate: bool
     processes: int
+    measure: Path | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,7 @@ def simulate(
         None, help="Observables or compartments, separated by commas; default: all observables."
     ),
     nuclide: str = typer.Option(None, help="Sets the physical decay, such as I-131."),
+    option: list[str] = typer.Option(None, "--option", help="NAME=CHOICE of a model that comes in variants."),
     settings: list[str] = typer.Option(None, "--set", help='NAME=VALUE, such as CL=3 or "CL=50 mL/min".'),
     patients: int = typer.Option(None, help="Draw this many virtual patients from the model's spreads and covariates."),
     seed: int = typer.Option(1, help="Of the virtual patients; patient n of a seed is always the same."),
@@ -55,6 +57,9 @@ def simulate(
     ),
     solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
     integrate: bool = typer.Option(False, "--integrate", help="Time-integrals too: up to each time, and to infinity."),
+    measure: Path = typer.Option(
+        None, help="A TOML file of measurements: what instruments would show, with their noise."
+    ),
     precision: str = typer.Option("float64", help="float64, or float32 where five digits are enough."),
     processes: int = typer.Option(1, help="Solve virtual patients in this many processes."),
     keep: str = typer.Option("auto", help="Of a virtual population: curves, bands, or auto (curves unless huge)."),
@@ -69,11 +74,12 @@ def simulate(
     from pbpk.regimen import Regimen
     from pbpk.voids import parse_void
 
-    loaded = load_model(model, nuclide=nuclide, values=read_pairs(settings, "--set"))
+    options = read_pairs(option, "--option")
+    loaded = load_model(model, nuclide=nuclide, values=read_pairs(settings, "--set"), options=options)
     wanted = read_list(observe)
     if precision not in get_args(Precision):
         raise WrongUsage(f'--precision "{precision}" is not known', hint="float64 or float32")
-    how = How(solver, cast("Precision", precision), integrate, processes)
+    how = How(solver, cast("Precision", precision), integrate, processes, measure)
     voids = sum((parse_void(words) for words in void or []), Regimen(()))
     if data is not None:
         if dose or times or patients is not None:
@@ -84,6 +90,8 @@ def simulate(
             raise WrongUsage(
                 "--integrate and --processes go with --dose and --times", hint="leave them out with --data"
             )
+        if measure is not None:
+            raise WrongUsage("--measure goes with --dose and --times", hint="leave it out with --data")
         columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
         _from_data(loaded, data, wanted, columns, units, voids, covariates_over_time, how, out, as_json)
         return
@@ -110,6 +118,7 @@ def _from_words(
 ) -> None:
     import time
 
+    from pbpk.commands.measured import as_text, plan, summary, taken, without, write_measured
     from pbpk.commands.shared import print_json, say
     from pbpk.population.bands import NAMES, medians, quantiles
     from pbpk.population.patients import virtual_patients
@@ -121,8 +130,9 @@ def _from_words(
 
     at = parse_times(times)
     regimen = sum((parse_dose(d) for d in doses), voids)
+    asked, observed = plan(how.measure, model, wanted, at)
     who = virtual_patients(model, patients, seed) if patients is not None else None
-    folder, notes = None, []
+    folder, notes, measured = None, [], None
     if out is not None or who is not None:
         folder = claim(Path("simulations") / model.name, out)
     shown = at / factor(model.time_unit)
@@ -131,17 +141,22 @@ def _from_words(
         path = run(
             *(model, regimen, at),
             patients=who,
-            observe=wanted,
+            observe=observed,
             solver=how.solver,
             dtype=how.precision,
             integrate=how.integrate,
             processes=how.processes,
             progress=_progress(patients or 1),
         )
+        if asked:
+            measured = taken(path, asked, seed, model)
+            path = without(path, model, wanted)
         seconds = time.perf_counter() - begun
         written = None
         if folder:
             notes = write_simulation(folder, model, path, shown, keep, population=who is not None)
+            if measured and how.measure:
+                write_measured(folder, measured, how.measure, population=who is not None)
             written = folder.finish()
     except BaseException:
         if folder:
@@ -169,6 +184,10 @@ def _from_words(
         }
         if path.no_infinity:
             say(f"note: no integral to infinity: {path.no_infinity}")
+    if measured:
+        result |= {"seed": seed, "measurements": summary(path, measured), "notes": list(measured.notes)}
+        for note in measured.notes:
+            say(f"note: {note}")
     if who is not None:
         bands = {k: dict(zip(NAMES, q, strict=True)) for k, q in found.items()}
         result |= {"seed": seed, "statistic": "median over patients", "quantiles": bands}
@@ -181,6 +200,8 @@ def _from_words(
         print_json(result)
     else:
         _print_table(result)
+        if measured:
+            print(as_text(result["measurements"]))
     if failed:
         raise typer.Exit(1)
 

@@ -1,21 +1,17 @@
-"""Residual error: the variance of an observation around its prediction f. To add a model: a line in `MODELS` and its test."""
+"""Residual error: the variance of an observation around its prediction f. To add a model: a line in `VARIANCES`
+(observe/noise.py) and its test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-# model: (its standard deviations by name, variance from f and those)
-MODELS: dict[str, tuple[tuple[str, ...], Callable]] = {
-    "additive": (("add",), lambda f, add: add**2 + 0 * f),
-    "proportional": (("prop",), lambda f, prop: (prop * f) ** 2),
-    "combined1": (("add", "prop"), lambda f, add, prop: (add + prop * f) ** 2),
-    "combined2": (("add", "prop"), lambda f, add, prop: add**2 + (prop * f) ** 2),
-}
-"""combined1 adds standard deviations, combined2 variances; both are in use, and they are different models."""
+from pbpk.observe.noise import VARIANCES
+
+MODELS = VARIANCES
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,80 @@
-"""Floor 1: nuclides as sourced data. Half-lives here; emissions come with the dosimetry."""
+"""Floor 1: nuclides as sourced data. Half-lives and decays here; chains in chains.py, photons in photons.py."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.tables import read_toml
 
+Evaluation = Literal["ensdf", "icrp107"]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """One way to decay: to which nuclide, and in what share of all decays. `uncertainty` is standard, 0 where none is given."""
+
+    to: str
+    mode: str
+    branch: float
+    source: str
+    uncertainty: float = 0.0
+
 
 @dataclass(frozen=True)
 class Nuclide:
-    """`half_life` in h; `source` is the evaluation it was read from."""
+    """`half_life` in h, infinite where it is stable, with its standard `uncertainty`; `stated` is how its `source` has it."""
 
     name: str
     half_life: float
     source: str
+    uncertainty: float = 0.0
+    decays: tuple[Decay, ...] = ()
+    stated: str = "stable"
 
     @property
     def decay_constant(self) -> float:
-        """ln 2 / half-life, 1/h."""
+        """ln 2 / half-life, 1/h; 0 where it is stable."""
         return math.log(2) / self.half_life
+
+    @property
+    def stable(self) -> bool:
+        return math.isinf(self.half_life)
 
 
 @cache
-def nuclides() -> dict[str, Nuclide]:
-    rows = read_toml(Path(__file__).parent / "half_lives.toml")
-    return {n: Nuclide(n, units.to_internal(r["half_life"], r["unit"]), r["source"]) for n, r in rows.items()}
+def nuclides(evaluation: Evaluation = "icrp107") -> dict[str, Nuclide]:
+    """All by name. Branches are ENSDF's whatever the `evaluation` of half-lives (see `load_nuclide`)."""
+    if evaluation not in get_args(Evaluation):
+        raise BadInput(f"no evaluation `{evaluation}`", hint=did_you_mean(evaluation, get_args(Evaluation)))
+    rows = read_toml(Path(__file__).parent / "decays.toml")
+    return {name: _read(name, row, evaluation) for name, row in rows.items()}
 
 
-def load_nuclide(name: str) -> Nuclide:
-    """By name, spelt `I-131`, `I131`, `131I` or `i-131`."""
-    import re
+def _read(name: str, row: dict, evaluation: Evaluation) -> Nuclide:
+    if "stable" in row:
+        return Nuclide(name, math.inf, row["stable"])
+    given, decays = row["half_life"], tuple(Decay(**d) for d in row["decays"])
+    value, uncertainty, source = given["value"], given["uncertainty"], given["source"]
+    if evaluation == "icrp107":
+        value, uncertainty, source = given["icrp107"], 0.0, "icrp107"
+    half_life, uncertainty = (units.to_internal(x, given["unit"]) for x in (value, uncertainty))
+    return Nuclide(name, half_life, source, uncertainty, decays, f"{value} {given['unit']}")
 
-    known = nuclides()
+
+def load_nuclide(name: str, evaluation: Evaluation = "icrp107") -> Nuclide:
+    """By name, spelt `I-131`, `I131`, `131I` or `i-131`.
+
+    `evaluation` says whose half-life: that of ICRP 107, on which published biokinetics and dose coefficients rest, or
+    "ensdf": newer, and with an uncertainty. Raises `BadInput` for a nuclide that is not on file.
+    """
+    known = nuclides(evaluation)
     found = re.fullmatch(r"\s*(?:(\d+m?)-?([A-Za-z]{1,2})|([A-Za-z]{1,2})-?(\d+m?))\s*", name)
     if found:
         mass, symbol = (found[1], found[2]) if found[1] else (found[4], found[3])

@@ -1,4 +1,4 @@
-"""What is measured: observables as functions of the amounts and the parameters."""
+"""What a model shows: its observables, as functions of the amounts and the parameters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,12 @@ def observable_unit(system: System, parameters: ParameterTable, name: str) -> st
 
 def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax.Array) -> jax.Array:
     """Readings (len(names), T, N), coherent units, from amounts (T, n, N) and each time's parameters p (T or 1, m, N)."""
-    return jnp.stack([_read(system, find_observable(system, n), amounts, p) for n in names])
+    return jnp.stack([_scaled(system, find_observable(system, n), amounts, p) for n in names])
+
+
+def _scaled(system: System, observable: Observable, amounts: jax.Array, p: jax.Array) -> jax.Array:
+    value = _read(system, observable, amounts, p)
+    return value * p[:, system.parameter_index(observable.scale)] if observable.scale else value
 
 
 def _read(system: System, observable: Observable, amounts: jax.Array, p: jax.Array) -> jax.Array:

@@ -1,0 +1,116 @@
+"""What `pbpk check` does with a VOI table and with a file of measurements."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Voi(NamedTuple):
+    """The options of `pbpk check` that a VOI table takes."""
+
+    nuclide: str | None
+    decay_corrected: bool | None
+    administered: str | None
+    names: dict[str, str]
+    events: Path | None
+    into: str | None
+
+
+def is_voi(path: Path) -> bool:
+    from pbpk.data.voi_headers import is_voi_table
+    from pbpk.errors import BadInput
+    from pbpk.tables import read_csv
+
+    try:
+        return is_voi_table(list(read_csv(path).columns))
+    except BadInput:  # whatever it is, the reader of data files will say what is wrong with it
+        return False
+
+
+def refuse(how: Voi) -> None:
+    """Raises `WrongUsage` where an option of VOI tables is given for something else."""
+    from pbpk.errors import WrongUsage
+
+    for name, value in how._asdict().items():
+        if value not in (None, {}):
+            option = {"names": "voi"}.get(name, name.replace("_", "-"))
+            raise WrongUsage(f"--{option} goes with a VOI table", hint="its header has a column `voi`")
+
+
+def check_voi(path: Path, model: str | None, how: Voi) -> tuple[dict, str]:
+    """What there is to say of a VOI table, and the table as text. Writes the event table if one is asked for."""
+    from pbpk.commands.shared import say
+    from pbpk.data.voi import read_voi
+    from pbpk.errors import BadInput, WrongUsage, did_you_mean
+    from pbpk.model.load import load_model
+
+    loaded = load_model(model, nuclide=how.nuclide) if model else None
+    nuclide = how.nuclide or (loaded.nuclide if loaded else None)
+    if nuclide is None:
+        raise WrongUsage("--nuclide is missing: what decays between the scans depends on it", hint="--nuclide At-211")
+    if (how.events is None) != (how.into is None):
+        raise WrongUsage("--events and --into go together", hint="--events data.csv --into blood")
+    into = how.into or ""
+    if loaded and into:
+        routes = loaded.system.block.routes
+        into = routes[into].name if into in routes else into
+        if into not in loaded.system.names:
+            raise BadInput(f"no compartment `{into}`", hint=did_you_mean(into, [*routes, *loaded.system.names]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said below, in the command line's own way
+        table = read_voi(
+            path,
+            nuclide=nuclide,
+            decay_corrected=how.decay_corrected,
+            administered=how.administered,
+            observables=list(loaded.system.observables) if loaded else None,
+            vois=how.names,
+        )
+    for text in table.warnings:
+        say(f"warning: {text}")
+    frame = table.frame
+    found = {
+        "voi_table": str(path),
+        "nuclide": table.nuclide.name,
+        "subjects": int(frame["subject"].nunique()),
+        "vois": ", ".join(frame["voi"].unique()),
+        "measurements": len(frame),
+        "note": list(table.notes),
+        "warning": list(table.warnings),
+    }
+    if how.events is not None:
+        text = table.events(into=into).to_csv(index=False)
+        _write_new(how.events, text)
+        found["events"] = str(how.events)
+    shown = frame if loaded or how.names else frame.drop(columns="observable")
+    return {**found, "rows": shown.to_dict("records")}, shown.to_string(index=False, na_rep="-", float_format="%.5g")
+
+
+def check_measurements(path: Path, model: str | None) -> dict:
+    """What a file of measurements declares; with a model, whether it shows their regions."""
+    from pbpk.model.load import load_model
+    from pbpk.observe.declared import KINDS, read_measurements
+    from pbpk.observe.readings import observable_names
+
+    asked = read_measurements(path)
+    if model is not None:
+        system = load_model(model).system
+        for m in asked:
+            observable_names(system, list(m.regions))
+    kind_of = {kind: name for name, kind in KINDS.items()}
+    told = [f"{m.name}: {kind_of[type(m)]} of {', '.join(m.regions)}" for m in asked]
+    return {"measurements": str(path), "measurement": told}
+
+
+def _write_new(path: Path, text: str) -> None:
+    from pbpk.errors import BadInput
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadInput("exists already", where=str(path), hint="name a new file") from None
+    except OSError as e:
+        raise BadInput(f"cannot be written ({e.strerror})", where=str(path)) from e

@@ -1,0 +1,206 @@
+"""Decay chains in a body: the compartments, rates and rows that a nuclide's daughters add (`decay_chain` in organs.py).
+
+Every species is counted as the activity of the parent that as many atoms would have, N·λ(parent): an atom counts the same
+whatever it has become, so that all compartments together always hold what was given. The activity of a daughter is that
+count times its row `TAG.activity`, λ/λ(parent): `observe("thyroid_po211", total(…), "…", scale="po211.activity")`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.model.declare import Compartment
+from pbpk.model.parameters import read_number
+from pbpk.model.rules import complement, product, ratio
+from pbpk.nuclides import Decay, Nuclide, load_nuclide
+from pbpk.nuclides.chains import Chain, chain
+
+Displaced = Mapping[str, Compartment | Mapping[Compartment, Compartment]]
+
+
+def decay_constant(half_life):
+    """ln 2 / half-life."""
+    return math.log(2) / half_life
+
+
+def remainder(shares):
+    """1 − Σ shares."""
+    return 1 - sum(shares)
+
+
+def itself(share):
+    """As a demand: that it is not below zero."""
+    return share
+
+
+@dataclass(frozen=True)
+class Near:
+    """As a demand: that k is this nuclide's, by whichever evaluation."""
+
+    decay_constant: float
+
+    def __call__(self, k):
+        return 0.05 - abs(k / self.decay_constant - 1)
+
+
+def tag(nuclide: str) -> str:
+    """`Po-211` as names of rows and compartments have it: `po211`."""
+    return load_nuclide(nuclide).name.replace("-", "").lower()
+
+
+def daughter(compartment: Compartment, nuclide: str) -> Compartment:
+    """Where a daughter is that stands in `compartment`: `blood_bi207`, of the same volume."""
+    return Compartment(f"{compartment.name}_{tag(nuclide)}", compartment.unit, volume=compartment.volume)
+
+
+@dataclass
+class Plan:
+    """What a chain adds to a model: arrows (source, target, rate constant), derived rows (name, rule, about, of) and
+    demands (words, rule, of)."""
+
+    compartments: dict[Compartment, None] = field(default_factory=dict)
+    arrows: list[tuple[Compartment, Compartment, str]] = field(default_factory=list)
+    derived: list[tuple[str, Callable, str, dict[str, str | tuple[str, ...]]]] = field(default_factory=list)
+    demands: list[tuple[str, Callable, dict[str, str]]] = field(default_factory=list)
+
+    def derive(self, name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -> str:
+        self.derived.append((name, rule, about, of))
+        return name
+
+    def demand(self, words: str, rule: Callable, **of: str) -> None:
+        self.demands.append((words, rule, of))
+
+
+def plan_chain(
+    links: Chain,
+    compartments: tuple[Compartment, ...],
+    into: Compartment,
+    displaced: Displaced,
+    also: Mapping[str, tuple[Compartment, ...]],
+) -> Plan:
+    """What `decay_chain` (organs.py) makes into a Block; it is there so that errors name the line of the modeller."""
+    if links.members[0].stable:
+        raise BadInput(f"{links.names[0]} is stable: it has no chain")
+    moved, extra = _by_daughter(displaced, links, "displaced"), _by_daughter(also, links, "also")
+    followed = {m.name for m in links.members if not m.stable}
+    home: dict[str, dict[Compartment, None]] = {m.name: dict.fromkeys(extra.get(m.name, ())) for m in links.members}
+    home[links.names[0]] = dict.fromkeys(compartments)
+    plan = Plan(dict.fromkeys(compartments))
+    words = f"the model follows the chain of {links.names[0]}, and `decay.k` is another nuclide's"
+    plan.demand(words, Near(links.members[0].decay_constant), k="decay.k")
+
+    def place(nuclide: str, c: Compartment) -> Compartment:
+        return c if nuclide == links.names[0] else daughter(c, nuclide)
+
+    for mother in links.members:
+        if mother.stable:
+            continue
+        plan.compartments |= dict.fromkeys(place(mother.name, c) for c in home[mother.name])
+        k = _constants(plan, mother, links)
+        if followed.isdisjoint(d.to for d in mother.decays):
+            plan.arrows += [(place(mother.name, c), into, k) for c in home[mother.name]]
+            continue
+        for decay, birth in _births(plan, mother, k):
+            if decay.to not in followed:
+                plan.arrows += [(place(mother.name, c), into, birth) for c in home[mother.name]]
+                continue
+            goes = _destination(moved.get(decay.to))
+            stays, leaves = _split(plan, mother, decay, birth) if decay.to in moved else (birth, "")
+            for c in home[mother.name]:
+                source, away = place(mother.name, c), goes(c)
+                if away == c:
+                    plan.arrows.append((source, place(decay.to, c), birth))
+                else:
+                    plan.arrows.append((source, place(decay.to, c), stays))
+                    plan.arrows.append((source, place(decay.to, away), leaves))
+                home[decay.to] |= {c: None, away: None}
+    return plan
+
+
+def _by_daughter(given: Mapping, links: Chain, what: str) -> dict:
+    able = [m.name for m in links.members[1:] if not m.stable]
+    found = {load_nuclide(name).name: value for name, value in given.items()}
+    for name in found:
+        if name not in able:
+            raise BadInput(f"`{what}` has {name}, which is no daughter in this chain", hint=did_you_mean(name, able))
+    return found
+
+
+def _destination(to: Compartment | Mapping[Compartment, Compartment] | None) -> Callable[[Compartment], Compartment]:
+    if isinstance(to, Mapping):
+        return lambda c: to.get(c, c)
+    return lambda c: c if to is None else to
+
+
+def _constants(plan: Plan, mother: Nuclide, links: Chain) -> str:
+    """The row of a nuclide's decay constant."""
+    if mother is links.members[0]:
+        return "decay.k"
+    own, per = tag(mother.name), f"activity of {mother.name} over that of as many atoms of {links.names[0]}"
+    k = plan.derive(f"{own}.k", decay_constant, f"decay constant of {mother.name}", half_life=f"{own}.half_life")
+    plan.derive(f"{own}.activity", ratio, per, a=k, b="decay.k")
+    return k
+
+
+def _births(plan: Plan, mother: Nuclide, k: str) -> list[tuple[Decay, str]]:
+    """Each decay with the row of its rate constant: shares are rows, and the greatest of them is what the others leave."""
+    if len(mother.decays) == 1:
+        return [(mother.decays[0], k)]
+    *others, main = sorted(mother.decays, key=lambda d: d.branch)
+    shares = tuple(f"{tag(d.to)}.branch" for d in others)
+    rest = plan.derive(f"{tag(main.to)}.branch", remainder, _share(mother, main), shares=shares)
+    plan.demand(f"the shares of the decays of {mother.name} add up to more than 1", itself, share=rest)
+    return [
+        (d, plan.derive(_edge(mother, d), product, _rate(mother, d), a=k, b=f"{tag(d.to)}.branch"))
+        for d in mother.decays
+    ]
+
+
+def _split(plan: Plan, mother: Nuclide, decay: Decay, birth: str) -> tuple[str, str]:
+    """The rows of the rates of being born and staying, and of being born and displaced."""
+    own = tag(decay.to)
+    share, stay, edge = f"{own}.displaced", f"{own}.stays", _edge(mother, decay)
+    if all(name != stay for name, *_ in plan.derived):
+        plan.derive(stay, complement, f"share of {decay.to} that stays where it is born", share=share)
+        plan.demand(f"more than all of {decay.to} is displaced", itself, share=stay)
+    return (
+        plan.derive(f"{edge}_stays", product, f"{_rate(mother, decay)} and stays", a=birth, b=stay),
+        plan.derive(f"{edge}_leaves", product, f"{_rate(mother, decay)} and leaves", a=birth, b=share),
+    )
+
+
+def _edge(mother: Nuclide, decay: Decay) -> str:
+    return f"{tag(decay.to)}.from_{tag(mother.name)}"
+
+
+def _rate(mother: Nuclide, decay: Decay) -> str:
+    return f"rate at which {mother.name} becomes {decay.to}"
+
+
+def _share(mother: Nuclide, decay: Decay) -> str:
+    return f"share of the decays of {mother.name} that give {decay.to}"
+
+
+def chain_rows(nuclide: str, without: str | Iterable[str] = ()) -> str:
+    """The rows that `decay_chain` wants of parameters.toml, as text, with ENSDF's numbers.
+
+    Their sources are keys of pbpk/nuclides/references.bib. What is displaced is for the modeller to say.
+    """
+    links = chain(nuclide, without)
+    followed = [m for m in links.members if not m.stable]
+    tables: dict[str, list[str]] = {tag(m.name): [] for m in followed[1:]}
+    for m in followed[1:]:
+        tables[tag(m.name)].append(f"half_life = {_row(*read_number(m.stated), f'half-life of {m.name}', m.source)}")
+    for mother in followed:
+        if any(tag(d.to) in tables for d in mother.decays):
+            for decay in sorted(mother.decays, key=lambda d: d.branch)[:-1]:
+                row = _row(decay.branch, "1", _share(mother, decay), decay.source, ", range = [0, 1]")
+                tables.setdefault(tag(decay.to), []).append(f"branch = {row}")
+    return "\n\n".join("\n".join((f"[{name}]", *rows)) for name, rows in tables.items()) + "\n"
+
+
+def _row(value: float, unit: str, about: str, source: str, more: str = "") -> str:
+    return f'{{ value = {value!r}, unit = "{unit}", about = "{about}", source = "{source}"{more} }}'

@@ -1,0 +1,114 @@
+"""Decay chains: who comes of whom, and how much of each is there with time (bateman.py has the mathematics).
+
+    chain("At-211").names                    # At-211, Po-211, Bi-207, Pb-207
+    activities("At-211", 1.0, [0.0, 7.2])    # of each by name, in the unit of 1.0
+
+Here nothing moves. In a body, daughters go their own ways: `decay_chain` of pbpk.model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.nuclides import Evaluation, Nuclide, load_nuclide, nuclides
+
+if TYPE_CHECKING:
+    import jax
+
+
+@dataclass(frozen=True)
+class Chain:
+    """`members` in an order in which parents come before what comes of them. A decay to no member leaves the chain."""
+
+    members: tuple[Nuclide, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(m.name for m in self.members)
+
+    @property
+    def k(self) -> np.ndarray:
+        """Decay constants (n,), 1/h; 0 for what is stable."""
+        return np.array([m.decay_constant for m in self.members])
+
+    @property
+    def branch(self) -> np.ndarray:
+        """(n, n): the share of the decays of column j that give row i."""
+        shares, place = np.zeros((len(self.members),) * 2), {name: i for i, name in enumerate(self.names)}
+        for j, mother in enumerate(self.members):
+            for decay in mother.decays:
+                if decay.to in place:
+                    shares[place[decay.to], j] += decay.branch
+        return shares
+
+    def atoms(self, a0: Any, t: Any) -> jax.Array:
+        """Atoms at times t (any shape, h), (..., n), in the unit of `a0` · h, so that those of a member are A/λ.
+
+        `a0` is the activity at t = 0 of the first member, or of all of them (n,). Traceable and differentiable in both.
+        """
+        from pbpk.nuclides import bateman  # here, not above: JAX is slow to load
+
+        return bateman.atoms(self.k, self.branch, a0, _times(t))
+
+    def activities(self, a0: Any, t: Any) -> jax.Array:
+        """Activities at times t, (..., n), in the unit of `a0`; 0 for what is stable."""
+        from pbpk.nuclides import bateman
+
+        return bateman.activities(self.k, self.branch, a0, _times(t))
+
+    def decays(self, a0: Any, t: Any = None) -> jax.Array:
+        """Decays from 0 to times t, (..., n), or to infinity, (n,): time-integrated activities in the unit of `a0` · h."""
+        from pbpk.nuclides import bateman
+
+        if t is None:
+            return bateman.decays_in_all(self.k, self.branch, a0)
+        return bateman.decays(self.k, self.branch, a0, _times(t))
+
+
+def chain(nuclide: str, without: str | Iterable[str] = (), evaluation: Evaluation = "ensdf") -> Chain:
+    """The chain of a nuclide, down to what is stable.
+
+    Nuclides named in `without` are not followed, nor what comes of them alone. `evaluation` as in `load_nuclide`, where
+    the other is the default. Raises `BadInput` for a nuclide not on file or a `without` that does not come of this one.
+    """
+    known, first = nuclides(evaluation), load_nuclide(nuclide).name
+    left_out = {load_nuclide(name).name for name in ((without,) if isinstance(without, str) else without)}
+    everything = _comes_of(first, known, set())
+    for name in left_out:
+        if name not in everything[1:]:
+            raise BadInput(f"{name} does not come of {first}", hint=did_you_mean(name, everything[1:]))
+    found, order = _comes_of(first, known, left_out), []
+    while found:
+        ready = next(n for n in found if not any(d.to == n for other in found for d in known[other].decays))
+        order.append(known[ready])
+        found.remove(ready)
+    return Chain(tuple(order))
+
+
+def _comes_of(first: str, known: Mapping[str, Nuclide], left_out: set[str]) -> list[str]:
+    found = [first]
+    for name in found:  # which grows on the way
+        found += [d.to for d in known[name].decays if d.to not in found and d.to not in left_out]
+    return found
+
+
+def activities(
+    parent: str, a0: Any, t: Any, without: str | Iterable[str] = (), evaluation: Evaluation = "ensdf"
+) -> dict[str, jax.Array]:
+    """Activity of every radioactive member by name, shape of t (h), in the unit of `a0`, the parent's activity at t = 0."""
+    members = chain(parent, without, evaluation)
+    found = members.activities(a0, t)
+    return {m.name: found[..., i] for i, m in enumerate(members.members) if not m.stable}
+
+
+def _times(t: Any) -> Any:
+    from jax.core import Tracer
+
+    if not isinstance(t, Tracer) and not (np.asarray(t) >= 0).all():
+        raise BadInput("times must be hours from 0 on", why="A chain cannot be followed backwards.")
+    return t

@@ -1,0 +1,7 @@
+"""What is measured: a model's own observables (readings.py), and what an instrument makes of them (measure.py)."""
+
+from pbpk.observe.readings import display_factor as display_factor
+from pbpk.observe.readings import find_observable as find_observable
+from pbpk.observe.readings import observable_names as observable_names
+from pbpk.observe.readings import observable_unit as observable_unit
+from pbpk.observe.readings import observe_all as observe_all

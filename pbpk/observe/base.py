@@ -1,0 +1,124 @@
+"""A measurement: what an instrument shows of the amounts that a model predicts. The page to read before adding a kind.
+
+A kind is a final class in a file of its own, with a line in `KINDS` (declared.py) and its test. It says what is there at each
+time (`present`) and in which unit (`natural`); this class does what all share: units, decay correction, the times.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk import units
+from pbpk.errors import BadInput, near
+from pbpk.nuclides import Nuclide
+from pbpk.observe.counting import read_noise
+from pbpk.observe.noise import Noise
+from pbpk.observe.quantity import convert
+
+
+class Simulated(Protocol):
+    """What a measurement needs of a simulation: times (T,) in h, curves (T, N) by name in `unit`, and the patients' numbers."""
+
+    @property
+    def time(self) -> np.ndarray: ...
+    @property
+    def observables(self) -> Mapping[str, jax.Array]: ...
+    @property
+    def unit(self) -> Mapping[str, str]: ...
+    @property
+    def patients(self) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A simulation at the times of one measurement. `seen("thyroid")` is (T, N) in coherent units."""
+
+    path: Simulated
+    rows: np.ndarray
+    nuclide: Nuclide | None
+    where: str
+
+    @property
+    def hours(self) -> jax.Array:
+        return jnp.asarray(self.path.time[self.rows], dtype=float)[:, None]
+
+    @property
+    def rate(self) -> float:
+        """λ in 1/h; 0 without a nuclide."""
+        return self.nuclide.decay_constant if self.nuclide else 0.0
+
+    def unit(self, region: str) -> str:
+        if region not in self.path.unit:
+            meant = "".join(f"did you mean `{n}`? " for n in near(region, self.path.unit, count=1))
+            hint = f"{meant}what is measured must be simulated: observe=[…, '{region}']"
+            raise BadInput(f"the simulation has no `{region}`", where=self.where, hint=hint)
+        return self.path.unit[region]
+
+    def __call__(self, region: str) -> jax.Array:
+        return self.path.observables[region][self.rows] * units.factor(self.unit(region))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement(ABC):
+    """`decay_corrected` must be said; if so, `reference` (h) is the time to which. `at` (h): at these times alone, which must
+    be among the simulated ones. `unit`: the shown unit, else the natural one. Where numbers come from goes into `source`."""
+
+    name: str
+    region: str
+    decay_corrected: bool
+    reference: Any = field(default=None, metadata={"unit": "h"})
+    at: Sequence[float] | None = None
+    unit: str | None = None
+    noise: Noise | None = None
+    about: str = ""
+    source: str = ""
+
+    def __post_init__(self):
+        convert(self)
+        if isinstance(self.noise, Mapping):
+            object.__setattr__(self, "noise", read_noise(self.noise))
+        if not isinstance(self.decay_corrected, bool):
+            raise BadInput(f"`decay_corrected` = {self.decay_corrected!r} is neither true nor false")
+        if self.decay_corrected and self.reference is None:
+            raise BadInput(
+                "`decay_corrected` needs the time to which",
+                why="Corrected values mean nothing without it.",
+                hint='reference = "0 h" for the time of the first dose, if that is at 0',
+            )
+        if not self.decay_corrected and self.reference is not None:
+            raise BadInput("`reference` is given, but the measurement is not decay-corrected")
+        self.check()
+
+    def check(self) -> None:  # noqa: B027  a kind with nothing to check need not say so
+        """Raises `BadInput` for numbers that cannot be meant."""
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The observables it is made of."""
+        return (self.region,)
+
+    @abstractmethod
+    def natural(self, seen: Seen) -> str:
+        """The unit of what is measured; the coherent unit of its dimension is that of `present`."""
+
+    @abstractmethod
+    def present(self, seen: Seen) -> jax.Array:
+        """What is there, (T, N), coherent, with physical decay included as the simulation has it."""
+
+    def assumed(self, seen: Seen) -> list[str]:
+        """What is in it that nobody measured, one sentence each."""
+        return []
+
+    def scale(self, seen: Seen) -> tuple[str, Any]:
+        """The shown unit, and how many coherent units one of it is."""
+        natural = self.natural(seen)
+        if self.unit is None:
+            return natural, units.factor(natural)
+        return self.unit, units.require(self.unit, natural, "`unit`", where=seen.where)

@@ -1,0 +1,67 @@
+"""Measurements as a file declares them: one table each, by name.
+
+[thyroid]
+kind = "voi"
+region = "thyroid"
+spill_in = { salivary_glands = 0.02 }
+recovery = { half = "2 mL", slope = 1.1 }
+volume = "20 mL"
+decay_corrected = false
+noise = { model = "poisson", sensitivity = "68 cps/MBq", duration = "20 min", background = "3 cps" }
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.observe.base import Measurement
+from pbpk.observe.blood import Blood
+from pbpk.observe.counts import Counts
+from pbpk.observe.exposure import DoseRate
+from pbpk.observe.quantity import construct
+from pbpk.observe.urine import Urine
+from pbpk.observe.voi import Voi
+from pbpk.tables import read_toml
+
+KINDS: dict[str, type[Measurement]] = {
+    "blood": Blood,
+    "voi": Voi,
+    "counts": Counts,
+    "urine": Urine,
+    "dose_rate": DoseRate,
+}
+
+
+def read_measurements(path: str | Path) -> tuple[Measurement, ...]:
+    """The measurements of a TOML file, in its order. Raises `BadInput` naming the file and the table."""
+    found = []
+    for name, said in read_toml(Path(path)).items():
+        where = f"{path} [{name}]"
+        if not isinstance(said, dict):
+            raise BadInput(f"`{name}` is not a table", where=str(path), hint=f"a measurement begins with [{name}]")
+        try:
+            found.append(_read(name, said))
+        except BadInput as e:
+            raise BadInput(e.what, where=where, why=e.why, hint=e.hint) from None
+    if not found:
+        raise BadInput("declares no measurement", where=str(path), hint='begin with a name: [thyroid], kind = "voi", …')
+    return tuple(found)
+
+
+def _read(name: str, said: dict[str, Any]) -> Measurement:
+    kind = said.get("kind")
+    if kind is None:
+        raise BadInput("a measurement needs its `kind`", hint=" or ".join(KINDS))
+    if kind not in KINDS:
+        raise BadInput(f"no kind of measurement `{kind}`", hint=did_you_mean(str(kind), KINDS))
+    if "decay_corrected" not in said:
+        raise BadInput(
+            "`decay_corrected` must be said",
+            why="With a short half-life a value and its decay-corrected form differ many times over.",
+            hint="false for what is there at its time; true, with reference, for values corrected to that time",
+        )
+    return construct(
+        KINDS[kind], {"name": name, **{k: v for k, v in said.items() if k != "kind"}}, f"a {kind} measurement"
+    )

@@ -1,0 +1,107 @@
+"""The activity that an image shows in a volume of interest: its own with its blood, less what spills out, plus what spills in.
+
+    shown = R (A_region + b A_blood) + Σ f_j A_j
+
+R is the recovery coefficient (recovery.py), b the share of the body's blood that lies inside, and f_j the fraction of
+another region's activity that is seen in this one. A set of volumes is a matrix; where its columns sum to 1, nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pbpk import units
+from pbpk.errors import BadInput
+from pbpk.observe.base import Measurement, Seen
+from pbpk.observe.quantity import construct, fraction, nonnegative
+from pbpk.observe.recovery import Recovery
+
+PERCENT = ("pct_IA", "%IA")
+"""Per cent of the administered activity."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Voi(Measurement):
+    """`recovery`: a fraction, or a `Recovery` at `volume`. `spill_in`: the fraction of each region that is seen here.
+
+    `unit` may also be a concentration (needs `volume`) or "pct_IA" (needs `administered`, an activity).
+    """
+
+    blood: str | None = None
+    blood_share: Any = None
+    spill_in: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Any = 1.0
+    volume: Any = field(default=None, metadata={"unit": "mL"})
+    administered: Any = field(default=None, metadata={"unit": "MBq"})
+
+    def check(self) -> None:
+        if isinstance(self.recovery, Mapping):
+            object.__setattr__(self, "recovery", construct(Recovery, self.recovery, "a recovery"))
+        if isinstance(self.recovery, Recovery) and self.volume is None:
+            raise BadInput("recovery by volume needs the `volume`", hint='volume = "20 mL"')
+        if (self.blood is None) != (self.blood_share is None):
+            raise BadInput(
+                "`blood` and `blood_share` go together", hint='blood = "blood_total", blood_share = 0.01 (of all blood)'
+            )
+        fraction(self.blood_share, "`blood_share`")
+        for name, value in self.spill_in.items():
+            fraction(value, f"`spill_in` from `{name}`")
+        if self.region in self.spill_in:
+            raise BadInput(f"`{self.region}` spills into itself", hint="what stays inside is the `recovery`")
+        nonnegative(self.recovery, "`recovery`")
+        for name in ("volume", "administered"):
+            value = getattr(self, name)
+            if isinstance(value, (int, float)) and not value > 0:
+                raise BadInput(f"`{name}` = {value:g} must be above 0")
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.region, *([self.blood] if self.blood else []), *self.spill_in)))
+
+    def weights(self) -> dict[str, Any]:
+        """The fraction of each region's activity that is seen in this volume."""
+        kept = self.recovery(self.volume) if isinstance(self.recovery, Recovery) else self.recovery
+        found = {self.region: kept}
+        if self.blood:
+            found[self.blood] = found.get(self.blood, 0.0) + kept * self.blood_share
+        for name, value in self.spill_in.items():
+            found[name] = found.get(name, 0.0) + value
+        return found
+
+    def natural(self, seen: Seen) -> str:
+        unit = seen.unit(self.region)
+        for other in self.regions:
+            units.require(seen.unit(other), unit, f"`{other}`", where=seen.where)
+        return unit
+
+    def present(self, seen: Seen) -> jax.Array:
+        return sum((w * seen(name) for name, w in self.weights().items()), jnp.zeros(()))
+
+    def scale(self, seen: Seen) -> tuple[str, Any]:
+        if self.unit is None:
+            return super().scale(seen)
+        natural = self.natural(seen)
+        if self.unit in PERCENT:
+            return self.unit, self._needed("administered", "245 MBq", seen) / 100
+        if units.same_dimension(self.unit, f"({natural})/L"):
+            return self.unit, units.factor(self.unit) * self._needed("volume", "20 mL", seen)
+        return super().scale(seen)
+
+    def assumed(self, seen: Seen) -> list[str]:
+        return ["recovery is a logistic curve in ln(volume)"] if isinstance(self.recovery, Recovery) else []
+
+    def _needed(self, name: str, example: str, seen: Seen) -> Any:
+        if getattr(self, name) is None:
+            raise BadInput(f"`unit` = {self.unit} needs `{name}`", where=seen.where, hint=f'{name} = "{example}"')
+        return getattr(self, name)
+
+
+def spill_matrix(vois: Sequence[Voi], regions: Sequence[str]) -> jax.Array:
+    """(volumes, regions): the fraction of each region's activity that each volume shows."""
+    rows = [[v.weights().get(name, 0.0) for name in regions] for v in vois]
+    return jnp.array(rows)

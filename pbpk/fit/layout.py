@@ -32,11 +32,15 @@ class OmegaBlock:
 
 @dataclass(frozen=True)
 class Layout:
-    """`names` orders the natural vector: thetas, then each block's lower triangle by rows, then standard deviations."""
+    """`names` orders the natural vector: thetas, then each block's lower triangle by rows, then standard deviations.
+
+    `held`: those among the standard deviations that are not estimated.
+    """
 
     thetas: tuple[Theta, ...]
     blocks: tuple[OmegaBlock, ...]
     sigmas: tuple[str, ...]
+    held: tuple[str, ...] = ()
 
     @property
     def etas(self) -> tuple[str, ...]:
@@ -56,7 +60,7 @@ class Layout:
     def fixed(self) -> np.ndarray:
         """Which entries of the natural vector are held."""
         omegas = [b.fixed for b in self.blocks for _ in range(len(b.etas) * (len(b.etas) + 1) // 2)]
-        return np.array([*(t.fixed for t in self.thetas), *omegas, *(False for _ in self.sigmas)])
+        return np.array([*(t.fixed for t in self.thetas), *omegas, *(s in self.held for s in self.sigmas)])
 
     @property
     def spreads(self) -> list[int]:
@@ -85,7 +89,7 @@ class Layout:
             if not block.fixed:
                 out += [np.log(chol[i, j]) if i == j else chol[i, j] for i, j in zip(rows, columns, strict=True)]
             at += len(rows)
-        out += list(np.log(natural[at:]))
+        out += [np.log(x) for s, x in zip(self.sigmas, natural[at:], strict=True) if s not in self.held]
         return np.array(out, dtype=float)
 
     def unpack(self, psi: jax.Array, initial: jax.Array) -> tuple[dict, jax.Array, dict]:
@@ -115,7 +119,11 @@ class Layout:
             omega = omega.at[first : first + size, first : first + size].set(square)
             first += size
             at += len(rows)
-        sigma = {name: jnp.exp(psi[k + i]) for i, name in enumerate(self.sigmas)}
+        sigma = {}
+        for name in self.sigmas:
+            sigma[name] = initial[at] if name in self.held else jnp.exp(psi[k])
+            k += name not in self.held
+            at += 1
         return theta, omega, sigma
 
     def natural(self, psi: jax.Array, initial: jax.Array) -> jax.Array:

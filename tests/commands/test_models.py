@@ -2,7 +2,8 @@
 
 import pytest
 
-MODELS = ("oral_one_compartment", "iv_one_compartment", "iv_two_compartment", "iodide")
+BASIC = ("oral_one_compartment", "iv_one_compartment", "iv_two_compartment")
+MODELS = (*BASIC, "iodide", "pertechnetate", "icrp78_iodine", "astatide_reference")
 
 
 def test_list_names_every_model_with_its_size(pbpk):

@@ -30,6 +30,15 @@ def test_iodide_gives_the_figures_of_icrp_137(pbpk, tmp_path):
     assert tree(tmp_path) == {}, "one patient is printed and nothing is written"
 
 
+def test_a_patient_is_made_by_setting_covariates(pbpk):
+    """No thyroid, half the renal clearance: whole-body residence of radioiodine as in hormone withdrawal (22 h)."""
+    words = ("simulate", "iodide", "--set", "ATHYREOTIC=1", "--set", "RENAL=0.5", "--dose", "1 MBq iv", "--times", "24")
+    ran = pbpk(*words, "--integrate", "--observe", "whole_body,thyroid", "--json")
+    assert ran.code == 0 and ran.err == ""
+    assert ran.json["to_infinity"]["whole_body"] == pytest.approx(22.08, abs=0.01)
+    assert ran.json["observables"]["thyroid"] == [0.0] and ran.json["to_infinity"]["thyroid"] == 0.0
+
+
 def test_the_table_holds_the_same_numbers(pbpk):
     words = (*ORAL, "--times", "0:4:1 h")
     found, text = pbpk(*words, "--json").json, pbpk(*words)

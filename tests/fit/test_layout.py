@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -37,6 +39,16 @@ def test_held_entries_do_not_move():
     moved = np.asarray(LAYOUT.natural(LAYOUT.free(NATURAL) + 0.7, NATURAL))
     np.testing.assert_array_equal(moved[LAYOUT.fixed], NATURAL[LAYOUT.fixed])
     assert (moved[~LAYOUT.fixed] != NATURAL[~LAYOUT.fixed]).all()
+
+
+def test_a_held_standard_deviation_keeps_its_place():
+    held = replace(LAYOUT, held=("add",))
+    np.testing.assert_array_equal(held.fixed, [0, 1, 0, 0, 0, 0, 0, 1, 1, 0])
+    psi = held.free(NATURAL)
+    assert len(psi) == (~held.fixed).sum() and held.names == LAYOUT.names
+    _, _, sigma = held.unpack(psi + 0.7, NATURAL)
+    assert float(sigma["add"]) == NATURAL[8] and float(sigma["prop"]) == pytest.approx(NATURAL[9] * np.exp(0.7))
+    np.testing.assert_allclose(held.natural(psi, NATURAL), NATURAL, rtol=1e-14)
 
 
 def test_every_step_is_a_valid_model():

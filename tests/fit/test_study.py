@@ -52,6 +52,17 @@ def test_arrays_of_a_study(make):
     assert study.units == ("L/h", "L", "1", "1", "mg/L")
 
 
+def test_a_residual_that_is_known_is_held(make):
+    """Two free parameters are left for weighted least squares: the OFV is that of the weights given."""
+    text = TEXT.replace(", iiv = 0.1", "") + "fixed = true\n"
+    study = make(text, *ROWS)
+    fit = run_fit(study, method_called("pooled"))
+    assert fit.free == 2 and fit.estimates["add"] == 0.5
+    assert set(fit.standard_errors["R"]) == {"CL", "V"}
+    residual = fit.table["DV"] - fit.table["PRED"]
+    assert fit.ofv == pytest.approx(4 * np.log(0.25) + (residual**2).sum() / 0.25, rel=1e-9)
+
+
 def test_units_are_converted_once(make):
     """The same study in ng/mL, µg and min, with CL given in mL/min."""
     plain = make(TEXT, *ROWS).problem

@@ -137,7 +137,14 @@ class Run:
         mine = solver == ours.SOLVERS[body]
         rtol, batch = (self.chosen(body, solver)[k] for k in ("rtol", "batch")) if mine else (LOOSE, 64)
         grid = self.chosen(body, solver).get("grid") if mine else None
-        case = {"solver": solver, "body": body, "what": what, "compartments": compartments, "rtol": rtol, "batch": batch}
+        case = {
+            "solver": solver,
+            "body": body,
+            "what": what,
+            "compartments": compartments,
+            "rtol": rtol,
+            "batch": batch,
+        }
         return case | ({"grid": grid} if grid else {})
 
     def report(self) -> dict[str, Any]:

@@ -172,7 +172,9 @@ def by_compartments(body: str, row: Row, sizes: tuple[int, ...], patients: int) 
         system = truth.bodies(n)[body]
         p, checked = jax.device_put(truth.patients(system, patients)), 16
         if row["solver"] == ours.SOLVERS[body]:
-            program = ours.forward(system, ours.ours(row["solver"], row["rtol"], row.get("grid")), min(row["batch"], patients))
+            program = ours.forward(
+                system, ours.ours(row["solver"], row["rtol"], row.get("grid")), min(row["batch"], patients)
+            )
             run, found = warm(program, p), ours.by_patient(program(p)[0], checked)
         else:
             program = peers.forward(system, row["solver"], min(row["batch"], patients))

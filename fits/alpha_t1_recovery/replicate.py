@@ -1,6 +1,6 @@
 """Simulates and refits the trial many times: bias, spread and coverage of every parameter, as a table.
 
-    python fits/alpha_t1_recovery/replicate.py 20
+python fits/alpha_t1_recovery/replicate.py 20
 """
 
 import sys
@@ -27,17 +27,23 @@ def main() -> None:
         (study / "fit.toml").write_text((HERE / "fit.toml").read_text(encoding="utf-8"), encoding="utf-8")
         for k in range(count):
             simulate.trial(seed=1000 + k).to_csv(study / "data.csv", index=False)
-            fit = pbpk.fit(study, out=Path(folder) / f"run{k}")
+            fit = pbpk.fit(study)
+            errors = fit.parameters.set_index("name")["se"]
             for name, true in truth.items():
-                found, error = fit.parameter_estimates[name], fit.standard_errors.get(name, np.nan)
-                rows.append((name, true, found, error, fit.minimization_successful))
+                rows.append((name, true, fit.estimates[name], errors.get(name, np.nan), fit.successful))
             print(f"{k + 1} of {count}", file=sys.stderr, flush=True)
     table = pd.DataFrame(rows, columns=["parameter", "truth", "estimate", "se", "minimised"])
     table["error"] = table["estimate"] / table["truth"] - 1
     table["covered"] = (table["estimate"] - table["truth"]).abs() <= 1.96 * table["se"]
     table["rse"] = table["se"] / table["estimate"]
     by = table.groupby("parameter", sort=False)
-    said = by.agg(truth=("truth", "first"), bias=("error", "mean"), spread=("error", "std"), rse=("rse", "median"), covered=("covered", "mean"))
+    said = by.agg(
+        truth=("truth", "first"),
+        bias=("error", "mean"),
+        spread=("error", "std"),
+        rse=("rse", "median"),
+        covered=("covered", "mean"),
+    )
     print(said.round(3).to_string())
     print(f"minimised: {int(table.minimised.sum() / len(truth))} of {count}")
 

@@ -2,8 +2,9 @@
 
     python fits/alpha_t1_recovery/simulate.py
 
-Eleven patients at 1.25, 2.5 and 3.5 MBq/kg (2, 3 and 6 of them: inferred, see README.md); blood at eight times, urine at four, SPECT of a
-lesion, the salivary glands and the stomach wall at 1, 6 and 24 h. The truth is in TRUTH and SPREAD; nothing here is data of a patient.
+Eleven patients at 1.25, 2.5 and 3.5 MBq/kg (2, 3 and 6 of them: inferred, see README.md); blood at eight times, urine at
+four, SPECT of a lesion, the salivary glands and the stomach wall at 1, 6 and 24 h. The truth is in TRUTH and SPREAD;
+nothing here is data of a patient.
 """
 
 from pathlib import Path

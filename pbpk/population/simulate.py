@@ -169,6 +169,7 @@ def _parameters(model: Model, who: Patients, values: Mapping[str, Any]) -> Any:
         row = model.parameters.with_values({name: 0.0})[name]
         index = model.system.parameter_index(row.name)
         p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.factor(row.unit))
+    p = model.system.derive(p) if values else p
     return p[None] if traced(p) else np.asarray(p)[None]
 
 

@@ -148,6 +148,7 @@ def _windows(courses: list[Course], wide: dict[str, np.ndarray]) -> Windows:
 
 def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bool) -> bool:
     """Whether event times depend on parameters: a lag that varies or is not zero, or F on an infusion's length."""
+    varying = varying | {d.name for d in system.block.derived}
     for c in system.compartments:
         if c.lag and (c.lag in varying or np.any(p[..., system.parameter_index(c.lag), :] != 0)):
             return True

@@ -1,7 +1,7 @@
 """Retention of intravenous Tc-99m pertechnetate, against the tables of the OIR data viewer (ICRP 134).
 
 The viewer prints two digits and counts the blood of an organ with it, as it does for the liver of ICRP 137. A thyroid
-holds 0.06 % of the blood, which shows in one of the three figures: 5.83e-3 without, 5.88e-3 with, 5.9e-3 printed.
+holds 0.06 % of the blood, which shows in one of the three figures: 5.83e-3 without, 5.86e-3 with, 5.9e-3 printed (at 6 h).
 """
 
 import numpy as np

@@ -111,6 +111,18 @@ def test_derivatives_go_through_it(path):
     assert slope == pytest.approx((90.0 / 100.0) ** 2, rel=1e-12)
 
 
+def test_values_of_a_simulation_reach_it_with_their_derivatives(path):
+    model = load_model(path, options={"elimination": "hepatic"})
+
+    def left(intrinsic):
+        path = pbpk.simulate(model, pbpk.dose("100 mg", into="iv"), np.array([2.0]), values={"intrinsic": intrinsic})
+        return path.observables["cp"].squeeze()
+
+    assert left(20.0) == pytest.approx(10 * np.exp(-0.2 * hepatic(90.0, 20.0)), rel=1e-8)
+    slope = -0.2 * (90.0 / 110.0) ** 2 * left(20.0)
+    assert jax.grad(left)(20.0) == pytest.approx(float(slope), rel=1e-7)
+
+
 def test_it_cannot_be_set(path):
     with pytest.raises(BadInput, match="follows from other parameters"):
         load_model(path, options={"elimination": "hepatic"}, values={"hepatic.CL": 3})

@@ -55,7 +55,7 @@ def test_every_source_can_be_looked_up(name):
     text = (model.folder.parent / "references.bib").read_text(encoding="utf-8")
     entries = dict(re.findall(r"@\w+\{(\w+),(.*?)\}\n(?=@|\Z)", text, flags=re.DOTALL))
     table = model.parameters
-    rows = [*table.values(), *table.covariates.values()]
+    rows = [r for r in (*table.values(), *table.covariates.values()) if r.status != "derived"]
     sources = [r.source for r in rows] + [r.spread.source for r in rows if r.spread]
     sources += [e.source for r in rows for e in r.effects]
     for source in sources:

@@ -15,6 +15,8 @@ from pbpk.model import (
     clearance,
     conc,
     damaged,
+    daughter,
+    decay_chain,
     demand,
     derive,
     first_order,
@@ -67,7 +69,9 @@ options = (
         default="none",
         several=True,
     ),
-    option("daughters", "none bismuth", "207Bi from 211At as a species of its own"),
+    option(
+        "daughters", "none bismuth chain", "207Bi of 211At as a species of its own; or 211Po too, in place or displaced"
+    ),
 )
 
 UNIT = "MBq"
@@ -112,8 +116,8 @@ def model(chosen):
     if chosen.competitors == "kinetic":
         parts.append(stable_anions(nis))
     whole = sum([*parts, *lesions], Block(derived=nis.derived))
-    whole += decay(whole, chosen)
-    return whole + readings(whole) + sanity(len(lesions))
+    fate = decay(whole, chosen)
+    return whole + fate + readings(whole, fate) + sanity(len(lesions))
 
 
 def blood(tracer):
@@ -493,10 +497,25 @@ def oxidised():
 
 
 def decay(whole, chosen):
-    """Physical decay of everything; with `daughters=bismuth`, the alpha branch of 211At leaves 207Bi in its place."""
+    """Physical decay of everything. With `daughters=bismuth`, the alpha branch of 211At leaves 207Bi, with kinetics of its own;
+    with `chain`, 211Po and 207Bi decay where they were born, but for the shares `*.displaced`, which plasma carries."""
     ours = tuple(c for c in whole.compartments if c.unit == UNIT)
     if chosen.daughters == "none":
         return Block((decayed,), physical_decay(*ours, into=decayed))
+    if chosen.daughters == "chain":
+        chain = decay_chain("At-211", *ours, into=decayed, displaced={"Po-211": plasma, "Bi-207": plasma})
+        seen = (
+            observe(
+                "polonium_211",
+                total(*(daughter(c, "Po-211") for c in ours)),
+                "211Po, all of it",
+                scale="po211.activity",
+            ),
+            observe(
+                "bismuth_207", total(*(daughter(c, "Bi-207") for c in ours)), "207Bi, all of it", scale="bi207.activity"
+            ),
+        )
+        return chain + Block((decayed,), observables=seen)
     rows = (
         derive("decay.to_bismuth", rules.product, "decay of 211At to 207Bi", a="decay.k", b="bismuth.branch"),
         derive("bismuth.other_branch", rules.complement, "decay of 211At by way of 211Po", share="bismuth.branch"),
@@ -532,10 +551,10 @@ def decay(whole, chosen):
     return Block((decayed, inside, bound, kept, out), tuple(arrows), (seen,), derived=rows)
 
 
-def readings(whole):
-    named = {c.name: c for c in whole.compartments}
-    bismuth = tuple(c for n, c in named.items() if n.startswith("bismuth"))
-    ours = tuple(c for c in whole.compartments if c.unit == UNIT and c not in (*bismuth, decayed))
+def readings(whole, fate):
+    ours = tuple(c for c in whole.compartments if c.unit == UNIT)
+    named = {c.name: c for c in ours} | {"decayed": decayed}
+    of_decay = tuple(c for c in fate.compartments if c not in ours)
     excreta = (urine, faeces)
 
     def seen(name, about, *names):
@@ -568,7 +587,7 @@ def readings(whole):
         seen("urine", "excreted in urine and not yet decayed", "urine"),
         seen("faeces", "excreted in faeces and not yet decayed", "faeces"),
         seen("decayed", "decayed so far, as activity at the time of dosing", "decayed"),
-        observe("balance", total(*ours, decayed, *bismuth), "all of the tracer: what was given"),
+        observe("balance", total(*ours, *of_decay), "all of the tracer: what was given"),
     ]
     if "thyroid" in named:
         out.insert(1, seen("thyroid", "in thyroid tissue", "thyroid", "thyroid_cells", "thyroid_bound"))

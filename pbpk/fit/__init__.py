@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from pbpk.fit.base import Method
     from pbpk.fit.result import Fit
 
-METHODS = ("focei", "foce", "fo", "map", "pooled")
+METHODS = ("focei", "foce", "fo", "laplace", "agq", "map", "pooled")
 
 
 def method_called(name: str) -> Method:
     """The method of that name (imported here: the list above must cost nothing to read)."""
     from pbpk.fit.fo import FO
     from pbpk.fit.focei import FOCE, FOCEI
+    from pbpk.fit.laplace import LAPLACE
     from pbpk.fit.pooled import POOLED
     from pbpk.fit.posterior import MAP
+    from pbpk.fit.quadrature import AGQ
 
-    known: dict[str, Method] = {m.name: m for m in (FOCEI, FOCE, FO, MAP, POOLED)}
+    known: dict[str, Method] = {m.name: m for m in (FOCEI, FOCE, FO, LAPLACE, AGQ, MAP, POOLED)}
     if name.lower() not in known:
         raise WrongUsage(f"no estimation method `{name}`", hint=did_you_mean(name, known))
     return known[name.lower()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -52,7 +54,9 @@ def check_parameters(spec: FitSpec, model: Model, where: str) -> None:
             raise BadInput(
                 f"`parameters.{name}`: the model `{model.name}` has no such parameter",
                 where=where,
-                hint=did_you_mean(name, model.parameters),
+                hint="; or ".join(
+                    filter(None, (did_you_mean(name, model.parameters), f"leave it out:  --set {name}=none"))
+                ),
             )
         for e in part.covariates:
             if e.form not in FORMS:
@@ -194,15 +198,22 @@ def build_problem(
     natural: np.ndarray,
     where: str,
     *,
+    given: Collection[str] = (),
     voids: tuple[Void, ...] = (),
     between: Between = "nocb",
 ) -> Problem:
     frames = [g for _, g in events.frame.groupby("ID", sort=False)]
     if not any((g["MDV"] == 0).any() for g in frames):
         raise BadInput("holds no observation", where=events.source)
-    varied = [*spec.individual.overrides, *(f.covariate for f in spec.individual.factors), *covariates_used(model, events)]
+    varied = [
+        *spec.individual.overrides,
+        *(f.covariate for f in spec.individual.factors),
+        *covariates_used(model, events),
+    ]
     rows = rows_needed(frames, list(dict.fromkeys(varied)))
-    constants = parameters_by_record(model, events, frames, rows)
+    # A covariate that neither the data nor [values] speak of is at no one's value: its effects stay out.
+    spoken_of = covariates_used(model, events) | set(given)
+    constants = parameters_by_record(model, events, frames, rows, spoken_of)
     covariates = by_record(frames, spec.individual.covariates, rows)
     overrides = by_record(frames, spec.individual.overrides, rows)
     varying = {v.name for v in spec.individual.varying} | set(spec.individual.overrides)

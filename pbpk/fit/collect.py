@@ -82,6 +82,7 @@ def collect(
             or observable_unit(problem.spec.system, study.model.parameters, e.observable)
             for e in problem.spec.endpoints
         },
+        options=study.model.options,
     )
 
 

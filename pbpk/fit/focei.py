@@ -2,8 +2,7 @@
 
     OFV = Σ_i  joint_i(η̂) + ln|information_i(η̂)|,   η̂ = argmin joint
 
-The gradient is exact: ∂OFV/∂ψ along the path η̂(ψ) is ∂O/∂ψ − v'·∂²joint/∂η∂ψ with (∂²joint/∂η²) v = ∂O/∂η, by the
-implicit function theorem. No finite differences, and no differentiation of the inner loop.
+The gradient is exact (implicit.py).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.base import Evaluation, Numbers
+from pbpk.fit.implicit import along_modes
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton
@@ -27,14 +27,8 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool
     modes = conditional_modes(problem, psi, eta, interaction)
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction)
 
-    def one(e, s):
-        value, (direct, through) = jax.value_and_grad(terms.conditional, argnums=(0, 1))(psi, e, s)
-        v = jnp.linalg.solve(jax.hessian(terms.joint, argnums=1)(psi, e, s), through)
-        inner = jax.grad(lambda x: v @ jax.grad(terms.joint, argnums=1)(x, e, s))(psi)
-        return value, direct - inner
-
     subjects = each_subject(problem, modes.jet, modes.zero)
-    value, gradient = jax.vmap(one, in_axes=-1, out_axes=(0, -1))(modes.eta, subjects)
+    value, gradient = along_modes(terms.conditional, terms.joint, psi, modes.eta, subjects)
     return Evaluation(value, gradient, modes.eta, modes.found)
 
 

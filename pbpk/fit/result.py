@@ -7,12 +7,14 @@ n·ln 2π); `minus2ll` has the constant.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pbpk.fit import criteria
 from pbpk.fit.base import Info
 from pbpk.fit.layout import Layout
 
@@ -48,6 +50,7 @@ class Fit:
     condition_number: float
     log_estimates: dict[str, dict[str, float]]
     observable_units: dict[str, str]
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def minus2ll(self) -> float:
@@ -59,12 +62,12 @@ class Fit:
 
     @property
     def aic(self) -> float:
-        return self.minus2ll + 2 * self.free
+        return criteria.aic(self.minus2ll, self.free)
 
     @property
     def bic(self) -> float:
         """With ln of the number of observations, as nlmixr2 has it."""
-        return self.minus2ll + self.free * math.log(self.observations)
+        return criteria.bic(self.minus2ll, self.free, self.observations)
 
     @property
     def verdict(self) -> str:
@@ -84,6 +87,7 @@ class Fit:
             "schema_version": SCHEMA_VERSION,
             "study": self.study,
             "model": self.model,
+            "options": dict(self.options),
             "method": self.method,
             "ofv": self.ofv,
             "minus2ll": self.minus2ll,

@@ -5,7 +5,6 @@ A user's own `fits/` under the current folder wins over the bundled ones. One st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,13 +24,12 @@ from pbpk.fit.assemble import (
     read_voids,
 )
 from pbpk.fit.problem import Problem, Spec
-from pbpk.fit.schema import FitSpec, read_spec
+from pbpk.fit.schema import FitSpec
+from pbpk.fit.settings import spec_of
 from pbpk.model.load import Model, load_model, places
-from pbpk.model.parameters import read_number
 from pbpk.observe import observable_names
 from pbpk.population.records import coherent_overrides
 from pbpk.solve.choose import choose_solver
-from pbpk.tables import read_text, read_toml
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +80,7 @@ def load_study(name: str | Path, *, settings: Mapping[str, str] | None = None, s
     A run's folder is a study too: its own settings come first, which point at the model and data it was fitted with.
     """
     folder = find_study(name)
-    settings = _of_run(folder) | dict(settings or {})
-    spec = read_spec(_with_settings(read_toml(folder / "fit.toml"), settings, folder), folder / "fit.toml")
+    spec = spec_of(folder, settings)
     inside = folder / spec.model  # a study may carry its model, as every run folder does
     carried = (inside / "structure.py").exists()
     model = load_model(
@@ -92,11 +89,6 @@ def load_study(name: str | Path, *, settings: Mapping[str, str] | None = None, s
     data = folder / spec.data.file
     stamp = data.stat().st_mtime_ns if data.exists() else 0
     return _assemble(folder, spec.model_dump_json(), model.system, _Held(model), stamp, solver)
-
-
-def _of_run(folder: Path) -> dict[str, str]:
-    record = folder / "run.json"
-    return json.loads(read_text(record)).get("settings", {}) if record.exists() else {}
 
 
 class _Held:
@@ -111,37 +103,6 @@ class _Held:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Held) and self._key == other._key
-
-
-def _with_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict:
-    """An estimated parameter's initial value, an entry of fit.toml by its path, or else one of the model's constants."""
-    parameters = data.get("parameters", {})
-    for key, text in settings.items():
-        value = _plain(text)
-        *path, last = key.split(".")
-        if key in parameters:
-            parameters[key]["initial"] = value
-            continue
-        if (path or [key])[0] not in FitSpec.model_fields:
-            data.setdefault("values", {})[key] = value
-            continue
-        inner = data
-        for step in path:
-            inner = inner.setdefault(step, {})
-            if not isinstance(inner, dict):
-                raise BadInput(f"`{key}` leads nowhere", where=str(folder / "fit.toml"))
-        inner[last] = value
-    return data
-
-
-def _plain(text: str):
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        number, unit = read_number(text)
-    except ValueError:
-        return text
-    return text if unit else number
 
 
 @cache
@@ -172,6 +133,7 @@ def _assemble(folder: Path, spec_json: str, system, held: _Held, stamp: int, sol
         events,
         natural,
         where,
+        given=spec.values,
         voids=read_voids(spec, where),
         between=spec.data.covariates_over_time,
     )

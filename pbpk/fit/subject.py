@@ -86,6 +86,11 @@ class Terms:
         """The first-order conditional objective: `joint` at its minimum plus ln|information|."""
         return self.joint(psi, eta, s) + jnp.linalg.slogdet(self.information(psi, eta, s))[1]
 
+    def laplace(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
+        """Laplace's objective: `joint` at its minimum plus ln|half its Hessian|, exact and not expected."""
+        hessian = jax.hessian(self.joint, argnums=1)(psi, eta, s)
+        return self.joint(psi, eta, s) + jnp.linalg.slogdet(hessian / 2)[1]
+
     def first_order(self, psi: jax.Array, s: Subject) -> jax.Array:
         """FO: the model linearised at η = 0, so that y is normal with covariance AΩA' + R."""
         _, omega, _ = self.spec.layout.unpack(psi, self.initial)

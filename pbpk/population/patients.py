@@ -8,7 +8,7 @@ to one parameter leaves the others' draws alone.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -89,10 +89,15 @@ def _value(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarra
     return spread.size[0] + (spread.size[1] - spread.size[0]) * uniform
 
 
-def with_effects(model: Model, values: np.ndarray, covariates: pd.DataFrame) -> np.ndarray:
-    """`values` (m, N) times the factors that the model's own table gives its covariates, and what derives from them."""
+def with_effects(
+    model: Model, values: np.ndarray, covariates: pd.DataFrame, only: Collection[str] | None = None
+) -> np.ndarray:
+    """`values` (m, N) times the factors that the model's own table gives its covariates (`only` these, or all), and what
+    derives from them."""
     for row in model.parameters.rows.values():
         for e in row.effects:
+            if only is not None and e.covariate not in only:
+                continue
             if e.form not in FORMS:
                 raise BadInput(f"no covariate form `{e.form}`", where=f"{model.parameters.path}: `{row.name}`")
             x = covariates[e.covariate].to_numpy()

@@ -64,9 +64,14 @@ def covariates_used(model: Model, events: EventTable) -> set[str]:
 
 
 def parameters_by_record(
-    model: Model, events: EventTable, frames: Sequence[pd.DataFrame], rows: int | None = None
+    model: Model,
+    events: EventTable,
+    frames: Sequence[pd.DataFrame],
+    rows: int | None = None,
+    only: Collection[str] | None = None,
 ) -> np.ndarray:
-    """p (rows, m, subjects): the model's typical values with its covariate effects and the file's overrides."""
+    """p (rows, m, subjects): the model's typical values with its covariate effects (of `only` these covariates, or all) and
+    the file's overrides."""
     rows = rows_needed(frames, [*events.overrides, *covariates_used(model, events)]) if rows is None else rows
     names = model.system.parameter_names
     p = np.zeros((rows, len(names), len(frames)))
@@ -80,7 +85,7 @@ def parameters_by_record(
             },
             index=range(rows),
         )
-        p[:, :, i] = with_effects(model, np.repeat(model.values[:, None], rows, axis=1), covariates).T
+        p[:, :, i] = with_effects(model, np.repeat(model.values[:, None], rows, axis=1), covariates, only).T
     for k, name in enumerate(events.overrides):
         j = names.index(name)
         p[:, j] = np.where(np.isnan(given[:, k]), p[:, j], given[:, k])

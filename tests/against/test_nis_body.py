@@ -37,6 +37,7 @@ VARIANTS = [
     {"lesions": "neck,lung,bone,liver,brain"},
     {"retention": "bound", "competitors": "kinetic", "drivers": "rhtsh,redifferentiation,damage,growth"},
     {"daughters": "bismuth"},
+    {"daughters": "chain"},
     {"tracer": "pertechnetate", "thyroid": "intact"},
     {"tracer": "iodide", "thyroid": "none", "retention": "nis_and_other"},
 ]
@@ -154,6 +155,17 @@ def test_207bi_left_behind():
     left = curves(model, pbpk.dose("1 MBq", into="iv"), [200], ["bismuth_207"])["bismuth_207"]
     born_inside = 1 - curves(load_model("nis_body"), pbpk.dose("1 MBq", into="iv"), [1], ["urine"])["urine"]
     assert 0.3 * 10.4e-6 < float(left) < 10.9e-6 and born_inside > 0.9
+
+
+def test_211po_is_in_equilibrium_and_207bi_is_left():
+    """58.2 % of decays go by 211Po; 10.9 Bq of 207Bi come from a MBq of 211At: branch times the ratio of half-lives."""
+    model = load_model("nis_body", options={"daughters": "chain"})
+    seen = curves(
+        model, pbpk.dose("1 MBq", into="iv"), [6, 200], ["polonium_211", "bismuth_207", "whole_body", "urine", "faeces"]
+    )
+    parent = seen["whole_body"][0] + seen["urine"][0] + seen["faeces"][0]
+    assert seen["polonium_211"][0] / parent == pytest.approx(0.582, rel=1e-3)
+    assert seen["bismuth_207"][1] == pytest.approx(10.9e-6, rel=5e-3)
 
 
 def test_female_and_mouse_are_other_sizes_of_the_same_body():

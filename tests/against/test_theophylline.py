@@ -13,7 +13,7 @@ from pbpk.fit import method_called
 from pbpk.fit.run import run_fit
 from pbpk.fit.study import load_study
 
-LIKELIHOODS = ("focei", "foce", "fo", "pooled")
+LIKELIHOODS = ("focei", "foce", "fo", "pooled", "laplace")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,47 @@ def test_published_estimates(fits, method):
     assert fit.ofv == pytest.approx(ofv, abs=5e-3)
     for name, value in published.items():
         assert fit.estimates[name] == pytest.approx(value, rel=0.02 if name.startswith("OMEGA") else 0.005), name
+
+
+# The exact marginal likelihood: an independent quadrature with 15 nodes a dimension, minimised. Laplace at nlmixr2's FOCEI
+# estimates: the same oracle and pymixef, to eight digits.
+EXACT = {
+    **{"KA": math.exp(0.45930), "CL": math.exp(1.01167), "V": math.exp(3.45385)},
+    **{"OMEGA_KA": 0.40509, "OMEGA_CL": 0.07032, "OMEGA_V": 0.01849, "add": 0.69591},
+}
+EXACT_SE = {
+    "KA": 0.1930,
+    "CL": 0.0843,
+    "V": 0.0463,
+    "OMEGA_KA": 0.192,
+    "OMEGA_CL": 0.035,
+    "OMEGA_V": 0.0109,
+    "add": 0.0497,
+}
+
+
+@pytest.mark.slow
+def test_the_exact_marginal_likelihood(fits):
+    fit = fits("agq")
+    assert fit.successful, fit.verdict
+    assert fit.ofv == pytest.approx(118.1010, abs=2e-3)
+    assert fit.minus2ll == pytest.approx(360.7007, abs=2e-3)
+    for name, value in EXACT.items():
+        assert fit.estimates[name] == pytest.approx(value, rel=2e-4), name
+    errors = fit.parameters.set_index("name")["se"]
+    for name, value in EXACT_SE.items():  # of logarithms for KA, CL and V
+        scale = 1.0 if name.startswith("OMEGA") or name == "add" else fit.estimates[name]
+        assert errors[name] / scale == pytest.approx(value, rel=0.01), name
+
+
+def test_laplace_at_given_estimates(study):
+    _, published = PUBLISHED["focei"]
+    problem = study.problem
+    psi = problem.spec.layout.free(np.array([published[name] for name in problem.spec.layout.names]))
+    found = method_called("laplace").evaluate(problem, psi, np.zeros((3, 12)))
+    assert float(np.sum(found.objective)) == pytest.approx(
+        118.530358, abs=5e-5
+    )  # the estimates are printed to six digits
 
 
 def test_constants_of_the_likelihood(fits):

@@ -25,6 +25,16 @@ PUBLISHED = {
 }
 
 
+# Laplace with the exact Hessian, and the integral itself; both by independent quadrature, the integral also by scipy's quad
+# for the first two.
+EXACT = {
+    "proportional": {"laplace": 39.2268, "agq": 39.3548},
+    "additive": {"laplace": -1.9361, "agq": -1.98961},
+    "combined2": {"laplace": 39.5157, "agq": 39.6354},
+    "combined1": {"laplace": 43.3587, "agq": 43.4425},
+}
+
+
 @pytest.fixture(scope="module", params=PUBLISHED)
 def study(request, tmp_path_factory):
     """The study under one error model, and its published values."""
@@ -39,7 +49,7 @@ def study(request, tmp_path_factory):
     lines = ['model = "iv_one_compartment"', "[values]", "V = 1.0", "[parameters.CL]", "initial = 0.5", "iiv = 0.04"]
     lines += ["[error.cp]", f'model = "{request.param}"', *(f"{name} = {SD!r}" for name in standard_deviations)]
     (folder / "fit.toml").write_text("\n".join(lines))
-    return load_study(folder), published
+    return load_study(folder), published | EXACT[request.param]
 
 
 @pytest.mark.parametrize("method", ["fo", "foce", "focei"])
@@ -49,3 +59,24 @@ def test_published_to_the_printed_digit(study, method):
     found = method_called(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
     assert np.asarray(found.good).all()
     assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=5e-4 + 1e-6)
+
+
+@pytest.mark.parametrize("method", ["laplace", "agq"])
+def test_the_exact_values(study, method):
+    problem, published = study[0].problem, study[1]
+    found = method_called(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
+    assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["laplace", "agq"])
+def test_gradients_of_the_exact_values(study, method):
+    problem, chosen = study[0].problem, method_called(method)
+
+    def objective(psi):
+        return float(np.sum(chosen.evaluate(problem, psi, np.zeros((1, 10))).objective))
+
+    psi = problem.psi0 + 0.1
+    gradient = np.asarray(chosen.evaluate(problem, psi, np.zeros((1, 10))).gradient).sum(axis=1)
+    steps = 1e-4 * np.eye(len(psi))
+    numerical = [(objective(psi + s) - objective(psi - s)) / 2e-4 for s in steps]
+    np.testing.assert_allclose(gradient, numerical, rtol=1e-5, atol=1e-5)

@@ -25,6 +25,8 @@ _HOME = {
     "simulate": "pbpk.population.simulate",
     "load_study": "pbpk.fit.study",
     "list_studies": "pbpk.fit.study",
+    "runs": "pbpk.report.record",
+    "compare": "pbpk.report.comparison",
     "read_events": "pbpk.data.events",
     "load_nuclide": "pbpk.nuclides",
     "chain": "pbpk.nuclides.chains",

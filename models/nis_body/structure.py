@@ -12,6 +12,7 @@ from pbpk.model import (
     Symporter,
     alimentary_tract,
     amount,
+    arrested,
     clearance,
     conc,
     damaged,
@@ -295,11 +296,32 @@ def thyroid(tracer, nis, drivers, rows_of):
         flux(fluid >> plasma, flow, c=conc(fluid), q="thyroid_tissue.Q"),
         nis.uptake(fluid >> cells, "thyroid_tissue.Vmax", level),
         flux(cells >> fluid, first_order, a=amount(cells), k=f"{tracer}.thyroid.efflux"),
-        flux(cells >> bound, first_order, a=amount(cells), k=f"{tracer}.thyroid.organification"),
         flux(bound >> hormone, first_order, a=amount(bound), k=f"{tracer}.thyroid.secretion"),
         flux(hormone >> plasma, first_order, a=amount(hormone), k=f"{tracer}.thyroid.deiodination"),
     )
-    return Block((plasma, fluid, cells, bound, hormone), arrows, derived=rows) + moved
+    block = Block((plasma, fluid, cells, bound, hormone), arrows, derived=rows) + moved
+    k = f"{tracer}.thyroid.organification"
+    if tracer != "iodide" or nis.iodide is None:
+        return block + Block((cells, bound), (flux(cells >> bound, first_order, a=amount(cells), k=k),))
+    stable = Compartment("thyroid_iodide", "nmol")
+    slowed = flux(cells >> bound, arrested, a=amount(cells), rival=amount(stable), k=k, half="thyroid.iodide_half")
+    return block + Block((cells, bound), (slowed,)) + gland_iodide(stable, nis, level, k)
+
+
+def gland_iodide(stable, nis, level, k):
+    """Stable iodide within the gland: carried as the tracer is, and, where there is much of it, an end to organification
+    (Wolff and Chaikoff 1948). That, and not the crowd at the carrier, is what blocks a thyroid with potassium iodide."""
+    bound = Compartment("thyroid_iodide_bound", "nmol")
+    arrows = (
+        nis.uptake(nis.iodide >> stable, "thyroid_tissue.Vmax", level, own="nis.counted"),
+        flux(stable >> nis.iodide, first_order, a=amount(stable), k="iodide.thyroid.efflux"),
+        flux(stable >> bound, arrested, a=amount(stable), rival=amount(stable), k=k, half="thyroid.iodide_half"),
+        flux(bound >> nis.iodide, first_order, a=amount(bound), k="iodide.thyroid.secretion"),
+    )
+    seen = observe(
+        "thyroid_stable_iodide", total(stable, bound), "stable iodine in thyroid tissue, since the first record"
+    )
+    return Block((nis.iodide, stable, bound), arrows, (seen,))
 
 
 def fed():

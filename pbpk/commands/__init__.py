@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from pbpk.commands import check, demo, doctor, fit, models, report, simulate
+from pbpk.commands import check, compare, demo, doctor, fit, models, report, runs, simulate
 from pbpk.errors import PbpkError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, models, check, simulate, fit, report, doctor):
+for verb in (demo, models, check, simulate, fit, report, runs, compare, doctor):
     verb.register(app)
 
 

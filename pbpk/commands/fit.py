@@ -178,24 +178,31 @@ def _open(
 
 def _freeze(folder: Folder, study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None) -> None:
     """Copy the inputs in, and write what a resumed run reads them back by."""
+    from datetime import UTC, datetime
+
+    from pbpk.fit.settings import of_run
     from pbpk.report.writing import command_line, copy_in, environment
 
     data, model = study.folder / study.spec.data.file, study.model
     sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
     home = f"model/{model.name}"
-    frozen = settings | {"model": home, "data.file": data.name}
+    frozen = of_run(study.folder) | settings | {"model": home, "data.file": data.name}
     sources |= {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
-    sources[f"{home}/references.bib"] = next(
-        (b for b in (model.folder / "references.bib", model.folder.parent / "references.bib") if b.exists()), Path()
-    )
+    own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
+    beside = {f"{home}/references.bib": own, "model/references.bib": shared}
+    sources |= beside if own.is_file() else {f"{home}/references.bib": shared}
     hashes = copy_in(folder, {k: v for k, v in sources.items() if v.is_file()})
     folder.write("command.txt", command_line() + "\n")
     folder.write_json(
         "run.json",
         {
             "study": study.name,
+            "model": model.name,
+            "options": dict(model.options),
+            "nuclide": model.nuclide,
             "method": method,
             "seed": seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": frozen,
             "solver": solver,
             "sha256": hashes,

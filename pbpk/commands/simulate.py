@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 import typer
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pbpk.model.load import Model
-    from pbpk.population.simulate import Path as Simulated
     from pbpk.population.simulate import Precision
     from pbpk.regimen import Regimen
     from pbpk.solve.timeline import Between
@@ -25,6 +24,15 @@ class How(NamedTuple):
     integrate: bool
     processes: int
     measure: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of `pbpk.simulate`."""
+        return {
+            "solver": self.solver,
+            "dtype": self.precision,
+            "integrate": self.integrate,
+            "processes": self.processes,
+        }
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +51,12 @@ def simulate(
     nuclide: str = typer.Option(None, help="Sets the physical decay, such as I-131."),
     option: list[str] = typer.Option(None, "--option", help="NAME=CHOICE of a model that comes in variants."),
     settings: list[str] = typer.Option(None, "--set", help='NAME=VALUE, such as CL=3 or "CL=50 mL/min".'),
+    vary: list[str] = typer.Option(
+        None,
+        "--vary",
+        help="NAME=A|B|C: a scenario for each value, in one figure; several cross. "
+        "NAME is a parameter, a covariate, option.NAME, nuclide or dose.",
+    ),
     patients: int = typer.Option(None, help="Draw this many virtual patients from the model's spreads and covariates."),
     seed: int = typer.Option(1, help="Of the virtual patients; patient n of a seed is always the same."),
     data: Path = typer.Option(None, help="An event table (NONMEM style); predictions at each of its records."),
@@ -67,16 +81,18 @@ def simulate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a model: a table for one patient, or parquet files with quantile bands and a figure for many."""
+    from pbpk.commands.scenarios import Common, build_scenarios, read_factors
     from pbpk.commands.shared import read_list, read_pairs
+    from pbpk.commands.varied import simulate_scenarios
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
     from pbpk.population.simulate import Precision
-    from pbpk.regimen import Regimen
+    from pbpk.regimen import Regimen, parse_dose, parse_times
     from pbpk.voids import parse_void
 
-    options = read_pairs(option, "--option")
-    loaded = load_model(model, nuclide=nuclide, values=read_pairs(settings, "--set"), options=options)
-    wanted = read_list(observe)
+    values, options, wanted = read_pairs(settings, "--set"), read_pairs(option, "--option"), read_list(observe)
+    factors = read_factors(vary or [])
+    loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)
     if precision not in get_args(Precision):
         raise WrongUsage(f'--precision "{precision}" is not known', hint="float64 or float32")
     how = How(solver, cast("Precision", precision), integrate, processes, measure)
@@ -90,24 +106,31 @@ def simulate(
             raise WrongUsage(
                 "--integrate and --processes go with --dose and --times", hint="leave them out with --data"
             )
-        if measure is not None:
-            raise WrongUsage("--measure goes with --dose and --times", hint="leave it out with --data")
+        for flag, given in (("--measure", measure is not None), ("--vary", loaded is None)):
+            if given:
+                raise WrongUsage(f"{flag} goes with --dose and --times", hint="leave it out with --data")
+        assert loaded is not None
         columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
         _from_data(loaded, data, wanted, columns, units, voids, covariates_over_time, how, out, as_json)
         return
-    if not dose or not times:
-        missing = "--dose" if not dose else "--times"
+    if not (dose or "dose" in factors) or not times:
+        missing = "--times" if dose or "dose" in factors else "--dose"
         raise WrongUsage(f"{missing} is missing", hint='pbpk simulate MODEL --dose "100 mg oral" --times "0:24:1 h"')
     if keep not in ("auto", "curves", "bands"):
         raise WrongUsage(f'--keep "{keep}" is not known', hint="auto, curves or bands")
-    _from_words(loaded, dose, voids, times, wanted, patients, seed, how, keep, out, as_json)
+    at = parse_times(times)
+    regimen = sum((parse_dose(d) for d in dose or []), voids)
+    if loaded is not None:
+        _from_words(loaded, regimen, at, wanted, patients, seed, how, keep, out, as_json)
+        return
+    scenarios = build_scenarios(factors, Common(model, nuclide, values, options, regimen))
+    simulate_scenarios(scenarios, at, wanted, patients, seed, how, keep, out, as_json)
 
 
 def _from_words(
     model: Model,
-    doses: list[str],
-    voids: Regimen,
-    times: str,
+    regimen: Regimen,
+    at: np.ndarray,
     wanted: list[str] | None,
     patients: int | None,
     seed: int,
@@ -118,21 +141,19 @@ def _from_words(
 ) -> None:
     import time
 
-    from pbpk.commands.measured import as_text, plan, summary, taken, without, write_measured
+    from pbpk.commands.measured import as_text, plan, taken, without, write_measured
+    from pbpk.commands.measured import summary as measured_summary
     from pbpk.commands.shared import print_json, say
-    from pbpk.population.bands import NAMES, medians, quantiles
+    from pbpk.commands.shown import print_table, progress, report_failures, summary
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
-    from pbpk.regimen import parse_dose, parse_times
-    from pbpk.report.simulation import write_simulation
+    from pbpk.report.simulation import Solved, write_simulation
     from pbpk.report.writing import claim
     from pbpk.units import factor
 
-    at = parse_times(times)
-    regimen = sum((parse_dose(d) for d in doses), voids)
     asked, observed = plan(how.measure, model, wanted, at)
     who = virtual_patients(model, patients, seed) if patients is not None else None
-    folder, notes, measured = None, [], None
+    folder, notes, measured, written = None, [], None, None
     if out is not None or who is not None:
         folder = claim(Path("simulations") / model.name, out)
     shown = at / factor(model.time_unit)
@@ -142,19 +163,15 @@ def _from_words(
             *(model, regimen, at),
             patients=who,
             observe=observed,
-            solver=how.solver,
-            dtype=how.precision,
-            integrate=how.integrate,
-            processes=how.processes,
-            progress=_progress(patients or 1),
+            progress=progress(patients or 1),
+            **how.options(),
         )
         if asked:
             measured = taken(path, asked, seed, model)
             path = without(path, model, wanted)
         seconds = time.perf_counter() - begun
-        written = None
         if folder:
-            notes = write_simulation(folder, model, path, shown, keep, population=who is not None)
+            notes = write_simulation(folder, [Solved("", model, path)], shown, keep, population=who is not None)
             if measured and how.measure:
                 write_measured(folder, measured, how.measure, population=who is not None)
             written = folder.finish()
@@ -162,35 +179,15 @@ def _from_words(
         if folder:
             folder.abandon()
         raise
-    failed = _report_failures(path)
-    found = quantiles(path) if who is not None else {}
-    result = {
-        "model": model.name,
-        "nuclide": model.nuclide,
-        "solver": how.solver or _solver_name(model),
-        "time": {"unit": model.time_unit, "values": shown},
-        "units": path.unit,
-        "observables": medians(path, path.observables),
-        "patients": len(path.patients),
-        "failed": failed,
-        "solved_again": int((path.solved_again > 0).sum()),
-        "seconds": seconds,
-    }
-    if path.integral is not None:
-        result |= {
-            "integral_units": {k: f"{u}·h" for k, u in path.unit.items()},
-            "integrals": medians(path, path.integral),
-            "to_infinity": medians(path, path.to_infinity) if path.to_infinity is not None else None,
-        }
-        if path.no_infinity:
-            say(f"note: no integral to infinity: {path.no_infinity}")
+    report_failures(path)
+    result = {"model": model.name, "time": {"unit": model.time_unit, "values": shown}}
+    result |= summary(model, path, how.solver, population=who is not None) | {"seconds": seconds}
     if measured:
-        result |= {"seed": seed, "measurements": summary(path, measured), "notes": list(measured.notes)}
+        result |= {"measurements": measured_summary(path, measured), "notes": list(measured.notes)}
         for note in measured.notes:
             say(f"note: {note}")
-    if who is not None:
-        bands = {k: dict(zip(NAMES, q, strict=True)) for k, q in found.items()}
-        result |= {"seed": seed, "statistic": "median over patients", "quantiles": bands}
+    if measured or who is not None:
+        result["seed"] = seed
     if written:
         result["folder"] = str(written)
         for note in notes:
@@ -199,74 +196,11 @@ def _from_words(
     if as_json:
         print_json(result)
     else:
-        _print_table(result)
+        print_table(result["time"], {"": result})
         if measured:
             print(as_text(result["measurements"]))
-    if failed:
+    if result["failed"]:
         raise typer.Exit(1)
-
-
-def _solver_name(model: Model) -> str:
-    from pbpk.solve.choose import choose_solver
-
-    return choose_solver(model.system).name
-
-
-def _progress(patients: int):
-    from pbpk.commands.shared import say
-
-    reported = [0]
-
-    def progress(done: int, of: int) -> None:
-        if patients >= 1000 and (done - reported[0] >= patients / 10 or done == of):
-            reported[0] = done
-            say(f"  {done:,} of {of:,} patients")
-
-    return progress
-
-
-def _report_failures(path: Simulated) -> int:
-    import numpy as np
-
-    from pbpk.commands.shared import say
-    from pbpk.solve.base import explain
-
-    codes = np.asarray(path.result)
-    bad = np.flatnonzero(codes)
-    for i in bad[:5]:
-        say(f"warning: patient {path.patients.ids[i]}: {explain(int(codes[i]))}")
-    if len(bad) > 5:
-        say(f"warning: and {len(bad) - 5} more patients failed")
-    _report_again(path.solved_again, codes, "patient")
-    return len(bad)
-
-
-def _report_again(again: np.ndarray, codes: np.ndarray, noun: str) -> None:
-    from pbpk.commands.shared import say
-
-    tried = again > 0
-    count, cured = int(tried.sum()), int((tried & (codes == 0)).sum())
-    if count:
-        say(
-            f"note: {count} {noun if count == 1 else noun + 's'} solved again by a stricter method, {cured} with success"
-        )
-
-
-def _print_table(result: dict) -> None:
-    columns, units = dict(result["observables"]), dict(result["units"])
-    for n, values in result.get("integrals", {}).items():
-        columns[f"{n}_integral"], units[f"{n}_integral"] = values, result["integral_units"][n]
-    names = list(columns)
-    width = max(12, *(len(n) + 2 for n in names))
-    first = f"time ({result['time']['unit']})"
-    if "statistic" in result:
-        print(f"{result['statistic']} ({result['patients']:,} patients)")
-    print(f"{first:>12}" + "".join(f"{n:>{width}}" for n in names))
-    print(f"{'':>12}" + "".join(f"{'(' + units[n] + ')':>{width}}" for n in names))
-    for i, t in enumerate(result["time"]["values"]):
-        print(f"{t:>12.6g}" + "".join(f"{columns[n][i]:>{width}.5g}" for n in names))
-    for n, value in (result.get("to_infinity") or {}).items():
-        print(f"{n}, integral to infinity: {value:.5g} {result['integral_units'][n]}")
 
 
 def _from_data(
@@ -282,6 +216,7 @@ def _from_data(
     as_json: bool,
 ) -> None:
     from pbpk.commands.shared import print_json, say
+    from pbpk.commands.shown import report_again
     from pbpk.data.events import read_events
     from pbpk.population.records import check_dose_unit, coherent_overrides
     from pbpk.population.simulate import simulate_table
@@ -326,7 +261,7 @@ def _from_data(
     for subject, code in zip(events.frame["ID"].unique(), codes, strict=True):
         if code:
             say(f"warning: ID {subject}: {explain(int(code))}")
-    _report_again(again, codes, "subject")
+    report_again(again, codes, "subject")
     if as_json:
         print_json(
             {

@@ -223,8 +223,8 @@ def build_problem(
     if moving and (events.frame["SS"] > 0).any():  # what overlaps at steady state is foreseen from the initial values
         theta, _, _ = spec.layout.unpack(jnp.asarray(spec.layout.free(natural)), jnp.asarray(natural))
         u = spec.individual.mixed(theta, jnp.zeros((len(spec.layout.etas), len(frames))), jnp.asarray(covariates[0]))
-        given = (jnp.asarray(a) for a in (constants, covariates, overrides))
-        typical = np.asarray(spec.individual.parameters(spec.system, u, *given))
+        arrays = (jnp.asarray(a) for a in (constants, covariates, overrides))
+        typical = np.asarray(spec.individual.parameters(spec.system, u, *arrays))
     timeline = build_timeline(frames, spec.system, moving=moving, typical=typical, voids=voids, between=between)
     t, n = timeline.seen.shape
     y, endpoint, row = np.zeros((t, n)), np.zeros((t, n), int), np.zeros((t, n), int)

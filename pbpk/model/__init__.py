@@ -18,6 +18,7 @@ from pbpk.model.declare import flux as flux
 from pbpk.model.declare import observe as observe
 from pbpk.model.declare import option as option
 from pbpk.model.declare import total as total
+from pbpk.model.laws import arrested as arrested
 from pbpk.model.laws import clearance as clearance
 from pbpk.model.laws import competitive as competitive
 from pbpk.model.laws import damaged as damaged

@@ -61,6 +61,11 @@ def saturating(a, vmax, half):
     return vmax * a / (half + a)
 
 
+def arrested(a, rival, k, half):
+    """k·a/(1 + (rival/half)²): first order, arrested by much of something else."""
+    return k * a / (1 + (rival / half) ** 2)
+
+
 def damaged(level, c, k):
     """k·c·level: loss of a carrier in proportion to the activity around it."""
     return k * c * level

@@ -43,12 +43,13 @@ class Symporter:
             ),
         )
 
-    def uptake(self, path: Path, vmax: str, level: Compartment | None = None) -> Flux:
-        """Into cells from the fluid around them. `level` is a compartment that holds the expression, 1 at rest."""
+    def uptake(self, path: Path, vmax: str, level: Compartment | None = None, *, own: str = "tracer.substance") -> Flux:
+        """Into cells from the fluid around them. `level` is a compartment that holds the expression, 1 at rest; `own` the
+        row of the substance in one unit of what is carried, 0 for a competitor that the law counts already."""
         km, c = f"{self.tracer}.km", conc(path.source)
         if self.iodide is None and level is None:
             return flux(path, trace_symport, c=c, vmax=vmax, km=km, crowd="rivals.crowd")
         bindings: dict[str, Binding] = dict(COMPETITORS)
         bindings |= {n: conc(s) for n, s in (("iodide", self.iodide), ("perchlorate", self.perchlorate)) if s}
-        own: Amount | str = amount(level) if level else "nis.at_rest"
-        return flux(path, symport, c=c, level=own, own="tracer.substance", vmax=vmax, km=km, **bindings)
+        expressed: Amount | str = amount(level) if level else "nis.at_rest"
+        return flux(path, symport, c=c, level=expressed, own=own, vmax=vmax, km=km, **bindings)

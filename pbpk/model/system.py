@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -232,7 +233,7 @@ def _rules(block: Block, row: dict[str, int]) -> tuple[Rule, ...]:
     for (_, function, shape), members in sorted(alike.items(), key=lambda item: item[0][0]):
         gathered = []
         for i, (argument, count) in enumerate(shape):
-            names = [d.of[i][1] for d in members]
+            names: list[Any] = [d.of[i][1] for d in members]
             each = [names] if count is None else list(zip(*names, strict=True))
             rows = [np.array([row[n] for n in column]) for column in each]
             gathered.append((argument, rows[0] if count is None else rows))

@@ -115,4 +115,4 @@ class Individual:
         for k, name in enumerate(self.overrides):
             i = system.parameter_index(name)
             p = p.at[:, i].set(jnp.where(jnp.isnan(overrides[:, k]), p[:, i], overrides[:, k]))
-        return system.derive(p)
+        return jnp.asarray(system.derive(p))

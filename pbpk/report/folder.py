@@ -52,8 +52,8 @@ def read_run(folder: Path) -> RunFolder:
             where=str(folder),
             hint="give the folder that `pbpk fit` named when it was done",
         )
-    results = _read_results(folder / "results.json")
-    tables = {name: _read_table(folder / name, columns) for name, columns in NEEDED.items()}
+    results = read_results(folder / "results.json")
+    tables = {name: read_table(folder / name, columns) for name, columns in NEEDED.items()}
     covariance = tables["covariance.csv"]
     covariance = covariance.set_index(covariance.columns[0]) if len(covariance.columns) else covariance
     covariance.index = covariance.index.map(str)
@@ -66,15 +66,15 @@ def read_run(folder: Path) -> RunFolder:
         parameters=tables["parameters.csv"],
         covariance=covariance.apply(pd.to_numeric, errors="coerce"),
         iterations=tables["iterations.csv"],
-        record=_read_object(folder / "run.json") if (folder / "run.json").is_file() else {},
+        record=read_object(folder / "run.json") if (folder / "run.json").is_file() else {},
         command=_text_of(folder / "command.txt"),
         fit_toml=_text_of(folder / "fit.toml"),
         units=_units(fit, results, tables["sdtab.csv"]),
     )
 
 
-def _read_results(path: Path) -> dict[str, Any]:
-    results = _read_object(path)
+def read_results(path: Path) -> dict[str, Any]:
+    results = read_object(path)
     for key in ("schema_version", "study", "model", "method", "ofv"):
         if key not in results:
             raise BadInput(f"has no `{key}`, so it is not the result of a fit", where=str(path))
@@ -87,7 +87,7 @@ def _read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_text(path))
     except json.JSONDecodeError as e:
@@ -97,7 +97,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Names as text (an ID may be `007` or `NA`), everything else as numbers; a table may have no rows."""
     text = read_text(path)
     if not text.strip():

@@ -22,6 +22,7 @@ def fit_block(results: dict[str, Any], parameters: pd.DataFrame, width: int = 10
     """Plain text, at most `width` columns where the numbers allow it; long labels and sentences are wrapped."""
     parts = [
         *_header(results),
+        *(_wrapped(words, width) if (words := options_sentence(results)) else []),
         "",
         *_objective(results),
         *_wrapped(constant_sentence(results), width),
@@ -41,6 +42,12 @@ def fit_block(results: dict[str, Any], parameters: pd.DataFrame, width: int = 10
 def constant_sentence(results: dict[str, Any]) -> str:
     n = results.get("observations")
     return f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
+
+
+def options_sentence(results: dict[str, Any]) -> str:
+    """The variant of the model that was fitted; nothing where the model has only one."""
+    options = results.get("options") or {}
+    return f"Options: {', '.join(f'{k} = {v}' for k, v in options.items())}" if options else ""
 
 
 def errors_sentence(results: dict[str, Any]) -> str:

@@ -109,7 +109,7 @@ def test_the_exact_marginal_likelihood(fits):
     assert fit.ofv == pytest.approx(118.1010, abs=2e-3)
     assert fit.minus2ll == pytest.approx(360.7007, abs=2e-3)
     for name, value in EXACT.items():
-        assert fit.estimates[name] == pytest.approx(value, rel=2e-4), name
+        assert fit.estimates[name] == pytest.approx(value, rel=3e-4), name  # half a unit of 0.01849
     errors = fit.parameters.set_index("name")["se"]
     for name, value in EXACT_SE.items():  # of logarithms for KA, CL and V
         scale = 1.0 if name.startswith("OMEGA") or name == "add" else fit.estimates[name]

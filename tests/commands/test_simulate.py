@@ -84,7 +84,8 @@ def test_set_takes_any_unit(pbpk):
 def test_out_takes_one_patients_table(pbpk, refused, tmp_path):
     ran = pbpk(*ORAL, "--times", "0:3:1", "--out", "a/b", "--json")
     assert ran.code == 0 and ran.json["folder"] == "a/b" and "wrote a/b" in ran.err
-    assert set(tree(tmp_path)) == {"a", "a/b"} | {f"a/b/{n}" for n in ("command.txt", "run.json", "simulation.csv")}
+    names = ("command.txt", "curves.png", "run.json", "simulation.csv")
+    assert set(tree(tmp_path)) == {"a", "a/b"} | {f"a/b/{n}" for n in names}
     table = pd.read_csv(tmp_path / "a/b/simulation.csv")
     assert table["cp"].tolist() == pytest.approx(ran.json["observables"]["cp"], rel=1e-12)
     assert json.loads((tmp_path / "a/b/run.json").read_text())["units"] == {"cp": "mg/L"}

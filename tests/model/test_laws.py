@@ -10,6 +10,7 @@ from pbpk.model import (
     Block,
     Compartment,
     amount,
+    arrested,
     clearance,
     competitive,
     conc,
@@ -40,6 +41,12 @@ LAWS = [
         {"vmax": "15 mg/h", "km": "1 mg/L", "ki": "2 ug/L"},
     ),
     (saturating, {"a": 3.0, "vmax": 8.0, "half": 1.0}, 6.0, {"vmax": "8 mg/h", "half": "1 mg"}),
+    (
+        arrested,
+        {"a": 3.0, "rival": 2.0, "k": 0.5, "half": 2.0},
+        0.75,
+        {"rival": "4 nmol", "k": "0.5 1/h", "half": "2 nmol"},
+    ),
     (damaged, {"level": 2.0, "c": 3.0, "k": 0.5}, 3.0, {"level": "2", "k": "0.5 L/h"}),
     (
         trace_symport,

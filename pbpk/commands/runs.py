@@ -1,0 +1,62 @@
+"""`pbpk runs [STUDY]`: every run, one line each, newest last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from pbpk.report.record import Run
+
+
+def register(app: typer.Typer) -> None:
+    app.command("runs")(runs)
+
+
+def runs(
+    study: str = typer.Argument(None, help="A study's name, or a folder of runs; default: all under fits/."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """List the runs: study, model, method, OFV, whether it minimised, when, how long; newest last."""
+    from pbpk.commands.shared import print_json, say
+    from pbpk.report.record import runs as read
+
+    found = read(study)
+    if as_json:
+        print_json(found.to_dict())
+    elif found.runs:
+        print("\n".join(_lines(found.runs)))
+    else:
+        say(f"no runs yet; make one:  pbpk fit {study or 'theophylline'}")
+
+
+HEADER = ("run", "model", "method", "OFV", "par", "minimised", "started (UTC)", "seconds", "seed", "state")
+NUMERIC = tuple(c in ("OFV", "par", "seconds", "seed") for c in HEADER)
+
+
+def _lines(found: tuple[Run, ...]) -> list[str]:
+    from pbpk.report.grid import grid
+
+    lines = grid(HEADER, [_row(r) for r in found], NUMERIC)
+    remarks = [f"  {r.run}: {r.remark}" for r in found if r.remark]
+    return [*lines, "", *remarks] if remarks else lines
+
+
+def _row(r: Run) -> tuple[str, ...]:
+    from pbpk.report.numbers import MISSING, objective, shown
+
+    asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
+    done = {True: "yes", False: "NO", None: MISSING}[r.minimization_successful]
+    count, seed = (MISSING if n is None else str(n) for n in (r.parameters, r.seed))
+    model = f"{r.model or MISSING} {asked}".strip()
+    when = r.date[:16].replace("T", " ")
+    return _name(r), model, r.method or MISSING, objective(r.ofv), count, done, when, shown(r.seconds, 3), seed, r.state
+
+
+def _name(r: Run) -> str:
+    """As other verbs take it: STUDY/NUMBER where it lies in its study's place, else its folder."""
+    from pathlib import Path
+
+    short = Path(r.run).parts[-3:-2]
+    return f"{short[0]}/{Path(r.run).name}" if Path(r.run).parts[:-3] == ("fits",) and short else r.run

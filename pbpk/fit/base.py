@@ -30,7 +30,8 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """Where an estimation stands. `inverse` approximates the inverse Hessian of the OFV in ψ."""
+    """Where an estimation stands. `inverse` approximates the inverse Hessian of the OFV in ψ; `good` (N,) says for which
+    subjects all went well."""
 
     psi: np.ndarray
     ofv: float
@@ -41,6 +42,7 @@ class State:
     iteration: int = 0
     evaluations: int = 0
     status: str = "running"
+    good: Numbers = True
 
     @property
     def finished(self) -> bool:

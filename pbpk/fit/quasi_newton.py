@@ -40,7 +40,9 @@ class QuasiNewton:
         eta = np.zeros((len(problem.spec.layout.etas), problem.subjects))
         first = _host(self.evaluate(problem, psi, eta))
         return State(
-            psi, float(first.objective.sum()), first.objective, first.gradient, first.eta, _scores(first.gradient), 0, 1
+            *(psi, float(first.objective.sum()), first.objective, first.gradient, first.eta),
+            *(_scores(first.gradient), 0, 1),
+            good=first.good,
         )
 
     def step(self, problem: Problem, state: State) -> tuple[State, Info]:
@@ -60,8 +62,10 @@ class QuasiNewton:
             ofv = float(trial.objective.sum())
             falls = ofv < state.ofv  # without which the next condition, at rounding, takes a step of nothing
             falls = falls and ofv <= state.ofv + 1e-4 * length * slope
-            if np.isfinite(ofv) and falls and np.isfinite(trial.gradient).all():
-                new = State(psi, ofv, trial.objective, trial.gradient, trial.eta, state.inverse)
+            # A subject whose mode was lost has no likelihood there, and what stands for it may be lower than any.
+            kept = (trial.good | ~np.asarray(state.good)).all()
+            if np.isfinite(ofv) and falls and kept and np.isfinite(trial.gradient).all():
+                new = State(psi, ofv, trial.objective, trial.gradient, trial.eta, state.inverse, good=trial.good)
                 break
             length *= _shorter(state.ofv, ofv, slope, length)
         if new is None:
@@ -94,8 +98,10 @@ class QuasiNewton:
             psi[k] = start[k] - _RESTORED
             trial, tried = _host(self.evaluate(problem, psi, best.eta)), tried + 1
             ofv = float(trial.objective.sum())
-            if ofv < best.ofv - 1e-3 and np.isfinite(trial.gradient).all():
-                best = State(psi, ofv, trial.objective, trial.gradient, trial.eta, _scores(trial.gradient))
+            kept = (trial.good | ~np.asarray(best.good)).all()
+            if ofv < best.ofv - 1e-3 and kept and np.isfinite(trial.gradient).all():
+                scores = _scores(trial.gradient)
+                best = State(psi, ofv, trial.objective, trial.gradient, trial.eta, scores, good=trial.good)
         if best is state:
             return self._done(state, CONVERGED, gradient)
         best = replace(best, iteration=state.iteration + 1, evaluations=state.evaluations + tried)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,15 @@ class Farm:
 
     def __exit__(self, kind, error, trace) -> None:
         if kind is not None:  # interrupted, or lost: what the others still compute is of no use
-            for worker in set(multiprocessing.active_children()) - self.before:
+            lost = set(multiprocessing.active_children()) - self.before
+            for worker in lost:
                 worker.terminate()
+            for worker in lost:
+                worker.join(5)
+            # A worker cut off in the middle of a result leaves the pool waiting for the rest of it, for ever, as long as
+            # this process holds the pipe's other end.
+            with suppress(AttributeError, OSError):
+                self.pool._result_queue._writer.close()  # type: ignore[attr-defined]
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -72,6 +72,22 @@ def test_a_region_without_numbers_is_backed_out_of():
     np.testing.assert_allclose(end.psi, [1, 1], atol=1e-3)
 
 
+def test_a_lost_subject_is_no_gain():
+    """Where a subject's mode was not found, its objective is not one, however low: the end must not be there."""
+
+    @dataclass(frozen=True)
+    class Lossy(Fake):
+        def evaluate(self, problem, psi, eta):
+            found = super().evaluate(problem, psi, eta)
+            if psi[0] > 0.2 and psi[0] < 0.8:
+                return found._replace(objective=found.objective - [50.0, 0.0], good=np.array([False, True]))
+            return found
+
+    path = states(Lossy("lossy", function=rosenbrock), problem((-1.2, 1.0)))
+    assert all(np.all(s.good) for s in path)
+    assert all(s.ofv > 0 for s in path)
+
+
 def test_resumed_states_continue_bit_for_bit():
     method, given = Fake("fake", function=rosenbrock), problem((-1.2, 1.0))
     path = states(method, given)

@@ -67,7 +67,7 @@ class Run:
     def speeds(self, body: str) -> None:
         quick, system, mine = self.quick, self.systems[body], ours.SOLVERS[body]
         wanted = (NEEDED[body],) if quick else BOTH
-        chunks, patients = ((128,), 1024) if quick else (ours.CHUNKS, 4096)
+        chunks, patients = ((64, 128), 1024) if quick else (ours.CHUNKS, 4096)
         for target in wanted:
             self.take(f"{mine}, {body}, {target:g}", measure.by_ours, body, system, target, chunks, patients)
         batches, patients = ((64,), 256) if quick else ((64, 256, 1024), 1024)
@@ -88,7 +88,7 @@ class Run:
 
     def gradients(self, body: str) -> None:
         system, mine = self.systems[body], ours.SOLVERS[body]
-        for solver, patients in ((mine, 512 if self.quick else 2048), ("kvaerno5", 256))[: 1 if self.quick else 2]:
+        for solver, patients in ((mine, 1024 if self.quick else 2048), ("kvaerno5", 256))[: 1 if self.quick else 2]:
             self.take(
                 f"gradient by {solver}, {body}",
                 lambda s=solver, n=patients: measure.gradient(body, system, self.chosen(body, s), n),

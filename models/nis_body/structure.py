@@ -27,6 +27,7 @@ from pbpk.model import (
     observe,
     option,
     organ,
+    perfused,
     perfusion,
     physical_decay,
     rules,
@@ -219,8 +220,7 @@ def glands(tracer, nis):
         "salivary_glands", f"{tracer}.salivary.Vmax", "salivary_glands.mass"
     )
     arrows = (
-        flux(plasma >> fluid, flow, c=conc(plasma), q="salivary_glands.Q"),
-        flux(fluid >> plasma, flow, c=conc(fluid), q="salivary_glands.Q"),
+        *perfused(plasma, fluid, "salivary_glands.Q"),
         nis.uptake(fluid >> cells, "salivary_glands.Vmax"),
         flux(cells >> fluid, first_order, a=amount(cells), k=f"{tracer}.salivary.efflux"),
         flux(cells >> ducts, first_order, a=amount(cells), k=f"{tracer}.salivary.secretion"),
@@ -235,8 +235,7 @@ def stomach(tracer, nis):
     mucosa, inside = pool("stomach_mucosa"), lumen["stomach_contents"]
     rows += supply("stomach_wall", tracer) + capacity("stomach_wall", f"{tracer}.stomach.Vmax", "stomach_wall.mass")
     arrows = (
-        flux(plasma >> fluid, flow, c=conc(plasma), q="stomach_wall.Q"),
-        flux(fluid >> liver, flow, c=conc(fluid), q="stomach_wall.Q"),
+        *perfused(plasma, fluid, "stomach_wall.Q", liver),
         nis.uptake(fluid >> mucosa, "stomach_wall.Vmax"),
         flux(mucosa >> fluid, first_order, a=amount(mucosa), k=f"{tracer}.stomach.efflux"),
         flux(mucosa >> inside, first_order, a=amount(mucosa), k=f"{tracer}.stomach.secretion"),
@@ -292,8 +291,7 @@ def thyroid(tracer, nis, drivers, rows_of):
         *fed(),
     )
     arrows = (
-        flux(plasma >> fluid, flow, c=conc(plasma), q="thyroid_tissue.Q"),
-        flux(fluid >> plasma, flow, c=conc(fluid), q="thyroid_tissue.Q"),
+        *perfused(plasma, fluid, "thyroid_tissue.Q"),
         nis.uptake(fluid >> cells, "thyroid_tissue.Vmax", level),
         flux(cells >> fluid, first_order, a=amount(cells), k=f"{tracer}.thyroid.efflux"),
         flux(bound >> hormone, first_order, a=amount(bound), k=f"{tracer}.thyroid.secretion"),
@@ -361,8 +359,7 @@ def lesion(k, site, chosen, nis, drivers):
         *fed(),
     )
     arrows = [
-        flux(plasma >> fluid, flow, c=conc(plasma), q=f"{name}.exchange"),
-        flux(fluid >> plasma, flow, c=conc(fluid), q=f"{name}.exchange"),
+        *perfused(plasma, fluid, f"{name}.exchange"),
         nis.uptake(fluid >> cells, f"{name}.Vmax", level),
         flux(cells >> fluid, first_order, a=amount(cells), k=f"{name}.{efflux.split('.')[1]}"),
     ]

@@ -3,6 +3,7 @@
 from pbpk.model import rules as rules
 from pbpk.model.body import held as held
 from pbpk.model.body import organ as organ
+from pbpk.model.body import perfused as perfused
 from pbpk.model.body import sized as sized
 from pbpk.model.body import supply as supply
 from pbpk.model.body import tissue as tissue

@@ -10,7 +10,7 @@ minute, the kinetics here take hours.
 
 from __future__ import annotations
 
-from pbpk.model.declare import Block, Compartment, Derived, amount, conc, derive, flux
+from pbpk.model.declare import Block, Compartment, Derived, Flux, amount, conc, derive, flux
 from pbpk.model.laws import clearance, first_order, flow
 from pbpk.model.rules import carried_flow, extraction, organ_volume, partition, product, scaled
 
@@ -72,12 +72,15 @@ def organ(
             sized(f"{name}.PS", f"permeability of {name}'s capillaries", f"{name}.PS", "body.flow_power"),
             derive(exchange, extraction, f"exchange of {name} with plasma", q=f"{name}.Q", ps=f"{name}.PS.sized"),
         )
+    return Block((plasma, own), perfused(plasma, own, exchange, drains_into), derived=rows)
+
+
+def perfused(
+    plasma: Compartment, own: Compartment, q: str, drains_into: Compartment | None = None
+) -> tuple[Flux, Flux]:
+    """To a fluid from plasma and back again, or on to where it drains, at the flow or exchange of row `q`."""
     back = plasma if drains_into is None else drains_into
-    arrows = (
-        flux(plasma >> own, flow, c=conc(plasma), q=exchange),
-        flux(own >> back, flow, c=conc(own), q=exchange),
-    )
-    return Block((plasma, own), arrows, derived=rows)
+    return flux(plasma >> own, flow, c=conc(plasma), q=q), flux(own >> back, flow, c=conc(own), q=q)
 
 
 def held(name: str, tracer: str, plasma: Compartment) -> Block:

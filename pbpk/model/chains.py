@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.declare import Compartment
 from pbpk.model.parameters import read_number
-from pbpk.model.rules import complement, product, ratio
+from pbpk.model.rules import complement, product, ratio, remaining_share, same
 from pbpk.nuclides import Decay, Nuclide, load_nuclide
 from pbpk.nuclides.chains import Chain, chain
 
@@ -24,16 +24,6 @@ Displaced = Mapping[str, Compartment | Mapping[Compartment, Compartment]]
 def decay_constant(half_life):
     """ln 2 / half-life."""
     return math.log(2) / half_life
-
-
-def remainder(shares):
-    """1 − Σ shares."""
-    return 1 - sum(shares)
-
-
-def itself(share):
-    """As a demand: that it is not below zero."""
-    return share
 
 
 @dataclass(frozen=True)
@@ -151,8 +141,8 @@ def _births(plan: Plan, mother: Nuclide, k: str) -> list[tuple[Decay, str]]:
         return [(mother.decays[0], k)]
     *others, main = sorted(mother.decays, key=lambda d: d.branch)
     shares = tuple(f"{tag(d.to)}.branch" for d in others)
-    rest = plan.derive(f"{tag(main.to)}.branch", remainder, _share(mother, main), shares=shares)
-    plan.demand(f"the shares of the decays of {mother.name} add up to more than 1", itself, share=rest)
+    rest = plan.derive(f"{tag(main.to)}.branch", remaining_share, _share(mother, main), parts=shares)
+    plan.demand(f"the shares of the decays of {mother.name} add up to more than 1", same, a=rest)
     return [
         (d, plan.derive(_edge(mother, d), product, _rate(mother, d), a=k, b=f"{tag(d.to)}.branch"))
         for d in mother.decays
@@ -165,7 +155,7 @@ def _split(plan: Plan, mother: Nuclide, decay: Decay, birth: str) -> tuple[str, 
     share, stay, edge = f"{own}.displaced", f"{own}.stays", _edge(mother, decay)
     if all(name != stay for name, *_ in plan.derived):
         plan.derive(stay, complement, f"share of {decay.to} that stays where it is born", share=share)
-        plan.demand(f"more than all of {decay.to} is displaced", itself, share=stay)
+        plan.demand(f"more than all of {decay.to} is displaced", same, a=stay)
     return (
         plan.derive(f"{edge}_stays", product, f"{_rate(mother, decay)} and stays", a=birth, b=stay),
         plan.derive(f"{edge}_leaves", product, f"{_rate(mother, decay)} and leaves", a=birth, b=share),

@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class Note(UserWarning):
+    """What a user should know and need not mend. The command line says it in words, once."""
+
+
 class PbpkError(Exception):
     """Something the user can mend. `exit_code` is the process's status when it reaches the command line."""
 

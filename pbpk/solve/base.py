@@ -37,10 +37,15 @@ def explain(code: int) -> str:
     return "; ".join(said) or RESULTS[OK]
 
 
+Readings = tuple[tuple[int, ...], ...]
+"""Sums of amounts, each by the numbers of its compartments."""
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
-    """`amounts` (T, n, N) at each patient's observation times, coherent units; `result` (N,) codes, 0 is good.
+    """`amounts` (T, n, N) at each patient's observation times, coherent units, or the readings (T, R, N) that were asked for;
+    `result` (N,) codes, 0 is good.
 
     `integrals` (T, n, N), amount · h, are those of the amounts from the first event to each observation, if asked for.
     """
@@ -60,8 +65,11 @@ class Solver(Protocol):
         """Why this solver cannot be used on the system; "" when it can."""
         ...
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+    def solve(
+        self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
+    ) -> Trajectory:
         """All patients of `timeline` with parameters p (C, m, N); C is 1 or the number of parameter rows. Traceable.
+        Where few sums of amounts are of use, `readings` may be cheaper than all amounts.
 
         Computed in the dtype of p: float64, or float32 for what tolerates it.
         """
@@ -88,10 +96,8 @@ def cast(code: Any) -> jax.Array:
     return jnp.asarray(code, jnp.int32)
 
 
-def finish(timeline: Timeline, amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
-    """The Trajectory of a linear solver: marks what is not finite, and negative rate constants k (C, entries, N)."""
+def finish(amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
+    """The Trajectory of a linear solver: marks negative rate constants k (C, entries, N)."""
     negative = jnp.any(k < 0, axis=(0, 1))
-    finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
     code = cast(jnp.where(negative, code & ~INACCURATE | NEGATIVE_RATE, code))  # no other solver would cure it
-    code = code | cast(jnp.where(finite, 0, NOT_FINITE))
     return Trajectory(amounts, code, integrals)

@@ -1,14 +1,15 @@
-"""Which solver: the model chooses, a name overrides."""
+"""Which solver: the model chooses, a name overrides, and so does the engine diffrax where there is no name."""
 
 from __future__ import annotations
 
+from pbpk.algebra.rodas import TABLEAUS
 from pbpk.errors import BadInput, did_you_mean
+from pbpk.kernel import engine
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
 from pbpk.solve.contour import Contour
 from pbpk.solve.general import SOLVERS, General
 from pbpk.solve.resolvent import Resolvent
-from pbpk.solve.rodas import TABLEAUS
 from pbpk.solve.rosenbrock import Rosenbrock
 
 # In order of preference; the first that does not refuse is taken.
@@ -22,8 +23,12 @@ def solver_names() -> list[str]:
 
 
 def choose_solver(system: System, name: str | None = None) -> Solver:
-    """The solver called `name`, or the best one for the system. Raises `BadInput` when the named one refuses."""
+    """The solver called `name`, or the best one for the system. Raises `BadInput` when the named one refuses, and what
+    `engine.asked` raises: here, before anything is compiled."""
+    diffrax = engine.asked() == "diffrax"
     if name is None or name == "auto":
+        if diffrax:
+            return General()
         return next(s for s in (kind() for kind in PREFERRED) if not s.refuses(system))
     wanted = name.lower()
     if wanted not in solver_names():

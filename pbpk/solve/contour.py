@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.algebra.hyperbola import hyperbola, longest_cycle, wedge
+from pbpk.algebra.packing import linear_part, not_linear, packing, produces
 from pbpk.model.system import System
-from pbpk.solve.base import Solver, Trajectory, cast, finish
+from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.general import General
-from pbpk.solve.hyperbola import hyperbola, longest_cycle, wedge
 from pbpk.solve.interval import Crossing
-from pbpk.solve.packing import linear_part, not_linear, packing, produces
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
 
@@ -65,7 +65,9 @@ class Contour:
     def stricter(self) -> Solver:
         return General()
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+    def solve(
+        self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
+    ) -> Trajectory:
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         makes = produces(system)
 
@@ -76,8 +78,10 @@ class Contour:
             return Crossing(x[None], integral[None] if integrals else None, cast(jnp.zeros(x.shape[-1])))
 
         rows = (packed, production)
-        amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, several=False)
-        return finish(timeline, amounts, whole, code, k)
+        amounts, whole, code = run_segments(
+            system, timeline, p, rows, advance, integrals=integrals, readings=readings, several=False
+        )
+        return finish(amounts, whole, code, k)
 
 
 def propagate(system: System, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array):

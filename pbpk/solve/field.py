@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.algebra.eliminate import Elimination
+from pbpk.algebra.packing import Packing, packing
 from pbpk.model.system import Group, System
-from pbpk.solve.eliminate import Elimination
-from pbpk.solve.packing import Packing, packing
 
 
 class Bound(NamedTuple):

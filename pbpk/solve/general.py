@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.model.system import System
-from pbpk.solve.base import GAVE_UP, NOT_FINITE, Trajectory, by_species, cast
+from pbpk.solve.base import GAVE_UP, NOT_FINITE, Readings, Trajectory, by_species, cast
 from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
@@ -42,7 +42,9 @@ class General:
             return None
         return replace(self, name="kvaerno5", rtol=1e-10, atol=1e-12, max_steps=8 * 16_384)
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+    def solve(
+        self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
+    ) -> Trajectory:
         method = SOLVERS[self.name]()
         eps = float(jnp.finfo(p.dtype).eps)
         rtol, atol = max(self.rtol, 20 * eps), max(self.atol, eps)
@@ -90,6 +92,7 @@ class General:
         amounts, whole, code = run_segments(
             *(system, timeline, p, p, ready(self.adjoint)),
             integrals=integrals,
+            readings=readings,
             forward=ready(diffrax.ForwardMode()),
             several=False,
         )

@@ -8,6 +8,8 @@ keep their relative accuracy through any number of half-lives.
 The error is estimated for every patient and window from the last terms of the series, plus rounding. Beyond `rtol` the
 patient's result says INACCURATE, and callers solve it again by the contour (`stricter`); where nobody can look, in a
 fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
+
+The engine (pbpk.kernel.engine) is a compiled kernel with derivatives of its own, or the same in JAX, which is below.
 """
 
 from __future__ import annotations
@@ -21,13 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.model.system import System
-from pbpk.solve.base import INACCURATE, Solver, Trajectory, cast, finish
-from pbpk.solve.contour import Contour, cycle
-from pbpk.solve.interval import Crossing
-from pbpk.solve.packing import linear_part, packing, produces
-from pbpk.solve.segments import run_segments
-from pbpk.solve.series import (
+from pbpk.algebra.packing import linear_part, packing, produces
+from pbpk.algebra.series import (
     Series,
     coefficients,
     design,
@@ -35,10 +32,21 @@ from pbpk.solve.series import (
     integral_coefficients,
     vectors,
 )
+from pbpk.kernel.engine import kernels
+from pbpk.model.system import System
+from pbpk.solve import compiled as machine
+from pbpk.solve.base import INACCURATE, Readings, Solver, Trajectory, cast, finish
+from pbpk.solve.contour import Contour, cycle
+from pbpk.solve.in_time import in_time
+from pbpk.solve.interval import Crossing
+from pbpk.solve.legwork import Linear
+from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
+from pbpk.solve.whole import in_one_call
 
 _MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
 _FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded
+_TOGETHER = 2  # windows of compiled code to one turn of the scan: a dose and its samples are often no more
 _LONG_CHAIN = 6  # one-way chains and cycles from here on may need the contour
 
 
@@ -62,32 +70,49 @@ class Resolvent:
     def stricter(self) -> Solver:
         return Contour()
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+    def solve(
+        self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
+    ) -> Trajectory:
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         makes = produces(system)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
         span = timeline.windows.span if timeline.windows is not None and p.shape[0] == 1 else 1.0
         few = (len(timeline.time) if timeline.windows is None else len(timeline.windows.closing)) <= _FEW
-        window = Window(system, design(span, tolerance * _MARGIN), integrals, keep=few)
+        compiled = kernels(p.dtype)
+        window = Window(system, design(span, tolerance * _MARGIN), integrals, keep=few, compiled=compiled)
 
         def ready(cross):
             def advance(x, here):
-                a, b = here.row
+                matrix, b = here.row
                 source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
-                amounts, integral, error = cross(window, a, x, source, here.stops)
+                amounts, integral, error = cross(window, matrix, x, source, here.stops)
                 return Crossing(amounts, integral, cast(jnp.where(error > tolerance, INACCURATE, 0)))
 
             return advance
 
         forward = ready(propagate)
         advance = ready(propagate_reversibly) if self.reverse else forward
-        rows = (packed, production)
-        amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, forward=forward)
-        found = finish(timeline, amounts, whole, code, k)
+        rows = (k if compiled else packed, production)
+        # The double integral of an inflow has coefficients of each patient's own for every window: one at a time.
+        in_one = compiled and self.reverse and not (integrals and (makes or timeline.infusing))
+        work = Linear(system, window.series, integrals, tolerance)
+        amounts, whole, code = run_segments(
+            *(system, timeline, p, rows, advance),
+            integrals=integrals,
+            readings=readings,
+            forward=forward,
+            together=_TOGETHER if compiled and self.reverse else 1,
+            whole=partial(in_one_call, work, readings) if in_one else None,
+        )
+        found = finish(amounts, whole, code, k)
         if self.reverse or not may_oscillate(system):
             return found
         poor = found.result & INACCURATE != 0
-        sure = lax.cond(jnp.any(poor), lambda: Contour().solve(system, timeline, p, integrals=integrals), lambda: found)
+        sure = lax.cond(
+            jnp.any(poor),
+            lambda: Contour().solve(system, timeline, p, integrals=integrals, readings=readings),
+            lambda: found,
+        )
         return jax.tree.map(lambda a, b: jnp.where(poor, a, b), sure, found)
 
 
@@ -115,12 +140,14 @@ def _longest_chain(system: System) -> int:
 
 @dataclass(frozen=True)
 class Window:
-    """What is the same for all windows of a solution. `keep`: the reverse rule may keep the vectors of each."""
+    """What is the same for all windows of a solution. `keep`: JAX's reverse rule may keep the vectors of each;
+    `compiled`: by the kernel. The kernel takes A as the rates' slopes (entries, N), JAX packed (nonzeros, N)."""
 
     system: System
     series: Series
     integrals: bool
     keep: bool = False
+    compiled: bool = False
 
 
 class _Work(NamedTuple):
@@ -133,23 +160,25 @@ class _Work(NamedTuple):
     lasting: jax.Array | None
 
 
-def propagate(
-    window: Window, packed: jax.Array, x: jax.Array, source: jax.Array | None, stops: jax.Array
-) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-    """Amounts (M, n, N) at `stops` (M, N) hours after x (n, N), their integrals from 0 (or None), and the error (N,).
+_Crossed = tuple[jax.Array, jax.Array | None, jax.Array]
 
-    Under packed A (nonzeros, N) and a constant source (n, N) or None; the last stop is the latest. Differentiable by
-    jvp, twice.
+
+def propagate(window: Window, matrix: jax.Array, x: jax.Array, source: jax.Array | None, stops: jax.Array) -> _Crossed:
+    """Amounts (M, n, N) at `stops` (M, N or 1) hours after x (n, N), their integrals from 0 (or None), and the error (N,).
+
+    Under a matrix as the window takes it and a constant source (n, N) or None; the last stop is the latest.
+    Differentiable by jvp, three times.
     """
+    if window.compiled:
+        return machine.forward(window, matrix, x, source, stops)
     fixed = lax.stop_gradient(stops)
-    after, integral, error = _propagate(window, packed, x, source, fixed)
-    # Derivatives in time are the field's own: those of the coefficients would not exist where a stop has no length.
-    late = (stops - fixed)[:, None, :]
-    product = jax.vmap(packing(window.system).elimination.product(packed))
-    slope = product(after) if source is None else product(after) + source
-    if integral is not None:
-        integral = integral + late * (after + 0.5 * late * slope)
-    return after + late * (slope + 0.5 * late * product(slope)), integral, error
+    after, integral, error = _propagate(window, matrix, x, source, fixed)
+    return *in_time(window.system, matrix, source, stops - fixed, after, integral), error
+
+
+def propagate_reversibly(window: Window, matrix, x, source, stops) -> _Crossed:
+    """The same with a reverse rule by hand, instead of derivatives by jvp."""
+    return (machine.reversibly if window.compiled else _reversibly)(window, matrix, x, source, stops)
 
 
 def _propagate(window: Window, packed, x, source, stops):
@@ -204,8 +233,7 @@ def _read(window: Window, work: _Work, x, source, length, stops):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def propagate_reversibly(window: Window, packed, x, source, stops):
-    """The same as `propagate`, with a reverse rule by hand instead of derivatives by jvp."""
+def _reversibly(window: Window, packed, x, source, stops):
     return _propagate(window, packed, x, source, stops)
 
 
@@ -272,7 +300,7 @@ def _backward(window: Window, kept, cotangents):
     return window.series.g * length * bar, start[:, 0], of_source, of_stops
 
 
-propagate_reversibly.defvjp(_forward, _backward)
+_reversibly.defvjp(_forward, _backward)
 
 
 def _sum(c: jax.Array, v: jax.Array) -> jax.Array:

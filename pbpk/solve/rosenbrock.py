@@ -22,15 +22,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from pbpk.algebra.rodas import TABLEAUS, Tableau
+from pbpk.kernel.arrows import unsupported
+from pbpk.kernel.engine import kernels, unless
+from pbpk.kernel.march import Method
+from pbpk.kernel.saturable import cross
 from pbpk.model.system import System
-from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Solver, Trajectory, by_species, cast
+from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, Trajectory, by_species, cast
 from pbpk.solve.field import Field, field
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing, Interval
-from pbpk.solve.rodas import TABLEAUS, Tableau
+from pbpk.solve.legwork import Saturable
 from pbpk.solve.segments import run_segments
 from pbpk.solve.stage import pull_step, take_step
 from pbpk.solve.timeline import Timeline
+from pbpk.solve.whole import in_one_call
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 
@@ -60,7 +66,9 @@ class Rosenbrock:
     def stricter(self) -> Solver:
         return replace(self, grid=None) if self.grid else General()
 
-    def solve(self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False) -> Trajectory:
+    def solve(
+        self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
+    ) -> Trajectory:
         eps = float(jnp.finfo(p.dtype).eps)
         rtol = max(self.rtol, 20 * eps)
         atol = max(1e-4 * rtol if self.atol is None else self.atol, 0.1 * eps)
@@ -76,20 +84,27 @@ class Rosenbrock:
 
             return advance
 
+        def compiled(x, here):
+            return Crossing(*cross_compiled(march, x, here.rate, here.stops, here.row, _reminded(here, x)))
+
         forward = ready(cross_window)
-        advance = ready(cross_window_reversibly) if self.reverse else forward
+        advance, whole = ready(cross_window_reversibly) if self.reverse else forward, None
+        if self.reverse and kernels(p.dtype) and unless(unsupported(march.field)):
+            advance, whole = compiled, partial(in_one_call, Saturable(_method(march)), readings)
         lanes = jnp.zeros(max(timeline.patients, p.shape[-1]), p.dtype)
-        amounts, whole, code = run_segments(
+        sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
+        amounts, areas, code = run_segments(
             *(system, timeline, p, rows, advance),
             integrals=integrals,
+            readings=readings,
             forward=forward,
+            twice=ready(cross_window_reversibly),
             memory=_Memory(lanes, lanes),
+            sane=sane,
+            whole=whole,
         )
         # Without numbers no step is taken, which is not for want of steps: another solver would not cure it.
-        sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
-        amounts, code = jnp.where(sane, amounts, jnp.nan), jnp.where(sane, code, 0)
-        finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, code | cast(jnp.where(finite, 0, NOT_FINITE)), whole)
+        return Trajectory(amounts, cast(jnp.where(sane, code, NOT_FINITE)), areas)
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,14 @@ def _first_memory(march: March, x, here: Interval) -> _Memory:
     # An interval of no length, from a dose to an observation of its time, leaves no step to be reminded of.
     length = jnp.where(here.fresh | (here.memory.length <= 0), first.length, here.memory.length)
     return _Memory(length, jnp.where(here.fresh, 0.0, here.memory.since))
+
+
+def _reminded(here: Interval, x: jax.Array) -> _Memory:
+    """The memory that a kernel is given: no step's length where it is to find one itself."""
+    none = jnp.zeros(x.shape[-1], x.dtype)
+    if here.memory is None:
+        return _Memory(none, none)
+    return _Memory(*(jnp.where(here.fresh, 0.0, m) for m in here.memory))
 
 
 class _Here(NamedTuple):
@@ -307,3 +330,15 @@ def _backward(march: March, kept, cotangents):
 
 
 cross_window_reversibly.defvjp(_forward, _backward)
+
+
+def cross_compiled(march: March, x, rate, stops, p, memory: _Memory):
+    """The same by a kernel, from stops (M, N or 1) and what `_reminded` gives; differentiable by vjp."""
+    found = cross(_method(march), x, rate, stops, p, memory)
+    return found.amounts, found.integrals, found.code, _Memory(found.length, memory.since + stops[-1])
+
+
+def _method(march: March) -> Method:
+    """What a kernel is told of it."""
+    names = ("field", "tableau", "rtol", "atol", "max_steps", "integrals", "grid", "room")
+    return Method(*(getattr(march, name) for name in names))

@@ -2,11 +2,13 @@
 
 The program is one step long whatever the number of events. All patients take their k-th event, or window of events
 (windows.py), together; a patient with fewer has padding, over which nothing moves. What the timeline does not hold
-(infusions, voids, steady states, lags) is not traced.
+(infusions, voids, steady states, lags) is not traced. A solver that can do all of it in one call does (whole.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,13 +16,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from pbpk.model.system import System
-from pbpk.solve.base import BAD_DOSE
+from pbpk.solve.base import BAD_DOSE, NOT_FINITE, Readings, cast
 from pbpk.solve.dosing import Given, effective
 from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
 from pbpk.solve.interval import Advance, Interval
+from pbpk.solve.legs import Legs, Seen, read_seen
 from pbpk.solve.steady import SteadyState, steady_states
 from pbpk.solve.timeline import Timeline, settle
 from pbpk.solve.windows import Windows
+
+Scan = Callable[[Legs], Seen]
+Whole = Callable[[Legs, Scan, Scan, Scan], Seen]
+"""A solution in one call, given the same by scan: for vjp, for jvp, and for jvp of vjp."""
 
 
 def run_segments(
@@ -31,64 +38,128 @@ def run_segments(
     advance: Advance,
     *,
     integrals: bool = False,
+    readings: Readings = (),
     forward: Advance | None = None,
+    twice: Advance | None = None,
     several: bool = True,
     memory: Any = None,
+    together: int = 1,
+    sane: jax.Array | None = None,
+    whole: Whole | None = None,
 ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-    """Amounts (T, n, N) at the observations, their integrals (T, n, N) if asked for, and result codes (N,).
+    """Amounts (T, n, N) at the observations, or `readings` of them (T, R, N), their integrals likewise if asked for, and
+    result codes (N,).
 
     `rows` is any pytree of arrays with the axis of parameter rows first and patients last: what `advance` needs of the
     parameters, of which each step gets the row in force. Integrals run from the patient's first event, through resets.
-    `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need.
-    `several`: the solver takes several stops at once, where windows.py finds them; `memory` is its first one.
+    `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need, and
+    `twice` where its vjp cannot.
+    `several`: the solver takes several stops at once, where windows.py finds them; `memory` is its first one. `together`
+    is how many intervals the scan writes out one after another: more is faster where an interval is little program.
+    Patients who are not `sane` (N,) have no numbers. `whole` does all of it in one call, where everybody has the same records.
     """
     patients = max(timeline.patients, p.shape[-1])
     steady = None
     if timeline.steady is not None:
         steady = steady_states(system, timeline, p, patients, rows, advance, forward or advance)
+    legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, several, memory, sane)
+    if whole is not None and _one_for_all(timeline, p, several):
+        ways = advance, forward or advance, twice or advance
+        found = whole(legs, *(partial(_by_scan, a, integrals, together) for a in ways))
+    else:
+        found = _by_scan(advance, integrals, together, legs)
+        finite = jnp.all(jnp.isfinite(found.amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+        found = read_seen(found, readings)._replace(code=found.code | cast(jnp.where(finite, 0, NOT_FINITE)))
+    code = found.code
+    if bad is not None:
+        code = code | cast(jnp.where(bad.any(axis=0), BAD_DOSE, 0))
+    return found.amounts, found.integrals, code if steady is None else code | steady.code
+
+
+def _one_for_all(timeline: Timeline, p: jax.Array, several: bool) -> bool:
+    """Whether all patients have the same events at the same times, and each one row of parameters."""
+    shared = all(a.shape[-1] == 1 for a in (timeline.time, timeline.kind, timeline.compartment, timeline.at))
+    windows = timeline.windows is not None and timeline.windows.closing.shape[-1] == 1
+    return several and shared and windows and p.shape[0] == 1 and timeline.steady is None
+
+
+def _legs(
+    system: System,
+    timeline: Timeline,
+    p: jax.Array,
+    patients: int,
+    rows: Any,
+    steady: SteadyState | None,
+    integrals: bool,
+    several: bool,
+    memory: Any,
+    sane: jax.Array | None,
+) -> tuple[Legs, jax.Array | None]:
+    """And where a modelled rate or duration is no number."""
     what, bad = _changes(system, timeline, p, patients, steady)
     permutation = None
     if timeline.moving:
         permutation = jnp.lexsort((what.pop("rank"), what["time"], what["epoch"]), axis=0)
         what = {k: jnp.take_along_axis(v, permutation, axis=0) for k, v in what.items()}
     what["row"] = _row_in_force(what["row"], what.pop("record"), timeline.between)
-    constant = p.shape[0] == 1
-    windows = timeline.windows if several and constant else None
-    intervals, place = _intervals(timeline, what, windows, integrals)
+    windows = timeline.windows if several and p.shape[0] == 1 else None
+    (stops, fresh), place = _intervals(timeline, what, windows, integrals)
     what = {k: v for k, v in what.items() if k not in ("time", "epoch")}
     # Times are told apart in float64; what the solver computes with has the precision of p.
-    what, intervals = jax.tree.map(lambda a: a.astype(p.dtype) if a.dtype == jnp.float64 else a, (what, intervals))
-
+    what, stops = jax.tree.map(lambda a: a.astype(p.dtype) if a.dtype == jnp.float64 else a, (what, stops))
+    if windows is None:
+        count, after = 1, jax.tree.map(lambda a: a[1:], what)
+    else:
+        closing = jnp.broadcast_to(windows.closing, (windows.closing.shape[0], patients))
+        count, after = windows.first, jax.tree.map(lambda a: jnp.take_along_axis(a, closing, axis=0), what)
     n = len(system.names)
-    lane = jnp.arange(patients)
-    slot = jnp.arange(n)[:, None]
-
     begin = jnp.broadcast_to(system.initial(p[0]), (n, patients))
+    if sane is not None:
+        begin = jnp.where(sane, begin, jnp.nan)
+    x, rate, firsts = begin, jnp.zeros((n, patients), p.dtype) if timeline.infusing else None, []
+    for k in range(count):
+        x, rate = _happen(x, rate, jax.tree.map(lambda a: a[k], what), begin, steady)  # noqa: B023
+        firsts.append(x)
+    at = jnp.asarray(timeline.at)
+    if permutation is not None:
+        at = jnp.take_along_axis(jnp.argsort(permutation, axis=0), _wide(at, patients), axis=0)
+    if place is not None:
+        wanted = max(at.shape[-1], place.shape[-1])
+        at = jnp.take_along_axis(_wide(place, wanted), _wide(at, wanted), axis=0)
+    return Legs(jnp.stack(firsts), rate, begin, stops, fresh, after, rows, memory, steady, at), bad
 
-    def anew(event):
-        return begin if steady is None else jnp.where(event["steady"] > 0, 0.0, begin)  # SS = 1 begins at its own level
 
-    def apply(x, rate, event):
-        x = jnp.where(event["reset"], anew(event), x)
-        into = slot == event["compartment"]
-        x = x + into * event["jump"]
-        if timeline.target is not None:
-            gone = jnp.sum(into * x, axis=0) * event["share"]
-            x = x + (1.0 * (slot == event["target"]) - into) * gone
-        if steady is not None:
-            of = event["steady"]
-            reached = jnp.take_along_axis(steady.amounts, jnp.maximum(of - 1, 0)[None, None, :], axis=0)[0]
-            x = x + jnp.where(of > 0, reached, 0.0)
-        if rate is not None:
-            rate = jnp.where(event["reset"], 0.0, rate) + into * event["change"]
-        return x, rate
+def _happen(x, rate, event, begin, steady: SteadyState | None):
+    """Amounts and inflows (n, N) after an event."""
+    slot = jnp.arange(len(x))[:, None]
+    # SS = 1 begins at its own level
+    anew = begin if steady is None else jnp.where(event["steady"] > 0, 0.0, begin)
+    x = jnp.where(event["reset"], anew, x)
+    into = slot == event["compartment"]
+    x = x + into * event["jump"]
+    if "target" in event:
+        gone = jnp.sum(into * x, axis=0) * event["share"]
+        x = x + (1.0 * (slot == event["target"]) - into) * gone
+    if steady is not None:
+        of = event["steady"]
+        reached = jnp.take_along_axis(steady.amounts, jnp.maximum(of - 1, 0)[None, None, :], axis=0)[0]
+        x = x + jnp.where(of > 0, reached, 0.0)
+    if rate is not None:
+        rate = jnp.where(event["reset"], 0.0, rate) + into * event["change"]
+    return x, rate
+
+
+def _by_scan(advance: Advance, integrals: bool, together: int, legs: Legs) -> Seen:
+    n, patients = legs.begin.shape
+    lane = jnp.arange(patients)
+    constant = all(a.shape[0] == 1 for a in jax.tree.leaves(legs.rows))
 
     def step(carry, through):
         x, rate, total, code, memory = carry
-        event, (stops, fresh) = through
-        here = jax.tree.map(lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), rows)
+        event, stops, fresh = through
+        here = jax.tree.map(lambda a: a[0] if constant else jnp.moveaxis(a[event["row"], ..., lane], 0, -1), legs.rows)
         crossed = advance(x, Interval(stops, rate, here, fresh, memory))
-        x, rate = apply(crossed.amounts[-1], rate, event)
+        x, rate = _happen(crossed.amounts[-1], rate, event, legs.begin, legs.steady)
         seen, totals = jnp.concatenate([crossed.amounts[:-1], x[None]]), None
         if total is not None:
             assert crossed.integrals is not None
@@ -96,34 +167,23 @@ def run_segments(
             total = totals[-1]
         return (x, rate, total, code | crossed.code, crossed.memory), (seen, totals)
 
-    zero = jnp.zeros((n, patients), p.dtype)
-    if windows is None:
-        count, after = 1, jax.tree.map(lambda a: a[1:], what)
-    else:
-        closing = jnp.broadcast_to(windows.closing, (windows.closing.shape[0], patients))
-        count, after = windows.first, jax.tree.map(lambda a: jnp.take_along_axis(a, closing, axis=0), what)
-    x, rate, at_first = begin, zero if timeline.infusing else None, []
-    for k in range(count):
-        x, rate = apply(x, rate, jax.tree.map(lambda a: a[k], what))  # noqa: B023
-        at_first.append(x)
-    total = zero if integrals else None
-    start = (x, rate, total, jnp.zeros(patients, jnp.int32), memory)
-    (_, _, _, code, _), (seen, totals) = lax.scan(step, start, (after, intervals))
-
-    at = jnp.broadcast_to(timeline.at, (timeline.at.shape[0], patients))
-    if permutation is not None:
-        at = jnp.take_along_axis(jnp.argsort(permutation, axis=0), at, axis=0)
-    if place is not None:
-        at = jnp.take_along_axis(jnp.broadcast_to(place, (place.shape[0], patients)), at, axis=0)
+    total = jnp.zeros_like(legs.begin) if integrals else None
+    start = (legs.firsts[-1], legs.inflow, total, jnp.zeros(patients, jnp.int32), legs.memory)
+    through = (legs.events, legs.stops, legs.fresh)
+    (_, _, _, code, _), (seen, totals) = lax.scan(step, start, through, unroll=together)
 
     def look(first, later):
-        every = jnp.concatenate([jnp.stack(first), later.reshape(-1, n, patients)])
-        return jnp.take_along_axis(every, at[:, None, :], axis=0)
+        every = jnp.concatenate([first, later.reshape(-1, n, patients)])
+        if legs.at.shape[-1] == 1:  # the same rows for all patients: copied, not gathered number by number
+            return every[legs.at[:, 0]]
+        return jnp.take_along_axis(every, legs.at[:, None, :], axis=0)
 
-    amounts, totals = look(at_first, seen), None if total is None else look([total] * count, totals)
-    if bad is not None:
-        code = code | jnp.where(bad.any(axis=0), BAD_DOSE, 0).astype(jnp.int32)
-    return amounts, totals, code if steady is None else code | steady.code
+    areas = None if totals is None else look(jnp.zeros_like(legs.firsts), totals)
+    return Seen(look(legs.firsts, seen), areas, code)
+
+
+def _wide(a: jax.Array, patients: int) -> jax.Array:
+    return jnp.broadcast_to(a, (a.shape[0], patients))
 
 
 def _intervals(timeline: Timeline, what: dict[str, jax.Array], windows: Windows | None, integrals: bool):

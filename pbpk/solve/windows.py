@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from pbpk.solve.series import SPANS, effort
+from pbpk.algebra.series import SPANS, effort
 
 _AT_FIRST = 4  # events at the first instant that are applied one by one instead of crossing no time to each
 

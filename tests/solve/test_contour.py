@@ -9,10 +9,10 @@ import pytest
 from scipy.linalg import expm
 from truth import exponentials
 
+from pbpk.algebra.packing import linear_part
 from pbpk.solve.base import NOT_FINITE, OK
 from pbpk.solve.contour import Contour, cycle, propagate
 from pbpk.solve.general import General
-from pbpk.solve.packing import linear_part
 
 # Sum over the contour's nodes of weights up to 1e5 that cancel (test_hyperbola.py); measured here at most 4e-12.
 WITH_CYCLES = 2e-11

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pbpk.algebra.packing import linear_part
+from pbpk.algebra.series import design
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.solve.contour import Contour
 from pbpk.solve.events import BOLUS, END, START
 from pbpk.solve.general import General
-from pbpk.solve.packing import linear_part
 from pbpk.solve.resolvent import Resolvent, Window, propagate, propagate_reversibly
 from pbpk.solve.rosenbrock import Rosenbrock
-from pbpk.solve.series import design
 from pbpk.solve.timeline import build_timeline
 
 depot = Compartment("depot", "mg", lag="LAG1", bioavailability="F")

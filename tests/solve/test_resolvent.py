@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from truth import exponentials
 
+from pbpk.algebra.packing import linear_part
+from pbpk.algebra.series import SPANS, design
 from pbpk.model import (
     OUT,
     Block,
@@ -22,9 +24,7 @@ from pbpk.model import (
 from pbpk.model.system import build_system
 from pbpk.solve.base import INACCURATE, NEGATIVE_RATE, NOT_FINITE, OK, explain
 from pbpk.solve.contour import Contour
-from pbpk.solve.packing import linear_part
 from pbpk.solve.resolvent import Resolvent, Window, may_oscillate, propagate, to_infinity
-from pbpk.solve.series import SPANS, design
 
 SIZE = 5
 EDGES = [(a, b) for a in range(SIZE) for b in range(SIZE + 1) if a != b]  # every graph is this one, some rates being 0

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.algebra.eliminate import Elimination, plan_elimination
 from pbpk.model.system import System
-from pbpk.solve.eliminate import Elimination, plan_elimination
 
 
 @dataclass(frozen=True, eq=False)

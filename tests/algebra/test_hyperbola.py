@@ -5,7 +5,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from pbpk.solve.hyperbola import hyperbola, longest_cycle, wedge
+from pbpk.algebra.hyperbola import hyperbola, longest_cycle, wedge
 
 
 def quadrature(z, node, weight):

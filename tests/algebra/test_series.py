@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.solve.series import (
+from pbpk.algebra.series import (
     SPANS,
     Series,
     _phi2,

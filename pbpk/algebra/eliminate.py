@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.solve.sparse import Rows, plan_rows
+from pbpk.algebra.sparse import Rows, plan_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.solve.eliminate import plan_elimination
+from pbpk.algebra.eliminate import plan_elimination
 
 
 def random_matrix(n, density, seed, batch=()):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.solve.sparse import plan_rows
+from pbpk.algebra.sparse import plan_rows
 
 
 def entries_of(kind, n, rng):

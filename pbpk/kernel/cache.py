@@ -1,0 +1,44 @@
+"""Machine code on disk, by the hash of all that it follows from; whatever is wrong with the disk costs a compilation.
+
+A file is the digest of its content and the content: code that was cut short or altered is never run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from pbpk.runtime import cache_folder
+
+_DIGEST = sha256().digest_size
+
+
+def folder() -> Path:
+    return cache_folder() / "kernels"
+
+
+def load(name: str) -> bytes | None:
+    """What was kept under a name, None where nothing whole was."""
+    try:
+        kept = (folder() / name).read_bytes()
+    except OSError:
+        return None
+    digest, content = kept[:_DIGEST], kept[_DIGEST:]
+    return content if content and sha256(content).digest() == digest else None
+
+
+def keep(name: str, content: bytes) -> None:
+    """Written beside and renamed, so that another process never reads half of it."""
+    with contextlib.suppress(OSError):
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)  # private: whoever can write here can run code as us
+        handle, beside = tempfile.mkstemp(dir=folder())
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(sha256(content).digest() + content)
+            os.replace(beside, folder() / name)
+        except OSError:
+            Path(beside).unlink(missing_ok=True)
+            raise

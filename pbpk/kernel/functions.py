@@ -1,0 +1,153 @@
+"""Functions that no machine brings along, on operands: so they vectorise, and no library is called."""
+
+from __future__ import annotations
+
+from math import factorial
+
+from pbpk.kernel.machine import Machine, Operand
+
+_LOWEST, _HIGHEST = -708.0, 709.0  # where eˣ is a normal number
+_ROUND = 1.5 * 2.0**52  # adding it leaves the nearest integer in the last bits
+_LOG2_E = 1.4426950408889634
+_LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # the first has zeros to spare: n times it is exact
+_TERMS = 14  # of Taylor's series on |r| ≤ ln 2 / 2: 4e-18
+
+
+def exp(m: Machine, x: Operand) -> Operand:
+    """eˣ to 1e-15 of itself, 0 below −708, ∞ above 709. With x = n ln 2 + r, eˣ = 2ⁿ eʳ."""
+    y = m.larger(_LOWEST, x)
+    y = -m.larger(-_HIGHEST, -y)
+    power = y * _LOG2_E + _ROUND
+    n = power - _ROUND
+    r = y - n * _LN2[0] - n * _LN2[1]
+    series = r * (1 / factorial(_TERMS - 1)) + 1 / factorial(_TERMS - 2)
+    for k in range(_TERMS - 3, -1, -1):
+        series = series * r + 1 / factorial(k)
+    found = m.choose(_LOWEST - x, 0.0, m.scale(series, power))
+    return m.choose(x - _HIGHEST, float("inf"), found) + (y - y)  # NaN stays NaN whatever its bits did to the exponent
+
+
+_ROOT_2 = 1.4142135623730951
+_NORMAL = 2.0**-1022  # the least number that is
+_LARGEST = 1.7976931348623157e308
+_ODD = 11  # terms of s²/3 + s⁴/5 + … on |s| ≤ 0.1716: 1e-18
+_NEAR = 0.35  # of 0, where expm1 is a series
+
+
+def log(m: Machine, x: Operand) -> Operand:
+    """ln x to 1e-15 of itself, −∞ at 0, NaN below."""
+    found = m.compare(x, _LARGEST, x, _log(m, x)[0])
+    return m.choose(x, found, m.compare(0.0, x, float("nan"), x * 0.0 - float("inf")))
+
+
+def power(m: Machine, x: Operand, y: Operand) -> Operand:
+    """xʸ to 2e-15 of itself, as far as `exp` goes; at the ends as C has it, only that a zero has no sign."""
+    size, far = m.size(x), m.size(y)
+    high, low = _log(m, size)
+    # y ln x as one number and what that lacks: of hundreds, the last digits are to be right in their exponential.
+    whole, y_top, top = y * high, m.coarse(y), m.coarse(high)
+    y_rest, rest = y - y_top, high - top
+    lacks = ((y_top * top - whole) + y_top * rest + y_rest * top) + y_rest * rest + y * low
+    found = exp(m, whole) * (1.0 + m.compare(800.0, m.size(whole), lacks, 0.0))
+    growing = m.compare(size, 1.0, y, m.compare(1.0, size, -y, 0.0))
+    end = m.choose(growing, float("inf"), m.choose(-growing, 0.0, 1.0))
+    ended = m.compare(far, 1e300, 1.0, m.compare(size, _LARGEST, 1.0, m.choose(size, 0.0, 1.0)))
+    found = m.choose(ended, end, found)
+    broken = m.compare(2.0**51, far, m.size(y - _nearest(y)), 0.0)
+    odd = m.compare(2.0**51, far, m.size(0.5 * y - _nearest(0.5 * y)), 0.0)
+    signed = m.choose(broken, m.compare(size, _LARGEST, found, float("nan")), m.compare(odd, 0.25, -found, found))
+    found = m.compare(0.0, x, signed, found)
+    known = m.compare(size, -1.0, m.compare(far, -1.0, 1.0, 0.0), 0.0)
+    found = m.choose(known, found, float("nan"))
+    same = m.compare(x, 1.0, 0.0, m.compare(1.0, x, 0.0, m.compare(size, -1.0, 1.0, 0.0)))
+    none = m.compare(far, 0.0, 0.0, m.compare(far, -1.0, 1.0, 0.0))
+    return m.choose(same + none, 1.0, found)
+
+
+def expm1(m: Machine, x: Operand) -> Operand:
+    """eˣ − 1 to 2e-15 of itself."""
+    series = x * (1 / factorial(_TERMS + 1)) + 1 / factorial(_TERMS)
+    for k in range(_TERMS - 1, 0, -1):
+        series = series * x + 1 / factorial(k)
+    return m.compare(_NEAR, m.size(x), series * x, exp(m, x) - 1.0)
+
+
+def log1p(m: Machine, x: Operand) -> Operand:
+    """ln(1 + x) to 2e-15 of itself: the rounding of 1 + x is made good by x over what became of it."""
+    u = 1.0 + x
+    found = log(m, u)
+    kept = m.compare(m.size(u - 1.0), 0.0, found * (x / (u - 1.0)), x)
+    return m.compare(u, 1e17, found, kept)
+
+
+def tanh(m: Machine, x: Operand) -> Operand:
+    """To 3e-15 of itself."""
+    size = -m.larger(-22.0, -m.size(x))
+    grown = expm1(m, 2.0 * size)
+    found = grown / (grown + 2.0)
+    return m.compare(0.0, x, -found, found)
+
+
+def _nearest(x: Operand) -> Operand:
+    return (x + _ROUND) - _ROUND
+
+
+def _log(m: Machine, x: Operand) -> tuple[Operand, Operand]:
+    """ln x of a finite x > 0 as a sum of two numbers, to 1e-18 of itself: 2 atanh(s) with s = (μ − 1)/(μ + 1), x = 2ⁿμ."""
+    tiny = m.compare(_NORMAL, x, 1.0, 0.0)
+    mantissa, power_ = m.parts(m.choose(tiny, x * 2.0**54, x))
+    halved = m.compare(mantissa, _ROOT_2, 1.0, 0.0)
+    mantissa, power_ = m.choose(halved, 0.5 * mantissa, mantissa), power_ + halved - 54.0 * tiny
+    f, d = mantissa - 1.0, mantissa + 1.0
+    lost, inverse = mantissa - (d - 1.0), 1.0 / d
+    s = f * inverse
+    top, d_top = m.coarse(s), m.coarse(d)
+    rest, d_rest = s - top, d - d_top
+    more = ((((f - top * d_top) - top * d_rest) - rest * d_top) - rest * d_rest - s * lost) * inverse  # of s
+    z = s * s
+    series = z * (1 / (2 * _ODD + 1)) + 1 / (2 * _ODD - 1)
+    for k in range(_ODD - 2, 0, -1):
+        series = series * z + 1 / (2 * k + 1)
+    twice = 2.0 * s
+    turns = power_ * _LN2[0]  # exact
+    high = turns + twice
+    low = (twice - (high - turns)) + (twice * (series * z) + 2.0 * more + power_ * _LN2[1])
+    whole = high + low
+    return whole, low - (whole - high)
+
+
+TOGETHER = 4  # divisions
+
+
+def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
+    """a/b of each, to two or three last digits more than one division loses: by one division for every four, since dividing
+    takes a processor as long as thirty multiplications. Denominators beyond 1e±77 may overflow together: no numbers then."""
+    found: list[Operand] = []
+    for first in range(0, len(pairs), TOGETHER):
+        own = pairs[first : first + TOGETHER]
+        if len(own) == 1:
+            found.append(own[0][0] / own[0][1])
+            continue
+        inverse = inverses([b for _, b in own])
+        found += [a * i for (a, _), i in zip(own, inverse, strict=True)]
+    return found
+
+
+def inverses(of: list[Operand]) -> list[Operand]:
+    """1/b of each by one division."""
+    if len(of) == 1:
+        return [1.0 / of[0]]
+    half = len(of) // 2
+    products = []
+    for part in (of[:half], of[half:]):
+        whole = part[0]
+        for b in part[1:]:
+            whole = whole * b
+        products.append(whole)
+    both = 1.0 / (products[0] * products[1])
+    return [*_apart(of[:half], both * products[1]), *_apart(of[half:], both * products[0])]
+
+
+def _apart(of: list[Operand], inverse: Operand) -> list[Operand]:
+    """1/b of one or two, from the inverse of their product."""
+    return [inverse] if len(of) == 1 else [inverse * of[1], inverse * of[0]]

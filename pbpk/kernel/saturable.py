@@ -1,0 +1,154 @@
+"""One saturable model's kernel as a function of JAX arrays, for use inside `jit`, `vmap` and `grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.kernel import bind, jit
+from pbpk.kernel.arrows import Field, arrows_of
+from pbpk.kernel.march import March, Method
+from pbpk.kernel.step import weights
+from pbpk.kernel.unmarch import Unmarch
+
+
+class Crossed(NamedTuple):
+    """Amounts (M, n, ...) at the stops, their integrals from the window's start or None, codes (...), and the next step's
+    length (...) h."""
+
+    amounts: jax.Array
+    integrals: jax.Array | None
+    code: jax.Array
+    length: jax.Array
+
+
+class Given(NamedTuple):
+    """What a window is crossed with, the axes of patients last: amounts (n, ...), a field's packed matrix (nonzeros, ...),
+    what flows at zero amounts (n, ...), the laws' parameters (rows, ...), a constant inflow (n, ...) or None, and 0 and the
+    stops, (M + 1, ...) or the same (M + 1,) for all."""
+
+    start: jax.Array
+    linear: jax.Array
+    constant: jax.Array
+    given: jax.Array
+    rate: jax.Array | None
+    edges: jax.Array
+
+
+def cross(
+    method: Method, x: jax.Array, rate: jax.Array | None, stops: jax.Array, bound: Any, memory: Sequence[jax.Array]
+) -> Crossed:
+    """From x (n, N) on with a field's `bound` parameters over the stops (M, N or 1); `memory` is the next step's length
+    hours since something changed, and whether something has just changed, (N,) each."""
+    patients = x.shape[-1]
+    own = bound_arrays(method.field, bound, patients)
+    given = own.get("given", jnp.zeros((0, patients)))
+    stops = stops[:, 0] if stops.shape[-1] == 1 else stops
+    edges = jnp.concatenate([jnp.zeros_like(stops[:1]), stops])
+    arrays = Given(x, own["linear"], own["constant"], given, rate, edges)
+    reminded = jnp.stack([jnp.broadcast_to(m, (patients,)).astype(float) for m in memory])
+    found: Any = _cross(Forward(_here(method), rate is not None), arrays, reminded)
+    amounts, *integral, code, lengths = found
+    return Crossed(amounts, integral[0] if integral else None, code[0].astype(jnp.int32), lengths[-1])
+
+
+def bound_arrays(field: Field, bound: Any, patients: int) -> dict[str, jax.Array]:
+    """A field's bound parameters as the kernels' arguments, by name."""
+    rows = [_wide(a, patients) for group in bound.arguments for a in group if a is not None]
+    found = {"linear": _wide(bound.linear, patients), "constant": _wide(bound.constant, patients)}
+    if chosen := arrows_of(field).rows:
+        found["given"] = jnp.concatenate(rows)[np.array(chosen, dtype=int)]
+    return found
+
+
+def _wide(a: jax.Array, patients: int) -> jax.Array:
+    return jnp.broadcast_to(a, (*a.shape[:-1], patients))
+
+
+def _here(method: Method) -> Method:
+    return replace(method, registers=jit.host().registers)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cross(kernel: Forward, arrays: Given, memory: jax.Array) -> list[jax.Array]:
+    return bind.call(kernel, *_present(arrays), memory)
+
+
+def _forward(kernel: Forward, arrays: Given, memory: jax.Array):
+    found: Any = _cross(kernel, arrays, memory)
+    return found, (arrays, memory, found[0], found[-1])
+
+
+def _backward(kernel: Forward, kept, cotangents):
+    """Codes and lengths have none."""
+    arrays, memory, amounts, lengths = kept
+    starts = jnp.concatenate([arrays.start[None], amounts[:-1]])
+    seen = cotangents[: 1 + kernel.method.integrals]
+    found = bind.call(Backward(kernel), starts, *_present(arrays)[1:], memory, lengths, *seen)
+    of_start, of_linear, of_constant, *of_given, of_edges = found
+    shared = of_edges.ndim - arrays.edges.ndim
+    of_edges = jnp.sum(of_edges, axis=tuple(range(1, 1 + shared)))
+    of_rate = None if arrays.rate is None else of_constant
+    given = of_given[0] if of_given else jnp.zeros_like(arrays.given)
+    return Given(of_start, of_linear, of_constant, given, of_rate, of_edges), jnp.zeros_like(memory)
+
+
+_cross.defvjp(_forward, _backward)
+
+
+def _present(arrays: Given) -> list[jax.Array]:
+    return [a for a in arrays if a is not None and a.shape[0]]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Its arrays are those of `Given` that there are, in order, and the memory."""
+
+    method: Method
+    fed: bool
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        names = ["start", "linear", "constant"]
+        names += ["given"] if arrows_of(self.method.field).rows else []
+        return (*names, *(["rate"] if self.fed else []), "edges", "memory")
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return (1,) * len(self._names)
+
+    @property
+    def common(self) -> tuple[bool, ...]:
+        return tuple(name == "edges" for name in self._names)
+
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[March, list[jax.Array]]:
+        at = self._names.index("edges")
+        table = jnp.asarray(weights(self.method.tableau))[:, None]
+        return March(self.method, len(arrays[at]) - 1, shared[at], self.fed), [*arrays, table]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """Its arrays are those of the forward kernel, of which the first are the amounts at every edge but the last; then the
+    lengths there, and the cotangents of amounts and integrals."""
+
+    forward: Forward
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return (2, *self.forward.ranks[1:], 1, 2, *([2] if self.forward.method.integrals else []))
+
+    @property
+    def common(self) -> tuple[bool, ...]:
+        return self.forward.common + (False,) * (len(self.ranks) - len(self.forward.common))
+
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[Unmarch, list[jax.Array]]:
+        count = len(self.forward.ranks)
+        march, given = self.forward.prepare(shared[:count], arrays[:count])
+        return Unmarch(march), [*given, *arrays[count:]]

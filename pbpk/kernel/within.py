@@ -1,0 +1,64 @@
+"""A machine on which some of a program's buffers are somewhere else, so that the program can be a step of a longer one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pbpk.kernel.machine import Buffer, Index, Machine, Operand
+from pbpk.kernel.step import each
+
+Read = Callable[[Index], Operand]
+Write = Callable[[Index, Operand], None]
+
+
+class Within:
+    """`machine`, but what is read from and written to the buffers named is done by `reads` and `writes`: another buffer,
+    or what is to be called with the row."""
+
+    def __init__(self, machine: Machine, reads: dict[str, Buffer | Read], writes: dict[str, Buffer | Write]):
+        self._machine, self._reads, self._writes = machine, reads, writes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def read(self, buffer: Buffer, row: Index) -> Operand:
+        where = self._reads.get(buffer.name, buffer)
+        return self._machine.read(where, row) if isinstance(where, Buffer) else where(row)
+
+    def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
+        where = self._writes.get(buffer.name, buffer)
+        if isinstance(where, Buffer):
+            self._machine.write(where, row, value)
+        else:
+            where(row, value)
+
+
+def copy(m: Machine, count: int, put: Write, get: Read) -> None:
+    """`put(k, get(k))` for all k."""
+    each(m, count, lambda k: put(k, get(k)))
+
+
+class Rows:
+    """Scratch in which a program's buffer stands."""
+
+    def __init__(self, machine: Machine, count: int):
+        self.machine, self.room, self.count, self.first = machine, machine.scratch(count), count, 0
+
+    def part(self, first: Index) -> Rows:
+        """The same from `first` on."""
+        found = Rows(self.machine, 0)
+        found.room, found.first = self.room, first + self.first
+        return found
+
+    def get(self, at: Index) -> Operand:
+        return self.machine.get(self.room, at + self.first)
+
+    def put(self, at: Index, value: Operand) -> None:
+        self.machine.put(self.room, at + self.first, value)
+
+    def add(self, at: Index, value: Operand) -> None:
+        self.put(at, self.get(at) + value)
+
+    def clear(self) -> None:
+        copy(self.machine, self.count, self.put, lambda k: 0.0)

@@ -1,0 +1,53 @@
+"""A solution once its events are in order: what is to be crossed, what happens in between, and what is to be seen."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pbpk.solve.base import Readings
+from pbpk.solve.steady import SteadyState
+
+
+class Legs(NamedTuple):
+    """Amounts after each of the events at the first instant, `firsts` (K, n, N), and the inflow then (n, N) or None; `begin`
+    (n, N), which a reset goes back to. Then G windows: their `stops` (G, M, N or 1), hours from the window's start; whether
+    something changed just before, `fresh` (G, N); what the event at its last stop does, `events` (G, N) each.
+
+    `rows` are the parameters as the solver takes them, first axis the row; `memory` is the solver's first one. `at` (T, N
+    or 1) is where each observation is among the first events and, after them, all G · M stops.
+    """
+
+    firsts: jax.Array
+    inflow: jax.Array | None
+    begin: jax.Array
+    stops: jax.Array
+    fresh: jax.Array
+    events: dict[str, jax.Array]
+    rows: Any
+    memory: Any
+    steady: SteadyState | None
+    at: jax.Array
+
+
+class Seen(NamedTuple):
+    """Amounts (T, n, N) at the observations, or readings of them (T, R, N), their integrals from the first event or None,
+    and result codes (N,)."""
+
+    amounts: jax.Array
+    integrals: jax.Array | None
+    code: jax.Array
+
+
+def read_seen(seen: Seen, readings: Readings) -> Seen:
+    """The readings (T, R, N) instead of all amounts, where there are some. Compartments are added one by one: a reduction's
+    order, and so its last digit, depends on how many threads it is spread over."""
+    if not readings:
+        return seen
+
+    def read(a: jax.Array) -> jax.Array:
+        return jnp.stack([sum((a[:, k] for k in own[1:]), a[:, own[0]]) for own in readings], axis=1)
+
+    return seen._replace(amounts=read(seen.amounts), integrals=None if seen.integrals is None else read(seen.integrals))

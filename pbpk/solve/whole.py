@@ -1,0 +1,229 @@
+"""A whole solution by one call of machine code (pbpk.kernel.journey), where all patients have the same records.
+
+The scan of segments.py does the same with a call for each window, and copies what each returns to where it belongs, which
+costs as much as solving. It is what derivatives are taken of that the call has none for: those of times, and derivatives of
+derivatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from pbpk.kernel.opaque import opaque
+from pbpk.kernel.plan import Plan
+from pbpk.kernel.whole import Arrays, travel, travel_back
+from pbpk.solve.base import INACCURATE, NOT_FINITE, Readings, cast
+from pbpk.solve.legs import Legs, Seen, read_seen
+
+Scan = Callable[[Legs], Seen]
+
+
+class Legwork(Protocol):
+    """What a solver brings."""
+
+    def leg(self, stops: int, fed: bool, readings: Readings) -> Any:
+        """The program that crosses a window of so many stops, with a constant inflow or none; it may give the readings alone
+        and the last amounts, where there are some."""
+        ...
+
+    @property
+    def makes(self) -> bool:
+        """Whether something flows in under the parameters alone."""
+        ...
+
+    def arrays(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> Arrays:
+        """The leg's arguments from parameters and stops (G, M), and `base`, what always flows in, by name."""
+        ...
+
+    def code(self, judged: jax.Array) -> jax.Array:
+        """Result codes (N,) from what the legs' estimates of their errors were."""
+        ...
+
+
+class _Moved(NamedTuple):
+    """The part of `Legs` that the way back has cotangents of."""
+
+    firsts: jax.Array
+    inflow: jax.Array | None
+    begin: jax.Array
+    jump: jax.Array
+    change: jax.Array | None
+    rows: Any
+
+
+def in_one_call(
+    work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_forward: Scan, scan_twice: Scan
+) -> Seen:
+    """Differentiable by vjp, and by jvp of that. The scans do the same: `scan` for vjp, `scan_forward` for jvp, `scan_twice`
+    for jvp of vjp. All of them give all amounts, of which derivatives are taken: only where there are none to take are
+    `readings` alone computed."""
+
+    @jax.custom_jvp
+    def there(legs: Legs):
+        return _there(work, legs, keeps=True)
+
+    @partial(there.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        found, kept = there(*primals)
+        onward = _along(scan_forward, primals, tangents)
+        return (found, kept), (onward, jax.tree.map(jnp.zeros_like, kept))  # `back` has the derivatives of what is kept
+
+    @jax.custom_jvp
+    def back(legs: Legs, kept: Arrays, bars: Seen):
+        return _back(work, legs, kept, bars)
+
+    @partial(back.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        (legs, kept, bars), (legs_moved, _, bars_moved) = primals, tangents
+
+        def again(legs: Legs, amounts: jax.Array, integrals: jax.Array | None):
+            seen, pull = jax.vjp(lambda moved: scan_twice(_with(legs, moved)), _moved(legs))
+            nothing: Any = np.zeros(seen.code.shape, jax.dtypes.float0)
+            return pull(Seen(amounts, integrals, nothing))[0]
+
+        return back(legs, kept, bars), _along(again, (legs, *bars[:2]), (legs_moved, *bars_moved[:2]))
+
+    @jax.custom_vjp
+    def solve(legs: Legs) -> Seen:
+        return _there(work, legs, keeps=False, readings=readings)[0]
+
+    def forward(legs: Any):
+        own = jax.tree.map(lambda leaf: leaf.value, legs)
+        perturbed = jax.tree.map(lambda leaf: leaf.perturbed and jnp.issubdtype(leaf.value.dtype, jnp.floating), legs)
+        others = _with(perturbed, jax.tree.map(lambda _: False, _moved(perturbed)))
+        if any(jax.tree.leaves(others)):
+            found, pull = jax.vjp(lambda legs: read_seen(scan(legs), readings), own)
+            return found, (own, None, pull)
+        found, kept = opaque(there)(own)
+        return read_seen(found, readings), (own, kept, None)
+
+    def backward(residual, bars: Seen):
+        legs, kept, pull = residual
+        bars = jax.tree.map(_number, bars, is_leaf=lambda x: isinstance(x, SymbolicZero))
+        if pull is not None:
+            return pull(bars)
+        amounts, integrals = (_unread(bar, readings, len(legs.begin)) for bar in bars[:2])
+        assert amounts is not None
+        bars = Seen(amounts, integrals, jnp.zeros(legs.begin.shape[-1:]))
+        return (_with(jax.tree.map(_nothing, legs), opaque(back)(legs, kept, bars)),)
+
+    solve.defvjp(forward, backward, symbolic_zeros=True)
+    return solve(legs)
+
+
+def _along(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+    """The derivative of f along tangents, of which those that JAX knows to be none are no derivatives at all."""
+    leaves, tree = jax.tree.flatten(primals)
+    moved = jax.tree.leaves(tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
+    own = [k for k, tangent in enumerate(moved) if not isinstance(tangent, SymbolicZero)]
+
+    def of(*values: jax.Array) -> Any:
+        given = dict(zip(own, values, strict=True))
+        return f(*jax.tree.unflatten(tree, [given.get(k, leaf) for k, leaf in enumerate(leaves)]))
+
+    return jax.jvp(of, [leaves[k] for k in own], [moved[k] for k in own])[1]
+
+
+def _number(bar: Any) -> Any:
+    if not isinstance(bar, SymbolicZero):
+        return bar
+    shape: Any = bar.shape
+    kind: Any = bar.dtype
+    return jnp.zeros(shape, kind) if jnp.issubdtype(kind, jnp.floating) else np.zeros(shape, jax.dtypes.float0)
+
+
+def _nothing(leaf: jax.Array) -> Any:
+    """The cotangent of what has none."""
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+        return jnp.zeros_like(leaf)
+    return np.zeros(leaf.shape, jax.dtypes.float0)
+
+
+def _moved(legs: Legs) -> _Moved:
+    events = legs.events
+    return _Moved(legs.firsts, legs.inflow, legs.begin, events["jump"], events.get("change"), legs.rows)
+
+
+def _with(legs: Legs, moved: _Moved) -> Legs:
+    changed = {"jump": moved.jump, "change": moved.change}
+    events = {k: changed.get(k, v) for k, v in legs.events.items()}
+    own = {"firsts": moved.firsts, "inflow": moved.inflow, "begin": moved.begin, "rows": moved.rows}
+    return legs._replace(events=events, **own)
+
+
+def _unread(bar: jax.Array | None, readings: Readings, size: int) -> jax.Array | None:
+    """The cotangents of all amounts from those of readings (T, R, N)."""
+    if bar is None or not readings:
+        return bar
+    whole = jnp.zeros((len(bar), size, bar.shape[-1]))
+    for r, members in enumerate(readings):
+        whole = whole.at[:, np.array(members)].add(bar[:, r : r + 1])
+    return whole
+
+
+def _there(work: Legwork, legs: Legs, *, keeps: bool, readings: Readings = ()) -> tuple[Seen, Arrays]:
+    plan, given, covered = _asked(work, legs, readings)
+    found = travel(plan, given, keeps=keeps)
+    whole = (found["sound"][0] == 0) & covered
+    code = work.code(found["judged"]) | cast(jnp.where(whole, 0, NOT_FINITE))
+    kept = {b.name: found[b.name] for b in plan.kept} if keeps else {}
+    return Seen(found["amounts"], found.get("integral"), code), kept
+
+
+def _back(work: Legwork, legs: Legs, kept: Arrays, bars: Seen) -> _Moved:
+    patients = legs.begin.shape[-1]
+    plan, given, _ = _asked(work, legs)
+    handed = {"of_amounts": bars.amounts} | ({} if bars.integrals is None else {"of_integral": bars.integrals})
+    found = travel_back(plan, given | kept | handed)
+    fixed = legs.stops[..., 0]
+    arrays, pull = jax.vjp(lambda rows: _own(plan, work.arrays(plan.leg, rows, fixed, patients)), legs.rows)
+    (of_rows,) = pull({name: found[name] for name in arrays})
+    inflow, change = found.get("inflow"), found.get("change")
+    return _Moved(found["firsts"], inflow, found["anew_from"], found["jump"], change, of_rows)
+
+
+def _own(plan: Plan, arrays: Arrays) -> Arrays:
+    """What is each patient's own of a leg's arguments."""
+    names = {b.name for b in plan.constant if not b.share} | ({"base"} if plan.inflow else set())
+    return {name: a for name, a in arrays.items() if name in names}
+
+
+def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Arrays, jax.Array]:
+    """The plan, its arguments, and whether every observation is written by something: rows that were not are no numbers."""
+    (g, m), patients = legs.stops.shape[:2], legs.begin.shape[-1]
+    events, (k, _, _), rows = legs.events, legs.firsts.shape, len(legs.at)
+    infusing = legs.inflow is not None
+    leg = work.leg(m, infusing or work.makes, readings)
+    plan = Plan(leg, g, k, rows, infusing, "target" in events, readings)
+    place, number = legs.at[:, 0], jnp.arange(rows)
+    stop = jnp.where(place >= k, place - k, g * m)
+    row = jnp.zeros((g * m, 2)).at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
+    begun = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
+    given = {
+        "firsts": legs.firsts,
+        "anew_from": legs.begin,
+        "jump": events["jump"],
+        "into": events["compartment"][:, 0].astype(float),
+        "anew": events["reset"][:, 0].astype(float),
+        "fresh": legs.fresh[:, 0].astype(float),
+        "row": row.reshape(g, m, 2),
+        "begun": begun,
+    }
+    if legs.inflow is not None:
+        given |= {"change": events["change"], "inflow": legs.inflow}
+    if "target" in events:
+        given |= {"target": events["target"][:, 0].astype(float), "share": events["share"]}
+    given |= work.arrays(plan.leg, legs.rows, legs.stops[..., 0], patients)
+    return plan, given, row[:, 0].sum() + begun[:, 0].sum() == rows
+
+
+def accurate(error: jax.Array, tolerance: float) -> jax.Array:
+    """The code (N,) of an error that was estimated."""
+    return cast(jnp.where(error > tolerance, INACCURATE, 0))

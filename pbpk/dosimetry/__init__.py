@@ -1,0 +1,33 @@
+"""Floor 3: from activity to absorbed dose. `absorbed_dose` is the way in; each file says what it does.
+
+emissions (pbpk.nuclides) + charged/ + photons/ + phantom/  →  svalues.py, spheres.py
+a simulation → tiac.py (by placement.py)  →  absorbed.py: Σ Ã·S  →  effect/, cells/
+patient/ has all of it on one page, uncertain/ what is not known of it
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "absorbed_dose": "absorbed",
+    "Dose": "absorbed",
+    "Tiac": "tiac",
+    "compartments": "tiac",
+    "read_tiac": "tiac",
+    "write_tiac": "tiac",
+    "Lesion": "placement",
+    "sphere_s": "spheres",
+    "s_values": "svalues",
+    "effective_dose": "effective",
+    "dose_over_time": "curves",
+    "patient_report": "patient.report",
+    "dose_uncertainty": "uncertain.doses",
+    "one_cycle": "cycle",
+}
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"pbpk.dosimetry.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'pbpk.dosimetry' has no attribute {name!r}")

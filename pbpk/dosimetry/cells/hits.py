@@ -1,0 +1,134 @@
+"""Single hits of a spherical nucleus: which tracks cross it, with what energy they enter and leave.
+
+From a decay at distance r, in a direction whose closest approach to the centre is after a way t, the half chord is
+h = √(R² − r² + t²), and directions are even in t/r. The track enters after t − h (at once, if born inside) and leaves after
+t + h or at its end; z₁ = [E(R₀ − s_in) − E(R₀ − s_out)]/m by the residual range (ASTAR). Quadrature in t, not chance: the same
+numbers each time, and derivatives in every length.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.dosimetry.cells.seen import Seen
+from pbpk.dosimetry.charged.ranges import particle_range
+from pbpk.dosimetry.constants import MEV
+from pbpk.dosimetry.progeny import in_situ
+from pbpk.errors import BadInput
+from pbpk.nuclides import load_nuclide
+from pbpk.nuclides.emissions import load_emissions
+
+CM = 1e-4  # of a µm; times 1 g/cm³ an areal length
+_KG = 1e-15  # of a µm³ of water
+_X, _W = np.polynomial.legendre.leggauss(48)
+_LEAST = 1e-4  # alphas per decay: rarer lines are left out
+
+
+class Hits(NamedTuple):
+    """Kinds of hit (K,): how often per unit of the source, MeV on entry and on leaving; `mass` of the nucleus, kg."""
+
+    often: Any
+    enter: Any
+    leave: Any
+    mass: Any
+
+    @property
+    def z(self) -> Any:
+        """Specific energy of a hit, Gy (K,)."""
+        return (self.enter - self.leave) * MEV / self.mass
+
+    @property
+    def count(self) -> jax.Array:
+        """Hits per unit of the source."""
+        return self.often.sum()
+
+    @property
+    def dose(self) -> jax.Array:
+        """S: Gy per unit of the source."""
+        return (self.often * self.z).sum()
+
+    @property
+    def zf(self) -> jax.Array:
+        """Mean of z over hits, Gy; 0 without hits."""
+        return _over(self.dose, self.count)
+
+    @property
+    def zd(self) -> jax.Array:
+        """Mean of z over dose, Gy."""
+        return _over((self.often * self.z**2).sum(), self.dose)
+
+    def laplace(self, z0: Any) -> jax.Array:
+        """T₁(1/z0), the mean of e^(−z/z0) over hits."""
+        return _over((self.often * jnp.exp(-self.z / z0)).sum(), self.count)
+
+    def scaled(self, by: Any) -> Hits:
+        return self._replace(often=self.often * by)
+
+
+def _over(part: Any, whole: Any) -> Any:
+    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)
+
+
+def nucleus_mass(radius: Any) -> Any:
+    """kg, of water."""
+    return 4 / 3 * jnp.pi * radius**3 * _KG
+
+
+@cache
+def alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
+    """(emitter, MeV, per decay of the nuclide), with daughters that decay where it does; lines under 1e-4 left out.
+
+    At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %.
+    """
+    rows = []
+    for name, share in in_situ(nuclide).items():
+        for energy, often in zip(*load_emissions(name).discrete("alpha"), strict=True):
+            if share * often > _LEAST:
+                rows.append((name, float(energy), float(share * often)))
+    if not rows:
+        raise BadInput(f"{nuclide} emits no alphas", hint="cells are for alpha emitters; S of a sphere: sphere_s")
+    return tuple(rows)
+
+
+def alpha_energy(nuclide: str) -> float:
+    """MeV per decay in the lines of `alphas`."""
+    return sum(e * n for _, e, n in alphas(nuclide))
+
+
+@partial(jax.jit, static_argnames="nuclide")
+def hits(source: Seen, radius: Any, nuclide: str = "At-211", daughters: Seen | None = None) -> Hits:
+    """Hits of a nucleus of `radius` µm. `daughters`: where its daughters' decays are, if not where its own are (`diffused`)."""
+    table, parts, parent = particle_range("alpha"), [], load_nuclide(nuclide).name
+    for name, energy, often in alphas(nuclide):
+        where = daughters if daughters is not None and name != parent else source
+        inside = _tracks(where, radius)
+        reach = table.reach(energy)
+
+        def left(way: Any, reach: Any = reach) -> Any:
+            return table.left(jnp.maximum(reach - way * CM, 0.0))
+
+        enter, leave = left(inside.enter), left(inside.leave)
+        weight = jnp.where(enter > 0, inside.often * often, 0.0)
+        parts.append((weight.reshape(-1), enter.reshape(-1), leave.reshape(-1)))
+    often, enter, leave = (jnp.concatenate(x) for x in zip(*parts, strict=True))
+    return Hits(often, enter, leave, nucleus_mass(radius))
+
+
+def _tracks(source: Seen, radius: Any) -> Hits:
+    """Ways (µm) to where a track enters and leaves, (sources, directions), by their weight."""
+    r, weight = jnp.asarray(source.distance, float)[:, None], jnp.asarray(source.weight)[:, None]
+    outside = r > radius
+    graze = jnp.sqrt(jnp.where(outside, r**2 - radius**2, 0.0))
+    u = (_X + 1) / 2
+    # from a graze inwards, as u² since h is a square root there; inside, both ways from −r to r
+    t = jnp.where(outside, graze + (r - graze) * u**2, r * _X)
+    share = jnp.where(outside, (r - graze) * 2 * u * _W / 2 / (2 * jnp.maximum(r, 1e-12)), _W / 2)
+    under = radius**2 - r**2 + t**2
+    h = jnp.sqrt(jnp.maximum(under, 1e-18))
+    enter = jnp.where(outside, jnp.maximum(t - h, 0.0), 0.0)
+    return Hits(weight * share, enter, t + h, nucleus_mass(radius))

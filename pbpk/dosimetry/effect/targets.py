@@ -1,0 +1,16 @@
+"""Which row of the radiobiology on file a target of dose is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pbpk.dosimetry.effect.defaults import Radiobiology, radiobiology, tissues
+
+TUMOUR, OTHER = "tumour", "other"
+
+
+def biology_of(target: str, lesions: Collection[str] = ()) -> Radiobiology:
+    """Its own; a tumour's for a lesion; that of other tissue, which is assumed throughout, for what has none."""
+    if target in lesions:
+        return radiobiology(TUMOUR)
+    return radiobiology(target if target in tissues() and target != TUMOUR else OTHER)

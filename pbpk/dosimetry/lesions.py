@@ -1,0 +1,49 @@
+"""Dose to lesions: spheres of any mass, anywhere in the phantom.
+
+A lesion is a sphere for its own radiation. To photons from the body it is a part of the region it lies in, and to the body its
+photons come from there. What its surroundings' charged particles bring in at its rim is left out.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.dosimetry.charged.bodies import sphere_radius
+from pbpk.dosimetry.constants import GY_PER_MEV_G
+from pbpk.dosimetry.phantom.body import regions
+from pbpk.dosimetry.placement import Lesion
+from pbpk.dosimetry.spheres import fractions_of
+from pbpk.dosimetry.svalues import RADIATIONS, SValues
+from pbpk.nuclides import Evaluation
+
+_SEEN_BY = {"bone": "endosteum"}  # whose photons stand for those of a region that is no target
+_MASSES = np.geomspace(1e-4, 1e4, 65)  # g
+
+
+@cache
+def sphere_table(
+    nuclide: str, recoil: bool = False, evaluation: Evaluation = "ensdf", apart: frozenset[str] = frozenset()
+) -> dict[str, np.ndarray]:
+    """Energy absorbed per decay in spheres of `_MASSES`, Gy·g/(Bq·s), by radiation."""
+    with jax.ensure_compile_time_eval():
+        rows = [fractions_of(nuclide, float(sphere_radius(m)), "water", recoil, evaluation, apart) for m in _MASSES]
+    return {k: np.array([row[k] for row in rows]) * GY_PER_MEV_G for k in RADIATIONS}
+
+
+def lesion_dose(
+    lesion: Lesion, hours: jax.Array, elsewhere: jax.Array, table: SValues, spheres: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Gy·h/(Bq·s) by radiation, (N,). `hours` in the lesion; `elsewhere` (sources, N) of the body, with the lesion's own among
+    those of the region it is within."""
+    mass = jnp.atleast_1d(jnp.asarray(lesion.mass, float))
+    at = jnp.log(mass)
+    own = {k: hours * jnp.interp(at, np.log(_MASSES), v) / mass for k, v in spheres.items()}
+    known = regions(table.phantom)
+    target = lesion.within if lesion.within in table.targets else _SEEN_BY.get(known[lesion.within].kind, "muscle")
+    rest = elsewhere.at[table.sources.index(lesion.within)].add(-hours)
+    return {**own, "photon": own["photon"] + table.s[2, table.targets.index(target)] @ rest}

@@ -1,0 +1,33 @@
+"""Where active marrow, cortical and trabecular bone lie among the phantom's bones."""
+
+from __future__ import annotations
+
+# Of all active marrow, in the adult: Cristy 1981, Phys. Med. Biol. 26:389; sacrum with the pelvis.
+MARROW = {
+    "cranium": 0.076,
+    "face": 0.007,
+    "scapulae": 0.028,
+    "clavicles": 0.008,
+    "ribs": 0.161,
+    "sternum": 0.031,
+    "cervical_spine": 0.039,
+    "thoracic_spine": 0.161,
+    "lumbar_spine": 0.123,
+    "pelvis": 0.274,
+    "femur_head": 0.067,
+    "humerus_head": 0.023,
+}
+SHAFTS = ("leg_bones", "arm_bones")
+
+
+def shares(part: str, mass: dict[str, float]) -> dict[str, float]:
+    """Of `red_marrow`, `cortical_bone` or `trabecular_bone`, the share in each bone; `mass` (g) of the bones. Cortical bone is
+    spread by mass, trabecular bone by mass outside the shafts: both assumed."""
+    if part == "red_marrow":
+        given = {k: v for k, v in MARROW.items() if k in mass}
+    elif part == "cortical_bone":
+        given = mass
+    else:
+        given = {k: m for k, m in mass.items() if k not in SHAFTS}
+    whole = sum(given.values())
+    return {k: v / whole for k, v in given.items()}

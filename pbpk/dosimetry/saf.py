@@ -1,0 +1,89 @@
+"""Specific absorbed fractions of photons: our tables, between their energies log-log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pbpk.dosimetry.phantom.body import Phantom
+from pbpk.errors import BadInput, did_you_mean
+
+_TABLES = Path(__file__).parent / "tables"
+LOCAL = 0.010  # MeV; photons of less stay where they are set free
+
+
+@dataclass(frozen=True, eq=False)
+class Fractions:
+    """`saf` (sources, targets, energies), 1/g; `relative_error` its statistical standard error; `energy` in MeV; `mass`
+    (targets,) of the phantom's own regions, g."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    energy: np.ndarray
+    saf: np.ndarray
+    relative_error: np.ndarray
+    mass: np.ndarray
+    histories: int
+
+    def at(self, energies: np.ndarray) -> np.ndarray:
+        """(sources, targets, energies asked for)."""
+        low = 1e-30
+        x, y = np.log(self.energy), np.log(np.maximum(self.saf, low))
+        at = np.clip(np.log(energies), x[0], x[-1])
+        k = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
+        w = (at - x[k]) / (x[k + 1] - x[k])
+        log = np.exp(y[..., k] * (1 - w) + y[..., k + 1] * w)
+        straight = self.saf[..., k] * (1 - w) + self.saf[..., k + 1] * w
+        return np.where((self.saf[..., k] > low) & (self.saf[..., k + 1] > low), log, straight)
+
+    def of(self, target: str, source: str) -> np.ndarray:
+        """Over the table's energies, 1/g."""
+        for name, known in ((target, self.targets), (source, self.sources)):
+            if name not in known:
+                raise BadInput(f"no `{name}` in this table of photons", hint=did_you_mean(name, known))
+        return self.saf[self.sources.index(source), self.targets.index(target)]
+
+
+@cache
+def photon_fractions(phantom: Phantom) -> Fractions:
+    """Of a bundled phantom. tables/make_saf.py made them."""
+    path = _TABLES / f"saf_{phantom}.npz"
+    if not path.exists():
+        hint = f"python -m pbpk.dosimetry.tables.make_saf {phantom}"
+        raise BadInput(f"the photon table of the {phantom} has not been made", where=str(path), hint=hint)
+    t = np.load(path)
+    return Fractions(
+        tuple(map(str, t["sources"])),
+        tuple(map(str, t["targets"])),
+        t["energy"],
+        t["saf"].astype(float),
+        t["relative_error"].astype(float),
+        t["mass"],
+        int(t["histories"]),
+    )
+
+
+@cache
+def _spheres() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = pd.read_csv(_TABLES / "sphere_photons.csv").pivot(
+        index="radius_g_cm2", columns="MeV", values="absorbed_fraction"
+    )
+    return table.index.to_numpy(float), table.columns.to_numpy(float), table.to_numpy(float)
+
+
+def in_sphere(energy: np.ndarray, radius: float) -> np.ndarray:
+    """Absorbed fractions of photons (MeV) in an isolated sphere of areal `radius` g/cm²; all of what is below 5 keV.
+
+    Bilinear in logarithms; beyond the table's radii, in proportion to the radius below and as at its end above.
+    """
+    radii, energies, table = _spheres()
+    log = np.log(table)
+    at = np.clip(np.log(np.maximum(energy, 1e-6)), np.log(energies[0]), np.log(energies[-1]))
+    r = np.clip(radius, radii[0], radii[-1])
+    by_radius = np.array([np.interp(np.log(r), np.log(radii), log[:, k]) for k in range(len(energies))])
+    found = np.exp(np.interp(at, np.log(energies), by_radius)) * min(radius / radii[0], 1.0)
+    return np.where(energy < energies[0], 1.0, found)

@@ -20,7 +20,7 @@ from pbpk.data.scales import scales
 from pbpk.data.sheet import Sheet
 from pbpk.tables import read_csv
 
-COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID")
+COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID", "CENS", "LIMIT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class EventTable:
     - DV: NaN where nothing is observed
     - MDV: 1 where nothing is observed, else 0
     - DVID: observable, "" on rows that are not observation rows
+    - CENS: 0 quantified, 1 DV is a limit that the value lies below, -1 one that it lies above
+    - LIMIT: where censored, the other end of the interval, in the unit of DV; NaN where there is none
     - then `covariates`, without gaps, and `overrides`, where NaN means the model's own value
 
     `notes` are the things done that the user must know, one sentence each.

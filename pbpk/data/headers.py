@@ -10,6 +10,7 @@ from pbpk.errors import BadInput, did_you_mean, near
 
 RESERVED = (
     "ID", "DATE", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID",
+    "CENS", "LIMIT",
 )  # fmt: skip
 ALIASES = {"TINF": "DUR", "YTYPE": "DVID"}
 

@@ -28,7 +28,20 @@ def read_observations(sheet: Sheet, evid: pd.Series, scale: float, need_dv: bool
     if (over := ~sampled & (said == 0) & ~unsaid).any() and sheet.has("MDV"):
         notes.append(f"MDV is 0 on {int(over.sum())} rows that are not observations (EVID not 0): taken as 1")
     observed = readable & ~absent
-    return pd.DataFrame({"DV": values.where(observed, np.nan) * scale, "MDV": (~observed).astype(int)}), notes
+    cens, limit = _censored(sheet, observed, values)
+    found = {"DV": values.where(observed, np.nan) * scale, "MDV": (~observed).astype(int)}
+    return pd.DataFrame(found | {"CENS": cens, "LIMIT": limit * scale}), notes
+
+
+def _censored(sheet: Sheet, observed: pd.Series, values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """CENS and LIMIT of the observations, as Monolix and nlmixr2 write them. Raises `BadInput`."""
+    cens = sheet.whole("CENS").where(observed, 0)
+    sheet.forbid(~cens.isin([-1, 0, 1]), "CENS {CENS} is not 0, 1 (below DV) or -1 (above DV)")
+    limit = sheet.number("LIMIT", observed & (cens != 0))
+    wrong = ((cens == 1) & (limit >= values)) | ((cens == -1) & (limit <= values))
+    hint = "LIMIT is the other end of the interval: below DV where CENS is 1, above it where CENS is -1"
+    sheet.forbid(wrong, "LIMIT {LIMIT} and DV {DV} with CENS {CENS} are no interval", hint=hint)
+    return cens, limit
 
 
 def read_observables(

@@ -9,7 +9,8 @@ State is plain arrays: it is what a checkpoint holds and what an interrupted fit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,7 +32,7 @@ class Evaluation(NamedTuple):
 @dataclass(frozen=True)
 class State:
     """Where an estimation stands. `inverse` approximates the inverse Hessian of the OFV in ψ; `good` (N,) says for which
-    subjects all went well."""
+    subjects all went well; `more` holds what else a method needs to go on, arrays by name."""
 
     psi: np.ndarray
     ofv: float
@@ -43,6 +44,7 @@ class State:
     evaluations: int = 0
     status: str = "running"
     good: Numbers = True
+    more: Mapping[str, Numbers] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -61,7 +63,11 @@ class Info(NamedTuple):
 
 
 class Method(Protocol):
-    """`prepare` may restate the problem (naive pooling drops the random effects)."""
+    """`prepare` may restate the problem (naive pooling drops the random effects).
+
+    A method may also have `configured(estimation, seed)`, which gives it with the study's settings and the run's seed, and
+    `finish(study, problem, state, fit)`, which gives the result with what only this method can say.
+    """
 
     @property
     def name(self) -> str: ...
@@ -72,6 +78,9 @@ class Method(Protocol):
     def init(self, problem: Problem) -> State: ...
     def step(self, problem: Problem, state: State) -> tuple[State, Info]: ...
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation: ...
+    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+        """What a reader of the result must know of how it was found."""
+        ...
 
 
 CONVERGED, LIMIT, STALLED = "converged", "iteration limit", "no further decrease found"

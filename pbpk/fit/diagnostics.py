@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.fit.endpoints.likelihood import correlation
 from pbpk.fit.jets import first_order
 from pbpk.fit.layout import natural_with_jacobian
 from pbpk.fit.modes import conditional_modes
@@ -20,7 +21,8 @@ from pbpk.fit.subject import Terms, each_subject
 
 
 class Diagnosis(NamedTuple):
-    """Observations (T, N), η (q, N), u (slots, N), individual parameters (m, N) of the first record."""
+    """Observations (T, N), η (q, N), individual parameters (m, N) of the first record. Residuals are those of quantified,
+    continuous observations, on the scale of their error model; NaN for the others."""
 
     pred: np.ndarray
     ipred: np.ndarray
@@ -34,24 +36,32 @@ class Diagnosis(NamedTuple):
 
 @jax.jit
 def _observations(problem: Problem, psi: jax.Array, eta: jax.Array):
-    theta, omega, _ = problem.unpack(psi)
-    pred, _ = problem.predict(problem.mixed(theta, 0 * eta))
+    theta, omega, sigma = problem.unpack(psi)
+    flat = first_order(problem, problem.mixed(theta, 0 * eta))
     u = problem.mixed(theta, eta)
     jet = first_order(problem, u)
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
 
     def one(e, s):
-        r = terms.variance(psi, e, s)
-        a = jax.jacfwd(lambda x: terms.prediction(psi, x, s, s.jet))(e)
-        a = jnp.where(s.seen[:, None], a, 0.0)
-        expected = s.jet.f - a @ e
-        cov = a @ omega @ a.T + jnp.diag(r)
+        y, mean, r = terms.moments(psi, e, s)
+        known = s.seen & jnp.isfinite(mean) & ~s.observed.censored
+        a = jax.jacfwd(lambda x: terms.moments(psi, x, s)[1])(e)
+        a = jnp.where(known[:, None], a, 0.0)
+        sd = jnp.sqrt(r)
+        c = correlation(problem.spec.endpoints, s.endpoint, s.seen, s.observed, theta | sigma)
+        cov = a @ omega @ a.T + (jnp.diag(r) if c is None else sd[:, None] * c * sd[None, :])
         values, vectors = jnp.linalg.eigh(cov)
-        residual = jnp.where(s.seen, s.y - expected, 0.0)
+        residual = jnp.where(known, y - (mean - a @ e), 0.0)
         cwres = vectors @ ((vectors.T @ residual) / jnp.sqrt(values))
-        return (s.y - s.jet.f) / jnp.sqrt(r), cwres
+        shown = jnp.where(given[s.endpoint], mean, s.jet.f[: len(mean)])
+        return jnp.where(known, (y - mean) / sd, jnp.nan), jnp.where(known, cwres, jnp.nan), shown
 
-    iwres, cwres = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, each_subject(problem, jet))
+    def typical(s):
+        return jnp.where(given[s.endpoint], terms.moments(psi, 0 * eta[:, 0], s)[1], s.jet.f[: len(s.seen)])
+
+    given = jnp.array([getattr(e, "given", False) for e in problem.spec.endpoints])
+    iwres, cwres, ipred = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, each_subject(problem, jet))
+    pred = jax.vmap(typical, in_axes=-1, out_axes=-1)(each_subject(problem, flat))
     p = problem.spec.individual.parameters(
         problem.spec.system,
         u,
@@ -59,7 +69,7 @@ def _observations(problem: Problem, psi: jax.Array, eta: jax.Array):
         jnp.asarray(problem.covariates)[:1],
         jnp.asarray(problem.overrides)[:1],
     )
-    return pred, jet.f, iwres, cwres, p[0]
+    return pred, ipred, iwres, cwres, p[0]
 
 
 @jax.jit
@@ -73,5 +83,6 @@ def diagnose(problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Diagnosis:
     omega = np.asarray(natural_with_jacobian(problem.spec.layout, psi, problem.initial)[2])
     sd = np.sqrt(np.diag(omega))
     spread = eta.std(axis=1, ddof=1) if eta.shape[1] > 1 else np.full(len(eta), np.nan)
-    seen = np.asarray(problem.seen)
-    return Diagnosis(pred, ipred, iwres, cwres, eta, p, 1 - spread / sd, float(1 - np.std(iwres[seen], ddof=1)))
+    known = iwres[np.asarray(problem.seen) & np.isfinite(iwres)]
+    left = float(1 - np.std(known, ddof=1)) if len(known) > 1 else float("nan")
+    return Diagnosis(pred, ipred, iwres, cwres, eta, p, 1 - spread / sd, left)

@@ -10,9 +10,11 @@ import numpy as np
 
 from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.jets import second_order
+from pbpk.fit.mixture import combined
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
 from pbpk.fit.subject import Terms, each_subject
+from pbpk.fit.suits import need_continuous
 
 
 @jax.jit
@@ -21,11 +23,15 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
     jet = second_order(problem, problem.mixed(theta, 0 * eta))
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=False)
     value, gradient = compiled_gradient(lambda x, e, s: terms.first_order(x, s), psi, eta, each_subject(problem, jet))
-    return Evaluation(value, gradient, 0 * eta, jet.result == 0)
+    return combined(problem, psi, Evaluation(value, gradient, 0 * eta, jet.result == 0))
 
 
 @dataclass(frozen=True)
 class Fo(QuasiNewton):
+    def prepare(self, problem: Problem) -> Problem:
+        need_continuous(problem, self.name, quantified=True)
+        return problem
+
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta)
 

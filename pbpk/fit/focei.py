@@ -16,10 +16,12 @@ import numpy as np
 
 from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.implicit import along_modes
+from pbpk.fit.mixture import combined
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton
 from pbpk.fit.subject import Terms, each_subject
+from pbpk.fit.suits import need_continuous
 
 
 @partial(jax.jit, static_argnames="interaction")
@@ -29,12 +31,16 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool
 
     subjects = each_subject(problem, modes.jet, modes.zero)
     value, gradient = along_modes(terms.conditional, terms.joint, psi, modes.eta, subjects)
-    return Evaluation(value, gradient, modes.eta, modes.found)
+    return combined(problem, psi, Evaluation(value, gradient, modes.eta, modes.found))
 
 
 @dataclass(frozen=True)
 class Foce(QuasiNewton):
     interaction: bool = False
+
+    def prepare(self, problem: Problem) -> Problem:
+        need_continuous(problem, self.name)
+        return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta, self.interaction)

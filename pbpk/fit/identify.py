@@ -24,9 +24,11 @@ def information(problem: Problem, psi: jax.Array) -> jax.Array:
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=False)
 
     def one(e, s):
-        g = jnp.where(s.seen[:, None], jax.jacfwd(lambda x: terms.prediction(x, e, s, s.jet))(psi), 0.0)
-        a = jnp.where(s.seen[:, None], jax.jacfwd(lambda x: terms.prediction(psi, x, s, s.jet))(e), 0.0)
-        v = a @ omega @ a.T + jnp.diag(terms.variance(psi, e, s))
+        _, mean, r = terms.moments(psi, e, s)
+        known = (s.seen & jnp.isfinite(mean))[:, None]
+        g = jnp.where(known, jax.jacfwd(lambda x: terms.moments(x, e, s)[1])(psi), 0.0)
+        a = jnp.where(known, jax.jacfwd(lambda x: terms.moments(psi, x, s)[1])(e), 0.0)
+        v = a @ omega @ a.T + jnp.diag(r)
         return g.T @ jnp.linalg.solve(v, g)
 
     return jnp.sum(jax.vmap(one, in_axes=-1)(eta, each_subject(problem, jet)), axis=0)

@@ -33,7 +33,7 @@ def first_order(problem: Problem, u: jax.Array) -> Jet:
     basis = _basis(u)
 
     def along(v):
-        (f, result), (df, _) = jax.jvp(problem.predict, (u,), (v,))
+        (f, result), (df, _) = jax.jvp(problem.stacked, (u,), (v,))
         return f, result, df
 
     f, result, first = jax.vmap(along, out_axes=(None, None, 0))(basis)
@@ -46,7 +46,7 @@ def second_order(problem: Problem, u: jax.Array) -> Jet:
 
     def along(v, w):
         def inner(x):
-            (f, result), (df, _) = jax.jvp(problem.predict, (x,), (w,))
+            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (w,))
             return f, result, df
 
         (f, result, _), (dv, _, dvw) = jax.jvp(inner, (u,), (v,))
@@ -66,7 +66,7 @@ def third_order(problem: Problem, u: jax.Array) -> Jet:
 
     def along(v, w, z):
         def one(x):
-            (f, result), (df, _) = jax.jvp(problem.predict, (x,), (z,))
+            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (z,))
             return f, result, df
 
         def two(x):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +19,54 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theta:
+    """`bounds`, where given, are the ends it stays between (either may be infinite); ψ is then its logit between them, or the
+    logarithm of its distance from the finite one."""
+
     name: str
     positive: bool
     fixed: bool = False
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.bounds or ((0.0, inf) if self.positive else (-inf, inf))
+
+    def free(self, x: Any) -> Any:
+        low, high = self.ends
+        if low > -inf and high < inf:
+            return np.log(x - low) - np.log(high - x)
+        return np.log(x - low) if low > -inf else -np.log(high - x) if high < inf else x
+
+    def bound(self, y: Any) -> Any:
+        """The natural value of the free coordinate `y`."""
+        low, high = self.ends
+        if low > -inf and high < inf:
+            return low + (high - low) * jax.nn.sigmoid(y)
+        if low > -inf:
+            return low + jnp.exp(y) if low else jnp.exp(y)
+        return high - jnp.exp(-y) if high < inf else y
 
 
 @dataclass(frozen=True)
 class OmegaBlock:
-    """Random effects that may correlate with one another."""
+    """Random effects that may correlate with one another; `copies`: one such set for each occasion, with the same Ω."""
 
     etas: tuple[str, ...]
     fixed: bool = False
+    copies: int = 0
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All random effects that it stands for."""
+        return tuple(f"{e}@{k}" for k in range(1, self.copies + 1) for e in self.etas) if self.copies else self.etas
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its variances and covariances, the lower triangle by rows."""
+        head = "OMEGA_IOV_" if self.copies else "OMEGA_"
+        return tuple(
+            f"{head}{a}" if a == b else f"{head}{b}_{a}" for i, a in enumerate(self.etas) for b in self.etas[: i + 1]
+        )
 
 
 @dataclass(frozen=True)
@@ -44,17 +83,11 @@ class Layout:
 
     @property
     def etas(self) -> tuple[str, ...]:
-        return tuple(e for b in self.blocks for e in b.etas)
+        return tuple(e for b in self.blocks for e in b.members)
 
     @property
     def names(self) -> tuple[str, ...]:
-        omegas = [
-            f"OMEGA_{a}" if a == b else f"OMEGA_{b}_{a}"
-            for block in self.blocks
-            for i, a in enumerate(block.etas)
-            for b in block.etas[: i + 1]
-        ]
-        return (*(t.name for t in self.thetas), *omegas, *self.sigmas)
+        return (*(t.name for t in self.thetas), *(n for b in self.blocks for n in b.names), *self.sigmas)
 
     @property
     def fixed(self) -> np.ndarray:
@@ -78,7 +111,7 @@ class Layout:
         out, at = [], 0
         for t in self.thetas:
             if not t.fixed:
-                out.append(np.log(natural[at]) if t.positive else natural[at])
+                out.append(t.free(natural[at]))
             at += 1
         for block in self.blocks:
             k = len(block.etas)
@@ -99,7 +132,7 @@ class Layout:
             if t.fixed:
                 theta[t.name] = initial[at]
             else:
-                theta[t.name] = jnp.exp(psi[k]) if t.positive else psi[k]
+                theta[t.name] = t.bound(psi[k])
                 k += 1
             at += 1
         q = len(self.etas)
@@ -116,8 +149,9 @@ class Layout:
                 lower = lower.at[rows, columns].set(jnp.where(rows == columns, jnp.exp(entries), entries))
                 square = lower @ lower.T
                 k += len(rows)
-            omega = omega.at[first : first + size, first : first + size].set(square)
-            first += size
+            for _ in range(max(block.copies, 1)):
+                omega = omega.at[first : first + size, first : first + size].set(square)
+                first += size
             at += len(rows)
         sigma = {}
         for name in self.sigmas:
@@ -133,7 +167,7 @@ class Layout:
         for block in self.blocks:
             rows, columns = np.tril_indices(len(block.etas))
             parts += list(omega[first + rows, first + columns])
-            first += len(block.etas)
+            first += len(block.members)
         return jnp.stack([*parts, *(sigma[s] for s in self.sigmas)])
 
 

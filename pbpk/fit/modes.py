@@ -1,7 +1,7 @@
 """The inner problem: every subject's most probable η at given population parameters (the EBEs).
 
-Damped Gauss–Newton for all subjects at once, each with its own damping, which converges linearly; then two exact Newton
-steps from second-order jets, each of which squares the error that is left. Deterministic; warm-started by η.
+Damped Gauss–Newton for all subjects at once, each with its own damping, which converges linearly; then exact Newton steps
+from second-order jets, each of which squares the error that is left: two, as a rule. Deterministic; warm-started by η.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pbpk.fit.subject import Subject, Terms, each_subject
 _ENOUGH = 1e-5  # predicted further fall of −2 log p, at which the Newton steps take over
 _NEAR = 1e-2  # the fall that an exact Newton step may promise: about a tenth of the posterior's own spread
 _LEFT = 1e-6  # what it may still promise at the end, where the mode counts as found
-_MOST = 100
+_EXACT = 1e-16  # below which another Newton step changes nothing that can be seen
+_MOST, _STEPS = 100, 12
 
 
 class Modes(NamedTuple):
@@ -28,6 +29,16 @@ class Modes(NamedTuple):
     jet: Jet
     zero: Jet | None
     found: jax.Array
+
+
+class _Polish(NamedTuple):
+    """η, its jet, the Newton step from there, the fall it promises, and how many points have been measured."""
+
+    eta: jax.Array
+    jet: Jet
+    step: jax.Array
+    promised: jax.Array
+    count: jax.Array
 
 
 class _Loop(NamedTuple):
@@ -94,14 +105,20 @@ def conditional_modes(problem: Problem, psi: jax.Array, eta: jax.Array, interact
     start = _Loop(*nothing, eta, none, none, jnp.full(n, 2.0), none.astype(bool), jnp.array(0))
     loop = jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.count < _MOST), body, start)
 
-    def polish(eta, move):
+    def polish(now: _Polish) -> _Polish:
+        eta = now.eta + now.step
         jet = second_order(problem, problem.mixed(theta, eta))
-        step, promised = _newton(terms, psi, eta, each_subject(problem, jet, zero))
-        return eta + jnp.where(move, step, 0.0), (eta, jet, promised)
+        return _Polish(eta, jet, *_newton(terms, psi, eta, each_subject(problem, jet, zero)), now.count + 1)
 
-    _, path = jax.lax.scan(polish, loop.eta, jnp.array([True, True, False]))
-    eta, jet, promised = jax.tree.map(lambda a: a[-1], path)
-    return Modes(eta, jet, zero, (promised < _LEFT) & (jet.result == 0))
+    def more(now: _Polish) -> jax.Array:
+        """A flat mode, whose Hessian is nearly singular, takes more than the usual two steps."""
+        open_ = (now.promised > _EXACT) & (now.promised < _NEAR)
+        return (now.count == 0) | (jnp.any(open_) & (now.count < _STEPS))
+
+    shapes = jax.eval_shape(lambda e: second_order(problem, problem.mixed(theta, e)), eta)
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    last = jax.lax.while_loop(more, polish, _Polish(loop.eta, blank, jnp.zeros_like(eta), none, jnp.array(0)))
+    return Modes(last.eta, last.jet, zero, (last.promised < _LEFT) & (last.jet.result == 0))
 
 
 def _newton(terms: Terms, psi: jax.Array, eta: jax.Array, subjects: Subject) -> tuple[jax.Array, jax.Array]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.jets import first_order
+from pbpk.fit.mixture import combined
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
 from pbpk.fit.subject import Terms, each_subject
@@ -21,7 +22,7 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
     jet = first_order(problem, problem.mixed(theta, eta))
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
     value, gradient = compiled_gradient(lambda x, e, s: terms.pooled(x, s), psi, eta, each_subject(problem, jet))
-    return Evaluation(value, gradient, eta, jet.result == 0)
+    return combined(problem, psi, Evaluation(value, gradient, eta, jet.result == 0))
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Pooled(QuasiNewton):
         """The same study without random effects: Ω leaves the list of parameters."""
         spec, layout = problem.spec, problem.spec.layout
         kept = np.array([not name.startswith("OMEGA_") for name in layout.names], dtype=bool)
-        still = tuple(replace(v, random=False) for v in spec.individual.varying)
-        spec = replace(spec, individual=replace(spec.individual, varying=still), layout=replace(layout, blocks=()))
+        still = tuple(replace(v, random=False, occasions=0) for v in spec.individual.varying)
+        spec = replace(
+            spec, individual=replace(spec.individual, varying=still, order=()), layout=replace(layout, blocks=())
+        )
         return replace(problem, spec=spec, initial=np.asarray(problem.initial)[kept])
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:

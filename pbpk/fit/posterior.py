@@ -5,6 +5,7 @@ The objective is −2 log p(y, η̂), without the determinant that would make it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.base import CONVERGED, STALLED, Evaluation, Info, Numbers, State
+from pbpk.fit.mixture import combined
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.subject import Terms, each_subject
@@ -23,7 +25,7 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
     terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
     subjects = each_subject(problem, modes.jet)
     value = jax.vmap(lambda e, s: terms.joint(psi, e, s), in_axes=-1)(modes.eta, subjects)
-    return Evaluation(value, jnp.zeros((len(psi), problem.subjects)), modes.eta, modes.found)
+    return combined(problem, psi, Evaluation(value, jnp.zeros((len(psi), problem.columns)), modes.eta, modes.found))
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class Posterior:
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate(problem, psi, eta)
 
+    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+        return []
+
     def init(self, problem: Problem) -> State:
         psi = problem.psi0
-        eta = np.zeros((len(problem.spec.layout.etas), problem.subjects))
+        eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
         e = Evaluation(*(np.asarray(x) for x in self.evaluate(problem, psi, eta)))
         return State(psi, float(e.objective.sum()), e.objective, e.gradient, e.eta, np.zeros((0, 0)), 0, 1)
 

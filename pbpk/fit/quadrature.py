@@ -18,6 +18,7 @@ import numpy as np
 from pbpk.errors import WrongUsage
 from pbpk.fit.base import Evaluation, Numbers
 from pbpk.fit.jets import first_order
+from pbpk.fit.mixture import combined
 from pbpk.fit.modes import conditional_modes
 from pbpk.fit.problem import Problem
 from pbpk.fit.quasi_newton import QuasiNewton
@@ -69,7 +70,7 @@ def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
     log_root = jnp.sum(jnp.log(jnp.einsum("iin->in", root)), axis=0)
     value = q * jnp.log(jnp.pi) - 2 * log_root - 2 * jax.nn.logsumexp(terms_of_sum, axis=0)
     gradient = jnp.sum(jnp.where(share[:, None] > 0, share[:, None] * slope, 0.0), axis=0)
-    return Evaluation(value, gradient, modes.eta, modes.found)
+    return combined(problem, psi, Evaluation(value, gradient, modes.eta, modes.found))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ it once. Nocedal & Wright 2006, chapters 3 and 6. A random effect that vanished 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.base import CONVERGED, LIMIT, STALLED, Evaluation, Info, Numbers, State
-from pbpk.fit.problem import Problem
+from pbpk.fit.problem import Problem, prior_terms
 
 _ENOUGH = 1e-7  # predicted further fall of the OFV
 _FARTHEST = 1.0  # largest change of any coordinate of ψ in one step: a factor e
@@ -35,18 +36,21 @@ class QuasiNewton:
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         raise NotImplementedError("a likelihood method says how its objective is evaluated")
 
+    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+        return []
+
     def init(self, problem: Problem) -> State:
         psi = problem.psi0
-        eta = np.zeros((len(problem.spec.layout.etas), problem.subjects))
+        eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
         first = _host(self.evaluate(problem, psi, eta))
         return State(
-            *(psi, float(first.objective.sum()), first.objective, first.gradient, first.eta),
+            *(psi, total(problem, psi, first.objective), first.objective, first.gradient, first.eta),
             *(_scores(first.gradient), 0, 1),
             good=first.good,
         )
 
     def step(self, problem: Problem, state: State) -> tuple[State, Info]:
-        gradient = state.gradient.sum(axis=1)
+        gradient = total_gradient(problem, state.psi, state.gradient)
         direction = -state.inverse @ gradient
         slope = float(gradient @ direction)
         if -slope / 2 < _ENOUGH:
@@ -59,7 +63,7 @@ class QuasiNewton:
             tried += 1
             psi = state.psi + length * direction
             trial = _host(self.evaluate(problem, psi, state.eta))
-            ofv = float(trial.objective.sum())
+            ofv = total(problem, psi, trial.objective)
             falls = ofv < state.ofv  # without which the next condition, at rounding, takes a step of nothing
             falls = falls and ofv <= state.ofv + 1e-4 * length * slope
             # A subject whose mode was lost has no likelihood there, and what stands for it may be lower than any.
@@ -70,7 +74,8 @@ class QuasiNewton:
             length *= _shorter(state.ofv, ofv, slope, length)
         if new is None:
             return self._stuck(problem, state, gradient, -slope / 2, tried)
-        inverse = _update(state.inverse, new.psi - state.psi, new.gradient.sum(axis=1) - gradient)
+        change = total_gradient(problem, new.psi, new.gradient) - gradient
+        inverse = _update(state.inverse, new.psi - state.psi, change)
         new = replace(new, inverse=inverse, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return new, _info(new, new.ofv - state.ofv, length * float(np.abs(direction).max()))
 
@@ -97,7 +102,7 @@ class QuasiNewton:
             psi = best.psi.copy()
             psi[k] = start[k] - _RESTORED
             trial, tried = _host(self.evaluate(problem, psi, best.eta)), tried + 1
-            ofv = float(trial.objective.sum())
+            ofv = total(problem, psi, trial.objective)
             kept = (trial.good | ~np.asarray(best.good)).all()
             if ofv < best.ofv - 1e-3 and kept and np.isfinite(trial.gradient).all():
                 scores = _scores(trial.gradient)
@@ -111,6 +116,18 @@ class QuasiNewton:
     def _done(state: State, status: str, gradient: Numbers) -> tuple[State, Info]:
         done = replace(state, status=status)
         return done, _info(done, 0.0, 0.0)
+
+
+def total(problem: Problem, psi: np.ndarray, objective: Numbers) -> float:
+    """The OFV: the subjects' objectives, and the penalty where there are priors."""
+    found = float(np.asarray(objective).sum())
+    return found + float(prior_terms(problem, psi)[0]) if problem.spec.priors else found
+
+
+def total_gradient(problem: Problem, psi: np.ndarray, gradient: Numbers) -> np.ndarray:
+    """Its gradient in ψ, from that of the subjects (P, N)."""
+    found = np.asarray(gradient).sum(axis=1)
+    return found + np.asarray(prior_terms(problem, psi)[1]) if problem.spec.priors else found
 
 
 def compiled_gradient(objective, psi: jax.Array, eta: jax.Array, subjects) -> tuple[jax.Array, jax.Array]:

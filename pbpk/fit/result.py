@@ -23,7 +23,9 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Fit:
-    """`parameters`: one row per parameter (name, label, unit, estimate, se, rse, ci_low, ci_high, cv, shrinkage, fixed)."""
+    """`parameters`: one row per parameter (name, label, unit, estimate, se, rse, ci_low, ci_high, cv, shrinkage, fixed).
+
+    `extra`: what only its method has to say, as fields of the JSON; `files`: tables, and arrays by name, that go beside it."""
 
     study: str
     model: str
@@ -31,6 +33,7 @@ class Fit:
     ofv: float
     subjects: int
     observations: int
+    quantified: int
     estimates: dict[str, float]
     standard_errors: dict[str, dict[str, float]]
     printed_matrix: str
@@ -51,10 +54,13 @@ class Fit:
     log_estimates: dict[str, dict[str, float]]
     observable_units: dict[str, str]
     options: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def minus2ll(self) -> float:
-        return self.ofv + self.observations * math.log(2 * math.pi)
+        """The constant is one ln 2π for each observation with a density: not for censored values, counts, grades or events."""
+        return self.ofv + self.quantified * math.log(2 * math.pi)
 
     @property
     def free(self) -> int:
@@ -95,6 +101,7 @@ class Fit:
             "bic": self.bic,
             "subjects": self.subjects,
             "observations": self.observations,
+            "quantified": self.quantified,
             "parameter_estimates": self.estimates,
             "parameter_units": dict(zip(self.parameters["name"], self.parameters["unit"], strict=True)),
             "standard_errors": se,
@@ -117,6 +124,7 @@ class Fit:
             "solver": self.solver,
             "seed": self.seed,
             "seconds": self.seconds,
+            **self.extra,
         }
 
 
@@ -135,8 +143,10 @@ def parameter_table(
     positive = {t.name for t in layout.thetas if t.positive} | set(layout.sigmas)
     for name, value, unit, label, fixed in zip(layout.names, estimates, units, labels, layout.fixed, strict=True):
         error = se.get(name, math.nan)
-        on = name.removeprefix("OMEGA_")
-        variance = name == f"OMEGA_{on}" and on in layout.etas
+        on = name.removeprefix("OMEGA_").removeprefix("IOV_")
+        diagonal = [e for b in layout.blocks for e in b.etas]
+        variance = name in (f"OMEGA_{on}", f"OMEGA_IOV_{on}") and on in diagonal
+        by = name.removeprefix("OMEGA_")
         positively = (name in positive or variance) and value > 0
         spread = 1.959964 * error
         factor = math.exp(spread / value) if positively and math.isfinite(error) and spread / value < 700 else math.nan
@@ -152,7 +162,7 @@ def parameter_table(
                 "ci_low": low,
                 "ci_high": high,
                 "cv": 100 * math.sqrt(math.expm1(value)) if variance and on in lognormal and value < 50 else math.nan,
-                "shrinkage": 100 * shrinkage[on] if variance and on in shrinkage else math.nan,
+                "shrinkage": 100 * shrinkage[by] if variance and by in shrinkage else math.nan,
                 "fixed": bool(fixed) or held,
             }
         )

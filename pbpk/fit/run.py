@@ -17,8 +17,10 @@ import numpy as np
 from pbpk.errors import ScienceFailed
 from pbpk.fit.base import Info, Method, State
 from pbpk.fit.collect import collect
+from pbpk.fit.endpoints.likelihood import losses, moments, predicted
 from pbpk.fit.problem import Problem
 from pbpk.fit.result import Fit
+from pbpk.fit.start import Start, begun_from, warmed
 from pbpk.fit.study import Study
 from pbpk.fit.uncertainty import uncertainty
 from pbpk.solve.base import explain
@@ -39,16 +41,27 @@ def run_fit(
     resume: tuple[State, list[Info]] | None = None,
     watch: Watch | None = None,
     seed: int = 1,
+    start: Start | None = None,
 ) -> Fit:
-    """Fit `study` by `method`. Raises `ScienceFailed` when the objective is not finite at the start; a fit that does not
-    converge is returned, and says so."""
+    """Fit `study` by `method`, from `start` where given. Raises `ScienceFailed` when the objective is not finite at the start;
+    a fit that does not converge is returned, and says so."""
     watch = watch or Watch()
+    eta = None
+    if start is not None:
+        study, eta = begun_from(study, start)
+    if study.spec.summary:
+        from pbpk.fit.summary.run import run_summary
+
+        return run_summary(study, method, resume=resume, watch=watch, seed=seed)
+    if configured := getattr(method, "configured", None):
+        method = configured(study.spec.estimation, seed)
     problem = method.prepare(study.problem)
     clock = time.perf_counter()
     if resume:
         state, infos = resume
     else:
         state, infos = method.init(problem), []
+        state = state if eta is None else warmed(method, problem, state, eta)
         _check_start(study, problem, state)
         watch.iteration(state, infos)
     started = time.perf_counter()
@@ -63,15 +76,20 @@ def run_fit(
     seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
     good = np.asarray(method.evaluate(problem, state.psi, state.eta).good)
     lost = [who for who, well in zip(study.subjects, good, strict=True) if not well]
-    return collect(study, method, problem, state, infos, estimated, lost, seconds, seed)
+    fit = collect(study, method, problem, state, infos, estimated, lost, seconds, seed)
+    finish = getattr(method, "finish", None)
+    return finish(study, problem, state, fit) if finish else fit
 
 
 @jax.jit  # not op by op: jaxlib 0.10.2 crashes on compiling the solver's int32 | weak int64 alone
-def _typical(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Predictions, residual variances and the solver's codes at given η."""
+def _typical(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Predictions, residual variances, what each observation adds to −2LL, and the solver's codes at given η."""
     theta, _, sigma = problem.unpack(psi)
-    f, code = problem.predict(problem.mixed(theta, eta))
-    return f, problem.variance(f, sigma), code
+    x, code = problem.stacked(problem.mixed(theta, eta))
+    o, which, seen = problem.observed_as(), jnp.asarray(problem.endpoint), jnp.asarray(problem.seen)
+    p, ends = predicted(problem.spec.endpoints, x, x, o), problem.spec.endpoints
+    r = moments(ends, which, seen, p, o, theta | sigma)[2]
+    return p.f, r, losses(ends, which, seen, p, o, theta | sigma), code
 
 
 def _check_start(study: Study, problem: Problem, state: State) -> None:
@@ -79,7 +97,7 @@ def _check_start(study: Study, problem: Problem, state: State) -> None:
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
-    f, r, code = (np.asarray(x) for x in _typical(problem, state.psi, jnp.zeros_like(state.eta)))
+    f, r, loss, code = (np.asarray(x) for x in _typical(problem, state.psi, jnp.zeros_like(state.eta)))
     reasons = []
     for i in bad:
         seen = np.asarray(problem.seen)[:, i]
@@ -90,6 +108,9 @@ def _check_start(study: Study, problem: Problem, state: State) -> None:
             reason = f"prediction {f[k, i]:g} with zero residual variance at observation {k + 1}"
         elif not np.isfinite(f[seen, i]).all():
             reason = "the prediction is not finite"
+        elif not np.isfinite(loss[seen, i]).all():
+            k = int(np.flatnonzero(seen & ~np.isfinite(loss[:, i]))[0])
+            reason = f"observation {k + 1} is impossible under the prediction {f[k, i]:g}"
         else:
             reason = "the likelihood overflows: predictions are far from the data"
         reasons.append((study.subjects[i], reason))

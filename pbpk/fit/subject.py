@@ -11,28 +11,33 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from pbpk.fit.endpoints.base import Observed, Predicted
+from pbpk.fit.endpoints.likelihood import correlation, curvatures, losses, moments, predicted, subject_loss
 from pbpk.fit.jets import Jet, polynomial
 from pbpk.fit.problem import Problem, Spec
-from pbpk.fit.residual import variance
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Subject:
-    """y, seen, endpoint (T,); covariates (k,); `jet` at the subject's η, `zero` at η = 0 where a method needs it."""
+    """observed, seen, endpoint (T,); covariates (k,); `jet` at the subject's η, `zero` at η = 0 where a method needs it."""
 
-    y: jax.Array
+    observed: Observed
     seen: jax.Array
     endpoint: jax.Array
     covariates: jax.Array
     jet: Jet
     zero: Jet | None
 
+    @property
+    def y(self) -> jax.Array:
+        return self.observed.y
+
 
 def each_subject(problem: Problem, jet: Jet, zero: Jet | None = None) -> Subject:
     """All subjects, to be vmapped over the last axis."""
     return Subject(
-        jnp.asarray(problem.y),
+        problem.observed_as(),
         jnp.asarray(problem.seen),
         jnp.asarray(problem.endpoint),
         jnp.asarray(problem.covariates)[0],
@@ -50,36 +55,59 @@ class Terms:
     interaction: bool
 
     def prediction(self, psi: jax.Array, eta: jax.Array, s: Subject, jet: Jet) -> jax.Array:
+        """What the model reads at the observations (T,), or (2T,) where an endpoint reads a second observable."""
         theta, _, _ = self.spec.layout.unpack(psi, self.initial)
         return polynomial(jet, self.spec.individual.mixed(theta, eta, s.covariates))
 
-    def variance(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
-        """R (T,), at η with interaction, at η = 0 without."""
-        _, _, sigma = self.spec.layout.unpack(psi, self.initial)
-        f = (
-            self.prediction(psi, eta, s, s.jet)
-            if self.interaction or s.zero is None
-            else self.prediction(psi, 0 * eta, s, s.zero)
-        )
-        return jnp.where(s.seen, variance(self.spec.endpoints, s.endpoint, f, sigma), 1.0)
+    def _parts(self, psi: jax.Array, eta: jax.Array, s: Subject) -> tuple[Predicted, dict]:
+        theta, _, sigma = self.spec.layout.unpack(psi, self.initial)
+        x = self.prediction(psi, eta, s, s.jet)
+        around = x if self.interaction or s.zero is None else self.prediction(psi, 0 * eta, s, s.zero)
+        return predicted(self.spec.endpoints, x, around, s.observed), theta | sigma
+
+    def moments(self, psi: jax.Array, eta: jax.Array, s: Subject) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """y, its mean and its variance R (T,) on the residual's scale; R at η with interaction, at η = 0 without."""
+        p, sigma = self._parts(psi, eta, s)
+        return moments(self.spec.endpoints, s.endpoint, s.seen, p, s.observed, sigma)
+
+    def data(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
+        """−2 log p(y | η)."""
+        p, sigma = self._parts(psi, eta, s)
+        return subject_loss(self.spec.endpoints, s.endpoint, s.seen, p, s.observed, sigma)
 
     def joint(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
-        """−2 log p(y, η): Σ ln R + (y − f)²/R + η'Ω⁻¹η + ln|Ω|."""
+        """−2 log p(y, η): the data's part + η'Ω⁻¹η + ln|Ω|."""
         _, omega, _ = self.spec.layout.unpack(psi, self.initial)
-        f, r = self.prediction(psi, eta, s, s.jet), self.variance(psi, eta, s)
-        data = jnp.sum(jnp.where(s.seen, jnp.log(r) + (s.y - f) ** 2 / r, 0.0))
-        return data + eta @ jnp.linalg.solve(omega, eta) + jnp.linalg.slogdet(omega)[1]
+        return self.data(psi, eta, s) + eta @ jnp.linalg.solve(omega, eta) + jnp.linalg.slogdet(omega)[1]
 
     def information(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
-        """The expected half-Hessian of `joint` in η: Ω⁻¹ + Σ aa'/R (+ ½cc' with interaction), a = ∂f/∂η, c = ∂ln R/∂η."""
+        """The half-Hessian of `joint` in η that is expected: Ω⁻¹ + Σ aa'/R (+ ½cc' with interaction), a = ∂f/∂η, c = ∂ln R/∂η.
+        Observations that are not normal, censored ones among them, come with their observed curvature in f."""
         _, omega, _ = self.spec.layout.unpack(psi, self.initial)
-        a = jax.jacfwd(lambda e: self.prediction(psi, e, s, s.jet))(eta)
-        r = self.variance(psi, eta, s)
+        p, sigma = self._parts(psi, eta, s)
+        t, ends = len(s.seen), self.spec.endpoints
+        a = jax.jacfwd(lambda e: self.prediction(psi, e, s, s.jet)[:t])(eta)
         a = jnp.where(s.seen[:, None], a, 0.0)
-        h = jnp.linalg.inv(omega) + a.T @ (a / r[:, None])
+        w = curvatures(ends, s.endpoint, s.seen, p, s.observed, sigma, self.interaction)
+        c = correlation(ends, s.endpoint, s.seen, s.observed, sigma)
+        if c is None:
+            return jnp.linalg.inv(omega) + a.T @ (a * w[:, None])
+        dense = jnp.array([e.continuous for e in ends])[s.endpoint]
+        rest = a.T @ (a * jnp.where(dense, 0.0, w)[:, None])
+        return jnp.linalg.inv(omega) + rest + self._correlated(psi, eta, s, c)
+
+    def _correlated(self, psi: jax.Array, eta: jax.Array, s: Subject, c: jax.Array) -> jax.Array:
+        """A'V⁻¹A (+ ½tr V⁻¹∂V V⁻¹∂V with interaction) with V = DCD: D the standard deviations, C their correlation."""
+        _, mean, r = self.moments(psi, eta, s)
+        here = s.seen & jnp.isfinite(mean)
+        sd = jnp.sqrt(r)
+        a = jax.jacfwd(lambda e: self.moments(psi, e, s)[1])(eta)
+        a = jnp.where(here[:, None], a, 0.0) / sd[:, None]
+        h = a.T @ jnp.linalg.solve(c, a)
         if self.interaction:
-            c = jax.jacfwd(lambda e: jnp.log(self.variance(psi, e, s)))(eta)
-            h = h + 0.5 * c.T @ c
+            b = jax.jacfwd(lambda e: 0.5 * jnp.log(self.moments(psi, e, s)[2]))(eta)
+            b = jnp.where(here[:, None], b, 0.0)
+            h = h + b.T @ b + b.T @ ((jnp.linalg.inv(c) * c) @ b)
         return h
 
     def conditional(self, psi: jax.Array, eta: jax.Array, s: Subject) -> jax.Array:
@@ -92,18 +120,21 @@ class Terms:
         return self.joint(psi, eta, s) + jnp.linalg.slogdet(hessian / 2)[1]
 
     def first_order(self, psi: jax.Array, s: Subject) -> jax.Array:
-        """FO: the model linearised at η = 0, so that y is normal with covariance AΩA' + R."""
-        _, omega, _ = self.spec.layout.unpack(psi, self.initial)
+        """FO: the model linearised at η = 0, so that y is normal with covariance AΩA' + R; and the Jacobian of its scale."""
+        _, omega, sigma = self.spec.layout.unpack(psi, self.initial)
         eta = jnp.zeros(omega.shape[0])
-        f, r = self.prediction(psi, eta, s, s.jet), self.variance(psi, eta, s)
-        a = jax.jacfwd(lambda e: self.prediction(psi, e, s, s.jet))(eta)
+        y, mean, r = self.moments(psi, eta, s)
+        a = jax.jacfwd(lambda e: self.moments(psi, e, s)[1])(eta)
         a = jnp.where(s.seen[:, None], a, 0.0)
-        residual = jnp.where(s.seen, s.y - f, 0.0)
-        v = a @ omega @ a.T + jnp.diag(r)
-        return jnp.linalg.slogdet(v)[1] + residual @ jnp.linalg.solve(v, residual)
+        residual = jnp.where(s.seen, y - mean, 0.0)
+        p, sigma = self._parts(psi, eta, s)
+        c = correlation(self.spec.endpoints, s.endpoint, s.seen, s.observed, sigma)
+        sd = jnp.sqrt(r)
+        v = a @ omega @ a.T + (jnp.diag(r) if c is None else sd[:, None] * c * sd[None, :])
+        alone = jnp.where(s.seen, jnp.log(r) + residual**2 / r, 0.0)
+        scale = jnp.sum(losses(self.spec.endpoints, s.endpoint, s.seen, p, s.observed, sigma) - alone)
+        return jnp.linalg.slogdet(v)[1] + residual @ jnp.linalg.solve(v, residual) + scale
 
     def pooled(self, psi: jax.Array, s: Subject) -> jax.Array:
-        """No random effects: Σ ln R + (y − f)²/R."""
-        eta = jnp.zeros(len(self.spec.layout.etas))
-        f, r = self.prediction(psi, eta, s, s.jet), self.variance(psi, eta, s)
-        return jnp.sum(jnp.where(s.seen, jnp.log(r) + (s.y - f) ** 2 / r, 0.0))
+        """No random effects: the data's part alone."""
+        return self.data(psi, jnp.zeros(len(self.spec.layout.etas)), s)

@@ -14,6 +14,7 @@ import numpy as np
 from pbpk.fit.base import Method, State
 from pbpk.fit.layout import natural_with_jacobian
 from pbpk.fit.problem import Problem
+from pbpk.fit.quasi_newton import total_gradient
 
 MATRICES = ("R", "S", "sandwich")
 
@@ -61,7 +62,7 @@ def numerical_hessian(method: Method, problem: Problem, state: State, progress=l
         for sign in (1.0, -1.0):
             psi = state.psi.copy()
             psi[j] += sign * h
-            ends.append(np.asarray(method.evaluate(problem, psi, state.eta).gradient).sum(axis=1))
+            ends.append(total_gradient(problem, psi, method.evaluate(problem, psi, state.eta).gradient))
             progress(2 * j + (sign < 0) + 1, 2 * len(step))
         rows.append((ends[0] - ends[1]) / (2 * h))
     h = np.array(rows)

@@ -22,6 +22,7 @@ VARIANCES: dict[str, tuple[tuple[str, ...], Callable]] = {
     "proportional": (("prop",), lambda f, prop: (prop * f) ** 2),
     "combined1": (("add", "prop"), lambda f, add, prop: (add + prop * f) ** 2),
     "combined2": (("add", "prop"), lambda f, add, prop: add**2 + (prop * f) ** 2),
+    "power": (("prop", "power"), lambda f, prop, power: prop**2 * jnp.abs(f) ** (2 * power)),
 }
 """combined1 adds standard deviations, combined2 variances; both are in use, and they are different models."""
 
@@ -61,13 +62,14 @@ class Gaussian(Noise):
     model: str
     add: Any = None
     prop: Any = None
+    power: Any = None
 
     def __post_init__(self):
         if self.model not in VARIANCES:
             hint = did_you_mean(self.model, [*VARIANCES, "poisson"])
             raise BadInput(f"no error model `{self.model}`", hint=hint)
         needed = VARIANCES[self.model][0]
-        for name in ("add", "prop"):
+        for name in ("add", "prop", "power"):
             value = getattr(self, name)
             if (value is not None) != (name in needed):
                 what = "needs" if name in needed else "has no"

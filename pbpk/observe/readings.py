@@ -13,14 +13,22 @@ from pbpk.model.declare import Amount, Concentration, Observable, Total
 from pbpk.model.parameters import ParameterTable
 from pbpk.model.system import System
 
+_AMOUNT = "amount:"
+
+
+def amount_in(compartment: str) -> str:
+    """The name of what is in one compartment alone, also where an observable has the compartment's name."""
+    return _AMOUNT + compartment
+
 
 def observable_names(system: System, wanted: Sequence[str] | None = None) -> list[str]:
-    """The observables asked for (all when none are); a compartment's own name stands for its amount."""
+    """The observables asked for (all when none are); a compartment's own name stands for its amount, unless an observable
+    has that name: `amount:NAME` is always the compartment's."""
     known = [*system.observables, *(n for n in system.names if n not in system.observables)]
     if not wanted:
         return list(system.observables) or list(system.names)
     for name in wanted:
-        if name not in known:
+        if name.removeprefix(_AMOUNT) not in (system.names if name.startswith(_AMOUNT) else known):
             raise BadInput(f"nothing called `{name}` can be observed", hint=did_you_mean(name, known))
     return list(wanted)
 
@@ -28,8 +36,8 @@ def observable_names(system: System, wanted: Sequence[str] | None = None) -> lis
 def find_observable(system: System, name: str) -> Observable:
     if name in system.observables:
         return system.observables[name]
-    compartment = system.compartments[system.index(name)]
-    return Observable(name, Amount(compartment), f"amount in {name}")
+    compartment = system.compartments[system.index(name.removeprefix(_AMOUNT))]
+    return Observable(name, Amount(compartment), f"amount in {compartment.name}")
 
 
 def observable_unit(system: System, parameters: ParameterTable, name: str) -> str:
@@ -42,28 +50,36 @@ def observable_unit(system: System, parameters: ParameterTable, name: str) -> st
     return f"{reading.compartment.unit}/{parameters[reading.compartment.volume or ''].unit}"
 
 
+def compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The numbers of the compartments whose amounts each observable is a sum of."""
+
+    def read(observable: Observable) -> tuple[int, ...]:
+        reading = observable.reading
+        if isinstance(reading, Total):
+            return tuple(system.index(c) for c in reading.compartments)
+        return (system.index(reading.compartment),)
+
+    return tuple(read(find_observable(system, n)) for n in names)
+
+
+def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:
+    """Readings (len(names), T, N), coherent units, from the sums of amounts that `compartments_read` names, (T, len(names),
+    N), and each time's parameters p (T or 1, m, N)."""
+    return jnp.stack([_scaled(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
+
+
 def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax.Array) -> jax.Array:
-    """Readings (len(names), T, N), coherent units, from amounts (T, n, N) and each time's parameters p (T or 1, m, N)."""
-    return jnp.stack([_scaled(system, find_observable(system, n), amounts, p) for n in names])
+    """The same from all amounts (T, n, N)."""
+    # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
+    read = compartments_read(system, names)
+    sums = [sum((amounts[:, k] for k in own[1:]), amounts[:, own[0]]) for own in read]
+    return observe_sums(system, names, jnp.stack(sums, axis=1), p)
 
 
-def _scaled(system: System, observable: Observable, amounts: jax.Array, p: jax.Array) -> jax.Array:
-    value = _read(system, observable, amounts, p)
-    return value * p[:, system.parameter_index(observable.scale)] if observable.scale else value
-
-
-def _read(system: System, observable: Observable, amounts: jax.Array, p: jax.Array) -> jax.Array:
-    reading = observable.reading
-    if isinstance(reading, Total):
-        # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
-        return sum(
-            (amounts[:, system.index(c)] for c in reading.compartments[1:]),
-            amounts[:, system.index(reading.compartments[0])],
-        )
-    value = amounts[:, system.index(reading.compartment)]
-    if isinstance(reading, Concentration):
-        return value / p[:, system.parameter_index(reading.compartment.volume or "")]
-    return value
+def _scaled(system: System, observable: Observable, total: jax.Array, p: jax.Array) -> jax.Array:
+    if isinstance(observable.reading, Concentration):
+        total = total / p[:, system.parameter_index(observable.reading.compartment.volume or "")]
+    return total * p[:, system.parameter_index(observable.scale)] if observable.scale else total
 
 
 def display_factor(system: System, parameters: ParameterTable, name: str) -> float:

@@ -14,5 +14,8 @@ FORMS: dict[str, Callable] = {
     "below": lambda x, reference, b: 1 + b * (x < reference),
     "above": lambda x, reference, b: 1 + b * (x > reference),
     "equals": lambda x, reference, b: 1 + b * (x == reference),
+    "linear_below": lambda x, reference, b: 1 + b * jnp.minimum(x - reference, 0.0),
+    "linear_above": lambda x, reference, b: 1 + b * jnp.maximum(x - reference, 0.0),
 }
-"""`below`, `above` and `equals` are categorical: the factor is 1 + b where the condition holds, 1 elsewhere."""
+"""`below`, `above` and `equals` are categorical: the factor is 1 + b where the condition holds, 1 elsewhere. `linear_below` and
+`linear_above` are the two slopes of a hockey stick that bends at the reference."""

@@ -30,14 +30,15 @@ _AHEAD = 3  # tasks waiting for each worker: enough that none idles, few enough 
 class Farm:
     """`with Farm(model, 4) as run:` gives what `batch.in_this_process` gives: tasks in, their results in order out."""
 
-    def __init__(self, model: Model, processes: int):
+    def __init__(self, model: Model, processes: int, engine: str | None = None):
         _require_folder(model)
+        self.engine = engine
         self.model, self.processes = (model.folder, dict(model.options)), processes
 
     def __enter__(self):
         self.before = set(multiprocessing.active_children())
         context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
+        self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin, initargs=(self.engine,))
         return self.run
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
@@ -99,12 +100,14 @@ def _require_folder(model: Model) -> None:
     )
 
 
-def _begin() -> None:
+def _begin(engine: str | None) -> None:
     """A worker's settings. Whoever types Ctrl-C stops the parent, which ends its workers; without it they end themselves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     os.environ["NPROC"] = "1"  # the size of XLA's pool of threads
     os.environ["JAX_PLATFORMS"] = "cpu"
+    if engine:
+        os.environ["PBPK_ENGINE"] = engine
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

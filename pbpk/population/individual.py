@@ -1,11 +1,11 @@
 """From typical values, random effects and covariates to one patient's parameters.
 
-    parameter = typical · Π covariate factors · exp(η)     (log-normal)
-    parameter = typical · Π covariate factors + η          (normal)
+    parameter = move(typical · Π covariate factors, η)      (distributions.py; log-normal: typical · Π factors · exp(η))
 
-In two stages, because estimation differentiates the solver only with respect to the few numbers that vary between
-patients. `mixed` makes those numbers, u, from θ, η and the covariates that are constant in each patient; `parameters`
-spreads u into the System's vector, record by record where covariates change in time or data columns override.
+η is the patient's own deviation and, where a parameter varies between occasions, that of the occasion added to it. In two
+stages, because estimation differentiates the solver only with respect to the few numbers that vary between patients.
+`mixed` makes those numbers, u, from θ, η and the covariates that are constant in each patient; `parameters` spreads u into
+the System's vector, record by record where covariates change in time, occasions differ or data columns override.
 """
 
 from __future__ import annotations
@@ -18,15 +18,25 @@ import jax.numpy as jnp
 
 from pbpk.model.system import System
 from pbpk.population.covariates import FORMS
+from pbpk.population.distributions import DISTRIBUTIONS
 
 
 @dataclass(frozen=True)
 class Varying:
-    """A structural parameter the population model speaks of. `random`: it has an η."""
+    """A structural parameter the population model speaks of. `random`: it has an η; `occasions`: an η for each of so many
+    occasions; `shape`: the θ that is its distribution's own parameter; `low`, `high`: the ends of a bounded one."""
 
     name: str
     distribution: str = "lognormal"
     random: bool = True
+    occasions: int = 0
+    shape: str | None = None
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def moved(self) -> bool:
+        return self.random or self.occasions > 0
 
 
 @dataclass(frozen=True)
@@ -43,53 +53,80 @@ class Factor:
 
 @dataclass(frozen=True)
 class Individual:
+    """`occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order, those of
+    occasion k (from 1) called `CL@k`."""
+
     varying: tuple[Varying, ...]
     factors: tuple[Factor, ...]
     covariates: tuple[str, ...]
     overrides: tuple[str, ...] = ()
+    occasion: str | None = None
+    order: tuple[str, ...] | None = None
 
     @property
     def etas(self) -> tuple[str, ...]:
-        """The parameters with a random effect, in the order of η."""
-        return tuple(v.name for v in self.varying if v.random)
+        """The random effects, in the order of η (`order` where blocks of occasions ask for one of their own)."""
+        if self.order is not None:
+            return self.order
+        between = tuple(v.name for v in self.varying if v.random)
+        within = [v for v in self.varying if v.occasions]
+        last = max((v.occasions for v in within), default=0)
+        return (*between, *(f"{v.name}@{k}" for k in range(1, last + 1) for v in within))
 
     @property
     def slots(self) -> tuple[tuple[str, str], ...]:
-        """What u holds, in order: ("base", parameter), then ("eta", parameter) and ("theta", coefficient) where needed."""
-        slots = [("base", v.name) for v in self.varying]
+        """What u holds, in order: ("base", parameter), by occasion ("base", "CL@1") …, then ("eta", parameter), likewise,
+        and ("theta", coefficient) where needed."""
         changing = {f.parameter for f in self.factors if f.changes}
-        slots += [("eta", v.name) for v in self.varying if v.random and self._apart(v, changing)]
-        coefficients = [f.coefficient for f in self.factors if f.changes and isinstance(f.coefficient, str)]
-        return (*slots, *(("theta", c) for c in dict.fromkeys(coefficients)))
+        slots: list[tuple[str, str]] = []
+        for v in self.varying:
+            by_occasion = v.occasions and not self._apart(v, changing)
+            slots += [("base", n) for n in (self._at(v) if by_occasion else (v.name,))]
+        for v in self.varying:
+            if v.moved and self._apart(v, changing):
+                slots += [("eta", n) for n in (self._at(v) if v.occasions else (v.name,))]
+        needed = [f.coefficient for f in self.factors if f.changes and isinstance(f.coefficient, str)]
+        needed += [v.shape for v in self.varying if v.shape and v.moved and self._apart(v, changing)]
+        return (*slots, *(("theta", c) for c in dict.fromkeys(needed)))
+
+    @staticmethod
+    def _at(v: Varying) -> tuple[str, ...]:
+        return tuple(f"{v.name}@{k}" for k in range(1, v.occasions + 1))
 
     @staticmethod
     def _apart(v: Varying, changing: set[str]) -> bool:
-        """A normal η is added after the factors, so it must reach the second stage by itself when one changes in time."""
-        return v.distribution == "normal" and v.name in changing
+        """Where a factor changes in time and η does not simply multiply, it must reach the second stage by itself."""
+        return v.name in changing and not DISTRIBUTIONS[v.distribution].multiplies
 
     def mixed(self, theta: Mapping[str, jax.Array], eta: jax.Array, covariates: jax.Array) -> jax.Array:
         """u (slots, ...) from θ (named), η (q, ...) and constant covariates (covariates, ...)."""
         changing = {f.parameter for f in self.factors if f.changes}
-        out = []
+        known, at = {v.name: v for v in self.varying}, {n: i for i, n in enumerate(self.etas)}
+        ones, typical, out = jnp.ones(covariates.shape[1:]), {}, []
+        for v in self.varying:
+            value = theta[v.name] * ones
+            for f in self.factors:
+                if f.parameter == v.name and not f.changes:
+                    value = value * self._factor(f, theta, covariates[self.covariates.index(f.covariate)])
+            typical[v.name] = value
         for kind, name in self.slots:
             if kind == "theta":
-                out.append(theta[name] + jnp.zeros(covariates.shape[1:]))
+                out.append(theta[name] * ones)
                 continue
-            random = eta[self.etas.index(name)] if name in self.etas else 0.0
+            v = known[name.partition("@")[0]]
+            random = sum((eta[at[n]] for n in dict.fromkeys((v.name, name)) if n in at), 0.0 * ones)
             if kind == "eta":
-                out.append(random + jnp.zeros(covariates.shape[1:]))
-                continue
-            value = theta[name] * jnp.ones(covariates.shape[1:])
-            for f in self.factors:
-                if f.parameter == name and not f.changes:
-                    value = value * self._factor(f, theta, covariates[self.covariates.index(f.covariate)])
-            (v,) = (v for v in self.varying if v.name == name)
-            if v.distribution == "lognormal":
-                value = value * jnp.exp(random)
-            elif not self._apart(v, changing):
-                value = value + random
-            out.append(value)
+                out.append(random)
+            elif not v.moved or self._apart(v, changing):
+                out.append(typical[v.name])
+            else:
+                out.append(self._moved(v, typical[v.name], random, theta))
         return jnp.stack(out)
+
+    @staticmethod
+    def _moved(v: Varying, typical: jax.Array, random: jax.Array, theta: Mapping[str, jax.Array]) -> jax.Array:
+        shape = theta[v.shape] if v.shape else None
+        return DISTRIBUTIONS[v.distribution].move(typical, random, v.low, v.high, shape)
 
     @staticmethod
     def _factor(f: Factor, theta: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
@@ -104,13 +141,27 @@ class Individual:
         p = jnp.broadcast_to(constants, (rows, constants.shape[1], patients))
         at = {slot: i for i, slot in enumerate(self.slots)}
         theta = {name: u[i] for (kind, name), i in at.items() if kind == "theta"}
+
+        def read(kind: str, v: Varying) -> jax.Array | None:
+            """The slot of the parameter, or of each record's occasion."""
+            if (kind, v.name) in at:
+                return u[at[kind, v.name]]
+            if (kind, f"{v.name}@1") not in at:
+                return None
+            which = covariates[:, self.covariates.index(self.occasion or "")]
+            value = u[at[kind, f"{v.name}@1"]] + 0 * which
+            for k in range(2, v.occasions + 1):
+                value = jnp.where(which == k - 1, u[at[kind, f"{v.name}@{k}"]], value)
+            return value
+
         for v in self.varying:
-            value = u[at["base", v.name]]
+            value = read("base", v)
+            assert value is not None
             for f in self.factors:
                 if f.parameter == v.name and f.changes:
                     value = value * self._factor(f, theta, covariates[:, self.covariates.index(f.covariate)])
-            if ("eta", v.name) in at:
-                value = value + u[at["eta", v.name]]
+            if (random := read("eta", v)) is not None:
+                value = self._moved(v, value, random, theta)
             p = p.at[:, system.parameter_index(v.name)].set(value)
         for k, name in enumerate(self.overrides):
             i = system.parameter_index(name)

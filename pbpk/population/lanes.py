@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.model.system import System
-from pbpk.observe import observe_all
+from pbpk.observe import compartments_read, observe_all, observe_sums
 from pbpk.solve.base import NOT_FINITE, Solver, cast
 from pbpk.solve.resolvent import to_infinity
 from pbpk.solve.timeline import Timeline
@@ -48,9 +48,13 @@ class Found(NamedTuple):
 @partial(jax.jit, static_argnames=("system", "solver", "asked"))
 def solve_lanes(system: System, solver: Solver, asked: Asked, lanes: Lanes) -> Found:
     timeline, p, row, last = lanes.timeline, jnp.asarray(lanes.p), jnp.asarray(lanes.row), lanes.last
-    path = solver.solve(system, timeline, p, integrals=asked.integrals)
+    sums = compartments_read(system, asked.names)
+    # To infinity goes on from all amounts; and where most of them are read, sums would be more to compute.
+    sums = () if asked.endless or len(sums) >= len(system.names) else sums
+    path = solver.solve(system, timeline, p, integrals=asked.integrals, readings=sums)
     here = p if p.shape[0] == 1 else jnp.take_along_axis(p, row[:, None, :], axis=0)
-    shown = observe_all(system, asked.names, path.amounts, here)
+    observe = partial(observe_sums if sums else observe_all, system, asked.names)
+    shown = observe(path.amounts, here)
     # Amounts may be numbers where a concentration is none, as in a volume of 0.
     finite = jnp.all(jnp.isfinite(shown) | ~timeline.seen, axis=(0, 1))
     code = path.result | cast(jnp.where(finite, 0, NOT_FINITE))
@@ -59,12 +63,12 @@ def solve_lanes(system: System, solver: Solver, asked: Asked, lanes: Lanes) -> F
         return jnp.where(code == 0, values, jnp.nan)
 
     def read(amounts: jax.Array) -> jax.Array:
-        return good(observe_all(system, asked.names, amounts, here))
+        return good(observe(amounts, here))
 
     integral = infinite = None
     if path.integrals is not None:
         # Every reading is linear in the amounts, so that its integral is the reading of their integrals.
-        integral = read(path.integrals)
+        integral = good(observe(path.integrals, here))
         if asked.endless:
             infinite = read((path.integrals[last] + to_infinity(system, p[0], path.amounts[last]))[None])[:, 0]
     return Found(good(shown), code, integral, infinite)

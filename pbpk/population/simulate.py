@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -19,10 +19,11 @@ import pandas as pd
 from pbpk import units
 from pbpk.data.events import EventTable
 from pbpk.errors import BadInput
+from pbpk.kernel.engine import Engine, using
 from pbpk.model.load import Model
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.batch import CHUNK, in_this_process, solve_all, traced, width
-from pbpk.population.doses import give, read_doses, with_room
+from pbpk.population.doses import give, read_doses, rows_of_doses, with_room
 from pbpk.population.farm import Farm
 from pbpk.population.infinity import last_input, no_infinity, too_late
 from pbpk.population.lanes import Asked, Lanes
@@ -42,7 +43,8 @@ class Path:
 
     `solved_again` (N,) is how often each patient was solved again by a stricter method. If asked for, `integral[name]`
     (T, N) is that of the observable from the first event to each time, in `unit` · h, and `to_infinity[name]` (N,) that to
-    infinity; where this has no value, it is None and `no_infinity` says why.
+    infinity; where this has no value, it is None and `no_infinity` says why. `model` is what was simulated, `given` (N,) the
+    sum of all doses in coherent units, None at steady state.
     """
 
     time: np.ndarray
@@ -54,6 +56,8 @@ class Path:
     integral: dict[str, jax.Array] | None = None
     to_infinity: dict[str, jax.Array] | None = None
     no_infinity: str = ""
+    model: Model | None = None
+    given: Any = None
 
     def __getitem__(self, name: str) -> jax.Array:
         return self.observables[name]
@@ -70,6 +74,7 @@ def simulate(
     dose_amounts: Any = None,
     dose_times: Any = None,
     solver: str | None = None,
+    engine: Engine | None = None,
     forward: bool = False,
     dtype: Precision = "float64",
     integrate: bool = False,
@@ -84,6 +89,8 @@ def simulate(
     theirs. All three may be traced: the result is differentiable in them and may be under jit or vmap. Derivatives are
     by reverse mode (`jax.grad`, `jax.vjp`); those by forward mode, and second ones, need `forward=True`, which in turn
     excludes reverse mode.
+
+    `engine` is what computes (docs/kernels.md); by default compiled kernels where they can.
 
     `integrate` asks for time-integrals too. `dtype="float32"` computes in single precision. `processes` solves chunks in
     that many processes of their own, with the same numbers; `progress(done, of)` is called after each chunk.
@@ -103,7 +110,8 @@ def simulate(
             raise BadInput(f"{what} = {number} must be at least 1")
     who = typical_patient(model) if patients is None else patients
     system, names = model.system, tuple(observable_names(model.system, observe))
-    chosen: Solver = choose_solver(system, solver)
+    with using(engine):
+        chosen: Solver = choose_solver(system, solver)
     chosen = chosen.forward_mode() if forward else chosen
     amounts = None if dose_amounts is None else read_doses(dose_amounts, regimen, "dose_amounts")
     moments = None if dose_times is None else read_doses(dose_times, regimen, "dose_times")
@@ -133,7 +141,7 @@ def simulate(
     several = processes > 1 and n > width(n, chunk)
     if processes > 1 and traced((p, timeline)):
         raise BadInput("what is being traced stays in its process", hint="leave processes out")
-    with Farm(model, processes) if several else nullcontext(in_this_process(system)) as run:
+    with using(engine), Farm(model, processes, engine) if several else nullcontext(in_this_process(system)) as run:
         found, again = solve_all(
             *(system, chosen, asked, lanes, n),
             times=len(times),
@@ -154,11 +162,13 @@ def simulate(
         by_name(found.shown),
         {k: observable_unit(system, model.parameters, k) for k in names},
         jnp.asarray(found.code),
-        who,
+        replace(who, values=p[0]) if values else who,  # with what `values` set: doses read masses here
         again,
         None if found.integral is None else by_name(found.integral),
         None if endless is None else by_name(endless),
         reason,
+        model,
+        _given(regimen, frame, amounts, weights, n),
     )
 
 
@@ -171,6 +181,18 @@ def _parameters(model: Model, who: Patients, values: Mapping[str, Any]) -> Any:
         p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.factor(row.unit))
     p = model.system.derive(p) if values else p
     return p[None] if traced(p) else np.asarray(p)[None]
+
+
+def _given(regimen: Regimen, frame: pd.DataFrame, amounts: Any, weights: np.ndarray | None, n: int) -> Any:
+    """The sum of all doses of each patient (N,); None where it has no end."""
+    if any(d.ss for d in regimen.doses):
+        return None
+    rows, whole = frame.iloc[rows_of_doses(frame, regimen)], jnp.zeros(n)
+    for k, d in enumerate(regimen.doses):
+        factor = float(rows["AMT"].iloc[k]) / d.amount if d.amount else 0.0
+        each = (d.amount if amounts is None else amounts[k]) * factor * (1 + d.addl)
+        whole = whole + (each * jnp.asarray(weights) if d.per_kg and weights is not None else each)
+    return whole
 
 
 def _weights(regimen: Regimen, who: Patients) -> np.ndarray | None:

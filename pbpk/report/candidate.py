@@ -16,6 +16,15 @@ from pbpk.fit.schema import FitSpec
 from pbpk.fit.settings import spec_of
 from pbpk.report.folder import RunFolder, read_run
 
+# Methods whose estimates are not those of the greatest likelihood, and why.
+NO_LIKELIHOOD = {
+    "map": "its objective is that of the individual parameters with the population's held",
+    "nuts": "its estimates are means of the posterior",
+    "vi": "its estimates are means of an approximate posterior",
+    "two_stage": "its estimates are moments of individual fits",
+    "global_two_stage": "its estimates are moments of individual fits",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -39,8 +48,8 @@ class Candidate:
 
     @property
     def has_likelihood(self) -> bool:
-        """MAP's objective is of the individual parameters, and it estimates none of the population's."""
-        return self.method != "map"
+        """Whether the OFV is the least that the population model can have, which AIC, BIC and ratios take it to be."""
+        return self.method not in NO_LIKELIHOOD
 
     @cached_property
     def options(self) -> dict[str, str]:
@@ -77,11 +86,16 @@ class Candidate:
 
     @property
     def subjects(self) -> int:
-        return int(self.run.table["ID"].nunique())
+        """With published aggregates alone, their rows stand for subjects."""
+        return int(self.run.table["ID"].nunique()) or self.observations
 
     @property
     def observations(self) -> int:
-        return len(self.run.table)
+        return len(self.run.table) + len(self._aggregates)
+
+    @property
+    def _aggregates(self) -> list[dict[str, Any]]:
+        return [row for row in self.run.results.get("summary") or [] if row["used"]]
 
     @cached_property
     def data_hash(self) -> str:
@@ -97,13 +111,16 @@ class Candidate:
 
     @cached_property
     def observed(self) -> Counter[tuple[str, float, float]]:
-        """The observations that were fitted: (ID, time, DV) in coherent units, and how often each is there."""
+        """The observations that were fitted: (ID, time, DV) in coherent units, and how often each is there. Of a published
+        aggregate (what it is of whom, 0, its value as printed)."""
         table = self.run.table
         clock = self.spec.data.units.get("TIME", "h") if self.spec else self.run.units.time
         time = table["TIME"] * _factor(clock)
         scale = table["DVID"].map(lambda d: _factor(self._unit(str(d))))
         rounded = [[float(f"{x:.9g}") for x in column] for column in (time, table["DV"] * scale)]
-        return Counter(zip(table["ID"].astype(str), *rounded, strict=True))
+        said = ("group", "quantity", "statistic", "n", "unit")
+        printed = [(", ".join(str(r[k]) for k in said), 0.0, float(f"{r['published']:.9g}")) for r in self._aggregates]
+        return Counter([*zip(table["ID"].astype(str), *rounded, strict=True), *printed])
 
     def _unit(self, observable: str) -> str:
         given = self.spec.data.units.get("DV") if self.spec else None

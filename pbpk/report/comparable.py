@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pbpk.report.candidate import Candidate
+from pbpk.report.candidate import NO_LIKELIHOOD, Candidate
 
 
 def objections(first: Candidate, other: Candidate) -> list[str]:
@@ -13,8 +13,8 @@ def objections(first: Candidate, other: Candidate) -> list[str]:
     for c in dict.fromkeys((first, other)):
         if not c.has_likelihood:
             found.append(
-                f"{c.label} is a MAP fit: its objective is that of the individual parameters with the population's held, "
-                "which is no likelihood of a model. Fit it by focei"
+                f"{c.label} was fitted by {c.method.upper()}: {NO_LIKELIHOOD[c.method]}, so there is no greatest likelihood "
+                "to judge the model by. Fit it by focei"
             )
     if first.method != other.method and not found:
         found.append(

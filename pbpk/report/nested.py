@@ -97,6 +97,8 @@ def _statements(c: Candidate, mentioned: set[str]) -> dict[str, float | str]:
         if name in c.etas:
             out[f"distribution of {name}"] = part.distribution
             say(f"OMEGA_{name}", f"OMEGA_{name}")
+        if part.iov is not None:
+            say(f"OMEGA_IOV_{name}", f"OMEGA_IOV_{name}")
         for e in part.covariates:
             key = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
             if e.estimate:
@@ -109,10 +111,14 @@ def _statements(c: Candidate, mentioned: set[str]) -> dict[str, float | str]:
                 for name in (f"OMEGA_{a}_{b}", f"OMEGA_{b}_{a}"):
                     say(f"covariance of {' and '.join(sorted((a, b)))}", name)
     for observable, part in spec.error.items():
-        both = part.add is not None and part.prop is not None
-        if both:
+        settings = part.settings()
+        if part.add is not None and part.prop is not None:
             out[f"how SDs add up in {observable}"] = part.model
-        for kind in ("add", "prop"):
+        elif part.model not in ("additive", "proportional"):
+            out[f"error model of {observable}"] = part.model
+        for kind in settings:
+            out[f"{kind} of {observable}"] = str(getattr(part, kind))
+        for kind in (k for k, v in part.numbers().items() if v is not None):
             say(f"{kind} of {observable}", f"{kind}_{observable}" if len(spec.error) > 1 else kind)
     return out
 

@@ -11,9 +11,12 @@ import pandas as pd
 
 from pbpk.errors import BadInput
 from pbpk.report import text
+from pbpk.report.aggregates import COLUMNS, RIGHT, aggregate_rows
 from pbpk.report.canvas import need_extra
+from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
 from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
 from pbpk.report.folder import RunFolder, read_run
+from pbpk.report.judged import read_npde, read_vpc
 from pbpk.report.numbers import MISSING, finite, objective, shown
 
 TEMPLATE = "page.html.j2"
@@ -52,6 +55,8 @@ def render(run: RunFolder) -> str:
     names = endpoints(run.table)
     return environment.get_template(TEMPLATE).render(
         results=run.results,
+        aggregates=aggregate_rows(run.results),
+        aggregate_columns=[(c, c in RIGHT) for c in COLUMNS],
         run=run.results.get("run") if isinstance(run.results.get("run"), str) else run.path.name,
         title=_title(run),
         tone=tone(run.results),
@@ -67,6 +72,8 @@ def render(run: RunFolder) -> str:
             (e, _marked(Markup, individual_fits, run.table, e, run.units, f"ind{i}")) for i, e in enumerate(names, 1)
         ],
         etas=_marked(Markup, eta_distributions, run.individual, _variances(run.parameters)),
+        **_covariates(run, Markup),
+        judged=_judged(run, Markup),
         trace=_marked(Markup, trace, run.iterations),
         command=run.command.strip(),
         record=_flat(run.record),
@@ -101,6 +108,24 @@ def correlations(covariance: pd.DataFrame) -> dict[str, Any]:
 def _marked(markup, figure, *args) -> list:
     """Our own SVG, safe to stand in the page as it is: matplotlib has escaped all text in it."""
     return [markup(svg) for svg in figure(*args)]
+
+
+def _covariates(run: RunFolder, markup) -> dict[str, Any]:
+    """η against the covariates of the data, and what it says."""
+    known = read_covariates(run.path)
+    found = pairs(run.individual, known)
+    shrunk = [k for k, v in (run.results.get("eta_shrinkage") or {}).items() if finite(v) > 0.3]
+    panels = _marked(markup, eta_covariates, run.individual, known, found)
+    return {"covariates": panels, "covariates_verdict": verdict(found), "shrunk": shrunk}
+
+
+def _judged(run: RunFolder, markup) -> list:
+    """Checks by simulation that are in the run's folder: (id, title, what was found)."""
+    both = (
+        ("vpc", "Visual predictive check", read_vpc(run.path, run.units)),
+        ("npde", "Prediction distribution errors", read_npde(run.path, run.units)),
+    )
+    return [(i, t, j._replace(panels=[markup(svg) for svg in j.panels])) for i, t, j in both if j is not None]
 
 
 def _title(run: RunFolder) -> str:

@@ -13,6 +13,8 @@ MATRICES = {
     "R": "the R matrix (inverse of the Hessian of the objective)",
     "S": "the S matrix (inverse of the sum of squared subject gradients)",
     "sandwich": "the sandwich matrix (R⁻¹ S R⁻¹)",
+    "posterior": "the posterior",
+    "second stage": "the second stage",
 }
 NUMERIC = ("Est.", "SE", "%RSE", "95 % CI", "IIV CV%", "Shrink%")
 GAP = "  "
@@ -33,6 +35,7 @@ def fit_block(results: dict[str, Any], parameters: pd.DataFrame, width: int = 10
         *_wrapped(errors_sentence(results), width),
         *_wrapped(f"ε-shrinkage: {percent(results.get('epsilon_shrinkage'))}", width),
         *_wrapped(minimisation_sentence(results), width),
+        *(line for note in results.get("notes") or () for line in _wrapped(str(note), width)),
         "",
         *_wrapped(str(results.get("verdict") or "No verdict was recorded."), width),
     ]
@@ -55,7 +58,8 @@ def errors_sentence(results: dict[str, Any]) -> str:
     if not any(finite(v) > 0 for v in (results.get("standard_errors") or {}).values()):
         return "No standard errors: the covariance of the estimates is not available."
     name = str(results.get("standard_errors_matrix", ""))
-    return f"SE from {MATRICES.get(name, name)}; 95 % CI by the logarithm for positive parameters."
+    how = "of its quantiles" if name == "posterior" else "by the logarithm for positive parameters"
+    return f"SE from {MATRICES.get(name, name)}; 95 % CI {how}."
 
 
 def minimisation_sentence(results: dict[str, Any]) -> str:

@@ -12,16 +12,18 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pbpk.errors import BadInput
 from pbpk.fit.base import Info, State
+from pbpk.fit.multistart import End
 
 
 class Folder:
@@ -126,11 +128,20 @@ def copy_in(folder: Folder, sources: dict[str, Path]) -> dict[str, str]:
     return hashes
 
 
+def write_beside(folder: Folder, files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]]) -> None:
+    """A method's own tables (CSV) and arrays by name (npz)."""
+    for name, held in files.items():
+        if isinstance(held, Mapping):
+            np.savez_compressed(folder.partial / name, **held)  # type: ignore[arg-type]
+        else:
+            folder.write(name, held.to_csv(index=False))
+
+
 def environment() -> dict[str, Any]:
     """Versions and machine, as run.json keeps them."""
     import jax
 
-    packages = ("pbpk", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "pandas")
+    packages = ("pbpk", "jax", "jaxlib", "diffrax", "equinox", "llvmlite", "numpy", "scipy", "pandas")
     return {
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
         "platform": platform.platform(),
@@ -166,7 +177,9 @@ def finite(data: Any) -> Any:
 def save_state(folder: Folder, state: State, infos: list[Info]) -> None:
     """The checkpoint: all of a method's state, so that a resumed fit goes on bit for bit."""
     temporary = folder.partial / "checkpoint.tmp.npz"
-    np.savez(temporary, infos=np.array(infos, dtype=float).reshape(-1, 6), **vars(state))
+    more = {f"more.{k}": v for k, v in state.more.items()}
+    plain = {k: v for k, v in vars(state).items() if k != "more"}
+    np.savez(temporary, infos=np.array(infos, dtype=float).reshape(-1, 6), **plain, **more)
     os.replace(temporary, folder.partial / "checkpoint.npz")
 
 
@@ -177,9 +190,30 @@ def load_state(folder: Folder) -> tuple[State, list[Info]] | None:
         return None
     with np.load(path) as saved:
         numbers = {"ofv": float, "iteration": int, "evaluations": int, "status": str}
-        fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in State.__dataclass_fields__}
+        plain = [k for k in State.__dataclass_fields__ if k != "more"]
+        fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in plain}
+        fields["more"] = {k.removeprefix("more."): saved[k] for k in saved.files if k.startswith("more.")}
         infos = [Info(int(i[0]), i[1], i[2], i[3], i[4], int(i[5])) for i in saved["infos"].tolist()]
     return State(**fields), infos
+
+
+def save_ends(folder: Folder, ends: Sequence[End]) -> None:
+    """Where the starts of a multistart that have come to their end went."""
+    temporary = folder.partial / "ends.tmp.npz"
+    np.savez(temporary, **{k: np.array([getattr(e, k) for e in ends]) for k in End.__dataclass_fields__})  # type: ignore[arg-type]
+    os.replace(temporary, folder.partial / "ends.npz")
+
+
+def load_ends(folder: Folder) -> list[End]:
+    path = folder.partial / "ends.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as saved:
+        kept = {k: saved[k] for k in End.__dataclass_fields__}
+    plain = {"number": int, "ofv": float, "cause": str, "iterations": int}
+    return [
+        End(**{k: plain[k](v[i]) if k in plain else v[i] for k, v in kept.items()}) for i in range(len(kept["number"]))
+    ]
 
 
 def command_line() -> str:

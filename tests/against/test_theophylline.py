@@ -102,7 +102,7 @@ EXACT_SE = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=85)
 def test_the_exact_marginal_likelihood(fits):
     fit = fits("agq")
     assert fit.successful, fit.verdict

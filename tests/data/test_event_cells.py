@@ -93,8 +93,8 @@ def test_ignored_columns_are_gone(read):
 
 def test_frame_columns_and_types(read):
     table = read("ID,TIME,AMT,DV,WT,ka\n1,0,5,.,70,1\n", parameters=("KA",))
-    names = ["ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID", "WT", "KA"]
-    assert list(table.frame.columns) == names
+    names = ["ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID"]
+    assert list(table.frame.columns) == [*names, "CENS", "LIMIT", "WT", "KA"]
     kinds = {name: dtype.kind for name, dtype in table.frame.dtypes.items()}
     assert all(kinds[n] == "f" for n in ("TIME", "AMT", "RATE", "DUR", "II", "DV", "WT", "KA"))
     assert all(kinds[n] == "i" for n in ("EVID", "ADDL", "SS", "MDV"))

@@ -25,6 +25,8 @@ FACTORS = {
     "below": lambda x: 1 + 0.3 * (x < 2),
     "above": lambda x: 1 + 0.3 * (x > 2),
     "equals": lambda x: 1 + 0.3 * (x == 2),
+    "linear_below": lambda x: 1 + 0.3 * np.minimum(x - 2, 0),
+    "linear_above": lambda x: 1 + 0.3 * np.maximum(x - 2, 0),
 }
 
 

@@ -26,7 +26,9 @@ class Fake(QuasiNewton):
 
 
 def problem(start, layout=FLAT):
-    return SimpleNamespace(psi0=np.array(start, float), subjects=2, spec=SimpleNamespace(layout=layout))
+    return SimpleNamespace(
+        psi0=np.array(start, float), subjects=2, columns=2, spec=SimpleNamespace(layout=layout, priors=())
+    )
 
 
 def states(method, given, state=None):

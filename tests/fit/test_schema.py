@@ -51,7 +51,7 @@ def test_a_misspelt_key_is_named_with_the_right_one(changes, words):
     refused(changes, *words)
 
 
-@pytest.mark.parametrize("key", GOOD)
+@pytest.mark.parametrize("key", [k for k in GOOD if k != "error"])  # a study of summaries has none
 def test_what_must_be_there(key):
     with pytest.raises(BadInput, match=f"`{key}` is missing"):
         read_spec({k: v for k, v in GOOD.items() if k != key}, HERE)
@@ -62,8 +62,6 @@ def test_what_must_be_there(key):
     [
         ({"parameters": {"CL": {"iiv": 0.0}}}, ["parameters.CL.iiv", "greater than 0"]),
         ({"parameters": {"CL": {"initial": float("nan")}}}, ["parameters.CL.initial"]),
-        ({"parameters": {"CL": {"distribution": "gamma"}}}, ["parameters.CL.distribution", "gamma"]),
-        ({"error": {"cp": {"model": "additive", "add": -1.0}}}, ["error.cp.add", "greater than 0"]),
         ({"estimation": {"standard_errors": "Q"}}, ["estimation.standard_errors", "'Q'"]),
     ],
 )

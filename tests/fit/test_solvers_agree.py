@@ -25,7 +25,7 @@ def objective(problem, psi):
     return float(np.sum(found.objective))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=80)
 def test_theophylline_fitted_by_each_solver():
     exact = minimise(load_study("theophylline", solver="resolvent").problem)
     for solver in OTHERS:

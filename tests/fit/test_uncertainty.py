@@ -28,7 +28,13 @@ class Quadratic(QuasiNewton):
 
 @pytest.fixture
 def problem():
-    return SimpleNamespace(psi0=LAYOUT.free(NATURAL), initial=NATURAL, subjects=4, spec=SimpleNamespace(layout=LAYOUT))
+    return SimpleNamespace(
+        psi0=LAYOUT.free(NATURAL),
+        initial=NATURAL,
+        subjects=4,
+        columns=4,
+        spec=SimpleNamespace(layout=LAYOUT, priors=()),
+    )
 
 
 def found(problem, hessian=HESSIAN):

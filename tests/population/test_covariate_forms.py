@@ -11,6 +11,8 @@ WANTED = {
     "below": (1.0, 1.5),
     "above": (1.5, 1.0),
     "equals": (1.0, 1.0),
+    "linear_below": (1.0, 0.5),
+    "linear_above": (1.5, 1.0),
 }
 
 

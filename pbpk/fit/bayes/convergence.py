@@ -1,0 +1,81 @@
+"""Whether chains have told the same story, and how much of one: rank-normalised split R-hat, and effective sample sizes.
+
+Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021 (Bayesian Anal 16:667), which is what Stan and ArviZ report.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+
+def rhat(draws: np.ndarray) -> float:
+    """Of one quantity, draws (chains, n): the larger of the bulk's and the tails'."""
+    split = _split(draws)
+    if not np.isfinite(split).all() or np.ptp(split) == 0:
+        return float("nan")
+    return max(_plain_rhat(_normal_scores(split)), _plain_rhat(_normal_scores(np.abs(split - np.median(split)))))
+
+
+def ess_bulk(draws: np.ndarray) -> float:
+    """How many independent draws tell as much of the middle of the distribution."""
+    split = _split(draws)
+    if not np.isfinite(split).all() or np.ptp(split) == 0:
+        return float("nan")
+    return _ess(_normal_scores(split))
+
+
+def ess_tail(draws: np.ndarray) -> float:
+    """The same of the 5 % and 95 % quantiles, the lesser of the two."""
+    split = _split(draws)
+    if not np.isfinite(split).all() or np.ptp(split) == 0:
+        return float("nan")
+    return min(_ess((split <= np.quantile(split, p)).astype(float)) for p in (0.05, 0.95))
+
+
+def ess_mean(draws: np.ndarray) -> float:
+    """The same of the mean, whose Monte Carlo error is SD/√ESS."""
+    return _ess(_split(draws))
+
+
+def _split(draws: np.ndarray) -> np.ndarray:
+    half = draws.shape[1] // 2
+    return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
+
+
+def _normal_scores(x: np.ndarray) -> np.ndarray:
+    rank = rankdata(x, method="average").reshape(x.shape)
+    return norm.ppf((rank - 0.375) / (x.size + 0.25))
+
+
+def _plain_rhat(x: np.ndarray) -> float:
+    n = x.shape[1]
+    within = x.var(axis=1, ddof=1).mean()
+    between = n * x.mean(axis=1).var(ddof=1)
+    return float(np.sqrt((between / within + n - 1) / n))
+
+
+def _ess(x: np.ndarray) -> float:
+    """By Geyer's initial monotone sequence of the autocorrelations of all chains together."""
+    chains, n = x.shape
+    if n < 4 or np.ptp(x) == 0:
+        return float("nan")
+    covariance = np.array([_autocovariance(c) for c in x])
+    within = covariance[:, 0].mean() * n / (n - 1)
+    total = within * (n - 1) / n + (x.mean(axis=1).var(ddof=1) if chains > 1 else 0.0)
+    rho = 1 - (within - covariance.mean(axis=0)) / total
+    rho[0] = 1.0
+    pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
+    negative = np.flatnonzero(pairs <= 0)
+    last = min(int(negative[0]) if len(negative) else len(pairs), (n - 3) // 2)
+    kept = np.minimum.accumulate(pairs[:last])
+    tail = max(float(rho[2 * last]), 0.0)  # improves the estimate where draws are antithetic
+    tau = max(-1 + 2 * float(kept.sum()) + tail, 1 / np.log10(chains * n))
+    return chains * n / tau
+
+
+def _autocovariance(x: np.ndarray) -> np.ndarray:
+    n = len(x)
+    size = 2 ** int(np.ceil(np.log2(2 * n)))
+    f = np.fft.rfft(x - x.mean(), size)
+    return np.fft.irfft(f * np.conj(f), size)[:n] / n

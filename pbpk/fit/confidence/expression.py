@@ -1,0 +1,126 @@
+"""A quantity written as text, `log(2)*V/CL`, as a function of parameters by name. Read by Python's own parser; of what it
+reads, arithmetic, a few functions, names and numbers are allowed and nothing else, so that no text can do anything."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pbpk.errors import BadInput, did_you_mean
+
+_BINARY = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+_UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+FUNCTIONS: dict[str, Callable] = {
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "pow": operator.pow,
+    "min": lambda *xs: min(xs),
+    "max": lambda *xs: max(xs),
+}
+_TAKES = {"pow": 2, "min": None, "max": None}  # None: as many as one likes; one where nothing is said
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """`text` with the names it uses, and its `texts`: constants with a unit, such as "1 L/h"."""
+
+    text: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    tree: ast.expr
+
+    def value(
+        self,
+        values: Mapping[str, Any],
+        of_text: Callable[[str], Any],
+        functions: Mapping[str, Callable] | None = None,
+    ) -> Any:
+        """With `values` by name; `of_text` makes a value of a constant with a unit; `functions` replace the plain ones."""
+        known = {**FUNCTIONS, **(functions or {})}
+
+        def at(node: ast.AST) -> Any:
+            if isinstance(node, ast.Constant):
+                return of_text(node.value) if isinstance(node.value, str) else node.value
+            if isinstance(node, ast.BinOp):
+                return _BINARY[type(node.op)](at(node.left), at(node.right))
+            if isinstance(node, ast.UnaryOp):
+                return _UNARY[type(node.op)](at(node.operand))
+            if isinstance(node, ast.Call):
+                return known[_dotted(node.func)](*(at(a) for a in node.args))
+            return values[_dotted(node)]
+
+        return at(self.tree)
+
+
+def read_expression(text: str) -> Expression:
+    """Raises `BadInput` for what is no arithmetic on names and numbers."""
+    if len(text) > _LONGEST:
+        raise BadInput(f"an expression of {len(text)} characters is too long")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+        raise BadInput(f'the expression "{text}" cannot be read', hint='write it as in "log(2)*V/CL"') from e
+    names: dict[str, None] = {}
+    texts: dict[str, None] = {}
+    try:
+        _check(tree, text, names, texts)
+    except RecursionError as e:
+        raise BadInput(f'the expression "{text}" is too deep') from e
+    return Expression(text.strip(), tuple(names), tuple(texts), tree)
+
+
+def _check(node: ast.AST, text: str, names: dict[str, None], texts: dict[str, None]) -> None:
+    if isinstance(node, ast.Constant):
+        if type(node.value) not in (int, float, str):
+            raise _not_allowed(repr(node.value), text)
+        if isinstance(node.value, str):
+            texts.setdefault(node.value)
+    elif isinstance(node, ast.BinOp):
+        if type(node.op) not in _BINARY:
+            hint = "a power is written **" if isinstance(node.op, ast.BitXor) else ""
+            raise _not_allowed(f"the operator {type(node.op).__name__}", text, hint)
+        _check(node.left, text, names, texts)
+        _check(node.right, text, names, texts)
+    elif isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        _check(node.operand, text, names, texts)
+    elif isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        if name not in FUNCTIONS:
+            raise BadInput(f'"{text}": no function `{name}`', hint=did_you_mean(name, FUNCTIONS))
+        wanted = _TAKES.get(name, 1)
+        if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
+            raise _not_allowed("a named or starred argument", text)
+        if len(node.args) != wanted if wanted else not node.args:
+            raise BadInput(f'"{text}": {name} takes {wanted or "at least 1"}; given {len(node.args)}')
+        for a in node.args:
+            _check(a, text, names, texts)
+    elif isinstance(node, ast.Name | ast.Attribute) and _dotted(node):
+        names.setdefault(_dotted(node))
+    else:
+        raise _not_allowed(f"`{ast.unparse(node)}`" if isinstance(node, ast.expr) else type(node).__name__, text)
+
+
+def _dotted(node: ast.AST) -> str:
+    """`lesion_1.efflux`, whose dot is part of a parameter's name; "" for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
+        return f"{head}.{node.attr}"
+    return ""
+
+
+def _not_allowed(what: str, text: str, hint: str = "") -> BadInput:
+    known = f"+ - * / **, {', '.join(FUNCTIONS)}, numbers and parameters"
+    return BadInput(f'"{text}": {what} is not allowed', hint=hint or f"use {known}")

@@ -1,0 +1,1 @@
+"""Judging a fit by simulation: replicates of the study under its estimates, set against what was observed (VPC, NPDE)."""

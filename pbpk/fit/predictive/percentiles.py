@@ -1,0 +1,33 @@
+"""Percentiles of values that may lie beyond a limit: −∞ and +∞ rank, but nothing is interpolated between them and a number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Along the last axis (..., n) → (levels, ...), linear between order statistics; ∓∞ where the percentile is beyond."""
+    ordered = np.sort(values, axis=-1)
+    at = (values.shape[-1] - 1) * np.asarray(levels, dtype=float)
+    below, part = np.floor(at).astype(int), at - np.floor(at)
+    a, b = ordered[..., below], ordered[..., np.minimum(below + 1, values.shape[-1] - 1)]
+    known = np.isfinite(a) & np.isfinite(b)
+    with np.errstate(invalid="ignore"):
+        between = np.where(known, a, 0.0) * (1 - part) + np.where(known, b, 0.0) * part
+    beyond = np.where(np.isfinite(b), a, np.where(part > 0, b, a))
+    return np.moveaxis(np.where(known, between, beyond), -1, 0)
+
+
+def hidden(found: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """Percentiles among limits of their own: what is not beyond all of them cannot be told from a censored value."""
+    return np.where(found < lower, -np.inf, np.where(found > upper, np.inf, found))
+
+
+def inside(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """1 or 0; NaN where nothing can be seen, observed and simulated alike beyond the limit."""
+    unseen = ~np.isfinite(observed) & (observed == low) & (observed == high)
+    return np.where(unseen | np.isnan(observed), np.nan, ((low <= observed) & (observed <= high)).astype(float))
+
+
+def shown(found: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(found), found, np.nan)

@@ -1,0 +1,127 @@
+"""What is known of a parameter beforehand: a penalty on the OFV, and a density for Bayesian methods.
+
+The penalty is −2 ln of the prior's density in the parameter's usual coordinate (ln x for a log-normal one), without its
+constants, so that its least value is at the prior's centre, as NONMEM's $PRIOR NWPRI has it. To add a prior: a class here, a
+line in `PRIORS` and its test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+
+
+class Prior(Protocol):
+    """`x` is one natural value, coherent, or for a block of Ω the matrix."""
+
+    def penalty(self, x: Any) -> Any: ...
+
+    def log_density(self, x: Any) -> Any:
+        """ln p(x) in x itself, up to a constant."""
+        ...
+
+
+@dataclass(frozen=True)
+class Normal:
+    value: float
+    sd: float
+
+    def penalty(self, x: Any) -> Any:
+        return ((x - self.value) / self.sd) ** 2
+
+    def log_density(self, x: Any) -> Any:
+        return -0.5 * self.penalty(x)
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """`value` is the median, `sd` that of ln x."""
+
+    value: float
+    sd: float
+
+    def penalty(self, x: Any) -> Any:
+        return (jnp.log(x / self.value) / self.sd) ** 2
+
+    def log_density(self, x: Any) -> Any:
+        return -0.5 * self.penalty(x) - jnp.log(x)
+
+
+@dataclass(frozen=True)
+class HalfNormal:
+    """For what cannot be negative: a normal around 0, cut there."""
+
+    sd: float
+
+    def penalty(self, x: Any) -> Any:
+        return (x / self.sd) ** 2
+
+    def log_density(self, x: Any) -> Any:
+        return -0.5 * self.penalty(x)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    low: float
+    high: float
+
+    def penalty(self, x: Any) -> Any:
+        return jnp.where((x >= self.low) & (x <= self.high), 0.0, jnp.inf)
+
+    def log_density(self, x: Any) -> Any:
+        return -0.5 * self.penalty(x)
+
+
+@dataclass(frozen=True)
+class InverseWishart:
+    """On a block of Ω: its inverse is Wishart with `df` degrees of freedom and mean that of `value` (rows), as in NONMEM."""
+
+    value: tuple[tuple[float, ...], ...]
+    df: float
+
+    def penalty(self, x: Any) -> Any:
+        """−2 ln density, less what it is at `value`."""
+        centre = jnp.asarray(self.value)
+        k = centre.shape[0]
+        spread = jnp.linalg.solve(jnp.atleast_2d(x), centre)
+        return self.df * (jnp.trace(spread) - k) - (self.df + k + 1) * jnp.linalg.slogdet(spread)[1]
+
+    def log_density(self, x: Any) -> Any:
+        return -0.5 * self.penalty(x)
+
+
+PRIORS = {
+    "normal": (Normal, ("value", "sd")),
+    "lognormal": (LogNormal, ("value", "sd")),
+    "half_normal": (HalfNormal, ("sd",)),
+    "uniform": (Uniform, ("low", "high")),
+    "inverse_wishart": (InverseWishart, ("df",)),
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A prior and where in the natural vector it acts: one place, or the lower triangle of a block of Ω by rows."""
+
+    name: str
+    at: tuple[int, ...]
+    prior: Prior
+
+    def value(self, natural: Any) -> Any:
+        if not isinstance(self.prior, InverseWishart):
+            return natural[self.at[0]]
+        size = len(self.prior.value)
+        rows, columns = jnp.tril_indices(size)
+        lower = jnp.zeros((size, size)).at[rows, columns].set(jnp.stack([natural[i] for i in self.at]))
+        return lower + jnp.tril(lower, -1).T
+
+
+def penalty(priors: tuple[Placed, ...], natural: Any) -> Any:
+    """−2 ln of all priors together, without constants."""
+    return sum((p.prior.penalty(p.value(natural)) for p in priors), jnp.asarray(0.0))
+
+
+def log_density(priors: tuple[Placed, ...], natural: Any) -> Any:
+    return sum((p.prior.log_density(p.value(natural)) for p in priors), jnp.asarray(0.0))

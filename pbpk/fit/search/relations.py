@@ -1,0 +1,65 @@
+"""`"CL: WT power, SEX equals"` as relations of a parameter with a covariate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.population.covariates import FORMS
+
+CATEGORICAL, HOCKEY = "equals", "hockey"
+SLOPES = ("linear_below", "linear_above")
+KNOWN = (*(f for f in FORMS if f not in SLOPES), HOCKEY)
+"""Forms that may be asked for. `equals` stands for a factor of each category but the reference, `hockey` for two slopes that
+meet at the reference; the others are single lines of `FORMS`."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`reference` as asked for; None: the median, or the most common category."""
+
+    parameter: str
+    covariate: str
+    form: str
+    reference: float | None = None
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.parameter, self.covariate
+
+    @property
+    def name(self) -> str:
+        at = "" if self.reference is None else f" {self.reference:g}"
+        return f"{self.parameter}-{self.covariate} {self.form}{at}"
+
+
+def read_relations(texts: Iterable[str]) -> tuple[Relation, ...]:
+    """Each text is `PARAMETER: COVARIATE FORM [REFERENCE], …`. Raises `BadInput` for one that cannot be read or comes twice."""
+    found = [r for text in texts for r in _read(text)]
+    if not found:
+        raise BadInput("no relation is given", hint='--relation "CL: WT power, SEX equals"')
+    for r in found:
+        if found.count(r) > 1:
+            raise BadInput(f"the relation `{r.name}` is asked for twice")
+    return tuple(found)
+
+
+def _read(text: str) -> list[Relation]:
+    parameter, colon, rest = text.partition(":")
+    wanted = [part.split() for part in rest.split(",")]
+    if not colon or not parameter.strip() or any(len(w) not in (2, 3) for w in wanted):
+        raise BadInput(
+            f'the relation "{text}" cannot be read',
+            hint='write PARAMETER: COVARIATE FORM, such as "CL: WT power, SEX equals"',
+        )
+    return [_relation(parameter.strip(), text, *w) for w in wanted]
+
+
+def _relation(parameter: str, text: str, covariate: str, form: str, reference: str | None = None) -> Relation:
+    if form not in KNOWN:
+        raise BadInput(f"no covariate form `{form}`", where=f'relation "{text}"', hint=did_you_mean(form, KNOWN))
+    try:
+        return Relation(parameter, covariate, form, None if reference is None else float(reference))
+    except ValueError:
+        raise BadInput(f"the reference `{reference}` is no number", where=f'relation "{text}"') from None

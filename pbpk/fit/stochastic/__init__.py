@@ -1,0 +1,1 @@
+"""What the methods that draw random effects are made of: chains, complete-data steps, phases, importance samples."""

@@ -1,0 +1,85 @@
+"""The complete-data likelihood of many draws of η at once: η (draws, q, N), on NONMEM's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from pbpk.fit.jets import Jet, first_order, polynomial
+from pbpk.fit.problem import Problem
+
+
+def data_loss(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+    """−2 log p(y | η; ψ) of each draw and subject (draws, N)."""
+    return jax.vmap(lambda e: problem.data_loss(psi, e))(eta)
+
+
+def squares(precision: jax.Array, eta: jax.Array) -> jax.Array:
+    """η'Aη (draws, N), for A (q, q) or one for each subject (q, q, N)."""
+    shared = "ij,cjn->cin" if precision.ndim == 2 else "ijn,cjn->cin"
+    return jnp.sum(eta * jnp.einsum(shared, precision, eta), axis=1)
+
+
+def data_slopes(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """−2 log p(y | η; ψ) of each subject (N,), its slopes in ψ (P, N) and in η (q, N), from one first-order jet.
+
+    By hand through u: all of it runs along the subjects, where a gradient of each subject's own would take them one by one.
+    """
+    theta, _, sigma = problem.unpack(psi)
+    jet = first_order(problem, problem.mixed(theta, eta))
+
+    def direct(p):
+        theta, _, sigma = problem.unpack(p)
+        return problem.loss_of(jet.f, theta | sigma)
+
+    def basis(size):
+        return jnp.broadcast_to(jnp.eye(size)[:, :, None], (size, size, eta.shape[1]))
+
+    loss, back = jax.vjp(lambda x: problem.loss_of(x, theta | sigma), jet.f)
+    by_u = jnp.einsum("ktn,tn->kn", jet.first, back(jnp.ones_like(loss))[0])
+    u_by_eta = jax.vmap(lambda v: jax.jvp(lambda e: problem.mixed(theta, e), (eta,), (v,))[1])(basis(len(eta)))
+    u_by_psi = jax.vmap(lambda v: jax.jvp(lambda p: problem.mixed(problem.unpack(p)[0], eta), (psi,), (v,))[1])
+    by_psi = jax.vmap(lambda v: jax.jvp(direct, (psi,), (v,))[1])(jnp.eye(len(psi)))
+    by_psi = by_psi + jnp.einsum("kn,pkn->pn", by_u, u_by_psi(jnp.eye(len(psi))))
+    failed = jnp.where(jet.result == 0, loss, jnp.inf)
+    return failed, by_psi, jnp.einsum("kn,qkn->qn", by_u, u_by_eta)
+
+
+def spread_slope(problem: Problem, psi: jax.Array, square: jax.Array) -> jax.Array:
+    """∂/∂ψ of tr(Ω⁻¹S) + ln|Ω| (P, N), for each subject's second moment S (q, q, N)."""
+    omega, slopes = problem.unpack(psi)[1], jax.jacfwd(lambda p: problem.unpack(p)[1])(psi)
+    precision = jnp.linalg.inv(omega)
+    each = jnp.einsum("ij,jkp->ikp", precision, slopes)
+    off = jnp.eye(len(omega))[:, :, None] - jnp.einsum("ij,jkn->ikn", precision, square)
+    return jnp.einsum("ijn,jip->pn", off, each)
+
+
+def around(problem: Problem, psi: jax.Array, eta: jax.Array, moving: bool) -> Callable[[jax.Array], jax.Array]:
+    """The mean over draws of Σ_i −2 log p(y_i | η_i; ψ'), a function of ψ' near ψ that is cheap to differentiate.
+
+    Predictions are linear in what ψ' makes of u, so that second derivatives are Gauss–Newton's there and exact in the
+    parameters of the residuals. `moving` False: ψ' moves no prediction, and no derivative of the solver is taken.
+    """
+    theta, _, _ = problem.unpack(psi)
+
+    def jet(e: jax.Array) -> Jet:
+        u = problem.mixed(theta, e)
+        if moving:
+            return first_order(problem, u)
+        x, result = problem.stacked(u)
+        return Jet(u, x, jnp.zeros((u.shape[0], *x.shape)), None, result)
+
+    jets = jax.vmap(jet)(eta)
+
+    def mean(other: jax.Array) -> jax.Array:
+        theta, _, sigma = problem.unpack(other)
+
+        def one(e: jax.Array, jet: Jet) -> jax.Array:
+            x = polynomial(jet, problem.mixed(theta, e)) if moving else jet.f
+            return problem.loss_of(x, theta | sigma)
+
+        return jnp.sum(jax.vmap(one)(eta, jets)) / eta.shape[0]
+
+    return mean

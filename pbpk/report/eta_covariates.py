@@ -1,0 +1,142 @@
+"""Each η against each covariate of the data: what a covariate explains of a random effect shows as a trend or a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pbpk.data.cells import blank_missing, number
+from pbpk.data.headers import match_headers
+from pbpk.errors import BadInput
+from pbpk.fit.settings import spec_of
+from pbpk.report.axes import label, limits_of
+from pbpk.report.canvas import BLUE, GREY, ORANGE, dots, panel, style, to_svg
+from pbpk.report.trend import running_median
+from pbpk.tables import read_csv
+
+FEW = 5  # values of a covariate that are categories
+MOST = 24  # panels; the most telling first
+LEAST = 5  # subjects
+MISSING = frozenset((".", "", "na", "nan"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`p` of Pearson's correlation (`r`), or of a one-way analysis of variance, where `r` is NaN."""
+
+    eta: str
+    covariate: str
+    p: float
+    r: float
+
+    @property
+    def words(self) -> str:
+        return f"r = {self.r:.2f}, p = {self.p:.2g}" if np.isfinite(self.r) else f"ANOVA p = {self.p:.2g}"
+
+
+def read_covariates(run: Path) -> pd.DataFrame:
+    """A number for each subject and column of the run's data beyond the reserved ones, as first recorded, by ID; empty where
+    the data cannot be read again."""
+    try:
+        said = spec_of(run).data
+        cells = read_csv(run / said.file)
+        named, free, _ = match_headers(list(cells.columns), said.columns, said.ignore, str(run / said.file))
+    except BadInput:
+        return pd.DataFrame()
+    if "ID" not in named:
+        return pd.DataFrame()
+    cells = blank_missing(cells, MISSING)
+    columns = {c: cells[c].map(lambda t: np.nan if (x := number(t)) is None else x) for c in free}
+    return pd.DataFrame(columns, index=cells.index).groupby(cells[named["ID"]].to_numpy(), sort=False).first()
+
+
+def pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[Pair]:
+    """The strongest association first; covariates that do not vary are left out, and so are η of single occasions."""
+    from scipy import stats
+
+    found = []
+    if covariates.empty or "ID" not in individual:
+        return found
+    own = covariates.reindex(individual["ID"].astype(str))
+    etas = [c for c in individual.columns if c.startswith("ETA_") and "@" not in c]
+    for eta, name in product(etas, own.columns):
+        y, x = individual[eta].to_numpy(dtype=float), own[name].to_numpy(dtype=float)
+        known = np.isfinite(x) & np.isfinite(y)
+        x, y = x[known], y[known]
+        values, counts = np.unique(x, return_counts=True)
+        if len(values) < 2 or len(x) < LEAST or np.ptp(y) == 0:
+            continue
+        if len(values) > FEW:
+            r, p = stats.pearsonr(x, y)
+            found.append(Pair(eta, str(name), float(p), float(r)))
+        elif len(x) > len(values) and counts.max() > 1:
+            p = stats.f_oneway(*(y[x == v] for v in values[counts > 1])).pvalue if (counts > 1).sum() > 1 else np.nan
+            if np.isfinite(p):
+                found.append(Pair(eta, str(name), float(p), np.nan))
+    return sorted(found, key=lambda pair: pair.p)
+
+
+def verdict(found: list[Pair]) -> str:
+    """In words, with the p of each pair times their number (Bonferroni)."""
+    if not found:
+        return ""
+    strong = [
+        f"η on {p.eta.removeprefix('ETA_')} and {p.covariate} ({p.words})" for p in found if p.p * len(found) < 0.05
+    ]
+    if not strong:
+        return f"None of {len(found)} pairs is associated beyond chance (p times {len(found)}, 5 %)."
+    told = "; ".join(strong[:8]) + ("; …" if len(strong) > 8 else "")
+    return f"Associated beyond chance (p times {len(found)}, 5 %): {told}. The model may lack these effects."
+
+
+def eta_covariates(
+    individual: pd.DataFrame, covariates: pd.DataFrame, found: list[Pair], name: str = "cov"
+) -> list[str]:
+    own = covariates.reindex(individual["ID"].astype(str)) if found else covariates
+    out = []
+    with style():
+        for i, pair in enumerate(found[:MOST], 1):
+            y, x = individual[pair.eta].to_numpy(dtype=float), own[pair.covariate].to_numpy(dtype=float)
+            known = np.isfinite(x) & np.isfinite(y)
+            out.append(_panel(pair, x[known], y[known], f"{name}-{i}"))
+    return out
+
+
+def _panel(pair: Pair, x: np.ndarray, y: np.ndarray, name: str) -> str:
+    figure, axes = panel()
+    on = pair.eta.removeprefix("ETA_")
+    if np.isfinite(pair.r):
+        dots(axes, x, y)
+        line = running_median(x, y)
+        if len(line[0]) > 1:
+            axes.plot(*line, color=ORANGE, label="running median")
+            axes.legend(loc="upper right", handlelength=1.4, borderaxespad=0.1)
+        axes.set_xlim(limits_of([x], zero=False))
+    else:
+        values = np.unique(x)
+        axes.boxplot(
+            [y[x == v] for v in values],
+            positions=list(range(len(values))),
+            widths=0.5,
+            showfliers=False,
+            medianprops={"color": ORANGE},
+            boxprops={"color": GREY},
+            whiskerprops={"color": GREY},
+            capprops={"color": GREY},
+        )
+        # Spread sideways by rank, not at random: the same page each time.
+        for k, v in enumerate(values):
+            own = np.sort(y[x == v])
+            axes.plot(
+                k + 0.24 * (np.arange(len(own)) % 5 - 2) / 2, own, "o", color=BLUE, markersize=3, alpha=0.5, mew=0
+            )
+        axes.set_xticks(range(len(values)), [f"{v:g}" for v in values])
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+    reach = 1.25 * max(float(np.abs(y).max()), 1e-8)
+    axes.set_ylim(-reach, reach)
+    label(axes, f"η on {on}: {pair.words}", pair.covariate, f"η on {on}")
+    return to_svg(figure, name, f"η on {on} against {pair.covariate}: {pair.words}")

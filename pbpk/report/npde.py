@@ -1,0 +1,134 @@
+"""Normalised prediction distribution errors: against a normal's quantiles and density, over time and over the prediction."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pbpk.fit.predictive.bins import make_bins
+from pbpk.fit.predictive.normality import bands
+from pbpk.report.axes import Units, label, limits_of
+from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, dots, nothing, panel, style, to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEVELS = (5.0, 50.0, 95.0)
+MOST_BINS = 10
+
+
+def npde_panels(table: pd.DataFrame, endpoint: str, units: Units, name: str = "npde") -> list[str]:
+    """Four SVGs of one endpoint. `table`: ID TIME DVID NPDE NPD PRED."""
+    part = _part(table, endpoint)
+    if len(part) < 3:
+        with style():
+            return [nothing(name, f"NPDE of {endpoint}", "fewer than three errors")]
+    out = []
+    with style():
+        for key, (draw, about) in DRAWN.items():
+            figure, axes = panel()
+            draw(axes, part, endpoint, units)
+            out.append(to_svg(figure, f"{name}-{key}", f"NPDE of {endpoint} {about}"))
+    return out
+
+
+def npde_images(table: pd.DataFrame, units: Units) -> dict[str, bytes]:
+    """A PNG for each endpoint, by its file's name."""
+    import io
+    import warnings
+
+    from pbpk.report.canvas import new_figure
+
+    out: dict[str, bytes] = {}
+    with style(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i, endpoint in enumerate(table["DVID"].unique(), 1):
+            part = _part(table, str(endpoint))
+            if len(part) < 3:
+                continue
+            figure = new_figure(8.4, 6.6)
+            for axes, (draw, _) in zip(figure.subplots(2, 2).ravel(), DRAWN.values(), strict=True):
+                draw(axes, part, str(endpoint), units)
+            figure.tight_layout(pad=0.8)
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
+            out[f"npde-{i}.png"] = picture.getvalue()
+    return out
+
+
+def _part(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
+    part = table[table["DVID"].astype(str) == endpoint]
+    return part[np.isfinite(part["NPDE"].to_numpy(dtype=float))]
+
+
+def _quantiles(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+    values, normal = np.sort(part["NPDE"].to_numpy(dtype=float)), NormalDist()
+    n = len(values)
+    at = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
+    some = np.unique(np.linspace(0, n - 1, min(n, 60)).round().astype(int))
+    band = bands(n, tuple(100 * some / max(n - 1, 1)))
+    axes.fill_between(at[some], *band.T, color=BLUE, alpha=0.2, linewidth=0, label="95 % of normal samples")
+    dots(axes, at, values)
+    reach = 1.08 * max(2.0, np.abs(at).max(), np.abs(values).max())
+    axes.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8, zorder=0)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-reach, reach)
+    axes.legend(loc="upper left", handlelength=1.4, borderaxespad=0.1)
+    label(axes, f"NPDE of {endpoint}", "quantile of a standard normal", "NPDE")
+
+
+def _histogram(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+    values = part["NPDE"].to_numpy(dtype=float)
+    reach = max(3.0, 1.05 * np.abs(values).max())
+    edges = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(len(values)), 5, 20)) + 1)
+    axes.hist(values, bins=list(edges), density=True, color=BLUE, alpha=0.45, edgecolor="white", linewidth=0.6)
+    grid = np.linspace(-reach, reach, 161)
+    axes.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=ORANGE, label="standard normal")
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+    axes.legend(loc="upper right", handlelength=1.4, borderaxespad=0.1)
+    label(axes, "Distribution", "NPDE", "density")
+
+
+def _over_time(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+    _over(axes, part, "TIME")
+    label(axes, "Over time", units.clock, "NPDE")
+
+
+def _over_prediction(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+    _over(axes, part, "PRED")
+    label(axes, "Over the prediction", units.of(endpoint, "PRED"), "NPDE")
+
+
+def _over(axes: Axes, part: pd.DataFrame, column: str) -> None:
+    """Dots, their percentiles bin by bin, and the bands in which those of a standard normal would lie."""
+    x, y = part[column].to_numpy(dtype=float), part["NPDE"].to_numpy(dtype=float)
+    bins = make_bins(x, max(1, min(MOST_BINS, len(x) // 10)), "quantile", part["ID"].nunique())
+    counts = [int((bins.where == b).sum()) for b in range(len(bins))]
+    each = np.stack([bands(n, LEVELS) for n in counts])
+    seen = np.stack([np.quantile(y[bins.where == b], np.array(LEVELS) / 100) for b in range(len(bins))])
+    dots(axes, x, y, size=3.0, alpha=0.35)
+    for k, level in enumerate(LEVELS):
+        edges = np.append(bins.low, bins.high[-1])
+        band = np.append(each[:, k], each[-1:, k], axis=0)
+        colour = ORANGE if level == 50 else BLUE
+        told = "95 % of normal samples" if k == 0 else "_"
+        axes.fill_between(edges, *band.T, color=colour, alpha=0.22, linewidth=0, step="post", label=told)
+        mark = "o" if len(bins) == 1 else ""
+        axes.plot(
+            bins.centre, seen[:, k], color=INK, linewidth=1.1, marker=mark, label="5, 50, 95 %" if k == 0 else "_"
+        )
+    reach = 1.35 * max(3.0, float(np.abs(y).max()))
+    axes.set_ylim(-reach, reach)
+    axes.set_xlim(limits_of([x], zero=False))
+    axes.legend(loc="upper right", ncols=2, handlelength=1.4, borderaxespad=0.1)
+
+
+DRAWN = {
+    "qq": (_quantiles, "against a standard normal"),
+    "hist": (_histogram, "and the normal density"),
+    "time": (_over_time, "over time"),
+    "pred": (_over_prediction, "over the prediction"),
+}

@@ -1,0 +1,89 @@
+"""SAEM and importance sampling against the exact maximum of the marginal likelihood, which they are to find.
+
+Theophylline: maximised over a 15³ Gauss–Hermite grid, OFV 118.1010; estimates and standard errors, of θ those of its logarithm.
+ Other programs' SAEM on the same data: nlmixr2 .458812, 1.010967, 3.454311, σ .697863; pynlme .453383, 1.01115,
+3.452508, σ .695558. Tolerances are in standard errors of the estimates: sampling leaves a few hundredths of one.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from pbpk.fit import method_called
+from pbpk.fit.importance import minus2ll_by_sampling
+from pbpk.fit.run import run_fit
+from pbpk.fit.study import load_study
+
+pytestmark = pytest.mark.optimised
+EXACT = {  # estimate (θ as its logarithm) and standard error
+    "KA": (0.45930, 0.1930),
+    "CL": (1.01167, 0.0843),
+    "V": (3.45385, 0.0463),
+    "OMEGA_KA": (0.40509, 0.192),
+    "OMEGA_CL": (0.07032, 0.035),
+    "OMEGA_V": (0.01849, 0.0109),
+    "add": (0.69591, 0.0497),
+}
+THETAS = ("KA", "CL", "V")
+
+
+@pytest.fixture(scope="module")
+def fits():
+    made = {}
+
+    def fit(method, study="theophylline", **settings):
+        key = (method, study, tuple(settings))
+        if key not in made:
+            made[key] = run_fit(load_study(study, settings=settings), method_called(method))
+        return made[key]
+
+    return fit
+
+
+@pytest.mark.slow(seconds=110)
+@pytest.mark.parametrize(("method", "within"), [("saem", 0.1), ("imp", 0.02)])
+def test_theophylline(fits, method, within):
+    fit = fits(method)
+    assert fit.successful, fit.verdict
+    assert fit.ofv == pytest.approx(118.1010, abs=0.1)
+    for name, (estimate, error) in EXACT.items():
+        found = math.log(fit.estimates[name]) if name in THETAS else fit.estimates[name]
+        assert found == pytest.approx(estimate, abs=within * error), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["saem", "imp"])
+def test_standard_errors_of_theophylline(fits, method):
+    fit = fits(method)
+    for name, (_, error) in EXACT.items():
+        found = fit.log_estimates[name]["se"] if name in THETAS else fit.standard_errors["R"][name]
+        assert found == pytest.approx(error, rel=0.05), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study", "settings"),
+    [("theophylline", {"parameters.KA.iiv": "none"}), ("phenobarbital", {})],
+    ids=["a theta without an eta", "covariates"],
+)
+def test_saem_ends_where_quadrature_does(fits, study, settings):
+    """The maximum found by quadrature, in its own standard errors; its OFV; and standard errors that are no artefact."""
+    found, exact = fits("saem", study, **settings), fits("agq", study, **settings)
+    assert found.successful and exact.successful
+    assert found.ofv == pytest.approx(exact.ofv, abs=0.15)
+    for name, value in exact.estimates.items():
+        error = exact.standard_errors["R"][name]
+        assert found.estimates[name] == pytest.approx(value, abs=0.15 * error), name
+        assert found.standard_errors["R"][name] == pytest.approx(error, rel=0.05), name
+
+
+@pytest.mark.slow
+def test_a_likelihood_for_any_fit(fits):
+    """At FOCEI's estimates of phenobarbital, the integral that a NumPy oracle gives is 586.2667."""
+    problem = load_study("phenobarbital").problem
+    published = np.array([4.69555e-3, 0.984258, 0.15892, 0.0293508, 0.027906, 0.013241**0.5])
+    assert problem.spec.layout.names == ("CL", "V", "V_APGR", "OMEGA_CL", "OMEGA_V", "prop")
+    found = minus2ll_by_sampling(problem, problem.spec.layout.free(published), samples=4096)
+    assert found.ofv == pytest.approx(586.2667, abs=0.05)
+    assert found.error < 0.2

@@ -21,6 +21,7 @@ import pbpk  # noqa: F401  before JAX: the cache and float64
 
 # isort: split
 import children
+import machine_code
 import measure
 import ours
 import targets
@@ -28,7 +29,7 @@ import truth
 from clock import machine, versions
 from targets import NEEDED, Row
 
-PACKAGES = ("jax", "jaxlib", "diffrax", "numpy", "scipy", "numba", "libroadrunner")
+PACKAGES = ("jax", "jaxlib", "llvmlite", "diffrax", "numpy", "scipy", "numba", "libroadrunner")
 BOTH = (1e-4, 1e-6)
 SIZES = (12, 24, 50, 100, 200)
 FEWER = (12, 24, 100)  # for diffrax, which takes minutes at 200
@@ -67,7 +68,7 @@ class Run:
     def speeds(self, body: str) -> None:
         quick, system, mine = self.quick, self.systems[body], ours.SOLVERS[body]
         wanted = (NEEDED[body],) if quick else BOTH
-        chunks, patients = ((64, 128), 1024) if quick else (ours.CHUNKS, 4096)
+        chunks, patients = ((128, 1024, 8192), 8192) if quick else (ours.CHUNKS, 8192)
         for target in wanted:
             self.take(f"{mine}, {body}, {target:g}", measure.by_ours, body, system, target, chunks, patients)
         batches, patients = ((64,), 256) if quick else ((64, 256, 1024), 1024)
@@ -133,6 +134,18 @@ class Run:
                 ),
             )
 
+    def kernels(self, body: str) -> None:
+        """What is machine code: at the tolerance, and on the grid, that the ratios of speeds are of."""
+        for n, what in ((24, "forward"), (24, "gradient"), (200, "forward")):
+            self.take(
+                f"kernels, {what}, {body}, {n} compartments",
+                lambda n=n, w=what: machine_code.compiling(self.case(body, ours.SOLVERS[body], w, n)),
+            )
+        self.take(
+            f"kernels, one core and all, {body}",
+            lambda: machine_code.running(self.case(body, ours.SOLVERS[body], "forward", 24)),
+        )
+
     def case(self, body: str, solver: str, what: str, compartments: int) -> Row:
         mine = solver == ours.SOLVERS[body]
         rtol, batch = (self.chosen(body, solver)[k] for k in ("rtol", "batch")) if mine else (LOOSE, 64)
@@ -179,6 +192,7 @@ def main() -> None:
     for body in run.systems:
         if not given.quick:
             run.scaling(body)
+        run.kernels(body)
         if not given.quick or body == "saturable":  # whose time to compile has targets
             run.processes(body)
     report = run.report()

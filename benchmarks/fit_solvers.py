@@ -78,6 +78,15 @@ def measure(study: str | Path, solver: str, quick: bool) -> dict[str, Any]:
     return row
 
 
+def bolus_study(folder: Path, data: Path) -> Path:
+    """A study folder in `folder`, with the records found in `data`."""
+    bolus = folder / "bolus_2cpt"
+    bolus.mkdir()
+    shutil.copy(data / "bolus_2cpt_single_dose.csv", bolus)
+    (bolus / "fit.toml").write_text(BOLUS, encoding="utf-8")
+    return bolus
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder of bolus_2cpt_single_dose.csv")
@@ -87,11 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         studies: list[str | Path] = ["theophylline", "phenobarbital"]
         if given.data:
-            bolus = Path(folder) / "bolus_2cpt"
-            bolus.mkdir()
-            shutil.copy(given.data / "bolus_2cpt_single_dose.csv", bolus)
-            (bolus / "fit.toml").write_text(BOLUS, encoding="utf-8")
-            studies.append(bolus)
+            studies.append(bolus_study(Path(folder), given.data))
         rows = []
         for study in studies:
             for solver in SOLVERS:

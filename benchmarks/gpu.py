@@ -1,9 +1,10 @@
 """How fast is the engine on a CUDA device, in float64 and float32, from a thousand patients to ten million?
 
-Our solvers and diffrax's Kvaerno5 on the two bodies of body.py, each at the tolerance that meets the error of engine.py
-in float64; forward and reverse gradient; the best of three sizes of chunk, then ever more patients until memory or the
-budget of time ends. `from_cpu` is the largest difference from the processor's float64 answer for the same first 256
-patients, over each compartment's own largest amount: in float64 a check, in float32 the price.
+Our solvers, by compiled kernels (float64 alone) and by JAX, and diffrax's Kvaerno5 on the two bodies of body.py, each at
+the tolerance that meets the error of engine.py in float64; forward and reverse gradient; the best of three sizes of
+chunk, then ever more patients until memory or the budget of time ends. `from_cpu` is the largest difference from the
+processor's float64 answer for the same first 256 patients, over each compartment's own largest amount: in float64 a
+check, in float32 the price.
 
 diffrax's tolerance is ten times looser in float32: at the other, rounding makes its Newton iterations fail, and some
 patients take twenty times the steps.
@@ -37,16 +38,19 @@ import truth
 from clock import best, figures, machine, versions
 from targets import NEEDED, Row
 
+from pbpk.kernel import cuda, jit
+from pbpk.kernel.engine import Engine, using
+
 NO_DEVICE = 4
 COMPARED = 256
 LADDER = tuple(10**k for k in range(3, 8))
 
 
 class Case:
-    """One solver on one body. diffrax need only be as good as 1e-4 on either."""
+    """One solver on one body, by one engine. diffrax need only be as good as 1e-4 on either."""
 
-    def __init__(self, body: str, solver: str):
-        self.body, self.solver, self.system = body, solver, truth.bodies()[body]
+    def __init__(self, body: str, solver: str, engine: Engine):
+        self.body, self.solver, self.engine, self.system = body, solver, engine, truth.bodies()[body]
         self.mine = solver == ours.SOLVERS[body]
         self.rtol = self._tolerance(NEEDED[body] if self.mine else 1e-4)
 
@@ -85,7 +89,7 @@ def measure(case: Case, what: str, dtype: Any, device: Any, run: Run) -> None:
     """Rows for one kind of program and number, from the least patients to the most that fit."""
     ladder, chunks = ((256,), (256,)) if run.quick else (LADDER, (1024, 8192, 65_536))
     base = jax.device_put(truth.patients(case.system, truth.DISTINCT).astype(dtype), device)
-    name = f"{case.solver}, {case.body}, {what}, {np.dtype(dtype).name}"
+    name = f"{case.solver} ({case.engine}), {case.body}, {what}, {np.dtype(dtype).name}"
     rtol = case.rtol if case.mine or dtype == jnp.float64 else 10 * case.rtol
 
     @cache
@@ -98,7 +102,8 @@ def measure(case: Case, what: str, dtype: Any, device: Any, run: Run) -> None:
         compared = min(COMPARED, count, chunk)
         difference = _difference(case, what, case.first(what, _head(found), compared))
         least = best(lambda: jax.block_until_ready(program(chunk)(p)), 1.0)["wall_s"]
-        kind = {"solver": case.solver, "body": case.body, "what": what, "dtype": np.dtype(dtype).name}
+        kind = {"solver": case.solver, "engine": case.engine, "body": case.body, "what": what}
+        kind |= {"dtype": np.dtype(dtype).name}
         speed = {"patients": count, "chunk": chunk, "s": figures(least), "patients_per_s": figures(count / least)}
         return kind | {"rtol": rtol} | speed | {"from_cpu": difference}
 
@@ -165,27 +170,52 @@ def locks_up(case: Case, what: str, dtype: Any, device: Any) -> bool:
 
 
 def ratios(rows: list[Row]) -> dict[str, float]:
-    """Of the fastest rows of each kind: ours over diffrax, float32 over float64, gradient over forward in time."""
-    top: dict[tuple[str, str, str, str], float] = {}
+    """Of the fastest rows of each kind: ours over diffrax, kernels over JAX, float32 over float64, gradient over forward
+    in time."""
+    top: dict[tuple[str, str, str, str, str], float] = {}
     for r in rows:
-        key = r["body"], r["solver"], r["what"], r["dtype"]
+        key = r["body"], r["solver"], r["engine"], r["what"], r["dtype"]
         top[key] = max(top.get(key, 0.0), r["patients_per_s"])
     found = {}
-    for (body, solver, what, dtype), value in top.items():
+    for (body, solver, engine, what, dtype), value in top.items():
         if solver != ours.SOLVERS[body]:
             continue
+        name = f"{body}_{engine}"
+        by_jax, whole = top.get((body, solver, "jax", what, dtype)), top.get((body, solver, engine, what, "float64"))
         others = {
-            f"{body}_{what}_{dtype}_over_kvaerno5": top.get((body, "kvaerno5", what, dtype)),
-            f"{body}_{what}_float32_over_float64": top.get((body, solver, what, "float64")) if "32" in dtype else None,
+            f"{name}_{what}_{dtype}_over_kvaerno5": top.get((body, "kvaerno5", "jax", what, dtype)),
+            f"{name}_{what}_over_jax": by_jax if engine == "kernel" else None,
+            f"{name}_{what}_float32_over_float64": whole if "32" in dtype else None,
         }
-        found |= {name: figures(value / other, 3) for name, other in others.items() if other}
-        if what == "gradient" and (forward := top.get((body, solver, "forward", dtype))):
-            found[f"{body}_{dtype}_gradient_time_over_forward"] = figures(forward / value, 3)
+        found |= {k: figures(value / other, 3) for k, other in others.items() if other}
+        if what == "gradient" and (forward := top.get((body, solver, engine, "forward", dtype))):
+            found[f"{name}_{dtype}_gradient_time_over_forward"] = figures(forward / value, 3)
     return found
 
 
+def why_not(engine: Engine, dtype: Any, device: Any) -> str:
+    """Why an engine cannot be measured."""
+    if engine != "kernel":
+        return ""
+    return (
+        "kernels are float64" if dtype != jnp.float64 else jit.why_not() if device.platform == "cpu" else cuda.why_not()
+    )
+
+
 def table(report: dict[str, Any]) -> str:
-    columns = ("body", "solver", "what", "dtype", "rtol", "patients", "chunk", "s", "patients_per_s", "from_cpu")
+    columns = (
+        "body",
+        "solver",
+        "engine",
+        "what",
+        "dtype",
+        "rtol",
+        "patients",
+        "chunk",
+        "s",
+        "patients_per_s",
+        "from_cpu",
+    )
     lines = ["".join(f"{c:>15}" for c in columns)]
     lines += ["".join(f"{targets.cell(r[c]):>15}" for c in columns) for r in report["rows"]]
     lines += [f"{name}: {value:.4g}" for name, value in report["ratios"].items()]
@@ -206,19 +236,24 @@ def main() -> int:
         return NO_DEVICE
     run = Run(given.quick, given.budget)
     for body in truth.bodies():
-        for solver in (ours.SOLVERS[body], "kvaerno5"):
+        mine = ours.SOLVERS[body]
+        for solver, engine in ((mine, "kernel"), (mine, "jax"), ("kvaerno5", "jax")):
             try:
-                case = Case(body, solver)
+                case = Case(body, solver, engine)
             except (ours.Missing, LookupError) as e:
                 run.skipped.append(f"{solver} on the {body} body: {e}")
                 continue
             with jax.default_device(device):
                 for what in ("forward", "gradient"):
                     for dtype in (jnp.float64, jnp.float32):
+                        reason = why_not(engine, dtype, device)
                         if locks_up(case, what, dtype, device):
-                            run.skipped.append(f"{solver}, {body}, {what}, float32: locks up on CPU")
+                            reason = "locks up on CPU"
+                        if reason:
+                            run.skipped.append(f"{solver} ({engine}), {body}, {what}, {np.dtype(dtype).name}: {reason}")
                             continue
-                        measure(case, what, dtype, device, run)
+                        with using(engine):
+                            measure(case, what, dtype, device, run)
     report = {
         "question": "how fast is the engine on a GPU?",
         "rows": run.rows,

@@ -21,7 +21,7 @@ from pbpk.model.system import System
 from pbpk.solve.base import Solver
 from pbpk.solve.timeline import Timeline, build_timeline
 
-CHUNKS = (64, 128, 256, 512)
+CHUNKS = (64, 256, 1024, 8192)
 
 
 class Missing(Exception):
@@ -103,6 +103,8 @@ def to_infinity(system: System, chunk: int) -> Callable:
 def _mapped(one: Callable, chunk: int) -> Callable:
     def run(p: jax.Array):
         m, patients = p.shape[1:]
+        if patients == chunk:  # nothing to map over, and no copy of it to make
+            return jax.tree.map(lambda a: a[None], one(p))
         filled = jnp.pad(p, ((0, 0), (0, 0), (0, -patients % chunk)), mode="edge")
         return jax.lax.map(one, jnp.moveaxis(filled.reshape(1, m, -1, chunk), 2, 0))
 

@@ -27,6 +27,13 @@ _HOME = {
     "list_studies": "pbpk.fit.study",
     "runs": "pbpk.report.record",
     "compare": "pbpk.report.comparison",
+    "bootstrap": "pbpk.report.confidence",
+    "profile": "pbpk.report.confidence",
+    "sir": "pbpk.report.confidence",
+    "derived": "pbpk.report.confidence",
+    "vpc": "pbpk.report.predictive",
+    "npde": "pbpk.report.predictive",
+    "covsearch": "pbpk.report.searching",
     "read_events": "pbpk.data.events",
     "load_nuclide": "pbpk.nuclides",
     "chain": "pbpk.nuclides.chains",
@@ -34,17 +41,18 @@ _HOME = {
     "read_voi": "pbpk.data.voi",
     "measure": "pbpk.observe.measure",
     "read_measurements": "pbpk.observe.declared",
+    "absorbed_dose": "pbpk.dosimetry.absorbed",
     "PbpkError": "pbpk.errors",
 }
 
 
 def __getattr__(name: str):
-    if name == "fit":
-        return importlib.import_module("pbpk.fit")
+    if name in ("fit", "design"):
+        return importlib.import_module(f"pbpk.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'pbpk' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME, "fit"])
+    return sorted([*globals(), *_HOME, "fit", "design"])

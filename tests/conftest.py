@@ -1,22 +1,49 @@
 """Settings of the whole suite: float64 before JAX, one compile cache for all tests, slow tests last."""
 
+import functools
 import gc
+import hashlib
 import os
+import pickle
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("PBPK_CACHE", str(ROOT / ".pytest_cache" / "pbpk"))  # subprocesses of tests share it
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")  # cheap insurance against a wedged thread pool
+_FLAGS = ["--xla_cpu_multi_thread_eigen=false"]  # cheap insurance against a wedged thread pool
+if version("jaxlib") == "0.10.2" and "XLA_FLAGS" not in os.environ:  # XLA refuses flags that it does not know
+    # Most of the suite's time would be XLA's, optimising programs that run once: so it takes half as long. Files that run
+    # theirs for long are marked `optimised`. `.ci/run` has a selection of the tests again as a user's process compiles.
+    _FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1"]
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 
 import pbpk.runtime  # noqa: E402, F401
 
 _MOST_MAPS = 30_000
 
 
+def pytest_addoption(parser):
+    parser.addoption("--without", help="Run as if this module were not installed, such as llvmlite.")
+
+
+def pytest_configure(config):
+    if module := config.getoption("--without"):
+        assert module not in sys.modules
+        sys.modules[module] = None
+
+
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Slow tests last, the slowest of them first: a file goes to one worker, and no worker should end with minutes alone."""
+
+    def late(item):
+        slow = item.get_closest_marker("slow")
+        return (slow is not None, -slow.kwargs.get("seconds", 0) if slow else 0)
+
+    items.sort(key=late)
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +57,43 @@ def _room_for_programs():
 
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_for_long(request):
+    """In a file marked `optimised`, XLA optimises what it compiles, as it does for no other."""
+    if request.node.get_closest_marker("optimised") is None:
+        yield
+        return
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.clear_caches()  # of programs that an earlier file had compiled in haste
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _s_values_once(tmp_path_factory):
+    """S values of a nuclide in a phantom take up to half a minute: what one worker has made, the others of this run read.
+    Gives the function that makes them."""
+    from pbpk.dosimetry import svalues
+
+    make = svalues._s_values.__wrapped__
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of this run's workers, and of no other run
+
+    def found(*what):
+        *plain, apart = what
+        path = folder / f"s-values-{hashlib.sha256(repr((plain, sorted(apart))).encode()).hexdigest()}.pickle"
+        if not path.exists():
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_bytes(pickle.dumps(make(*what)))
+            part.replace(path)
+        return pickle.loads(path.read_bytes())
+
+    svalues._s_values = functools.cache(found)
+    yield make
+    svalues._s_values = functools.cache(make)

@@ -9,11 +9,31 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
-from pbpk.commands import check, compare, demo, doctor, fit, models, report, runs, simulate
-from pbpk.errors import PbpkError
+from pbpk.commands import (
+    bootstrap,
+    check,
+    compare,
+    covsearch,
+    demo,
+    derived,
+    design,
+    doctor,
+    dosimetry,
+    fit,
+    models,
+    npde,
+    profile,
+    report,
+    runs,
+    simulate,
+    sir,
+    vpc,
+)
+from pbpk.errors import Note, PbpkError
 
 app = typer.Typer(
     name="pbpk",
@@ -23,7 +43,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, models, check, simulate, fit, report, runs, compare, doctor):
+for verb in (
+    demo,
+    models,
+    check,
+    simulate,
+    dosimetry,
+    fit,
+    design,
+    report,
+    runs,
+    compare,
+    bootstrap,
+    profile,
+    sir,
+    derived,
+    vpc,
+    npde,
+    covsearch,
+    doctor,
+):
     verb.register(app)
 
 
@@ -44,8 +83,15 @@ def _options(
         os.environ["PBPK_DEBUG"] = "1"
 
 
+def _say(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object) -> None:
+    """Our own notes as words; others' warnings as Python shows them."""
+    ours = issubclass(category, Note)
+    print(f"note: {message}" if ours else warnings.formatwarning(message, category, filename, lineno), file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line and turn every error into one message and its exit code."""
+    warnings.showwarning = _say
     try:
         try:
             app(standalone_mode=True)

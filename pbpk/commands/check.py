@@ -132,7 +132,12 @@ def _study(name: str) -> dict:
     from pbpk.fit.study import load_study
 
     study = load_study(name)
-    weak = weakest(study.problem)
+    aggregates = {}
+    if study.spec.summary:
+        from pbpk.fit.summary.identify import checked
+
+        aggregates = checked(study)
+    weak = [] if aggregates else weakest(study.problem)
     return {
         "study": study.name,
         "model": study.model.name,
@@ -140,4 +145,5 @@ def _study(name: str) -> dict:
         "estimated": ", ".join(study.problem.spec.layout.names),
         **_counts(study.events),
         "identifiability": weak,
+        **aggregates,
     }

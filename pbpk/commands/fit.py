@@ -13,7 +13,9 @@ from pbpk.fit import METHODS
 
 if TYPE_CHECKING:
     from pbpk.fit.base import Info, State
+    from pbpk.fit.multistart import End
     from pbpk.fit.result import Fit
+    from pbpk.fit.start import Start
     from pbpk.fit.study import Study
     from pbpk.report.writing import Folder
 
@@ -25,9 +27,16 @@ def register(app: typer.Typer) -> None:
 def fit(
     study: str = typer.Argument(..., help="A study's name or folder; with --resume also an unfinished run."),
     method: str = typer.Option(None, help=f"One of {', '.join(METHODS)}; default: the study's own."),
-    seed: int = typer.Option(None, help="Recorded with the run; these methods are deterministic."),
+    seed: int = typer.Option(None, help="Of draws and starts; recorded, and the same seed gives the same digits."),
     settings: list[str] = typer.Option(None, "--set", help="NAME=VALUE: an initial value or any entry of fit.toml."),
     solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
+    engine: str = typer.Option(None, help="What computes: kernel, jax or diffrax; default: kernels where they can."),
+    starts: int = typer.Option(
+        None, min=1, help="Search from this many starts, spread around the initial values by --seed."
+    ),
+    start: str = typer.Option(
+        None, "--from", help="A finished run whose estimates are the initial values where names match."
+    ),
     out: Path = typer.Option(None, help="The run folder; default: fits/STUDY/runs/NNN under the current folder."),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     device: str = typer.Option(None, help="cpu or gpu; default: what JAX finds."),
@@ -42,6 +51,9 @@ def fit(
         seed=seed,
         settings=read_pairs(settings, "--set"),
         solver=solver,
+        engine=engine,
+        starts=starts,
+        start=start,
         out=out,
         resume=resume,
         device=device,
@@ -57,6 +69,9 @@ def fit_study(
     seed: int | None = None,
     settings: dict[str, str] | None = None,
     solver: str | None = None,
+    engine: str | None = None,
+    starts: int | None = None,
+    start: str | None = None,
     out: Path | None = None,
     resume: bool = False,
     device: str | None = None,
@@ -64,18 +79,24 @@ def fit_study(
 ) -> tuple[Path, int]:
     """The run folder and the exit code: 0, or 1 when the fit did not converge."""
     _choose_device(device)
-    from pbpk.commands.shared import say
+    from pbpk.commands.shared import choose_engine, say
     from pbpk.fit import method_called
+    from pbpk.fit.concerns import beforehand
+    from pbpk.fit.multistart import run_multistart
     from pbpk.fit.run import Watch, run_fit
+    from pbpk.fit.start import begun_from, read_start
     from pbpk.fit.study import load_study
-    from pbpk.report.writing import load_state, save_state
+    from pbpk.report.record import find_run
+    from pbpk.report.writing import load_ends, load_state, save_ends, save_state
 
+    choose_engine(engine)
     if resume:
         from pbpk.errors import WrongUsage
 
-        if method or solver or settings or out or seed is not None:
+        if method or solver or engine or settings or out or starts or start or seed is not None:
             raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
-        folder, study, method, seed = _reopen(name)
+        folder, study, method, seed, starts = _reopen(name)
+        origin = read_start(folder.partial / "start.json") if (folder.partial / "start.json").exists() else None
         begun = load_state(folder)
         where = f"from iteration {begun[0].iteration}" if begun else "from the start"
         say(f"resuming {folder.partial} {where}")
@@ -83,21 +104,37 @@ def fit_study(
         study = load_study(name, settings=settings, solver=solver)
         method = method_called(method or study.spec.estimation.method).name
         seed = study.spec.estimation.seed if seed is None else seed
-        folder, begun = _open(study, method, seed, settings or {}, solver, out), None
+        origin = read_start(find_run(start)) if start else None
+        if origin:
+            begun_from(study, origin)  # refuses before anything is written
+        folder, begun = _open(study, method, seed, settings or {}, solver, out, starts, origin), None
     say(
         f"{study.name}: {study.model.name}, {study.problem.subjects} subjects, {study.problem.observations} observations"
     )
     for note in study.events.notes:
         say(f"  note: {note}")
+    for concern in [] if study.spec.summary else beforehand(study.problem):
+        say(f"  concern: {concern}")
+    if origin:
+        say(f"from the estimates of {origin.origin}")
     say(f"{method} with {study.problem.spec.solver.name}; first call compiles")
-    lines = _Lines()
+    chosen = method_called(method)
+    lines = _Lines(getattr(chosen, "heads", HEADS))
 
     def keep(state: State, infos: list[Info]) -> None:
         save_state(folder, state, infos)
         lines.iteration(state, infos)
 
     try:
-        result = run_fit(study, method_called(method), resume=begun, watch=Watch(keep, lines.errors), seed=seed)
+        watch = Watch(keep, lines.errors)
+        if starts:
+            known = load_ends(folder)
+            result = run_multistart(
+                *(study, chosen, starts), seed=seed, start=origin, ended=known, watch=watch,
+                progress=lambda ends, of: (save_ends(folder, ends), lines.ended(ends, of))[0],
+            )  # fmt: skip
+        else:
+            result = run_fit(study, chosen, resume=begun, watch=watch, seed=seed, start=origin)
         final = _write(folder, study, result)
     except KeyboardInterrupt:
         say(f"\ninterrupted; go on with:  pbpk fit {folder.partial} --resume")
@@ -128,17 +165,21 @@ def _choose_device(device: str | None) -> None:
         raise MissingExtra("no GPU that JAX can use", why=why, hint='pip install "pbpk[gpu]"') from e
 
 
-class _Lines:
-    """Iteration lines on stderr; standard errors with a count."""
+HEADS = ("iter", "OFV", "ΔOFV", "|g|", "step")
 
-    def __init__(self) -> None:
-        self.start, self.last = time.perf_counter(), -1
+
+class _Lines:
+    """Iteration lines on stderr, under the method's own heads; standard errors with a count."""
+
+    def __init__(self, heads: tuple[str, ...] = HEADS) -> None:
+        self.start, self.last, self.heads = time.perf_counter(), -1, heads
 
     def iteration(self, state: State, infos: list[Info]) -> None:
         from pbpk.commands.shared import say
 
         if self.last < 0:
-            say("  iter           OFV          ΔOFV        |g|       step      s")
+            a, b, c, d, e = self.heads
+            say(f"  {a:>4} {b:>13} {c:>13} {d:>10} {e:>10} {'s':>6}")
             self.last = 0
             if not infos:
                 say(f"  {0:>4} {state.ofv:>13.5f} {'':>13} {'':>10} {'':>10} {self._elapsed():>6}")
@@ -151,6 +192,12 @@ class _Lines:
         if state.finished:
             say(f"  {state.status}")
 
+    def ended(self, ends: list[End], of: int) -> None:
+        from pbpk.commands.shared import say
+
+        e = ends[-1]
+        say(f"  start {e.number:>3}: OFV {e.ofv:.5f}, {e.cause} ({len(ends)} of {of}), {self._elapsed()} s")
+
     def errors(self, done: int, of: int) -> None:
         from pbpk.commands.shared import say
 
@@ -162,31 +209,46 @@ class _Lines:
 
 
 def _open(
-    study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None
-) -> Folder:
+    study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None,
+    starts: int | None = None, origin: Start | None = None,
+) -> Folder:  # fmt: skip
     """Claim the run folder and freeze the inputs in it."""
     from pbpk.report.writing import claim
 
     folder = claim(Path("fits") / study.name / "runs", out)
     try:
-        _freeze(folder, study, method, seed, settings, solver)
+        _freeze(folder, study, method, seed, settings, solver, starts)
+        if origin:
+            folder.write_json("start.json", origin.to_json())
     except BaseException:
         folder.abandon()
         raise
     return folder
 
 
-def _freeze(folder: Folder, study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None) -> None:
+def _freeze(
+    folder: Folder,
+    study: Study,
+    method: str,
+    seed: int,
+    settings: dict[str, str],
+    solver: str | None,
+    starts: int | None,
+) -> None:
     """Copy the inputs in, and write what a resumed run reads them back by."""
     from datetime import UTC, datetime
 
     from pbpk.fit.settings import of_run
+    from pbpk.kernel.engine import asked
     from pbpk.report.writing import command_line, copy_in, environment
 
     data, model = study.folder / study.spec.data.file, study.model
     sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
     home = f"model/{model.name}"
     frozen = of_run(study.folder) | settings | {"model": home, "data.file": data.name}
+    if study.spec.summary:
+        table = study.folder / study.spec.summary.file
+        sources, frozen = sources | {table.name: table}, frozen | {"summary.file": table.name}
     sources |= {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
     own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
     beside = {f"{home}/references.bib": own, "model/references.bib": shared}
@@ -202,20 +264,23 @@ def _freeze(folder: Folder, study: Study, method: str, seed: int, settings: dict
             "nuclide": model.nuclide,
             "method": method,
             "seed": seed,
+            "starts": starts,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "settings": frozen,
             "solver": solver,
+            "engine": asked(),
             "sha256": hashes,
             **environment(),
         },
     )
 
 
-def _reopen(name: str) -> tuple[Folder, Study, str, int]:
+def _reopen(name: str) -> tuple[Folder, Study, str, int, int | None]:
     """The unfinished run called by its folder, or a study's latest one."""
     import json
     from dataclasses import replace
 
+    from pbpk.commands.shared import choose_engine
     from pbpk.errors import BadInput
     from pbpk.fit.study import load_study
     from pbpk.report.writing import reopen
@@ -230,13 +295,14 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int]:
         path = unfinished[-1] if unfinished else started
     folder = reopen(path)
     run = json.loads((folder.partial / "run.json").read_text())
+    choose_engine(run.get("engine"))
     study = load_study(folder.partial, solver=run["solver"])
-    return folder, replace(study, name=run["study"]), run["method"], run["seed"]
+    return folder, replace(study, name=run["study"]), run["method"], run["seed"], run.get("starts")
 
 
 def _tidy(folder: Folder) -> None:
     """A run that failed before its first iteration leaves nothing behind."""
-    if not (folder.partial / "checkpoint.npz").exists():
+    if not any((folder.partial / n).exists() for n in ("checkpoint.npz", "ends.npz")):
         folder.abandon()
 
 
@@ -246,6 +312,7 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
 
     from pbpk.commands.shared import say
     from pbpk.errors import MissingExtra
+    from pbpk.report.writing import write_beside
 
     folder.write_json("results.json", result.to_json() | {"run": str(folder.final)})
     folder.write("parameters.csv", result.parameters.to_csv(index=False))
@@ -253,6 +320,9 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
     folder.write("patab.csv", result.individual.to_csv(index=False))
     folder.write("covariance.csv", result.covariance.to_csv())
     folder.write("iterations.csv", pd.DataFrame(result.iterations).to_csv(index=False))
+    if study.spec.summary:
+        folder.write("summary_table.csv", result.summary.to_csv(index=False))  # type: ignore[attr-defined]
+    write_beside(folder, result.files)
     folder.write("warnings.txt", "".join(f"{w}\n" for w in (*study.events.notes, *result.warnings)))
     try:
         from pbpk.report.page import write_report
@@ -265,6 +335,7 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
 
 def _show(result: Fit, folder: Path, as_json: bool) -> None:
     from pbpk.commands.shared import print_json, say
+    from pbpk.report.aggregates import aggregate_block
     from pbpk.report.text import fit_block
 
     if as_json:
@@ -272,5 +343,7 @@ def _show(result: Fit, folder: Path, as_json: bool) -> None:
         data.pop("schema_version")
         print_json(data)
     else:
-        print(fit_block(result.to_json(), result.parameters))
+        print(fit_block(found := result.to_json(), result.parameters))
+        if "summary" in found:
+            print(aggregate_block(found))
     say(f"wrote {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -31,6 +32,15 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
             raise WrongUsage(f'{option} "{pair}" cannot be read', hint=f"write {option} NAME=VALUE")
         out[name.strip()] = value.strip()
     return out
+
+
+def choose_engine(name: str | None) -> None:
+    """What computes in this process and in those that it starts; refused before anything else is read."""
+    if name is not None:
+        os.environ["PBPK_ENGINE"] = name
+        from pbpk.kernel.engine import asked
+
+        asked()
 
 
 def read_list(text: str | None) -> list[str] | None:

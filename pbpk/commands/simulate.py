@@ -70,6 +70,7 @@ def simulate(
         help="Between records of --data: the next one's values hold (nocb, as in NONMEM) or the last one's (locf).",
     ),
     solver: str = typer.Option(None, help="Solve by this method instead of the model's own choice."),
+    engine: str = typer.Option(None, help="What computes: kernel, jax or diffrax; default: kernels where they can."),
     integrate: bool = typer.Option(False, "--integrate", help="Time-integrals too: up to each time, and to infinity."),
     measure: Path = typer.Option(
         None, help="A TOML file of measurements: what instruments would show, with their noise."
@@ -82,7 +83,7 @@ def simulate(
 ) -> None:
     """Simulate a model: a table for one patient, or parquet files with quantile bands and a figure for many."""
     from pbpk.commands.scenarios import Common, build_scenarios, read_factors
-    from pbpk.commands.shared import read_list, read_pairs
+    from pbpk.commands.shared import choose_engine, read_list, read_pairs
     from pbpk.commands.varied import simulate_scenarios
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
@@ -90,6 +91,7 @@ def simulate(
     from pbpk.regimen import Regimen, parse_dose, parse_times
     from pbpk.voids import parse_void
 
+    choose_engine(engine)
     values, options, wanted = read_pairs(settings, "--set"), read_pairs(option, "--option"), read_list(observe)
     factors = read_factors(vary or [])
     loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)

@@ -87,7 +87,7 @@ def test_set_that_cannot_be_meant(refused, words, given, told):
     [
         ("CL=0", "must start above zero"),
         ("CL=-1", "must start above zero"),
-        ("estimation.methd=map", "did you mean `method`?"),
+        ("estimation.methd=map", "did you mean `method`"),
         ("parameters.CL.iiv=-1", "`parameters.CL.iiv`"),
         ("error.cp.model=additve", "did you mean `additive`?"),
         ("data.observable=ccp", "cp"),

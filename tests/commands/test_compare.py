@@ -224,7 +224,7 @@ def test_objective_functions_of_two_methods(two):
 def test_a_map_fit_has_no_likelihood(two):
     ran = two({"method": "map"}, {"method": "map"})
     assert ran.code == 1 and all(left_out(r) for r in ran.json["runs"])
-    assert "which is no likelihood of a model" in ran.json["warnings"][0]
+    assert "so there is no greatest likelihood" in ran.json["warnings"][0]
 
 
 def test_other_observations(two, pbpk):

@@ -17,13 +17,16 @@ _FLAGS = ["--xla_cpu_multi_thread_eigen=false"]  # cheap insurance against a wed
 if version("jaxlib") == "0.10.2" and "XLA_FLAGS" not in os.environ:  # XLA refuses flags that it does not know
     # Most of the suite's time would be XLA's, optimising programs that run once: so it takes half as long. Files that run
     # theirs for long are marked `optimised`. `.ci/run` has a selection of the tests again as a user's process compiles.
+    # In one part each: a worker has one core, and parts are made for more.
     _FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=1"]
+    _FLAGS += ["--xla_cpu_parallel_codegen_split_count=1"]
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 
 import pbpk.runtime  # noqa: E402, F401
 
 _MOST_MAPS = 30_000
+gc.set_threshold(10_000, 20, 10)  # tracing makes millions of objects, most of which stay: look through them less often
 
 
 def pytest_addoption(parser):

@@ -88,11 +88,11 @@ class Run:
         self.take("integrals", measure.integrals, self.systems["linear"], *sizes)
 
     def gradients(self, body: str) -> None:
-        system, mine = self.systems[body], ours.SOLVERS[body]
-        for solver, patients in ((mine, 1024 if self.quick else 2048), ("kvaerno5", 256))[: 1 if self.quick else 2]:
+        system, mine, chunks = self.systems[body], ours.SOLVERS[body], (128, 1024, 8192) if self.quick else ours.CHUNKS
+        for solver, patients in ((mine, 8192), ("kvaerno5", 256))[: 1 if self.quick else 2]:
             self.take(
                 f"gradient by {solver}, {body}",
-                lambda s=solver, n=patients: measure.gradient(body, system, self.chosen(body, s), n),
+                lambda s=solver, n=patients: measure.gradient(body, system, self.chosen(body, s), chunks, n),
             )
 
     def scaling(self, body: str) -> None:

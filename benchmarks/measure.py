@@ -130,22 +130,25 @@ def integrals(
     return rows
 
 
-def gradient(body: str, system: System, row: Row, patients: int) -> Row:
-    """Value and reverse gradient by all parameters over the value alone, at the chunk and tolerance of `row`."""
-    name, chunk, p = row["solver"], row["batch"], jax.device_put(truth.patients(system, patients))
+def gradient(body: str, system: System, row: Row, chunks: tuple[int, ...], patients: int) -> Row:
+    """Value and reverse gradient by all parameters over the value alone, at the tolerance of `row`, each at its fastest of
+    our `chunks`; of others at the batch of the row."""
+    name, p = row["solver"], jax.device_put(truth.patients(system, patients))
     if name == ours.SOLVERS[body]:
         solver = ours.ours(name, row["rtol"], row.get("grid"))
-        runs = [warm(make(system, solver, chunk), p) for make in (ours.loss, ours.gradient)]
+        ways = [(c, [warm(make(system, solver, c), p) for make in (ours.loss, ours.gradient)]) for c in chunks]
     else:
         tolerances = row["rtol"], row["rtol"] * row["atol_over_rtol"]
-        runs = [warm(make(system, name, chunk), p[0], *tolerances) for make in (peers.forward, peers.gradient)]
-    least = [best(run, LONG) for run in runs]
-    finite = all(bool(np.isfinite(x).all()) for x in jax.tree.leaves(runs[1]()))
+        both = [warm(make(system, name, row["batch"]), p[0], *tolerances) for make in (peers.forward, peers.gradient)]
+        ways = [(row["batch"], both)]
+    finite = all(bool(np.isfinite(x).all()) for x in jax.tree.leaves(ways[0][1][1]()))
+    forward, back = (min((best(runs[k], LONG)["wall_s"], chunk) for chunk, runs in ways) for k in (0, 1))
     return {
-        **{"gradient": body, "solver": name, "rtol": row["rtol"], "batch": chunk, "patients": patients},
+        **{"gradient": body, "solver": name, "rtol": row["rtol"], "batch": back[1], "patients": patients},
         **({"grid": row["grid"]} if "grid" in row else {}),
-        "patients_per_s": figures(patients / least[1]["wall_s"]),
-        "over_forward": figures(least[1]["wall_s"] / least[0]["wall_s"], 3),
+        "forward_batch": forward[1],
+        "patients_per_s": figures(patients / back[0]),
+        "over_forward": figures(back[0] / forward[0], 3),
         "finite": finite,
     }
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pbpk.kernel.jet import subsets
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.powers import Weight
 from pbpk.kernel.resolvent import Known, begin, pairs_of, prepare
-from pbpk.kernel.tangent import arrows, rise, solve_parts_transposed, subsets
+from pbpk.kernel.tangent import arrows, rise, solve_parts_transposed
 from pbpk.kernel.window import Window
 
 

@@ -7,6 +7,7 @@ excess (what the column sums to) and the sum of its a's. Kept so, elimination on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import singledispatch
 
 from pbpk.algebra.eliminate import Elimination
 from pbpk.kernel.functions import inverses
@@ -50,6 +51,7 @@ def plan(elimination: Elimination) -> tuple[Pivot, ...]:
     return tuple(pivots)
 
 
+@singledispatch
 def factor(
     m: Machine, pivots: tuple[Pivot, ...], a: dict[Entry, Operand], excess: list[Operand], together: int = 1
 ) -> Factors:
@@ -100,6 +102,7 @@ def _groups(pivots: tuple[Pivot, ...], together: int) -> list[list[Pivot]]:
     return groups
 
 
+@singledispatch
 def solve(m: Machine, factors: Factors, rhs: list[Operand]) -> list[Operand]:
     """x with (I − gA) x = rhs."""
     x, room = list(rhs), factors.room

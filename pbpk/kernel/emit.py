@@ -154,6 +154,11 @@ class Vectors:
     def get(self, room: Room, at: Index) -> Vector:
         return self.value(f"load {self.type}, ptr {self._place(room, at)}, align {BYTES * self.lanes}")
 
+    peek = get
+
+    def fixed(self, a: Operand) -> Operand:
+        return a
+
     def put(self, room: Room, at: Index, value: Operand) -> None:
         place = self._place(room, at)
         self.lines.append(f"  store {self.type} {self._name(value)}, ptr {place}, align {BYTES * self.lanes}")

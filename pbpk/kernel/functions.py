@@ -1,7 +1,9 @@
-"""Functions that no machine brings along, on operands: so they vectorise, and no library is called."""
+"""Functions that no machine brings along, on operands: so they vectorise, and no library is called. A machine may have its
+own (`register`), as that of derivatives does."""
 
 from __future__ import annotations
 
+from functools import singledispatch
 from math import factorial
 
 from pbpk.kernel.machine import Machine, Operand
@@ -13,6 +15,7 @@ _LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)  # the first has
 _TERMS = 14  # of Taylor's series on |r| ≤ ln 2 / 2: 4e-18
 
 
+@singledispatch
 def exp(m: Machine, x: Operand) -> Operand:
     """eˣ to 1e-15 of itself, 0 below −708, ∞ above 709. With x = n ln 2 + r, eˣ = 2ⁿ eʳ."""
     y = m.larger(_LOWEST, x)
@@ -34,12 +37,14 @@ _ODD = 11  # terms of s²/3 + s⁴/5 + … on |s| ≤ 0.1716: 1e-18
 _NEAR = 0.35  # of 0, where expm1 is a series
 
 
+@singledispatch
 def log(m: Machine, x: Operand) -> Operand:
     """ln x to 1e-15 of itself, −∞ at 0, NaN below."""
     found = m.compare(x, _LARGEST, x, _log(m, x)[0])
     return m.choose(x, found, m.compare(0.0, x, float("nan"), x * 0.0 - float("inf")))
 
 
+@singledispatch
 def power(m: Machine, x: Operand, y: Operand) -> Operand:
     """xʸ to 2e-15 of itself, as far as `exp` goes; at the ends as C has it, only that a zero has no sign."""
     size, far = m.size(x), m.size(y)
@@ -64,6 +69,7 @@ def power(m: Machine, x: Operand, y: Operand) -> Operand:
     return m.choose(same + none, 1.0, found)
 
 
+@singledispatch
 def expm1(m: Machine, x: Operand) -> Operand:
     """eˣ − 1 to 2e-15 of itself."""
     series = x * (1 / factorial(_TERMS + 1)) + 1 / factorial(_TERMS)
@@ -72,6 +78,7 @@ def expm1(m: Machine, x: Operand) -> Operand:
     return m.compare(_NEAR, m.size(x), series * x, exp(m, x) - 1.0)
 
 
+@singledispatch
 def log1p(m: Machine, x: Operand) -> Operand:
     """ln(1 + x) to 2e-15 of itself: the rounding of 1 + x is made good by x over what became of it."""
     u = 1.0 + x
@@ -119,6 +126,7 @@ def _log(m: Machine, x: Operand) -> tuple[Operand, Operand]:
 TOGETHER = 4  # divisions
 
 
+@singledispatch
 def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
     """a/b of each, to two or three last digits more than one division loses: by one division for every four, since dividing
     takes a processor as long as thirty multiplications. Denominators beyond 1e±77 may overflow together: no numbers then."""

@@ -278,7 +278,7 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "tanh": lambda m, _, a: functions.tanh(m, a),
     "logistic": lambda m, _, a: 1.0 / (1.0 + functions.exp(m, -a)),
     "abs": lambda m, _, a: m.size(a),
-    "sign": lambda m, _, a: m.compare(a, 0.0, 1.0, m.compare(0.0, a, -1.0, a)),
+    "sign": lambda m, _, a: m.compare(a, 0.0, 1.0, m.compare(0.0, a, -1.0, m.fixed(a))),
     "max": lambda m, _, a, b: _maximum(m, a, b),
     "min": lambda m, _, a, b: -_maximum(m, -a, -b),
     "clamp": lambda m, _, low, a, high: -_maximum(m, -_maximum(m, a, low), -high),

@@ -19,6 +19,7 @@ from pbpk.errors import BadInput, MissingExtra, WrongUsage
 from pbpk.kernel import bind, jit
 from pbpk.kernel.adjoint import Pulling
 from pbpk.kernel.integral import right_side
+from pbpk.kernel.parts import Parts, alone, halves, joined, numbers
 from pbpk.kernel.resolvent import Crossing
 from pbpk.kernel.window import Window
 from pbpk.model.system import System
@@ -77,14 +78,14 @@ class LinearKernel:
             raise TypeError(f"`stops` must be float64 (M,) or (M, *{start.shape[1:]}), not {stops.dtype} {stops.shape}")
         stops = _taken_as_fixed(stops)
         window = self._window(Crossing, stops, source)
-        (amounts, *integrals), error = _cross(window, _alone(rates, start, source), tables(window, rates, stops))
+        (amounts, *integrals), error = _cross(window, alone(rates, start, source), tables(window, rates, stops))
         return Crossed(amounts[0], integrals[0][0] if integrals else None, error[0])
 
     def pull(self, rates, start, stops, source, of_amounts, of_integrals):
         """The cotangents of rates, start and source (or None) from those of amounts and integrals (M, n, ...): a vector
         times the Jacobian of the call with the same arguments. Differentiable by jvp in the same way."""
         window = self._window(Pulling, stops, source)
-        given, cotangents = _alone(rates, start, source), _alone(of_amounts, of_integrals)
+        given, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
         found = _pull(window, given, cotangents, tables(window, rates, stops))
         return *(parts[0] for parts in found), *([None] if source is None else [])
 
@@ -107,14 +108,6 @@ def _(primals, tangents):
             hint="the solvers of pbpk.solve have one",
         )
     return _taken_as_fixed(*primals), jnp.zeros_like(primals[0])
-
-
-_Parts = tuple[jax.Array, ...]
-"""One array for each part of a polynomial (tangent.py): what JAX differentiates in stays apart, and need not be copied."""
-
-
-def _alone(*arrays: jax.Array | None) -> tuple[_Parts, ...]:
-    return tuple((a,) for a in arrays if a is not None)
 
 
 @dataclass(frozen=True)
@@ -141,7 +134,7 @@ class _Call:
         return [any(p & ~self.window.part_of(b) == 0 for p in parts) for b in self.window.results]
 
 
-def _run(window: _Kind, given: Sequence[_Parts], tables: Sequence[jax.Array], more: Sequence[_Parts] = ()):
+def _run(window: _Kind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
     """The results, those in parts as tuples of them."""
     arrays = [*(a for parts in given for a in parts), *tables, *(a for parts in more for a in parts)]
     found = bind.call(_Call(replace(window, shared=True)), *arrays)
@@ -149,7 +142,7 @@ def _run(window: _Kind, given: Sequence[_Parts], tables: Sequence[jax.Array], mo
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _cross(window: Crossing, given: tuple[_Parts, ...], tables: Sequence[jax.Array]):
+def _cross(window: Crossing, given: tuple[Parts, ...], tables: Sequence[jax.Array]):
     *found, (error,) = _run(window, given, tables)
     return tuple(found), error
 
@@ -159,47 +152,30 @@ def _(window: Crossing, primals, tangents):
     """One nilpotent more. Under rates that do not move, a tangent is a solution of its own, and no other is needed."""
     (given, tables), (moved, _) = primals, tangents
     still = all(isinstance(a, SymbolicZero) for a in moved[0])
-    moved = _numbers(moved)
+    moved = numbers(moved)
     if still:
         found, (onward, error) = _cross(window, given, tables), _cross(window, (given[0], *moved[1:]), tables)
     else:
-        parts, error = _cross(_one_more(window), _joined(given, moved), tables)
-        same, onward = _halves(parts)
+        parts, error = _cross(_one_more(window), joined(given, moved), tables)
+        same, onward = halves(parts)
         found = same, error
     return found, (onward, jnp.zeros_like(error))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _pull(window: Pulling, given: tuple[_Parts, ...], cotangents: tuple[_Parts, ...], tables: Sequence[jax.Array]):
+def _pull(window: Pulling, given: tuple[Parts, ...], cotangents: tuple[Parts, ...], tables: Sequence[jax.Array]):
     return tuple(_run(window, given, tables, cotangents))
 
 
 @partial(_pull.defjvp, symbolic_zeros=True)
 def _(window: Pulling, primals, tangents):
     (given, cotangents, tables), (moved, along, _) = primals, tangents
-    both = _joined(given, _numbers(moved)), _joined(cotangents, _numbers(along))
-    return _halves(_pull(_one_more(window), *both, tables))
+    both = joined(given, numbers(moved)), joined(cotangents, numbers(along))
+    return halves(_pull(_one_more(window), *both, tables))
 
 
 def _one_more(window: _Kind) -> _Kind:
     return replace(window, nilpotents=window.nilpotents + 1)
-
-
-def _joined(values: tuple[_Parts, ...], tangents: tuple[_Parts, ...]) -> tuple[_Parts, ...]:
-    """The tangents as the parts with one nilpotent more."""
-    return tuple(a + b for a, b in zip(values, tangents, strict=True))
-
-
-def _halves(found: Sequence[_Parts]) -> tuple[tuple[_Parts, ...], tuple[_Parts, ...]]:
-    """The parts without the last nilpotent, and with it."""
-    half = len(found[0]) // 2
-    return tuple(a[:half] for a in found), tuple(a[half:] for a in found)
-
-
-def _numbers(tangents):
-    """Zeros for those that JAX knows to be none."""
-    one = lambda a: jnp.zeros(a.shape) if isinstance(a, SymbolicZero) else a  # noqa: E731
-    return tuple(tuple(one(a) for a in parts) for parts in tangents)
 
 
 def inputs(window: Window, rates, start, stops, source) -> list[jax.Array]:

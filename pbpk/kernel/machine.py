@@ -55,7 +55,15 @@ class Machine(Protocol):
 
     def get(self, room: Any, at: Index) -> Operand: ...
 
+    def peek(self, room: Any, at: Index) -> Operand:
+        """`fixed` of what is there."""
+        ...
+
     def put(self, room: Any, at: Index, value: Operand) -> None: ...
+
+    def fixed(self, a: Operand) -> Operand:
+        """a, without derivatives where operands have any (jets.py): what a program decides by."""
+        ...
 
     def loop(self, count: int, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand] = ()) -> list[Operand]:
         """`carry = body(i, *carry)` for i in 0 … count − 1, count > 0."""
@@ -127,8 +135,13 @@ class Arrays:
     def get(self, room: list[Operand], at: int) -> Operand:
         return room[at]
 
+    peek = get
+
     def put(self, room: list[Operand], at: int, value: Operand) -> None:
         room[at] = value
+
+    def fixed(self, a: Operand) -> Operand:
+        return a
 
     def loop(self, count: int, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand] = ()) -> list[Operand]:
         for i in range(count):

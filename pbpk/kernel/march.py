@@ -2,6 +2,9 @@
 
 Every patient of a vector has steps of his own, or his own part of the shared grid; those who have arrived wait, and what
 they hold is not touched, so that it depends on nobody else.
+
+What is decided by numbers (`fixed`) has no derivatives: a step is a fraction of its gap that is taken as it is, of a
+length that moves with the gap's.
 """
 
 from __future__ import annotations
@@ -97,10 +100,11 @@ class Stand(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Between two stops: its hours; by species, what is negligible and the inverse of what there is; on a grid the number
-    of steps and their ratio."""
+    """Between two stops: its hours, and the same with their derivatives; by species, what is negligible and the inverse of
+    what there is; on a grid the number of steps and their ratio."""
 
     hours: Operand
+    moving: Operand
     atol: list[Operand]
     per: list[Operand]
     steps: Operand
@@ -116,7 +120,7 @@ def march(m: Machine, w: March) -> None:
     if method.integrals:
         each(m, n, lambda k: m.put(total, k, 0.0))
     length, since = m.read(buffer["memory"], 0), m.read(buffer["memory"], 1)
-    length = m.choose(length, length, walk.first(m.read(buffer["edges"], w.stops)))
+    length = m.choose(length, length, walk.first(m.fixed(m.read(buffer["edges"], w.stops))))
 
     def to_stop(i: Any, length: Operand, since: Operand, gave_up: Operand, inaccurate: Operand) -> list[Operand]:
         m.write(buffer["lengths"], i, length)
@@ -126,7 +130,7 @@ def march(m: Machine, w: March) -> None:
         def once(_: Any, *here: Operand) -> list[Operand]:
             stand, passed, _ = walk.once(gap, Stand(*here))
             if total is not None:
-                by = method.tableau.gamma * passed * hours
+                by = method.tableau.gamma * passed * gap.moving
 
                 def add(k: Any) -> None:  # where nothing is passed, what was tried may be no number
                     gained = m.choose(passed, by * m.get(walk.step.gained, k), 0.0)
@@ -145,9 +149,10 @@ def march(m: Machine, w: March) -> None:
 
         each(m, n, write)
         gave_up = m.larger(gave_up, m.choose(stand.going, 1.0, stand.gave_up))
-        return [stand.length, since + hours, gave_up, m.larger(inaccurate, stand.inaccurate)]
+        return [stand.length, since + gap.hours, gave_up, m.larger(inaccurate, stand.inaccurate)]
 
-    length, _, gave_up, inaccurate = m.loop(w.stops, to_stop, [length, since, 0.0, 0.0])
+    none = m.fixed(0.0)
+    length, _, gave_up, inaccurate = m.loop(w.stops, to_stop, [length, since, none, none])
     m.write(buffer["lengths"], w.stops, length)
     m.write(buffer["code"], 0, 4.0 * gave_up + 64.0 * inaccurate)
 
@@ -171,37 +176,39 @@ class Walk:
         """All there is, and is to flow in, of each species."""
         m, total = self.machine, [0.0] * (max(self.species) + 1)
         for k, s in enumerate(self.species):
-            own = m.size(m.get(self.step.room, k))
+            own = m.size(m.peek(self.step.room, k))
             if "rate" in self.buffer:
-                own = m.size(m.read(self.buffer["rate"], k)) * hours + own
+                own = m.size(m.fixed(m.read(self.buffer["rate"], k))) * hours + own
             total[s] = total[s] + own
         return [m.choose(t, t, 1.0) for t in total]
 
     def first(self, hours: Operand) -> Operand:
         """A hundredth of the time in which the amounts would double, as a first step."""
-        m, method, x = self.machine, self.method, self.step.state()
+        m, method = self.machine, self.method
+        x = [m.peek(self.step.room, k) for k in range(self.size)]
         atol = [method.atol * p for p in self.present(hours)]
         size: Operand = 0.0
         speed: Operand = 0.0
         for k, (own, slope) in enumerate(zip(x, self.flow(x), strict=True)):
             per = 1.0 / (atol[self.species[k]] + method.rtol * m.size(own))
-            size, speed = m.larger(m.size(own) * per, size), m.larger(m.size(slope) * per, speed)
+            size, speed = m.larger(m.size(own) * per, size), m.larger(m.size(m.fixed(slope)) * per, speed)
         wanted = m.choose(speed, 0.01 * size / m.choose(speed, speed, 1.0), hours) + 1e-6 * hours
         return m.compare(hours, wanted, wanted, hours)
 
-    def gap(self, hours: Operand, since: Operand) -> Gap:
+    def gap(self, moving: Operand, since: Operand) -> Gap:
         m, method = self.machine, self.method
+        hours = m.fixed(moving)
         present = self.present(hours)
         atol, per = [method.atol * p for p in present], [1.0 / p for p in present]
         if method.grid is None:
-            return Gap(hours, atol, per, 0.0, 0.0)
+            return Gap(hours, moving, atol, per, 0.0, 0.0)
         first, density = method.grid
         begin = since + float(first / np.expm1(1 / density))
         whole = log(m, (begin + hours) / begin)
         wanted = density * whole - 1e-6
         nearest = (wanted + _ROUND) - _ROUND
         steps = m.larger(m.compare(wanted, nearest, nearest + 1.0, nearest), 1.0)
-        return Gap(hours, atol, per, steps, exp(m, whole / steps))
+        return Gap(hours, moving, atol, per, steps, exp(m, whole / steps))
 
     def begin(self, gap: Gap, length: Operand, since: Operand) -> Stand:
         m = self.machine
@@ -211,7 +218,7 @@ class Walk:
             first, density = self.method.grid
             begin = since + float(first / np.expm1(1 / density))
             width = begin * (gap.ratio - 1.0) / m.choose(gap.hours, gap.hours, 1.0)
-        return Stand(1.0 - done, done, length, 0.0, width, 0.0, 0.0)
+        return Stand(*(m.fixed(v) for v in (1.0 - done, done, length, 0.0, width, 0.0, 0.0)))
 
     def once(self, gap: Gap, here: Stand) -> tuple[Stand, Operand, Operand]:
         """One step, taken or refused, of those who go on; the fraction that was passed, and that was tried."""
@@ -219,7 +226,7 @@ class Walk:
         left = 1.0 - here.done
         fraction = self._own_fraction(gap, here, left) if method.grid is None else self._grid_fraction(gap, here, left)
         fraction = m.choose(here.going, fraction, 0.0)
-        self.step.take(fraction * gap.hours)
+        self.step.take(fraction * gap.moving)
         size = self._error(gap) if self.judged or method.grid is None else 0.0
         active = m.choose(fraction, 1.0, 0.0)
         bad = m.compare(size, 1.0, active, 0.0)
@@ -263,7 +270,7 @@ class Walk:
         own: list[tuple[Operand, Operand]] = []
         found: list[Operand] = []
         for k, s in enumerate(self.species):
-            before, (after, error) = m.get(self.step.room, k), self.step.after(k)
+            before, (after, error) = m.peek(self.step.room, k), self.step.after(k, fixed=True)
             larger = m.larger(m.size(before), m.size(after))
             own.append((error * gap.per[s], (gap.atol[s] + method.rtol * larger) * gap.per[s]))
             if len(own) == TOGETHER or k == self.size - 1:  # at once: many numbers that wait are dear to compile

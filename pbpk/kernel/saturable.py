@@ -46,6 +46,14 @@ def cross(
 ) -> Crossed:
     """From x (n, N) on with a field's `bound` parameters over the stops (M, N or 1); `memory` is the next step's length
     hours since something changed, and whether something has just changed, (N,) each."""
+    kernel, arrays, reminded = ready(method, x, rate, stops, bound, memory)
+    found: Any = _cross(kernel, arrays, reminded)
+    amounts, *integral, code, lengths = found
+    return Crossed(amounts, integral[0] if integral else None, code[0].astype(jnp.int32), lengths[-1])
+
+
+def ready(method, x, rate, stops, bound, memory) -> tuple[Forward, Given, jax.Array]:
+    """The kernel of `cross`, and what it is called with."""
     patients = x.shape[-1]
     own = bound_arrays(method.field, bound, patients)
     given = own.get("given", jnp.zeros((0, patients)))
@@ -53,9 +61,7 @@ def cross(
     edges = jnp.concatenate([jnp.zeros_like(stops[:1]), stops])
     arrays = Given(x, own["linear"], own["constant"], given, rate, edges)
     reminded = jnp.stack([jnp.broadcast_to(m, (patients,)).astype(float) for m in memory])
-    found: Any = _cross(Forward(_here(method), rate is not None), arrays, reminded)
-    amounts, *integral, code, lengths = found
-    return Crossed(amounts, integral[0] if integral else None, code[0].astype(jnp.int32), lengths[-1])
+    return Forward(_here(method), rate is not None), arrays, reminded
 
 
 def bound_arrays(field: Field, bound: Any, patients: int) -> dict[str, jax.Array]:
@@ -77,7 +83,7 @@ def _here(method: Method) -> Method:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _cross(kernel: Forward, arrays: Given, memory: jax.Array) -> list[jax.Array]:
-    return bind.call(kernel, *_present(arrays), memory)
+    return bind.call(kernel, *present(arrays), memory)
 
 
 def _forward(kernel: Forward, arrays: Given, memory: jax.Array):
@@ -90,7 +96,7 @@ def _backward(kernel: Forward, kept, cotangents):
     arrays, memory, amounts, lengths = kept
     starts = jnp.concatenate([arrays.start[None], amounts[:-1]])
     seen = cotangents[: 1 + kernel.method.integrals]
-    found = bind.call(Backward(kernel), starts, *_present(arrays)[1:], memory, lengths, *seen)
+    found = bind.call(Backward(kernel), starts, *present(arrays)[1:], memory, lengths, *seen)
     of_start, of_linear, of_constant, *of_given, of_edges = found
     shared = of_edges.ndim - arrays.edges.ndim
     of_edges = jnp.sum(of_edges, axis=tuple(range(1, 1 + shared)))
@@ -102,7 +108,8 @@ def _backward(kernel: Forward, kept, cotangents):
 _cross.defvjp(_forward, _backward)
 
 
-def _present(arrays: Given) -> list[jax.Array]:
+def present(arrays: Given) -> list[jax.Array]:
+    """Those that there are, in order."""
     return [a for a in arrays if a is not None and a.shape[0]]
 
 
@@ -114,21 +121,21 @@ class Forward:
     fed: bool
 
     @property
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         names = ["start", "linear", "constant"]
         names += ["given"] if arrows_of(self.method.field).rows else []
         return (*names, *(["rate"] if self.fed else []), "edges", "memory")
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        return (1,) * len(self._names)
+        return (1,) * len(self.names)
 
     @property
     def common(self) -> tuple[bool, ...]:
-        return tuple(name == "edges" for name in self._names)
+        return tuple(name == "edges" for name in self.names)
 
     def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[March, list[jax.Array]]:
-        at = self._names.index("edges")
+        at = self.names.index("edges")
         table = jnp.asarray(weights(self.method.tableau))[:, None]
         return March(self.method, len(arrays[at]) - 1, shared[at], self.fed), [*arrays, table]
 

@@ -128,10 +128,11 @@ class Step:
                 m.put(self.gained, k, w * (m.get(self.y, k) + u) + m.get(self.gained, k))
         return []
 
-    def after(self, k: Index) -> tuple[Operand, Operand]:
+    def after(self, k: Index, *, fixed: bool = False) -> tuple[Operand, Operand]:
         """Amount after the step, and its estimated error."""
-        error = self.machine.get(self.room, self.base + k + self.stages * self.size)
-        return self.machine.get(self.y, k) + error, error
+        get = self.machine.peek if fixed else self.machine.get
+        error = get(self.room, self.base + k + self.stages * self.size)
+        return get(self.y, k) + error, error
 
 
 def each(m: Machine, count: int, do: Callable[[Index], None]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbpk.kernel.eliminate import Factors, solve, solve_transposed
+from pbpk.kernel.jet import subsets
 from pbpk.kernel.machine import Machine, Operand
 from pbpk.kernel.window import Window
 
@@ -32,11 +33,6 @@ def arrows(w: Window) -> list[Arrow]:
     flux, state = w.system.slopes
     ends = (int(w.system.target[f]) for f in flux)
     return [Arrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
-
-
-def subsets(part: int) -> list[int]:
-    """Of a set as bits, without the empty one."""
-    return [t for t in range(1, part + 1) if t & ~part == 0]
 
 
 def slopes(m: Machine, w: Window, by: Operand) -> Any:

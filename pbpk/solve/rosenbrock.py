@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 
 from pbpk.algebra.rodas import TABLEAUS, Tableau
+from pbpk.kernel.along import cross_along
 from pbpk.kernel.arrows import unsupported
 from pbpk.kernel.engine import kernels, unless
 from pbpk.kernel.march import Method
@@ -84,13 +85,18 @@ class Rosenbrock:
 
             return advance
 
-        def compiled(x, here):
-            return Crossing(*cross_compiled(march, x, here.rate, here.stops, here.row, _reminded(here, x)))
+        def compiled(cross):
+            def advance(x, here):
+                return Crossing(*cross_compiled(march, cross, x, here.rate, here.stops, here.row, _reminded(here, x)))
 
-        forward = ready(cross_window)
-        advance, whole = ready(cross_window_reversibly) if self.reverse else forward, None
-        if self.reverse and kernels(p.dtype) and unless(unsupported(march.field)):
-            advance, whole = compiled, partial(in_one_call, Saturable(_method(march)), readings)
+            return advance
+
+        forward, whole = ready(cross_window), None
+        advance = ready(cross_window_reversibly) if self.reverse else forward
+        if kernels(p.dtype) and unless(unsupported(march.field)):
+            forward = advance = compiled(cross_along)
+            if self.reverse:
+                advance, whole = compiled(cross), partial(in_one_call, Saturable(_method(march)), readings)
         lanes = jnp.zeros(max(timeline.patients, p.shape[-1]), p.dtype)
         sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
         amounts, areas, code = run_segments(
@@ -332,10 +338,12 @@ def _backward(march: March, kept, cotangents):
 cross_window_reversibly.defvjp(_forward, _backward)
 
 
-def cross_compiled(march: March, x, rate, stops, p, memory: _Memory):
-    """The same by a kernel, from stops (M, N or 1) and what `_reminded` gives; differentiable by vjp."""
+def cross_compiled(march: March, cross, x, rate, stops, p, memory: _Memory):
+    """The same by a kernel, from stops (M, N or 1) and what `_reminded` gives; differentiable by vjp, or by jvp with
+    `cross_along`."""
     found = cross(_method(march), x, rate, stops, p, memory)
-    return found.amounts, found.integrals, found.code, _Memory(found.length, memory.since + stops[-1])
+    since = lax.stop_gradient(memory.since + stops[-1])
+    return found.amounts, found.integrals, found.code, _Memory(found.length, since)
 
 
 def _method(march: March) -> Method:

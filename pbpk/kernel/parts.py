@@ -1,0 +1,36 @@
+"""What JAX differentiates in, as arrays apart: one for each part of a polynomial (jet.py), which need not be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+Parts = tuple[jax.Array, ...]
+"""A number (...), and with every nilpotent more as many parts again."""
+
+
+def alone(*arrays: jax.Array | None) -> tuple[Parts, ...]:
+    return tuple((a,) for a in arrays if a is not None)
+
+
+def joined(values: Sequence[Parts], tangents: Sequence[Parts]) -> tuple[Parts, ...]:
+    """The tangents as the parts with one nilpotent more."""
+    return tuple(a + b for a, b in zip(values, tangents, strict=True))
+
+
+def halves(found: Sequence[Parts]) -> tuple[tuple[Parts, ...], tuple[Parts, ...]]:
+    """The parts without the last nilpotent, and with it."""
+    half = len(found[0]) // 2 if found else 0
+    return tuple(a[:half] for a in found), tuple(a[half:] for a in found)
+
+
+def numbers(tangents) -> tuple[Parts, ...]:
+    """Zeros for those that JAX knows to be none."""
+    return tuple(tuple(number(a) for a in parts) for parts in tangents)
+
+
+def number(a) -> jax.Array:
+    return jnp.zeros(a.shape) if isinstance(a, SymbolicZero) else a

@@ -100,9 +100,15 @@ def test_our_own_statistics(ours):
     assert max(own) < 0.02 and np.median(cross) < 0.015 and np.quantile(cross, 0.95) < 0.08
 
 
-def test_reciprocity():
+@pytest.fixture(scope="module")
+def reported():
+    """The geometry as reported: it takes seconds to build. Reciprocity, a property of the transport, holds in any."""
+    return build("adult-male", 0.25, as_reported=True)
+
+
+def test_reciprocity(reported):
     """Both directions as scored, before they are averaged: within 10 % where statistics allow to tell."""
-    grid = build("adult-male", 0.25)
+    grid = reported
     mass, place, labels = dict(zip(grid.names, grid.mass(), strict=True)), world(grid), len(grid.names) + 1
     for a, b in (("liver", "kidneys"), ("spleen", "stomach_wall"), ("pancreas", "liver")):
         found = []
@@ -114,9 +120,9 @@ def test_reciprocity():
         assert x == pytest.approx(y, rel=0.10, abs=3 * (dx**2 + dy**2) ** 0.5)
 
 
-@pytest.mark.slow(seconds=20)
-def test_the_thyroid_where_the_report_has_it():
-    grid = build("adult-male", 0.25, as_reported=True)
+@pytest.mark.slow
+def test_the_thyroid_where_the_report_has_it(reported):
+    grid = reported
     place, labels, mass = world(grid), len(grid.names) + 1, grid.mass()
     where = np.flatnonzero(grid.label.ravel() == grid.names.index("thyroid") + 1)
     for energy, own in zip(SELF_AT, THYROID, strict=True):

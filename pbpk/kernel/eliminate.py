@@ -117,6 +117,7 @@ def solve(m: Machine, factors: Factors, rhs: list[Operand]) -> list[Operand]:
     return x
 
 
+@singledispatch
 def solve_transposed(m: Machine, factors: Factors, rhs: list[Operand]) -> list[Operand]:
     """x with (I − gA)ᵀ x = rhs, by the same factors."""
     x, room = list(rhs), factors.room

@@ -154,7 +154,8 @@ class Vectors:
     def get(self, room: Room, at: Index) -> Vector:
         return self.value(f"load {self.type}, ptr {self._place(room, at)}, align {BYTES * self.lanes}")
 
-    peek = get
+    def peek(self, room: Room, at: Index) -> Vector:
+        return self.get(room, at)
 
     def fixed(self, a: Operand) -> Operand:
         return a

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbpk.kernel import functions
-from pbpk.kernel.eliminate import Entry, Factors, Pivot, factor, solve
+from pbpk.kernel.eliminate import Entry, Factors, Pivot, factor, solve, solve_transposed
 from pbpk.kernel.jet import Jet, parts_of, quotient, subsets, taylor, value
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 
@@ -250,4 +250,20 @@ def _(m: Jets, factors: _Moving, rhs: list[Operand]) -> list[Operand]:
             for at, j in factors.excess[t]:
                 own[j] = own[j] - inner.get(factors.parts, at) * known[j]
         y.append(solve(inner, factors, own))
+    return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
+
+
+@solve_transposed.register
+def _(m: Jets, factors: _Moving, rhs: list[Operand]) -> list[Operand]:
+    """M₀ᵀ y_S = v_S − Σ M_Tᵀ y_{S∖T}: what an a gives back is what y is more where it goes than where it comes from."""
+    inner, y = m.machine, []
+    for s in m.every:
+        own = [parts_of(v).get(s, 0.0) for v in rhs]
+        for t in subsets(s):
+            known = y[s ^ t]
+            for at, (i, j) in factors.flows[t]:
+                own[j] = inner.get(factors.parts, at) * (known[i] - known[j]) + own[j]
+            for at, j in factors.excess[t]:
+                own[j] = own[j] - inner.get(factors.parts, at) * known[j]
+        y.append(solve_transposed(inner, factors, own))
     return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]

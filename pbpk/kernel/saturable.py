@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.kernel import bind, jit
+from pbpk.kernel import along, jit
 from pbpk.kernel.arrows import Field, arrows_of
 from pbpk.kernel.march import March, Method
+from pbpk.kernel.opaque import opaque
 from pbpk.kernel.step import weights
 from pbpk.kernel.unmarch import Unmarch
 
@@ -44,12 +45,12 @@ class Given(NamedTuple):
 def cross(
     method: Method, x: jax.Array, rate: jax.Array | None, stops: jax.Array, bound: Any, memory: Sequence[jax.Array]
 ) -> Crossed:
-    """From x (n, N) on with a field's `bound` parameters over the stops (M, N or 1); `memory` is the next step's length
+    """Differentiable by vjp, and by jvp of that.
+
+    From x (n, N) on with a field's `bound` parameters over the stops (M, N or 1); `memory` is the next step's length
     hours since something changed, and whether something has just changed, (N,) each."""
     kernel, arrays, reminded = ready(method, x, rate, stops, bound, memory)
-    found: Any = _cross(kernel, arrays, reminded)
-    amounts, *integral, code, lengths = found
-    return Crossed(amounts, integral[0] if integral else None, code[0].astype(jnp.int32), lengths[-1])
+    return _crossed(_cross(kernel, arrays, reminded))
 
 
 def ready(method, x, rate, stops, bound, memory) -> tuple[Forward, Given, jax.Array]:
@@ -81,22 +82,39 @@ def _here(method: Method) -> Method:
     return replace(method, registers=jit.host().registers)
 
 
+def cross_along(method, x, rate, stops, bound, memory) -> Crossed:
+    """`cross`, differentiable by jvp, to any order: of amounts and integrals."""
+    kernel, arrays, reminded = ready(method, x, rate, stops, bound, memory)
+    return _crossed(_onward(kernel, arrays, reminded))
+
+
+def _crossed(found: Sequence[jax.Array]) -> Crossed:
+    amounts, *integral, code, lengths = found
+    return Crossed(amounts, integral[0] if integral else None, code[0].astype(jnp.int32), lengths[-1])
+
+
+def _onward(kernel: Forward, arrays: Given, memory: jax.Array) -> list[jax.Array]:
+    return along.call(kernel, *present(arrays), memory)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _cross(kernel: Forward, arrays: Given, memory: jax.Array) -> list[jax.Array]:
-    return bind.call(kernel, *present(arrays), memory)
+    return _onward(kernel, arrays, memory)
 
 
 def _forward(kernel: Forward, arrays: Given, memory: jax.Array):
-    found: Any = _cross(kernel, arrays, memory)
+    found = opaque(partial(_onward, kernel))(arrays, memory)
     return found, (arrays, memory, found[0], found[-1])
 
 
 def _backward(kernel: Forward, kept, cotangents):
-    """Codes and lengths have none."""
-    arrays, memory, amounts, lengths = kept
+    return opaque(partial(_pull, kernel))(*kept, cotangents[: 1 + kernel.method.integrals])
+
+
+def _pull(kernel: Forward, arrays: Given, memory: jax.Array, amounts: jax.Array, lengths: jax.Array, seen):
+    """From the cotangents of amounts and integrals: codes and lengths have none."""
     starts = jnp.concatenate([arrays.start[None], amounts[:-1]])
-    seen = cotangents[: 1 + kernel.method.integrals]
-    found = bind.call(Backward(kernel), starts, *present(arrays)[1:], memory, lengths, *seen)
+    found = along.call(Backward(kernel), starts, *present(arrays)[1:], memory, lengths, *seen)
     of_start, of_linear, of_constant, *of_given, of_edges = found
     shared = of_edges.ndim - arrays.edges.ndim
     of_edges = jnp.sum(of_edges, axis=tuple(range(1, 1 + shared)))
@@ -127,6 +145,10 @@ class Forward:
         return (*names, *(["rate"] if self.fed else []), "edges", "memory")
 
     @property
+    def results(self) -> tuple[str, ...]:
+        return ("amounts", *(["integral"] if self.method.integrals else []), "code", "lengths")
+
+    @property
     def ranks(self) -> tuple[int, ...]:
         return (1,) * len(self.names)
 
@@ -146,6 +168,16 @@ class Backward:
     lengths there, and the cotangents of amounts and integrals."""
 
     forward: Forward
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        integrals = ["of_integral"] if self.forward.method.integrals else []
+        return ("starts", *self.forward.names[1:], "lengths", "of_amounts", *integrals)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        given = ["of_given"] if "given" in self.forward.names else []
+        return ("of_start", "of_linear", "of_constant", *given, "of_edges")
 
     @property
     def ranks(self) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def unmarch(m: Machine, w: Unmarch) -> None:
         for k in range(n):
             m.put(walk.step.room, k, m.read(buffer["starts"], gap_number * n + k))
         before, after = (m.read(buffer["edges"], gap_number + k) for k in (0, 1))
-        hours, since = after - before, m.read(buffer["memory"], 1) + before
+        hours, since = after - before, m.read(buffer["memory"], 1) + m.fixed(before)
         gap = walk.gap(hours, since)
 
         def once(at: Any, *here: Operand) -> list[Operand]:
@@ -89,7 +89,7 @@ def unmarch(m: Machine, w: Unmarch) -> None:
 
         def back(j: Any, of_hours: Operand) -> list[Operand]:
             at = count + j * -1 + -1
-            fraction = m.get(fractions, at)
+            fraction = m.peek(fractions, at)
             step.base = at * whole
             return [of_hours + fraction * pull.back(fraction, fraction * hours)]
 
@@ -98,11 +98,11 @@ def unmarch(m: Machine, w: Unmarch) -> None:
         m.write(buffer["of_edges"], gap_number + 1, of_hours - later)
         return [of_hours, lost]
 
-    later, lost = m.loop(stops, gap_back, [0.0, 0.0])
+    later, lost = m.loop(stops, gap_back, [0.0, m.fixed(0.0)])
 
     def spoil(value: Operand) -> Operand:
         """More steps than there was room for: no number is better than a wrong one."""
-        return m.choose(lost, float("nan"), value)
+        return m.choose(lost, float("nan"), 1.0) * value
 
     m.write(buffer["of_edges"], 0, spoil(-later))
     for k in range(1, stops + 1):

@@ -23,11 +23,10 @@ import numpy as np
 from jax import lax
 
 from pbpk.algebra.rodas import TABLEAUS, Tableau
-from pbpk.kernel.along import cross_along
 from pbpk.kernel.arrows import unsupported
 from pbpk.kernel.engine import kernels, unless
 from pbpk.kernel.march import Method
-from pbpk.kernel.saturable import cross
+from pbpk.kernel.saturable import cross, cross_along
 from pbpk.model.system import System
 from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, Trajectory, by_species, cast
 from pbpk.solve.field import Field, field
@@ -104,7 +103,6 @@ class Rosenbrock:
             integrals=integrals,
             readings=readings,
             forward=forward,
-            twice=ready(cross_window_reversibly),
             memory=_Memory(lanes, lanes),
             sane=sane,
             whole=whole,

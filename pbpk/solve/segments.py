@@ -26,8 +26,8 @@ from pbpk.solve.timeline import Timeline, settle
 from pbpk.solve.windows import Windows
 
 Scan = Callable[[Legs], Seen]
-Whole = Callable[[Legs, Scan, Scan, Scan], Seen]
-"""A solution in one call, given the same by scan: for vjp, for jvp, and for jvp of vjp."""
+Whole = Callable[[Legs, Scan, Scan], Seen]
+"""A solution in one call, given the same by scan: for vjp, and for jvp."""
 
 
 def run_segments(
@@ -40,7 +40,6 @@ def run_segments(
     integrals: bool = False,
     readings: Readings = (),
     forward: Advance | None = None,
-    twice: Advance | None = None,
     several: bool = True,
     memory: Any = None,
     together: int = 1,
@@ -52,8 +51,7 @@ def run_segments(
 
     `rows` is any pytree of arrays with the axis of parameter rows first and patients last: what `advance` needs of the
     parameters, of which each step gets the row in force. Integrals run from the patient's first event, through resets.
-    `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need, and
-    `twice` where its vjp cannot.
+    `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need.
     `several`: the solver takes several stops at once, where windows.py finds them; `memory` is its first one. `together`
     is how many intervals the scan writes out one after another: more is faster where an interval is little program.
     Patients who are not `sane` (N,) have no numbers. `whole` does all of it in one call, where everybody has the same records.
@@ -64,7 +62,7 @@ def run_segments(
         steady = steady_states(system, timeline, p, patients, rows, advance, forward or advance)
     legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, several, memory, sane)
     if whole is not None and _one_for_all(timeline, p, several):
-        ways = advance, forward or advance, twice or advance
+        ways = advance, forward or advance
         found = whole(legs, *(partial(_by_scan, a, integrals, together) for a in ways))
     else:
         found = _by_scan(advance, integrals, together, legs)

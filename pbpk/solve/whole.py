@@ -58,12 +58,10 @@ class _Moved(NamedTuple):
     rows: Any
 
 
-def in_one_call(
-    work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_forward: Scan, scan_twice: Scan
-) -> Seen:
-    """Differentiable by vjp, and by jvp of that. The scans do the same: `scan` for vjp, `scan_forward` for jvp, `scan_twice`
-    for jvp of vjp. All of them give all amounts, of which derivatives are taken: only where there are none to take are
-    `readings` alone computed."""
+def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_forward: Scan) -> Seen:
+    """Differentiable by vjp, and by jvp of that. The scans do the same: `scan` for vjp and for jvp of that, `scan_forward`
+    for jvp. Both give all amounts, of which derivatives are taken: only where there are none to take are `readings` alone
+    computed."""
 
     @jax.custom_jvp
     def there(legs: Legs):
@@ -84,7 +82,7 @@ def in_one_call(
         (legs, kept, bars), (legs_moved, _, bars_moved) = primals, tangents
 
         def again(legs: Legs, amounts: jax.Array, integrals: jax.Array | None):
-            seen, pull = jax.vjp(lambda moved: scan_twice(_with(legs, moved)), _moved(legs))
+            seen, pull = jax.vjp(lambda moved: scan(_with(legs, moved)), _moved(legs))
             nothing: Any = np.zeros(seen.code.shape, jax.dtypes.float0)
             return pull(Seen(amounts, integrals, nothing))[0]
 

@@ -200,6 +200,25 @@ def test_a_whole_solution_and_its_gradient(body, all_launched, kind):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
 
 
+def test_derivatives_forward_of_a_saturable_window(body, all_launched):
+    """The program on operands with derivatives, two for each of 40 patients: what a fit asks for."""
+    who = pbpk.virtual_patients(body, 40, seed=1)
+
+    def curve(vm):
+        given = {"patients": who, "values": {"VM": vm}, "engine": "kernel", "forward": True}
+        return pbpk.simulate(body, pbpk.dose("100 mg", into="oral"), [0.5, 6.0], **given)["cp"]
+
+    def derivatives():
+        slope = lambda vm: jax.jvp(curve, (vm,), (jnp.ones(()),))[1]  # noqa: E731
+        return slope(9.0), jax.jvp(slope, (9.0,), (1.0,))[1]
+
+    expected = derivatives()
+    counts = all_launched()
+    for a, b in zip(derivatives(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
+    assert counts
+
+
 def test_no_patients_are_no_launch(handler, driver, program):
     assert fake_cuda.Frame(handler).call(*arrays(program, 0)) is None
     assert driver.launched == []

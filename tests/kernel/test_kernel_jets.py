@@ -10,7 +10,7 @@ import pytest
 
 from pbpk.algebra.rodas import TABLEAUS
 from pbpk.errors import Note
-from pbpk.kernel.along import Along, cross_along
+from pbpk.kernel.along import Along
 from pbpk.kernel.arrows import arrows_of
 from pbpk.kernel.eliminate import factor, plan, solve
 from pbpk.kernel.engine import using
@@ -20,6 +20,7 @@ from pbpk.kernel.jets import Jets
 from pbpk.kernel.laws import evaluate, prepare, trace
 from pbpk.kernel.machine import Arrays
 from pbpk.kernel.march import March, Method
+from pbpk.kernel.saturable import cross, cross_along
 from pbpk.kernel.step import weights
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.laws import arrested
@@ -338,6 +339,34 @@ def test_transformations_agree():
     np.testing.assert_allclose(jax.jacfwd(twice)(at), jax.jacfwd(written)(at), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("grid", [pytest.param(GRID, id="grid"), pytest.param(None, id="own-steps")])
+def test_the_hessian_of_a_window(grid):
+    """Forward over backwards: the reverse program on operands with derivatives, against forward over forward. In amounts,
+    inflow, times and parameters, by amounts and integrals; under `vmap`, `scan` and jit."""
+    x, rate, p = (jnp.asarray(a) for a in patients(6))
+    own, rng = method(BODY, grid), np.random.default_rng(4)
+    wide = rng.standard_normal((2, len(STOPS), 3, 6))
+    along_u = [rng.standard_normal(np.shape(a)) * 0.1 for a in (x, rate, STOPS, p)]
+
+    def loss(cross, u):
+        here = (a * (1.0 + u[0] * d + u[1] * d**2) for a, d in zip((x, rate, STOPS, p), along_u, strict=True))
+        found = cross(own, *given(own, *here))
+        return jnp.sum(wide[0] * found.amounts) + jnp.sum(wide[1] * found.integrals)
+
+    u = jnp.asarray([0.3, -0.2])
+    expected = jax.jit(jax.jacfwd(jax.jacfwd(partial(loss, cross_along))))(u)
+    assert float(jnp.abs(expected).min()) > 1e-2
+    bound = {"rtol": 1e-9, "atol": 1e-9 * float(jnp.abs(expected).max())}
+    np.testing.assert_allclose(jax.jit(jax.hessian(partial(loss, cross)))(u), expected, **bound)
+
+    def total(u):
+        return jax.lax.scan(lambda s, k: (s + loss(cross, k * u), None), 0.0, jnp.asarray([1.0, 0.0]))[0]
+
+    several = jax.jit(jax.vmap(jax.hessian(total)))(jnp.stack([u, 0.5 * u]))
+    np.testing.assert_allclose(several[0], expected, **bound)
+
+
 @pytest.mark.slow(seconds=20)
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("grid", [pytest.param(None, id="own"), pytest.param((2e-4, 6.0), id="grid")])
@@ -350,8 +379,8 @@ def test_a_whole_body_against_jax(grid):
     x = jnp.asarray(np.array(system.initial(p)) * np.ones((1, 9))).at[system.index("plasma")].add(100.0)
     own, direction = method(system, grid, integrals=False), p * 0.1 * rng.standard_normal(p.shape)
 
-    def solve_by(cross, p):
-        return cross(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)[0]
+    def solve_by(way, p):
+        return way(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)[0]
 
     # On a grid too coarse for some of them (nobody would be given those), what runs away need not do so alike.
     good = cross_along(own, *given(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)).code == 0

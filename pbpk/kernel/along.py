@@ -133,10 +133,10 @@ def _(kernel: Named, primals, tangents):
     (given,), (moved,) = primals, tangents
     count, values, onward = max(len(parts) for parts in given), [], []
     for name, parts, along in zip(kernel.names, given, moved, strict=True):
-        still = len(parts) == 1 and all(isinstance(t, SymbolicZero) for t in along)
+        still = name in DECIDED or (len(parts) == 1 and all(isinstance(t, SymbolicZero) for t in along))
         missing = () if still else tuple(jnp.zeros_like(parts[0]) for _ in range(count - len(parts)))
         values.append(parts + missing)
-        onward.append(() if still or name in DECIDED else tuple(number(t) for t in along) + missing)
+        onward.append(() if still else tuple(number(t) for t in along) + missing)
     if not any(onward):
         found = _parted(kernel, given)
         return found, jax.tree.map(jnp.zeros_like, found)

@@ -136,26 +136,39 @@ def test_three_cycles_simulated_are_three_times_the_one(ran, few):
         np.testing.assert_allclose(bed, 3 * one[target].bed(activity), rtol=1e-6)
 
 
-def test_the_gradient_by_activity_is_that_through_the_engine(few):
-    one, run = few
-    given = pbpk.dose("1 MBq/kg", into="iv")
-
-    def simulated(a):
-        return run(given, dose_amounts=a[None])[2]["lesion_1"].bed().mean()
-
-    ours = jax.grad(lambda a: one["lesion_1"].bed(a).mean())(6.5)
-    assert float(jax.grad(simulated)(jnp.array(6.5))) == pytest.approx(float(ours), rel=1e-6)
+AT = (6.5, 0.05, 8.0)  # MBq/kg, and values of the model
 
 
-def test_gradients_of_bed_by_kinetics_and_mass(few):
-    """Through engine, dose, protraction and BED, against differences."""
+@pytest.fixture(scope="module")
+def through_the_engine(few):
+    """Mean BED of the lesion and its gradient by activity, expression and mass, through engine, dose, protraction and BED."""
     _, run = few
-    given = pbpk.dose("6.5 MBq/kg", into="iv")
-    for row, at, target in (("lesion_1.expression", 0.05, "lesion_1"), ("lesion_1.mass", 8.0, "lesion_1")):
 
-        def effect(v, row=row, target=target):
-            return run(given, values={row: v})[2][target].bed().mean()
+    @jax.jit
+    def effect(activity, expression, mass):
+        values = {"lesion_1.expression": expression, "lesion_1.mass": mass}
+        return (
+            run(pbpk.dose("1 MBq/kg", into="iv"), values=values, dose_amounts=activity[None])[2]["lesion_1"]
+            .bed()
+            .mean()
+        )
 
-        step = 1e-4 * at
-        differences = float(effect(at + step) - effect(at - step)) / (2 * step)
-        assert float(jax.grad(effect)(at)) == pytest.approx(differences, rel=1e-5)
+    slopes = jax.jit(jax.value_and_grad(effect, (0, 1, 2)))
+    return lambda *at: slopes(*map(jnp.asarray, at))
+
+
+def test_the_gradient_by_activity_is_that_through_the_engine(few, through_the_engine):
+    _, run = few
+    values = {"lesion_1.expression": AT[1], "lesion_1.mass": AT[2]}
+    one = run(pbpk.dose("1 MBq/kg", into="iv"), values=values)[2]["lesion_1"]
+    value, (by_activity, _, _) = through_the_engine(*AT)
+    assert float(value) == pytest.approx(float(one.bed(AT[0]).mean()), rel=1e-9)
+    assert float(by_activity) == pytest.approx(float(jax.grad(lambda a: one.bed(a).mean())(AT[0])), rel=1e-6)
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["expression", "mass"])
+def test_gradients_of_bed_by_kinetics_and_mass(through_the_engine, which):
+    """Against differences."""
+    step = 1e-4 * AT[which]
+    ends = [float(through_the_engine(*(v + k * step * (i == which) for i, v in enumerate(AT)))[0]) for k in (1, -1)]
+    assert float(through_the_engine(*AT)[1][which]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5)

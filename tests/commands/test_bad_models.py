@@ -82,7 +82,7 @@ def test_a_parameter_that_runs_away(fit):
     assert "(from 3) it hardly changes any prediction" in ran.json["verdict"]
 
 
-@pytest.mark.parametrize("method", ["pooled", pytest.param("laplace", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["pooled", pytest.param("agq", marks=pytest.mark.slow)])
 def test_all_subjects_censored(fit, method):
     limited = 'model = "additive"\nadd = 0.3\nlloq = 50.0\nblq = "M3"'
     ran = fit(method, PLAIN if method == "pooled" else VARYING, error=limited)

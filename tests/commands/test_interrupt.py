@@ -7,13 +7,20 @@ import signal
 
 import pytest
 
-from .invoke import ROOT, tree
+from .invoke import ROOT, invoke, tree
 
 SAME = ("ofv", "parameter_estimates", "standard_errors", "individual_estimates", "iterations", "termination_cause")
 
 
 def numbers(result):
     return {k: result[k] for k in SAME}
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory):
+    """`pbpk fit theophylline --method pooled --json`, run once: its result, and the folder it was typed in."""
+    home = tmp_path_factory.mktemp("pooled")
+    return invoke("fit", "theophylline", "--method", "pooled", "--json", cwd=home).json, home
 
 
 @pytest.fixture
@@ -49,11 +56,11 @@ WHEN = [
 @pytest.mark.parametrize(
     ("target", "call", "said"), WHEN, ids=["first", "third", "standard errors", "report", "before any"]
 )
-def test_an_interrupted_fit_goes_on_bit_for_bit(pbpk, interrupt, tmp_path, target, call, said):
-    words = ("fit", "theophylline", "--method", "pooled", "--json")
-    whole = pbpk(*words).json
+def test_an_interrupted_fit_goes_on_bit_for_bit(pooled, pbpk, interrupt, tmp_path, target, call, said):
+    whole, home = pooled
+    shutil.copytree(home / "fits", tmp_path / "fits")
     disarm = interrupt(target, call)
-    ran = pbpk(*words)
+    ran = pbpk("fit", "theophylline", "--method", "pooled", "--json")
     disarm()
     assert ran.code == 130 and ran.out == "" and "Traceback" not in ran.err
     assert ran.err.rstrip().endswith("interrupted; go on with:  pbpk fit fits/theophylline/runs/002.partial --resume")
@@ -142,8 +149,7 @@ def test_sigint_to_a_real_process_and_resume(process, pbpk, fitted, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_process_can_be_resumed(process, pbpk, tmp_path):
-    whole = pbpk("fit", "theophylline", "--method", "pooled", "--out", "whole", "--json").json
+def test_a_killed_process_can_be_resumed(pooled, process, pbpk, tmp_path):
     running = process("fit", "theophylline", "--method", "pooled")
     lines_until(running, 2)
     running.kill()
@@ -154,4 +160,4 @@ def test_a_killed_process_can_be_resumed(process, pbpk, tmp_path):
     assert another["run"].endswith("002"), "the number of an unfinished run is taken"
     resumed = pbpk("fit", "theophylline", "--resume", "--json")
     assert resumed.code == 0 and resumed.json["run"].endswith("001")
-    assert numbers(resumed.json) == numbers(whole)
+    assert numbers(resumed.json) == numbers(pooled[0])

@@ -11,7 +11,7 @@ from pbpk.dosimetry.cells import tissues
 from pbpk.dosimetry.effect.defaults import radiobiology
 from pbpk.dosimetry.patient.course import sampling
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=25)
 JOULE, ALPHA = 1.602176634e-13, 6.784  # MeV per decay of 211At with 211Po
 
 

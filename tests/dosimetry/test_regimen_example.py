@@ -15,7 +15,7 @@ from pbpk.dosimetry import compartments, dose_over_time, one_cycle
 from pbpk.dosimetry.effect.defaults import radiobiology
 from pbpk.dosimetry.effect.sampled import Sampled
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=40)
 ROOT = Path(__file__).resolve().parents[2]
 PATIENTS = 2_000
 

@@ -9,7 +9,7 @@ import pytest
 
 import pbpk
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # 40 iterations of 1536 virtual patients
+pytestmark = [pytest.mark.slow(seconds=25), pytest.mark.timeout(900)]  # 40 iterations of 1536 virtual patients
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,10 @@ from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 RADIATIONS = ("alpha", "electron", "photon")
 AIRWAYS, BODY, LUNG_BLOOD = "airways", "total_body", "lungs_blood"
 _BRONCHIAL = 0.02  # of all blood, in the airways' walls: ICRP 89
+# Compiled once for spectra of many lengths: operation by operation, each length would be dozens of programs.
+_absorbed_fraction = jax.jit(absorbed_fraction, static_argnums=2)
+_from_contents = jax.jit(from_contents, static_argnums=2)
+_from_layer = jax.jit(from_layer, static_argnums=3)
 _THICK = 0.5  # g/cm², of a wall as a source: any depth that charged particles do not cross
 # Of what is emitted on or in bone, the share that reaches it: ICRP 30, part 1, table 7.4 (alphas; electrons of 0.2 MeV and
 # more)
@@ -101,7 +105,7 @@ def _s_values(nuclide: str, phantom: Phantom, recoil: bool, evaluation: Evaluati
     spectra["electron"] = (np.append(e, 1e-3), np.append(n, stays / 1e-3))
 
     for i, particle in enumerate(("alpha", "electron")):
-        e, n = spectra[particle]
+        e, n = _padded(*spectra[particle])
         if (n > 0).any():
             for j, source in enumerate(sources):
                 for target, dose in _charged(known, source, e, n, particle, phantom).items():
@@ -116,6 +120,12 @@ def _s_values(nuclide: str, phantom: Phantom, recoil: bool, evaluation: Evaluati
     error = _pick(known, targets, sources, table, table.relative_error[..., near])
     mass = np.array([_diluted(known, n) for n in sources])
     return SValues(phantom, nuclide, targets, sources, s, mass, own, error)
+
+
+def _padded(e: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With lines of no particles, up to a multiple of 32: spectra of one length share a program."""
+    more = -len(e) % 32
+    return np.pad(e, (0, more), constant_values=1.0), np.pad(n, (0, more))
 
 
 def _diluted(known: dict[str, Region], source: str) -> float:
@@ -134,7 +144,7 @@ def _charged(
     found = {BODY: all_of_it / body}
     if region.kind in ("tissue", "marrow"):
         radius = float(sphere_radius(region.mass / region.parts))
-        inside = float((e * n) @ np.asarray(absorbed_fraction(e, np.full(e.shape, radius), particle)))
+        inside = float((e * n) @ np.asarray(_absorbed_fraction(e, np.full(e.shape, radius), particle)))
         if name in target_names(phantom):
             found[name] = inside / region.mass
         if name == "lungs":
@@ -147,14 +157,14 @@ def _charged(
     elif region.kind == "wall":
         layer = region.layer or (0.0, _THICK)
         depth = layer[1] if layer[0] == 0 else _THICK
-        found[name] = float((e * n) @ np.asarray(from_layer(e, (0.0, depth), layer, particle))) / region.mass
+        found[name] = float((e * n) @ np.asarray(_from_layer(e, (0.0, depth), layer, particle))) / region.mass
     elif region.kind == "mucosa":
         thick = region.layer or (0.0, _THICK)
         layer = known[region.wall].layer or (0.0, _THICK)
-        found[region.wall] = float((e * n) @ np.asarray(from_layer(e, thick, layer, particle))) / region.mass
+        found[region.wall] = float((e * n) @ np.asarray(_from_layer(e, thick, layer, particle))) / region.mass
     elif region.kind == "contents" and region.wall in known:
         layer = known[region.wall].layer or (0.0, _THICK)
-        found[region.wall] = float((e * n) @ np.asarray(from_contents(e, layer, particle))) / region.mass
+        found[region.wall] = float((e * n) @ np.asarray(_from_contents(e, layer, particle))) / region.mass
     elif region.kind == "bone":
         grams = {"red_marrow": known["red_marrow"].mass, "endosteum": ENDOSTEUM[phantom]}
         for (target, bone), share in _FROM_BONE.items():

@@ -327,6 +327,10 @@ def test_transformations_agree():
         return jax.jacfwd(last)(at, x[:, None], rate[:, None], p[:, None])[:, 0]
 
     np.testing.assert_array_equal(jax.jit(jax.vmap(one, in_axes=-1, out_axes=1))(x, rate, p), slope)
+    amounts = jnp.stack([x, 0.5 * x])  # the value alone has the axis, not what it is differentiated along
+    of_both = jax.jit(jax.vmap(jax.jacfwd(last), in_axes=(None, 0, None, None)))(at, amounts, rate, p)
+    for k in range(2):
+        np.testing.assert_array_equal(of_both[k], jax.jit(jax.jacfwd(last))(at, amounts[k], rate, p))
     halves = [jax.jit(jax.jacfwd(last))(at, *(a[:, part] for a in (x, rate, p))) for part in (slice(4), slice(4, 9))]
     np.testing.assert_array_equal(jnp.concatenate(halves, axis=1), slope)
 

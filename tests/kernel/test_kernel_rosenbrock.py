@@ -386,8 +386,9 @@ def test_what_cannot_be_solved_says_so_and_ends():
 def test_more_steps_than_the_reverse_has_room_for_are_no_number():
     """Of that patient alone."""
     p, x = patients(9)
-    stops = np.array([[0.5], [1.0]]) * np.where(np.arange(9) == 4, 1e4, 1.0)
-    found = gradient(method(SMALL, GRID, room=50), x, p, stops=stops)
+    stops = np.array([[1e-3], [2e-3]]) * np.where(np.arange(9) == 4, 3e3, 1.0)
+    found = gradient(method(SMALL, room=12), x, p, stops=stops)
+    assert np.isfinite(gradient(method(SMALL, room=20), x, p, stops=stops)[3]).all()
     assert np.isnan(found[3][:, 4]).all()
     assert np.isfinite(np.delete(found[3], 4, axis=1)).all()
 

@@ -3,7 +3,8 @@ diffrax (Kvaerno5) in this project's event loop.
 
 The saturable body of engine.py (24 compartments, 12 samples), `--patients` patients; one derivative along all parameters at
 once, and the second along them, each with the value it needs; steps of each patient's own at rtol 1e-6. The first call
-compiles, on an empty cache. The error is that of the derivative, against the kernel's at 1e-9, relative to the largest of its
+compiles, on an empty cache. On one core: with more, jaxlib's thread pool may wait for itself for ever in diffrax's second
+derivatives. The error is that of the derivative, against the kernel's at 1e-9, relative to the largest of its
 compartment and time.
 
     python benchmarks/sensitivities.py [--patients 256] [--json]
@@ -20,6 +21,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
 EMPTY = tempfile.TemporaryDirectory()
 os.environ["PBPK_CACHE"] = EMPTY.name  # before pbpk: nothing is compiled already
 
@@ -92,7 +95,10 @@ def main() -> None:
         for peer in ("jax", "diffrax")
     }
     report = {"question": "derivatives forward of a saturable body", "rows": rows, "ratios": ratios}
-    report |= {"versions": versions("jax", "jaxlib", "diffrax", "llvmlite", "numpy"), "machine": machine()}
+    report |= {
+        "versions": versions("jax", "jaxlib", "diffrax", "llvmlite", "numpy"),
+        "machine": machine() | {"cpus": 1},
+    }
     if given.json:
         print(json.dumps(report, indent=2))
         return

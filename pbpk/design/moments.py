@@ -77,7 +77,7 @@ def _structural(spec: Spec) -> np.ndarray:
 
 def unplanned(problem: Problem) -> Problem:
     """Windows are planned for given times, and a plan is part of the program: without one, other times run the same."""
-    return replace(problem, timeline=replace(problem.timeline, windows=None))
+    return replace(problem, timeline=replace(problem.timeline, windows=None, stretches=None))
 
 
 def moving(

@@ -7,7 +7,7 @@ and waits in scratch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -17,13 +17,14 @@ import numpy as np
 
 from pbpk.algebra.eliminate import Elimination
 from pbpk.algebra.packing import Packing
-from pbpk.kernel.eliminate import Factors, Pivot, factor, plan
-from pbpk.kernel.functions import TOGETHER
+from pbpk.kernel.eliminate import Factors, Pivot, Written, factor, plan
+from pbpk.kernel.functions import TOGETHER, total
 from pbpk.kernel.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
 from pbpk.kernel.machine import Buffer, Machine, Operand
 from pbpk.model.system import Group, System
 
 Entry = tuple[int, int]
+Levels = dict["Argument", Operand]
 _CHAINS = 4  # sums side by side
 
 
@@ -44,11 +45,11 @@ class Field(Protocol):
 
 @dataclass(frozen=True)
 class Law:
-    """Of scalars in the group's order: its rate; its slopes in the arguments that are states; its slopes in all of them;
-    and those of Σ tₖ · slope k, where the t follow the arguments."""
+    """Of scalars in the group's order: its rate; that and its slopes in the arguments that are states; its slopes in all of
+    them; and those of Σ tₖ · slope k, where the t follow the arguments."""
 
     rate: Expression
-    slopes: Expression
+    tangent: Expression
     gradient: Expression
     bend: Expression
 
@@ -140,7 +141,7 @@ def law_of(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) ->
     every = tuple(range(count))
     return Law(
         trace(rate, count),
-        trace(slopes, count),
+        trace(lambda *values: [rate(*values), *slopes(*values)], count),
         trace(jax.grad(rate, every), count),
         trace(jax.grad(weighed, every), count + len(states)),
     )
@@ -187,8 +188,9 @@ class Flow:
             {k: given[a.row] for k, a in enumerate(c.arguments) if a.state is None and a.row is not None}
             for c in arrows.curves
         ]
+        self.arguments = tuple(dict.fromkeys(a for c in arrows.curves for a in c.arguments if a.state is not None))
         self._rates = self.prepared(lambda law: law.rate)
-        self._slopes = self.prepared(lambda law: law.slopes)
+        self._tangents = self.prepared(lambda law: law.tangent)
 
     def own(self, k: int) -> Operand:
         """The linear matrix's diagonal."""
@@ -208,31 +210,36 @@ class Flow:
         assert a.row is not None
         return self.machine.get(self.inverse, self.volumes[a.row])
 
-    def levels(self, y: list[Operand]) -> list[dict[int, Operand]]:
-        """The arguments of each nonlinear flux that states make."""
-        found: dict[Argument, Operand] = {}
+    def levels(self, y: Sequence[Operand]) -> Levels:
+        """What states make of the laws' arguments."""
+        found: Levels = {}
+        for a in self.arguments:
+            assert a.state is not None
+            found[a] = y[a.state] if a.row is None else y[a.state] * self.per(a)
+        return found
 
-        def level(a: Argument) -> Operand:
-            if a not in found:
-                assert a.state is not None
-                found[a] = y[a.state] if a.row is None else y[a.state] * self.per(a)
-            return found[a]
+    def given(self, levels: Levels) -> list[dict[int, Operand]]:
+        """The same for each nonlinear flux, by the number of its argument."""
+        return [{k: levels[a] for k, a in enumerate(c.arguments) if a.state is not None} for c in self.arrows.curves]
 
-        return [{k: level(a) for k, a in enumerate(c.arguments) if a.state is not None} for c in self.arrows.curves]
+    def rates(self, levels: Levels) -> list[Operand]:
+        """Of the nonlinear fluxes."""
+        return [rate for (rate,) in self._evaluate(self._rates, levels)]
 
-    def __call__(self, y: list[Operand]) -> list[Operand]:
-        """dy/dt."""
+    def tangents(self, levels: Levels) -> tuple[list[Operand], list[list[Operand]]]:
+        """The rates, and the slopes of each in those of its arguments that states make."""
+        found = self._evaluate(self._tangents, levels)
+        return [own[0] for own in found], [own[1:] for own in found]
+
+    def _evaluate(self, prepared: list[Prepared], levels: Levels) -> list[list[Operand]]:
+        return evaluate(self.machine, list(zip(prepared, self.given(levels), strict=True)))
+
+    def __call__(self, y: list[Operand], rates: Sequence[Operand]) -> list[Operand]:
+        """dy/dt, the nonlinear fluxes given."""
         m, terms = self.machine, [[] for _ in y]
         for (i, j), k in self._place.items():
             terms[i].append((k, j))
-        arriving: list[list[Operand]] = [[] for _ in y]
-        leaving: list[list[Operand]] = [[] for _ in y]
-        rates = evaluate(m, list(zip(self._rates, self.levels(y), strict=True)))
-        for c, (rate,) in zip(self.arrows.curves, rates, strict=True):
-            if c.source is not None:
-                leaving[c.source].append(rate)
-            if c.target is not None:
-                arriving[c.target].append(rate)
+        carried = self.carried(rates)
         found = []
         for i, own in enumerate(terms):
             parts = [self.own(i) * y[i] + m.get(self._fixed, i)]
@@ -242,30 +249,42 @@ class Flow:
                     parts.append(product)
                 else:
                     parts[number % len(parts)] = product + parts[number % len(parts)]
-            total = sum(parts[1:], start=parts[0])
-            for rate in arriving[i]:
-                total = total + rate
-            for rate in leaving[i]:
-                total = total - rate
-            found.append(total)
+            found.append(total([*parts, *carried.get(i, [])]))
         return found
 
-    def factor(self, x: list[Operand], gh: Operand) -> Factors:
-        """Of I − γh J(x)."""
-        m, entries, sums = self.machine, {}, {}
-        for entry, k in self._place.items():
-            entries[entry] = self.off(k)
-        slopes = evaluate(m, list(zip(self._slopes, self.levels(x), strict=True)))
+    def carried(self, amounts: Sequence[Operand]) -> dict[int, list[Operand]]:
+        """By compartment, what nonlinear fluxes bring to it and take from it."""
+        found: dict[int, list[Operand]] = {}
+        for c, amount in zip(self.arrows.curves, amounts, strict=True):
+            if c.target is not None:
+                found.setdefault(c.target, []).append(amount)
+            if c.source is not None:
+                found.setdefault(c.source, []).append(-amount)
+        return found
+
+    def factor(self, slopes: list[list[Operand]], gh: Operand) -> Factors:
+        """Of I − γh J, where the laws have these slopes."""
+        m, bent = self.machine, {}
         for c, own in zip(self.arrows.curves, slopes, strict=True):
             with_states = [a for a in c.arguments if a.state is not None]
             for a, slope in zip(with_states, own, strict=True):
                 for place, value in placed(c, a, slope if a.row is None else slope * self.per(a)):
-                    _into(entries if isinstance(place, tuple) else sums, place, value)
-        excess = []
-        for j in range(self.arrows.size):
-            total = m.get(self._sums, j)
-            excess.append(1.0 - gh * (total + sums[j] if j in sums else total))
-        return factor(m, self.arrows.pivots, {e: gh * v for e, v in entries.items()}, excess, TOGETHER)
+                    bent[place] = bent[place] + value if place in bent else value
+
+        def entry(place: Entry) -> Operand:
+            if place not in self._place:
+                return gh * bent[place]
+            own = self.off(self._place[place])
+            return gh * (own + bent[place] if place in bent else own)
+
+        def excess(j: int) -> Operand:
+            own = m.get(self._sums, j)
+            return 1.0 - gh * (own + bent[j] if j in bent else own)
+
+        entries = [*self._place, *(place for place in bent if isinstance(place, tuple) and place not in self._place)]
+        return factor(
+            m, self.arrows.pivots, Written(entries, entry), Written(range(self.arrows.size), excess), TOGETHER
+        )
 
 
 def placed(c: Curve, a: Argument, slope: Any) -> list[tuple[Entry | int, Any]]:
@@ -280,7 +299,3 @@ def placed(c: Curve, a: Argument, slope: Any) -> list[tuple[Entry | int, Any]]:
     if len(inside) == 1:
         found.append((state, slope if inside[0][1] > 0 else -slope))
     return found
-
-
-def _into(where: dict, place: Any, value: Operand) -> None:
-    where[place] = where[place] + value if place in where else value

@@ -116,22 +116,27 @@ class Vectors:
         place = self._lane(buffer, row)
         self.lines.append(f"  store {self.type} {self._name(value)}, ptr {place}, align {BYTES}")
 
-    def stream(self, buffer: Buffer, row: Index, value: Operand) -> None:
+    def stream(self, buffer: Buffer, row: Index, values: Sequence[Operand]) -> None:
         """Past the caches where there are many patients: else every line is fetched only to be overwritten, and what is
-        needed gives way to what is not."""
+        needed gives way to what is not. Rows are all aligned where the first is and a row is whole registers long."""
         if self.lanes == 1:
-            self.write(buffer, row, value)
+            for k, value in enumerate(values):
+                self.write(buffer, row + k, value)
             return
-        place, whole = self._lane(buffer, row), BYTES * self.lanes
-        address = self.instruction(f"ptrtoint ptr {place} to i64")
-        aligned = self.instruction(f"icmp eq i64 {self.instruction(f'and i64 {address}, {whole - 1}')}, 0")
+        whole = BYTES * self.lanes
+        places = [self._lane(buffer, row + k) for k in range(len(values))]
+        address = self.instruction(f"ptrtoint ptr {places[0]} to i64")
+        row_length = self.instruction(f"shl i64 %patients, {BYTES.bit_length() - 1}")
+        either = self.instruction(f"or i64 {address}, {row_length}")
+        aligned = self.instruction(f"icmp eq i64 {self.instruction(f'and i64 {either}, {whole - 1}')}, 0")
         many = self.instruction(f"icmp sge i64 %patients, {MANY}")
         both = self.instruction(f"and i1 {aligned}, {many}")
         past, through, after = (f"{name}{self._count}" for name in ("past", "through", "stored"))
-        store = f"  store {self.type} {self._name(value)}, ptr {place}, align"
+        stores = [f"  store {self.type} {self._name(v)}, ptr {p}, align" for v, p in zip(values, places, strict=True)]
         self.lines += [f"  br i1 {both}, label %{past}, label %{through}", f"{past}:"]
-        self.lines += [f"{store} {whole}, !nontemporal !{{i32 1}}", f"  br label %{after}", f"{through}:"]
-        self.lines += [f"{store} {BYTES}", f"  br label %{after}", f"{after}:"]
+        self.lines += [f"{store} {whole}, !nontemporal !{{i32 1}}" for store in stores]
+        self.lines += [f"  br label %{after}", f"{through}:", *(f"{store} {BYTES}" for store in stores)]
+        self.lines += [f"  br label %{after}", f"{after}:"]
         self.block = after
 
     def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:

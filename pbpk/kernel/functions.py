@@ -3,6 +3,7 @@ own (`register`), as that of derivatives does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from math import factorial
 
@@ -123,13 +124,13 @@ def _log(m: Machine, x: Operand) -> tuple[Operand, Operand]:
     return whole, low - (whole - high)
 
 
-TOGETHER = 4  # divisions
+TOGETHER = 8  # divisions
 
 
 @singledispatch
 def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
-    """a/b of each, to two or three last digits more than one division loses: by one division for every four, since dividing
-    takes a processor as long as thirty multiplications. Denominators beyond 1e±77 may overflow together: no numbers then."""
+    """a/b of each, to three or four last digits more than one division loses: by one division for every eight, since dividing
+    takes a processor as long as thirty multiplications. Denominators beyond 1e±38 may overflow together: no numbers then."""
     found: list[Operand] = []
     for first in range(0, len(pairs), TOGETHER):
         own = pairs[first : first + TOGETHER]
@@ -142,20 +143,22 @@ def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
 
 
 def inverses(of: list[Operand]) -> list[Operand]:
-    """1/b of each by one division."""
+    """1/b of each by one division: the product's, of which each half's is that times the other half."""
     if len(of) == 1:
         return [1.0 / of[0]]
-    half = len(of) // 2
-    products = []
-    for part in (of[:half], of[half:]):
-        whole = part[0]
-        for b in part[1:]:
-            whole = whole * b
-        products.append(whole)
-    both = 1.0 / (products[0] * products[1])
-    return [*_apart(of[:half], both * products[1]), *_apart(of[half:], both * products[0])]
+    rows = [of]  # products of two, of four, …
+    while len(rows[-1]) > 1:
+        row = rows[-1]
+        rows.append([a * b for a, b in zip(row[::2], row[1::2], strict=False)] + row[len(row) // 2 * 2 :])
+    found = [1.0 / rows[-1][0]]
+    for row in reversed(rows[:-1]):
+        found = [found[k // 2] * row[k ^ 1] if k ^ 1 < len(row) else found[k // 2] for k in range(len(row))]
+    return found
 
 
-def _apart(of: list[Operand], inverse: Operand) -> list[Operand]:
-    """1/b of one or two, from the inverse of their product."""
-    return [inverse] if len(of) == 1 else [inverse * of[1], inverse * of[0]]
+def total(terms: Sequence[Operand]) -> Operand:
+    """Σ, as few sums one after another as can be."""
+    row = list(terms)
+    while len(row) > 1:
+        row = [a + b for a, b in zip(row[::2], row[1::2], strict=False)] + row[len(row) // 2 * 2 :]
+    return row[0]

@@ -7,7 +7,7 @@ all of them where it began with a float. Equations are solved by one factorisati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,9 @@ class Jets:
         for s, where in {0: buffer, **self.more.get(buffer.name, {})}.items():
             self.machine.write(where, row, parts.get(s, 0.0))
 
-    stream = write
+    def stream(self, buffer: Buffer, row: Index, values: Sequence[Operand]) -> None:
+        for k, one in enumerate(values):
+            self.write(buffer, row + k, one)
 
     def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:
         found = self.machine.part(buffer, row, shape)
@@ -219,12 +221,15 @@ class _Moving(Factors):
 
 
 @factor.register
-def _(m: Jets, pivots: tuple[Pivot, ...], a: dict[Entry, Operand], excess: list[Operand], together: int = 1) -> _Moving:
+def _(
+    m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Mapping[int, Operand], together: int = 1
+) -> _Moving:
     inner = m.machine
     room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
     flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
     sums: dict[int, list[tuple[int, int]]] = {s: [] for s in m.every if s}
-    named = [(flows, a.items()), (sums, enumerate(excess))]
+    a, excess = dict(a), dict(excess)
+    named = [(flows, a.items()), (sums, excess.items())]
     for where, entries in named:
         for entry, own in entries:
             for s, part in parts_of(own).items():
@@ -232,12 +237,12 @@ def _(m: Jets, pivots: tuple[Pivot, ...], a: dict[Entry, Operand], excess: list[
                     inner.put(room, used, part)
                     where[s].append((used, entry))
                     used += 1
-    values = {e: value(v) for e, v in a.items()}, [value(v) for v in excess]
+    values = {e: value(v) for e, v in a.items()}, {j: value(v) for j, v in excess.items()}
     return _Moving(**vars(factor(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
 
 
 @solve.register
-def _(m: Jets, factors: _Moving, rhs: list[Operand]) -> list[Operand]:
+def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
     """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
     inner, y = m.machine, []
     for s in m.every:

@@ -8,11 +8,13 @@ own. What nobody asked for is not written: every amount goes at once to the row 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from pbpk.kernel.functions import total as summed
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.plan import Plan, leg_tables
+from pbpk.kernel.step import blocks
 from pbpk.kernel.within import Read, Rows, Within, Write, copy
 
 
@@ -45,21 +47,24 @@ class Journey:
 
 
 class _Traveller:
-    """Rooms: `x` amounts, with a place for what goes outside; `flow` inflows likewise; `after` and `areas` of the leg at its
-    stops, `last` and `last_areas` at the last; `total` the integral so far."""
+    """Rooms: `x` amounts, with a place for what goes outside; `flow` inflows likewise; `last` and `last_areas` of the leg at
+    its last stop; `total` the integral so far; `sound`, see there. A leg that gives its stops in any order does so to `after`
+    and `areas`; from one that arrives at one after another, each is seen when it does."""
 
     def __init__(self, m: Machine, journey: Journey):
         self.m, self.journey, self.plan, self.buffer = m, journey, journey.plan, journey.buffer
         plan, n = self.plan, self.plan.size
-        wide = plan.stops * (plan.shown if plan.summed else n)
-        self.x, self.after = Rows(m, n + 1), Rows(m, wide)
+        self.x, self.sound = Rows(m, n + 1), Rows(m, 1)
         self.flow = Rows(m, n + 1) if plan.infusing else None
-        self.areas, self.total = (Rows(m, wide), Rows(m, n)) if plan.integrals else (None, None)
-        self.last, self.last_areas = self.after.part((plan.stops - 1) * n), None
-        if plan.summed:
-            self.last = Rows(m, n)
-        if self.areas is not None:
-            self.last_areas = Rows(m, n) if plan.summed else self.areas.part((plan.stops - 1) * n)
+        self.areas, self.total = None, Rows(m, n) if plan.integrals else None
+        if plan.reminded or plan.summed:
+            self.last, self.last_areas = Rows(m, n), Rows(m, n) if plan.integrals else None
+        if not plan.reminded:
+            wide = plan.stops * (plan.shown if plan.summed else n)
+            self.after, self.areas = Rows(m, wide), Rows(m, wide) if plan.integrals else None
+        if not plan.reminded and not plan.summed:
+            self.last = self.after.part((plan.stops - 1) * n)
+            self.last_areas = None if self.areas is None else self.areas.part((plan.stops - 1) * n)
         self.judged = Rows(m, 2 if plan.reminded else 1)
         self.lengths, self.memory = (Rows(m, plan.stops + 1), Rows(m, 2)) if plan.reminded else (None, None)
 
@@ -70,58 +75,53 @@ class _Traveller:
         if self.flow is not None and inflow is not None:
             base = self.buffer["base"]
             copy(m, n, self.flow.put, lambda k: m.read(base, k) + m.read(inflow, k))
-        for room in (self.total, self.judged, self.memory):
+        for room in (self.total, self.judged, self.memory, self.sound):
             if room is not None:
                 room.clear()
-        (sound,) = m.loop(plan.rows, self._see_first, [0.0])
-        (sound,) = m.loop(plan.legs, self._cross, [sound])
+        m.loop(plan.rows, self._see_first)
+        m.loop(plan.legs, self._cross)
         for k in range(self.judged.count):
             m.write(self.buffer["judged"], k, self.judged.get(k))
-        m.write(self.buffer["sound"], 0, sound)
+        m.write(self.buffer["sound"], 0, self.sound.get(0))
 
-    def _see_first(self, t: Index, sound: Operand) -> list[Operand]:
+    def _see_first(self, t: Index) -> list[Operand]:
         event = self.m.whole(self.buffer["begun"], t * 2 + 1, self.plan.firsts)
         first = self.m.part(self.buffer["firsts"], event * self.plan.size, (self.plan.size,))
-        amount = self._shown(lambda k: self.m.read(first, k))
-        return self._see("begun", t, t, amount, lambda k: 0.0, sound)
+        self._see("begun", t * 2, t, self._shown(lambda k: self.m.read(first, k)), lambda k: 0.0)
+        return []
 
     def _shown(self, amounts: Read) -> Read:
         """What a row shows of all amounts."""
         members = self.plan.readings
         return (lambda r: sum((amounts(k) for k in members[r][1:]), amounts(members[r][0]))) if members else amounts
 
-    def _see(
-        self,
-        table: str,
-        place: Index,
-        row: Index,
-        amount: Read,
-        total: Read,
-        sound: Operand,
-    ) -> list[Operand]:
-        """Amounts, and totals, into a row of the results where the table says that they are wanted."""
+    def _see(self, table: str, place: Index, row: Index, amount: Read, total: Read) -> None:
+        """Amounts, and totals, into a row of the results where the table's number at `place` says that they are wanted."""
         m, n = self.m, self.plan.shown
-        wanted = m.whole(self.buffer[table], place * 2, 2)
+        wanted = m.whole(self.buffer[table], place, 2)
         seen = m.part(self.buffer["amounts"], row * n, (n,))
         areas = m.part(self.buffer["integral"], row * n, (n,)) if self.plan.integrals else None
 
-        def write(_: Index, sound: Operand) -> list[Operand]:
-            def one(k: Index, sound: Operand) -> list[Operand]:
-                value = amount(k)
-                m.stream(seen, k, value)
-                if areas is not None:
-                    m.stream(areas, k, total(k))
-                return [value * 0.0 + sound]
+        def some(first: Index, width: int) -> None:
+            values = [amount(first + k) for k in range(width)]
+            m.stream(seen, first, values)
+            if areas is not None:
+                m.stream(areas, first, [total(first + k) for k in range(width)])
+            self.sound.add(0, summed([value * 0.0 for value in values]))
 
-            if not self.plan.readings:
-                return m.loop(n, one, [sound])
-            for r in range(n):
-                (sound,) = one(r, sound)
-            return [sound]
+        def write(_: Index) -> list[Operand]:
+            if self.plan.readings:
+                some(0, n)
+            else:
+                blocks(m, n, some)
+            return []
 
-        return m.repeat(wanted, write, [sound])[1]
+        m.repeat(wanted, write, [])
 
-    def _cross(self, g: Index, sound: Operand) -> list[Operand]:
+    def _row(self, place: Index) -> Index:
+        return self.m.whole(self.buffer["row"], place * 4 + 1, self.plan.rows)
+
+    def _cross(self, g: Index) -> list[Operand]:
         m, plan, n = self.m, self.plan, self.plan.size
         if self.memory is not None:
             fresh = m.read(self.buffer["fresh"], g)
@@ -133,34 +133,45 @@ class _Traveller:
             edges = m.part(self.buffer["edges"], g * (plan.stops + 1), (plan.stops + 1,))
             self.memory.put(0, self.lengths.get(plan.stops))
             self.memory.put(1, self.memory.get(1) + m.read(edges, plan.stops))
-        self._keep_after(g)
+            self._keep_lengths(g)
         self._happen(g)
-        shown = plan.shown if plan.summed else n
-
-        def see(t: Index, sound: Operand) -> list[Operand]:
-            place = g * plan.stops + t
-            row = m.whole(self.buffer["row"], place * 2 + 1, plan.rows)
-            amount, area = (None if room is None else room.part(t * shown).get for room in (self.after, self.areas))
-            assert amount is not None
-            if not plan.summed:
-                amount = self._shown(amount)
-            return self._see("row", place, row, amount, self._so_far(area, plan.summed), sound)
-
-        if plan.stops > 1:
-            (sound,) = m.loop(plan.stops - 1, see, [sound])
+        if not plan.reminded and plan.stops > 1:
+            m.loop(plan.stops - 1, lambda t: self._see_after(g, t))
         place = g * plan.stops + (plan.stops - 1)
-        row = m.whole(self.buffer["row"], place * 2 + 1, plan.rows)
         area = None if self.last_areas is None else self.last_areas.get
-        found = self._see("row", place, row, self._shown(self.x.get), self._so_far(area, False), sound)
+        self._see("row", place * 4, self._row(place), self._shown(self.x.get), self._so_far(area, False))
         if self.total is not None and area is not None:
             copy(m, n, self.total.add, area)
         if plan.readings:  # what is not shown counts too
+            copy(m, n, lambda k, value: self.sound.add(0, value * 0.0), self.x.get)
+        return []
 
-            def check(k: Index, sound: Operand) -> list[Operand]:
-                return [self.x.get(k) * 0.0 + sound]
+    def _see_after(self, g: Index, t: Index) -> list[Operand]:
+        """A stop of a leg that has been crossed."""
+        plan = self.plan
+        place, shown = g * plan.stops + t, plan.shown if plan.summed else plan.size
+        amount, area = (None if room is None else room.part(t * shown).get for room in (self.after, self.areas))
+        assert amount is not None
+        amount = amount if plan.summed else self._shown(amount)
+        self._see("row", place * 4, self._row(place), amount, self._so_far(area, plan.summed))
+        return []
 
-            found = m.loop(n, check, found)
-        return found
+    def _arrived(self, g: Index, t: Index, amount: Read, area: Read | None = None) -> None:
+        """A stop of a leg that is being crossed: the last one is not seen yet, as the closing event follows."""
+        m, plan, n = self.m, self.plan, self.plan.size
+        place = g * plan.stops + t
+        copy(m, n, self.last.put, amount)
+        if area is not None and self.last_areas is not None:
+            copy(m, n, self.last_areas.put, area)
+
+        def between(_: Index) -> list[Operand]:
+            if self.journey.keeps:
+                following = m.whole(self.buffer["row"], place * 4 + 3, plan.stops)
+                copy(m, n, self._into("starts", (g * plan.stops + following) * n, n), amount)
+            self._see("row", place * 4, self._row(place), self._shown(amount), self._so_far(area, False))
+            return []
+
+        m.repeat(m.whole(self.buffer["row"], place * 4 + 2, 2), between, [])
 
     def _so_far(self, area: Read | None, summed: bool) -> Read:
         """The integral from the first event on, of what is shown, from the leg's: of that, or of all amounts."""
@@ -175,14 +186,14 @@ class _Traveller:
         reads["start"] = self.x.get
         if self.plan.inflow:
             reads[self.plan.inflow] = self.buffer["base"] if self.flow is None else self.flow.get
-        writes |= {"amounts": self.after.put, "last_amounts": self.last.put}
-        if self.areas is not None and self.last_areas is not None:
-            writes |= {"integral": self.areas.put, "last_integral": self.last_areas.put}
         if self.memory is None or self.lengths is None:
+            writes |= {"amounts": self.after.put, "last_amounts": self.last.put}
+            if self.areas is not None and self.last_areas is not None:
+                writes |= {"integral": self.areas.put, "last_integral": self.last_areas.put}
             writes["error"] = lambda _, error: self.judged.put(0, self.m.larger(self.judged.get(0), error))
-        else:
-            reads["memory"], writes["lengths"], writes["code"] = self.memory.get, self.lengths.put, self._judge
-        return Within(self.m, reads, writes)
+            return Within(self.m, reads, writes)
+        reads["memory"], writes["lengths"], writes["code"] = self.memory.get, self.lengths.put, self._judge
+        return Within(self.m, reads, writes, partial(self._arrived, g))
 
     def _judge(self, _: Index, code: Operand) -> None:
         """A leg's code is 4, 64 or both: told apart by 64, kept as the largest of either."""
@@ -202,18 +213,15 @@ class _Traveller:
         if self.memory is not None:
             copy(m, 2, self._into("memories", g * 2, 2), self.memory.get)
 
-    def _keep_after(self, g: Index) -> None:
-        if not self.journey.keeps or self.lengths is None:
-            return
-        m, plan, edges = self.m, self.plan, self.plan.stops + 1
-        count = (plan.stops - 1) * plan.size
-        copy(m, count, self._into("starts", g * (plan.stops * plan.size) + plan.size, count), self.after.get)
-        copy(m, edges, self._into("lengths", g * edges, edges), self.lengths.get)
+    def _keep_lengths(self, g: Index) -> None:
+        if self.journey.keeps and self.lengths is not None:
+            edges = self.plan.stops + 1
+            copy(self.m, edges, self._into("lengths", g * edges, edges), self.lengths.get)
 
     def _into(self, name: str, first: Index, count: int) -> Write:
         """Rows of a result from `first` on."""
         rows = self.m.part(self.buffer[name], first, (max(count, 1),))
-        return lambda k, value: self.m.stream(rows, k, value)
+        return lambda k, value: self.m.stream(rows, k, [value])
 
     def _happen(self, g: Index) -> None:
         """The closing event. What is put into no compartment goes to the place beyond the last, and is forgotten."""

@@ -79,7 +79,7 @@ class _Back:
 
         def first(t: Index) -> list[Operand]:
             event = m.whole(self.buffer["begun"], t * 2 + 1, plan.firsts)
-            self._seen("begun", t, t, firsts.part(event * n).add, None)
+            self._seen("begun", t * 2, t, firsts.part(event * n).add, None)
             return []
 
         m.loop(plan.rows, first)
@@ -107,7 +107,7 @@ class _Back:
         amount: Write,
         area: Write | None,
     ) -> None:
-        """The cotangents of a row, where the table says that it was wanted."""
+        """The cotangents of a row, where the table's number at `place` says that it was wanted."""
         m, n = self.m, self.plan.size
 
         def read(_: Index) -> list[Operand]:
@@ -117,7 +117,7 @@ class _Back:
                     copy(m, n, put, lambda k, bars=bars: m.read(bars, k))
             return []
 
-        m.repeat(m.whole(self.buffer[table], place * 2, 2), read, [])
+        m.repeat(m.whole(self.buffer[table], place, 2), read, [])
 
     def _back(self, g: Index) -> list[Operand]:
         m, plan, n = self.m, self.plan, self.plan.size
@@ -126,9 +126,9 @@ class _Back:
         total, areas = self.total, self.areas
 
         def row(place: Index) -> Index:
-            return m.whole(self.buffer["row"], place * 2 + 1, plan.rows)
+            return m.whole(self.buffer["row"], place * 4 + 1, plan.rows)
 
-        self._seen("row", place, row(place), self.x.add, None if total is None else total.add)
+        self._seen("row", place * 4, row(place), self.x.add, None if total is None else total.add)
         self._unhappen(g)
         copy(m, n, self.after.part(last).put, self.x.get)
         if total is not None and areas is not None:
@@ -149,7 +149,7 @@ class _Back:
 
         def seen(t: Index) -> list[Operand]:
             place = g * plan.stops + t
-            self._seen("row", place, row(place), self.after.part(t * n).put, both(t))
+            self._seen("row", place * 4, row(place), self.after.part(t * n).put, both(t))
             return []
 
         if plan.stops > 1:

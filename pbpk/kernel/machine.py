@@ -37,8 +37,8 @@ class Machine(Protocol):
 
     def write(self, buffer: Buffer, row: Index, value: Operand) -> None: ...
 
-    def stream(self, buffer: Buffer, row: Index, value: Operand) -> None:
-        """`write` of what the program does not come back to."""
+    def stream(self, buffer: Buffer, row: Index, values: Sequence[Operand]) -> None:
+        """`write` into the rows from `row` on of what the program does not come back to."""
         ...
 
     def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:
@@ -119,7 +119,9 @@ class Arrays:
     def write(self, buffer: Buffer, row: int, value: Operand) -> None:
         self.buffers[buffer.name][row] = value
 
-    stream = write
+    def stream(self, buffer: Buffer, row: int, values: Sequence[Operand]) -> None:
+        for k, value in enumerate(values):
+            self.write(buffer, row + k, value)
 
     def part(self, buffer: Buffer, row: int, shape: tuple[int, ...]) -> Buffer:
         found = Buffer(f"{buffer.name}[{row}:]", shape, buffer.share)

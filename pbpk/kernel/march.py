@@ -18,8 +18,9 @@ import numpy as np
 from pbpk.algebra.rodas import Tableau
 from pbpk.kernel.arrows import Field, Flow, arrows_of
 from pbpk.kernel.functions import TOGETHER, divide, exp, log
-from pbpk.kernel.machine import Buffer, Machine, Operand
+from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.step import Step, each, product, weights
+from pbpk.kernel.within import arrive
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 _WORST = 1e10  # an error that is no number, or larger
@@ -130,7 +131,7 @@ def march(m: Machine, w: March) -> None:
         def once(_: Any, *here: Operand) -> list[Operand]:
             stand, passed, _ = walk.once(gap, Stand(*here))
             if total is not None:
-                by = method.tableau.gamma * passed * gap.moving
+                by = passed * gap.moving
 
                 def add(k: Any) -> None:  # where nothing is passed, what was tried may be no number
                     gained = m.choose(passed, by * m.get(walk.step.gained, k), 0.0)
@@ -142,12 +143,9 @@ def march(m: Machine, w: March) -> None:
         _, end = m.repeat(walk.most, once, list(walk.begin(gap, length, since)), going=True)
         stand = Stand(*end)
 
-        def write(k: Any) -> None:
-            m.write(buffer["amounts"], i * n + k, m.get(walk.step.room, k))
-            if total is not None:
-                m.write(buffer["integral"], i * n + k, m.get(total, k))
-
-        each(m, n, write)
+        found = [(buffer["amounts"], lambda k: m.get(walk.step.room, k))]
+        found += [] if total is None else [(buffer["integral"], lambda k: m.get(total, k))]
+        arrive(m, i, n, *found)
         gave_up = m.larger(gave_up, m.choose(stand.going, 1.0, stand.gave_up))
         return [stand.length, since + gap.hours, gave_up, m.larger(inaccurate, stand.inaccurate)]
 
@@ -158,17 +156,17 @@ def march(m: Machine, w: March) -> None:
 
 
 class Walk:
-    """Steps between two stops, from where `step.room` begins with. On a grid, errors change no step: they are estimated
-    where the steps are to be `judged`."""
+    """Steps between two stops, from what `step.room` has at `step.base`, `onto` another place there or the same. On a grid,
+    errors change no step: they are not estimated where steps are taken again for `records` of them."""
 
     def __init__(
-        self, m: Machine, w: Any, method: Method, buffer: dict[str, Buffer], integrals: bool, judged: bool = True
+        self, m: Machine, w: Any, method: Method, buffer: dict[str, Buffer], integrals: bool, records: int = 0
     ):
-        self.judged = judged
+        self.judged = not records
+        self.onto: Index = 0
         self.machine, self.method, self.buffer, self.size = m, method, buffer, w.size
         self.flow = Flow(m, arrows_of(method.field), buffer)
-        tile = -(-w.size // -(-w.size // max(method.registers // 2 - 3, 1)))  # two sums of each state in registers
-        self.step = Step(m, self.flow, method.tableau, buffer["table"], tile, integrals)
+        self.step = Step(m, self.flow, method.tableau, buffer["table"], method.registers, integrals, records)
         self.species = [int(s) for s in method.field.system.species]
         self.most = method.max_steps if method.grid is None else 10 * method.max_steps
 
@@ -176,7 +174,7 @@ class Walk:
         """All there is, and is to flow in, of each species."""
         m, total = self.machine, [0.0] * (max(self.species) + 1)
         for k, s in enumerate(self.species):
-            own = m.size(m.peek(self.step.room, k))
+            own = m.size(m.peek(self.step.room, self.step.base + k))
             if "rate" in self.buffer:
                 own = m.size(m.fixed(m.read(self.buffer["rate"], k))) * hours + own
             total[s] = total[s] + own
@@ -185,11 +183,12 @@ class Walk:
     def first(self, hours: Operand) -> Operand:
         """A hundredth of the time in which the amounts would double, as a first step."""
         m, method = self.machine, self.method
-        x = [m.peek(self.step.room, k) for k in range(self.size)]
+        x = [m.peek(self.step.room, self.step.base + k) for k in range(self.size)]
         atol = [method.atol * p for p in self.present(hours)]
         size: Operand = 0.0
         speed: Operand = 0.0
-        for k, (own, slope) in enumerate(zip(x, self.flow(x), strict=True)):
+        slopes = self.flow(x, self.flow.rates(self.flow.levels(x)))
+        for k, (own, slope) in enumerate(zip(x, slopes, strict=True)):
             per = 1.0 / (atol[self.species[k]] + method.rtol * m.size(own))
             size, speed = m.larger(m.size(own) * per, size), m.larger(m.size(m.fixed(slope)) * per, speed)
         wanted = m.choose(speed, 0.01 * size / m.choose(speed, speed, 1.0), hours) + 1e-6 * hours
@@ -226,8 +225,9 @@ class Walk:
         left = 1.0 - here.done
         fraction = self._own_fraction(gap, here, left) if method.grid is None else self._grid_fraction(gap, here, left)
         fraction = m.choose(here.going, fraction, 0.0)
-        self.step.take(fraction * gap.moving)
-        size = self._error(gap) if self.judged or method.grid is None else 0.0
+        judged = self.judged or method.grid is None
+        self.step.take(fraction * gap.moving, judged)
+        size = self._error(gap) if judged else 0.0
         active = m.choose(fraction, 1.0, 0.0)
         bad = m.compare(size, 1.0, active, 0.0)
         passed = fraction if method.grid is not None else m.choose(bad, 0.0, fraction)
@@ -267,12 +267,13 @@ class Walk:
         m, method = self.machine, self.method
         crossed: Operand = 0.0
         bent = {k for c in self.flow.arrows.curves for k in c.states}
+        per = [method.rtol * one for one in gap.per]
         own: list[tuple[Operand, Operand]] = []
         found: list[Operand] = []
         for k, s in enumerate(self.species):
-            before, (after, error) = m.peek(self.step.room, k), self.step.after(k, fixed=True)
-            larger = m.larger(m.size(before), m.size(after))
-            own.append((error * gap.per[s], (gap.atol[s] + method.rtol * larger) * gap.per[s]))
+            before, after = m.peek(self.step.room, self.step.base + k), m.peek(self.step.after, k)
+            error, larger = m.peek(self.step.error, k), m.larger(m.size(before), m.size(after))
+            own.append((error * gap.per[s], larger * per[s] + method.atol))
             if len(own) == TOGETHER or k == self.size - 1:  # at once: many numbers that wait are dear to compile
                 found.append(product((part, part) for part in divide(m, own)))
                 own = []
@@ -285,9 +286,9 @@ class Walk:
         return m.choose(crossed, m.larger(size, 1e3), size)
 
     def _move(self, passed: Operand) -> None:
-        m = self.machine
+        m, room, base, onto = self.machine, self.step.room, self.step.base, self.onto
         each(
             m,
             self.size,
-            lambda k: m.put(self.step.room, k, m.choose(passed, self.step.after(k)[0], m.get(self.step.room, k))),
+            lambda k: m.put(room, onto + k, m.choose(passed, m.get(self.step.after, k), m.get(room, base + k))),
         )

@@ -91,12 +91,12 @@ class Plan:
     def structure(self) -> tuple[Buffer, ...]:
         """What happens, the same for all, as numbers. Of each leg's closing event: `into` which compartment, and `target`
         where a fraction goes; whether everything begins `anew`; whether something changed just before (`fresh`). Where a
-        stop's amounts, and those of the first events, are wanted: `row` is 1 and the row, or 0; `begun`, of each row,
-        1 and the number of the first event, or 0."""
+        stop's amounts, and those of the first events, are wanted: `row` is 1 and the row, or 0; and of all stops but a leg's
+        last 1 and the next one's number, else 0; `begun`, of each row, 1 and the number of the first event, or 0."""
         found = [Buffer("into", (self.legs,), True), Buffer("anew", (self.legs,), True)]
         found += [Buffer("target", (self.legs,), True)] if self.voiding else []
         found += [Buffer("fresh", (self.legs,), True)] if self.reminded else []
-        return (*found, Buffer("row", (self.legs, self.stops, 2), True), Buffer("begun", (self.rows, 2), True))
+        return (*found, Buffer("row", (self.legs, self.stops, 4), True), Buffer("begun", (self.rows, 2), True))
 
     @property
     def changes(self) -> tuple[Buffer, ...]:

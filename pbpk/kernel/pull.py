@@ -1,19 +1,23 @@
-"""The reverse of one Rosenbrock step on operands: what `pbpk.solve.stage.pull_step` does on arrays.
+"""The reverse of one Rosenbrock step on operands (pbpk.solve.stage has that of the tableau's stages, on arrays).
 
-Mᵀλᵢ = ūᵢ stage by stage backwards; γhλᵢ acts on the right-hand side as an evaluation of the field does, and γhλᵢuᵢ' on the
-Jacobian, so that both meet in one product by (yᵢ + uᵢ) for the linear arrows.
+With v̄ what is gathered of what a stage solved for, M the step's matrix and q = wᵢ + wᵢ₋₁ the solution (w alone where a stage
+begins with f),
+
+    v̄ᵢ = M⁻ᵀ w̄ᵢ,        w̄ᵢ₋₁ −= w̄ᵢ − v̄ᵢ,        M̄ −= v̄ᵢ qᵢ'
+
+and since everything a stage solves for but the stage before is proportional to h, Σ v̄ᵢ·wᵢ is that of ln h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pbpk.kernel.arrows import Flow
+from pbpk.kernel.arrows import Curve, Flow
 from pbpk.kernel.eliminate import Factors, solve_transposed
 from pbpk.kernel.laws import evaluate
 from pbpk.kernel.machine import Index, Machine, Operand
-from pbpk.kernel.step import Step, each, product
+from pbpk.kernel.step import Step, chunks, each, product
 
 
 class Cotangents:
@@ -40,161 +44,219 @@ def add(m: Machine, room: Any, at: Index, value: Operand) -> None:
 
 
 class Pull:
-    """A step backwards. Of each stage (stages, n): `of_stages` is what has been gathered of u, `turned` λ, `both` y + u."""
+    """A step backwards. Of each stage (stages, n): `of_stages` is what has been gathered of w, `pulled` v̄, `found` q.
+    `of_begun` is of γh f; of the laws, `of_amounts` (laws, stages) of what they add to what a stage solves for, `of_slopes`
+    and `of_rates` of those where the step began."""
 
     def __init__(self, m: Machine, step: Step, bar: Cotangents):
         self.machine, self.step, self.flow, self.bar = m, step, step.flow, bar
-        self.of_stages, self.turned, self.both = (m.scratch(step.stages * step.size) for _ in range(3))
-        self.of_y = m.scratch(step.size)
-        self.of_slopes = m.scratch(sum(len(c.states) for c in self.flow.arrows.curves))
+        curves = self.flow.arrows.curves
+        self.of_stages, self.pulled, self.found = (m.scratch(step.stages * step.size) for _ in range(3))
+        self.of_begun, self.of_read = m.scratch(step.size), m.scratch(len(step.read))
+        self.of_slopes = m.scratch(sum(len(c.states) for c in curves))
+        self.of_amounts, self.of_rates = m.scratch(step.stages * len(curves)), m.scratch(len(curves))
         self.gradient = self.flow.prepared(lambda law: law.gradient)
         self.bend = self.flow.prepared(lambda law: law.bend)
-        self.slopes = self.flow.prepared(lambda law: law.slopes)
 
     def back(self, active: Operand, h: Operand) -> Operand:
         """Through the step of length h whose beginning and stages the step's room holds: the cotangents before it, and that
         of h. Where not `active`, nothing; h is 0 there, and so must the stages be."""
         m, n, s, bar, step = self.machine, self.step.size, self.step.stages, self.bar, self.step
-        gamma, gh = step.tableau.gamma, step.tableau.gamma * h
-        factors = step.factor(h)
+        gh, fresh, x = step.chain.gamma * h, step.chain.fresh, step.state()
+        factors, _ = step.factor(x, h)
+        of_gain = 0.0 if bar.gain is None else self._begin_with_gain(active, h)
+        if bar.gain is None:
+            self._begin(lambda i, k: step.result(i) * m.choose(active, m.get(bar.x, k), 0.0))
+        for room, count in ((self.of_begun, n), (self.of_slopes, sum(len(c.states) for c in self.flow.arrows.curves))):
+            each(m, count, lambda k, room=room: m.put(room, k, 0.0))
+        for k in range(len(self.flow.arrows.curves)):
+            m.put(self.of_rates, k, 0.0)
+
+        def onward(r: Index, of_h: Operand) -> list[Operand]:
+            return [of_h + self._stage(factors, active, gh, r * -1 + (s - 1), first=False)]
+
+        def first(r: Index, of_h: Operand) -> list[Operand]:
+            return [of_h + self._stage(factors, active, gh, r * -1 + (fresh - 1), first=True)]
+
+        (of_h,) = m.loop(s - fresh, onward, [0.0])
+        (of_h,) = m.loop(fresh, first, [of_h])
+        self._gather(gh, x)
+        self._first(active, gh, x)
+        per = 1.0 / m.choose(h, h, 1.0)
+        return m.choose(active, of_h * per + of_gain, 0.0)
+
+    def _begin(self, of_stage: Callable[[Index, int], Operand]) -> None:
+        m, n = self.machine, self.step.size
 
         def begin(i: Index) -> list[Operand]:
-            last = step.last(i)
             for k in range(n):
-                m.put(self.of_stages, i * n + k, last * m.choose(active, m.get(bar.x, k), 0.0))
+                m.put(self.of_stages, i * n + k, of_stage(i, k))
             return []
 
-        m.loop(s, begin)
-        for k in range(sum(len(c.states) for c in self.flow.arrows.curves)):
-            m.put(self.of_slopes, k, 0.0)
+        m.loop(self.step.stages, begin)
 
-        def stage(r: Index, of_h: Operand, of_gain: Operand) -> list[Operand]:
-            return self._stage(factors, active, gh, r * -1 + (s - 1), of_h, of_gain)
-
-        of_h, of_gain = m.loop(s, stage, [0.0, 0.0])
-        self._gather(gh)
-        self._bend(active, step.state())
-        per = 1.0 / m.choose(h, h, 1.0)
-        return m.choose(active, of_h * per + gamma * of_gain, 0.0)
-
-    def _stage(
-        self, factors: Factors, active: Operand, gh: Operand, i: Index, of_h: Operand, of_gain: Operand
-    ) -> list[Operand]:
+    def _begin_with_gain(self, active: Operand, h: Operand) -> Operand:
+        """The integral is h (x + Σ gainedᵢ wᵢ): its derivative by h too."""
         m, n, bar, step = self.machine, self.step.size, self.bar, self.step
-        step.begin(i)
-        of_u = [m.get(self.of_stages, i * n + k) for k in range(n)]
-        along: list[Operand] = [0.0] * n
-        if bar.gain is not None:
-            w = step.weight(i)
-            share = gh * w
-            gain = [m.choose(active, m.get(bar.gain, k), 0.0) for k in range(n)]
-            along = [share * g for g in gain]
-            of_u = [u + a for u, a in zip(of_u, along, strict=True)]
-            of_gain = of_gain + w * product((g, self._together(i, k)) for k, g in enumerate(gain))
-        turned = solve_transposed(m, factors, of_u)
-        for k, t in enumerate(turned):
-            m.put(self.turned, i * n + k, t)
-            m.put(self.both, i * n + k, self._together(i, k))
-        of_h = of_h + product((t, self._u(i, k) - m.get(step.pushed, k)) for k, t in enumerate(turned))
-        of_f = [gh * t for t in turned]
-        of_y = self._linear(of_f, along)
-        self._curves(active, of_f, of_y, i)
-        for k, value in enumerate(of_y):
-            m.put(self.of_y, k, value)
-            add(m, bar.x, k, value)
-        self._pass_on(i)
-        return [of_h, of_gain]
+        along = m.scratch(n)
+        for k in range(n):
+            m.put(along, k, h * m.choose(active, m.get(bar.gain, k), 0.0))
+        of_x = [m.choose(active, m.get(bar.x, k), 0.0) for k in range(n)]
+        self._begin(lambda i, k: step.gain(i) * m.get(along, k) + step.result(i) * of_x[k])
 
-    def _pass_on(self, i: Index) -> None:
-        """What stage i was made of: the stages before."""
+        def one(i: Index, so_far: Operand) -> list[Operand]:
+            own = product((m.get(bar.gain, k), m.get(step.room, step.stage(i) + k)) for k in range(n))
+            return [step.gain(i) * own + so_far]
+
+        whole = product((m.get(bar.gain, k), x) for k, x in enumerate(step.state()))
+        (found,) = m.loop(step.stages, one, [whole])
+        for k in range(n):
+            add(m, bar.x, k, m.get(along, k))
+        return found
+
+    def _stage(self, factors: Factors, active: Operand, gh: Operand, i: Index, *, first: bool) -> Operand:
+        """Through stage i, of ln h. What it has of the stage before goes there."""
         m, n, step = self.machine, self.step.size, self.step
+        of_w = [m.get(self.of_stages, i * n + k) for k in range(n)]
+        pulled = solve_transposed(m, factors, of_w)
+        w = [m.get(step.room, step.stage(i) + k) for k in range(n)]
+        for k, v in enumerate(pulled):
+            m.put(self.pulled, i * n + k, v)
+            if first:
+                m.put(self.found, i * n + k, w[k])
+                add(m, self.of_begun, k, v)
+            else:
+                m.put(self.found, i * n + k, w[k] + m.get(step.room, step.stage(i) + (k - n)))
+                add(m, self.of_stages, i * n + (k - n), v - of_w[k])
+        self._laws(active, gh, i, pulled)
+        return product(zip(pulled, w, strict=True))
 
-        def some(start: Index, width: int) -> None:
-            of_y = [m.get(self.of_y, start + k) for k in range(width)]
-            turned = [m.get(self.turned, i * n + start + k) for k in range(width)]
+    def _laws(self, active: Operand, gh: Operand, i: Index, pulled: list[Operand]) -> None:
+        """What a stage's laws have beyond their tangents, in this stage and those after it."""
+        m, flow, step, count = self.machine, self.flow, self.step, self.step.stages
+        curves = flow.arrows.curves
+        for k, c in enumerate(curves):
+            m.put(self.of_amounts, i + k * count, gh * along(c, pulled))
+        moved = step.move(i)
+        of_beyond: list[Operand] = []
+        for own in chunks(range(len(curves)), step.together):
 
-            def one(j: Index) -> list[Operand]:
-                a, c = step.coefficients(i, j)
-                for k in range(width):
-                    at = j * n + start + k
-                    m.put(self.of_stages, at, a * of_y[k] + (c * turned[k] + m.get(self.of_stages, at)))
+            def one(j: Index, *sums: Operand, own=own) -> list[Operand]:
+                weight = step.bent(i + j, i)
+                at = [m.get(self.of_amounts, i + j + k * count) for k in own]
+                return [weight * a + s for a, s in zip(at, sums, strict=True)]
+
+            of_beyond += m.repeat(i * -1 + count, one, [0.0] * len(own))[1]
+        for k, of_one in enumerate(of_beyond):
+            add(m, self.of_rates, k, -of_one)
+        x = step.state()
+        y = {k: x[k] + by for k, by in moved.items()}
+        of_y = self._gradient(active, of_beyond, y)
+        of_moved, at = dict(of_y), 0
+        for k, (c, of_one) in enumerate(zip(curves, of_beyond, strict=True)):
+            of_amount = m.get(self.of_amounts, i + k * count)
+            for a in c.arguments:
+                if a.state is None:
+                    continue
+                slope = m.get(step.slopes, at)
+                slope = slope if a.row is None else slope * flow.per(a)
+                of_moved[a.state] = of_moved[a.state] - m.choose(active, of_one * slope, 0.0)
+                of_slope = of_amount * m.get(self.found, i * step.size + a.state) - of_one * moved[a.state]
+                add(m, self.of_slopes, at, of_slope)
+                at += 1
+        for k, value in of_y.items():
+            add(m, self.bar.x, k, value)
+        self._pass_on(i, of_moved)
+
+    def _pass_on(self, i: Index, of_moved: dict[int, Operand]) -> None:
+        """What the laws read in stage i is made of the stages before."""
+        m, n, step = self.machine, self.step.size, self.step
+        for place, k in enumerate(step.read):
+            m.put(self.of_read, place, of_moved[k])
+        for own in chunks(list(enumerate(step.read)), step.together):
+            values = [m.get(self.of_read, place) for place, _ in own]
+
+            def one(j: Index, own=own, values=values) -> list[Operand]:
+                weight = step.moves(i, j)
+                for (_, k), value in zip(own, values, strict=True):
+                    add(m, self.of_stages, j * n + k, weight * value)
                 return []
 
             m.repeat(i, one, [])
 
-        step.tiles(some)
-
-    def _u(self, i: Index, k: int) -> Operand:
-        return self.machine.get(self.step.room, self.step.base + i * self.step.size + (self.step.size + k))
-
-    def _together(self, i: Index, k: int) -> Operand:
-        """y + u."""
-        return self.machine.get(self.step.y, k) + self._u(i, k)
-
-    def _linear(self, of_f: list[Operand], along: list[Operand]) -> list[Operand]:
-        """Of y, through the linear arrows."""
-        of_y = [f * self.flow.own(k) + a for k, (f, a) in enumerate(zip(of_f, along, strict=True))]
-        for k, (a, b) in enumerate(self.flow.arrows.arrows):
-            of_y[b] = of_f[a] * self.flow.off(k) + of_y[b]
-        return of_y
-
-    def _gather(self, gh: Operand) -> None:
-        """Of the linear matrix and the constant, from all stages: Σ γh (λᵢ − λⱼ) (y + u)ⱼ, a column j at a time."""
-        m, n, bar, arrows = self.machine, self.step.size, self.bar, self.flow.arrows
-        for j in range(n):
-            own = [(k, a) for k, (a, b) in enumerate(arrows.arrows) if b == j]
-
-            def one(i: Index, constant: Operand, total: Operand, *so_far: Operand, j=j, own=own) -> list[Operand]:
-                turned, both = m.get(self.turned, i * n + j), m.get(self.both, i * n + j)
-                new = [
-                    (m.get(self.turned, i * n + a) - turned) * both + old
-                    for (_, a), old in zip(own, so_far, strict=True)
-                ]
-                return [constant + turned, turned * both + total, *new]
-
-            constant, total, *found = m.loop(self.step.stages, one, [0.0] * (2 + len(own)))
-            add(m, bar.constant, j, gh * constant)
-            add(m, bar.sums, j, gh * total)
-            for (k, _), value in zip(own, found, strict=True):
-                add(m, bar.linear, k, gh * value)
-
-    def _curves(self, active: Operand, of_f: list[Operand], of_y: list[Operand], i: Index) -> None:
-        """Through the nonlinear arrows; adds to that of y. A slope may be no number where a patient waits."""
-        m, bar, at = self.machine, self.bar, 0
-        y = [m.get(self.step.y, k) for k in range(self.step.size)]
-        gradients = evaluate(m, list(zip(self.gradient, self.flow.levels(y), strict=True)))
-        for c, gradient in zip(self.flow.arrows.curves, gradients, strict=True):
-            of_rate = 0.0 if c.target is None else of_f[c.target]
-            of_rate = of_rate if c.source is None else of_rate - of_f[c.source]
+    def _gradient(self, active: Operand, of_rates: list[Operand], y: Any) -> dict[int, Operand]:
+        """Of the amounts that laws read, where they are y; their parameters' are added. A slope may be no number where a
+        patient waits."""
+        m, flow, bar = self.machine, self.flow, self.bar
+        given = flow.given(flow.levels(y))
+        of_y: dict[int, Operand] = dict.fromkeys(self.step.read, 0.0)
+        gradients = evaluate(m, list(zip(self.gradient, given, strict=True)))
+        for c, of_rate, gradient in zip(flow.arrows.curves, of_rates, gradients, strict=True):
             for a, slope in zip(c.arguments, gradient, strict=True):
                 value = m.choose(active, of_rate * slope, 0.0)
                 if a.state is None:
                     add(m, bar.rows, a.row, value)
-                    continue
-                m.put(self.of_slopes, at, of_rate * self._u(i, a.state) + m.get(self.of_slopes, at))
-                at += 1
-                if a.row is None:
+                elif a.row is None:
                     of_y[a.state] = of_y[a.state] + value
                 else:
-                    of_y[a.state] = value * self.flow.per(a) + of_y[a.state]
-                    add(m, bar.inverse, self.flow.volumes[a.row], value * y[a.state])
+                    of_y[a.state] = value * flow.per(a) + of_y[a.state]
+                    add(m, bar.inverse, flow.volumes[a.row], value * y[a.state])
+        return of_y
+
+    def _gather(self, gh: Operand, x: list[Operand]) -> None:
+        """Of the linear matrix, from all stages and from f: Σ γh (v̄ᵢ − v̄ⱼ) qⱼ, a column j at a time."""
+        m, n, bar, arrows = self.machine, self.step.size, self.bar, self.flow.arrows
+        for j in range(n):
+            own = [(k, a) for k, (a, b) in enumerate(arrows.arrows) if b == j]
+            of_own = m.get(self.of_begun, j)
+            begun = [of_own * x[j], *((m.get(self.of_begun, a) - of_own) * x[j] for _, a in own)]
+
+            def one(i: Index, total: Operand, *so_far: Operand, j=j, own=own) -> list[Operand]:
+                pulled, found = m.get(self.pulled, i * n + j), m.get(self.found, i * n + j)
+                new = [
+                    (m.get(self.pulled, i * n + a) - pulled) * found + old
+                    for (_, a), old in zip(own, so_far, strict=True)
+                ]
+                return [pulled * found + total, *new]
+
+            total, *found = m.loop(self.step.stages, one, begun)
+            add(m, bar.sums, j, gh * total)
+            for (k, _), value in zip(own, found, strict=True):
+                add(m, bar.linear, k, gh * value)
+
+    def _first(self, active: Operand, gh: Operand, x: list[Operand]) -> None:
+        """Through what was computed where the step began: f, and the laws' slopes, of which the matrix is made too."""
+        m, n, bar, flow = self.machine, self.step.size, self.bar, self.flow
+        curves = flow.arrows.curves
+        of_f = [gh * m.get(self.of_begun, k) for k in range(n)]
+        of_x = [f * flow.own(k) for k, f in enumerate(of_f)]
+        for k, (a, b) in enumerate(flow.arrows.arrows):
+            of_x[b] = of_f[a] * flow.off(k) + of_x[b]
+        of_rates = [m.get(self.of_rates, k) + along(c, of_f) for k, c in enumerate(curves)]
+        for k, value in self._gradient(active, of_rates, x).items():
+            of_x[k] = of_x[k] + value
+        for k, value in enumerate(of_x):
+            add(m, bar.x, k, value)
+            add(m, bar.constant, k, of_f[k])
+        self._bend(active, x)
 
     def _bend(self, active: Operand, x: list[Operand]) -> None:
-        """The matrix's own dependence on where the step began, and on the parameters."""
+        """Through the slopes: to where the step began, and to the parameters."""
         m, bar, at = self.machine, self.bar, 0
-        levels, ways = self.flow.levels(x), []
-        for c, level in zip(self.flow.arrows.curves, levels, strict=True):
+        given, ways = self.flow.given(self.flow.levels(x)), []
+        for c, levels in zip(self.flow.arrows.curves, given, strict=True):
             states = [a for a in c.arguments if a.state is not None]
-            of_slopes = [m.get(self.of_slopes, at + k) for k in range(len(states))]
+            slopes, of_slopes = (
+                [m.get(room, at + k) for k in range(len(states))] for room in (self.step.slopes, self.of_slopes)
+            )
             at += len(states)
             by = [t if a.row is None else t * self.flow.per(a) for t, a in zip(of_slopes, states, strict=True)]
-            ways.append((level | {len(c.arguments) + k: t for k, t in enumerate(by)}, states, of_slopes))
-        slopes = evaluate(m, list(zip(self.slopes, levels, strict=True)))
-        bends = evaluate(m, [(bend, way[0]) for bend, way in zip(self.bend, ways, strict=True)])
-        for c, own, bend, (_, states, of_slopes) in zip(self.flow.arrows.curves, slopes, bends, ways, strict=True):
-            for a, slope, t in zip(states, own, of_slopes, strict=True):
+            for a, slope, t in zip(states, slopes, of_slopes, strict=True):
                 if a.row is not None:
                     add(m, bar.inverse, self.flow.volumes[a.row], m.choose(active, t * slope, 0.0))
+            ways.append(levels | {len(c.arguments) + k: t for k, t in enumerate(by)})
+        bends = evaluate(m, list(zip(self.bend, ways, strict=True)))
+        for c, bend in zip(self.flow.arrows.curves, bends, strict=True):
             for a, bent in zip(c.arguments, bend, strict=False):
                 value = m.choose(active, bent, 0.0)
                 if a.state is None:
@@ -203,6 +265,12 @@ class Pull:
                 add(m, bar.x, a.state, value if a.row is None else value * self.flow.per(a))
                 if a.row is not None:
                     add(m, bar.inverse, self.flow.volumes[a.row], value * x[a.state])
+
+
+def along(curve: Curve, rows: Sequence[Operand]) -> Operand:
+    """What rows have more where a law goes than where it comes from."""
+    total = 0.0 if curve.target is None else rows[curve.target]
+    return total if curve.source is None else total - rows[curve.source]
 
 
 def gathered(bar: Cotangents, spoil: Callable[[Operand], Operand]) -> dict[str, list[tuple[int, Operand]]]:

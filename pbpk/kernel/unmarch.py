@@ -11,7 +11,7 @@ from pbpk.kernel.arrows import arrows_of
 from pbpk.kernel.machine import Buffer, Machine, Operand
 from pbpk.kernel.march import March, Stand, Walk
 from pbpk.kernel.pull import Cotangents, Pull, add, gathered
-from pbpk.kernel.step import Step, each
+from pbpk.kernel.step import each
 
 
 @dataclass(frozen=True)
@@ -50,33 +50,33 @@ class Unmarch:
 
 def unmarch(m: Machine, w: Unmarch) -> None:
     n, method, buffer, stops = w.size, w.forward.method, w.buffer, w.forward.stops
-    walk = Walk(m, w, method, buffer, False, judged=False)
-    flow, room = walk.flow, method.room
-    whole = (walk.step.stages + 1) * n
-    steps, fractions = m.scratch(room * whole), m.scratch(room)
+    walk = Walk(m, w, method, buffer, False, records=method.room)
+    flow, step, room = walk.flow, walk.step, method.room
+    whole, fractions = (step.stages + 1) * n, m.scratch(room)
     bar = Cotangents(m, flow, method.integrals)
-    step = Step(m, flow, method.tableau, buffer["table"], walk.step.tile, False, steps)
     pull = Pull(m, step, bar)
 
     def gap_back(i: Any, later: Operand, lost: Operand) -> list[Operand]:
         """Gap stops − 1 − i; `later` is the cotangent of the hours of the gap after it."""
         gap_number = i * -1 + (stops - 1)
+        step.base = 0
         for k in range(n):
-            m.put(walk.step.room, k, m.read(buffer["starts"], gap_number * n + k))
+            m.put(step.room, k, m.read(buffer["starts"], gap_number * n + k))
         before, after = (m.read(buffer["edges"], gap_number + k) for k in (0, 1))
         hours, since = after - before, m.read(buffer["memory"], 1) + m.fixed(before)
         gap = walk.gap(hours, since)
 
         def once(at: Any, *here: Operand) -> list[Operand]:
-            each(m, n, lambda k: m.put(steps, at * whole + k, m.get(walk.step.room, k)))
+            step.base, walk.onto = at * whole, at * whole + whole
             stand, passed, _ = walk.once(gap, Stand(*here))
             m.put(fractions, at, passed)
 
             def keep(k: Any) -> None:  # of a step refused, nothing: it may be no number
-                stage = m.choose(passed, m.get(walk.step.room, k + n), 0.0)
-                m.put(steps, at * whole + k + n, stage)
+                stage = step.stage(0) + k
+                m.put(step.room, stage, m.choose(passed, m.get(step.room, stage), 0.0))
 
-            each(m, whole - n, keep)
+            if method.grid is None:
+                each(m, whole - n, keep)
             return list(stand)
 
         begin = walk.begin(gap, m.read(buffer["lengths"], gap_number), since)

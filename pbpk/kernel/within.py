@@ -12,12 +12,21 @@ Read = Callable[[Index], Operand]
 Write = Callable[[Index, Operand], None]
 
 
+Arrived = Callable[..., None]
+
+
 class Within:
     """`machine`, but what is read from and written to the buffers named is done by `reads` and `writes`: another buffer,
-    or what is to be called with the row."""
+    or what is to be called with the row. `arrived` is called instead of writing what `arrive` is given."""
 
-    def __init__(self, machine: Machine, reads: dict[str, Buffer | Read], writes: dict[str, Buffer | Write]):
-        self._machine, self._reads, self._writes = machine, reads, writes
+    def __init__(
+        self,
+        machine: Machine,
+        reads: dict[str, Buffer | Read],
+        writes: dict[str, Buffer | Write],
+        arrived: Arrived | None = None,
+    ):
+        self._machine, self._reads, self._writes, self.arrived = machine, reads, writes, arrived
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
@@ -32,6 +41,19 @@ class Within:
             self._machine.write(where, row, value)
         else:
             where(row, value)
+
+
+def arrive(m: Machine, stop: Index, count: int, *found: tuple[Buffer, Read]) -> None:
+    """What there is at a stop, into the rows of each buffer that are the stop's."""
+    if isinstance(m, Within) and m.arrived is not None:
+        m.arrived(stop, *(value for _, value in found))
+        return
+
+    def write(k: Index) -> None:
+        for buffer, value in found:
+            m.write(buffer, stop * count + k, value(k))
+
+    each(m, count, write)
 
 
 def copy(m: Machine, count: int, put: Write, get: Read) -> None:

@@ -78,9 +78,7 @@ class Contour:
             return Crossing(x[None], integral[None] if integrals else None, cast(jnp.zeros(x.shape[-1])))
 
         rows = (packed, production)
-        amounts, whole, code = run_segments(
-            system, timeline, p, rows, advance, integrals=integrals, readings=readings, several=False
-        )
+        amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, readings=readings)
         return finish(amounts, whole, code, k)
 
 

@@ -52,6 +52,13 @@ class Field:
         states = [a.state for g in self.curved for a in g.arguments if a.state is not None]
         return np.unique(np.concatenate([np.zeros(0, int), *states]))
 
+    @cached_property
+    def produces(self) -> bool:
+        """Whether linear arrows carry anything at zero amounts."""
+        with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
+            y, p = jnp.zeros(len(self.system.names)), jnp.full(len(self.system.parameter_names), 1.5)
+            return any(bool(jnp.any(g(y, p) != 0)) for g in self.straight)
+
     def bind(self, p: jax.Array) -> Bound:
         """From parameters p (m, ...)."""
         n = len(self.system.names)
@@ -60,7 +67,7 @@ class Field:
         none = jnp.zeros((0, *p.shape[1:]), p.dtype)
         linear = self.linear_entries.pack(jnp.concatenate([none, *slopes]))
         constant = y
-        if self.straight:
+        if self.produces:
             rates = jnp.concatenate([g(y, p) for g in self.straight])
             source, target = self.system.source[self.linear_flux], self.system.target[self.linear_flux]
             constant = jnp.pad(y, [(0, 1)] + [(0, 0)] * (p.ndim - 1)).at[source].add(-rates).at[target].add(rates)[:n]

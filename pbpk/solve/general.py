@@ -94,7 +94,6 @@ class General:
             integrals=integrals,
             readings=readings,
             forward=ready(diffrax.ForwardMode()),
-            several=False,
         )
         amounts = jnp.where(sane, amounts, jnp.nan)
         finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))

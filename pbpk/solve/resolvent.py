@@ -101,6 +101,7 @@ class Resolvent:
             integrals=integrals,
             readings=readings,
             forward=forward,
+            windows=timeline.windows,
             together=_TOGETHER if compiled and self.reverse else 1,
             whole=partial(in_one_call, work, readings) if in_one else None,
         )

@@ -90,10 +90,11 @@ class Rosenbrock:
 
             return advance
 
-        forward, whole = ready(cross_window), None
+        forward, whole, windows = ready(cross_window), None, timeline.windows
         advance = ready(cross_window_reversibly) if self.reverse else forward
         if kernels(p.dtype) and unless(unsupported(march.field)):
             forward = advance = compiled(cross_along)
+            windows = timeline.stretches  # JAX's reverse keeps every step of a window
             if self.reverse:
                 advance, whole = compiled(cross), partial(in_one_call, Saturable(_method(march)), readings)
         lanes = jnp.zeros(max(timeline.patients, p.shape[-1]), p.dtype)
@@ -103,6 +104,7 @@ class Rosenbrock:
             integrals=integrals,
             readings=readings,
             forward=forward,
+            windows=windows,
             memory=_Memory(lanes, lanes),
             sane=sane,
             whole=whole,

@@ -40,7 +40,7 @@ def run_segments(
     integrals: bool = False,
     readings: Readings = (),
     forward: Advance | None = None,
-    several: bool = True,
+    windows: Windows | None = None,
     memory: Any = None,
     together: int = 1,
     sane: jax.Array | None = None,
@@ -52,7 +52,7 @@ def run_segments(
     `rows` is any pytree of arrays with the axis of parameter rows first and patients last: what `advance` needs of the
     parameters, of which each step gets the row in force. Integrals run from the patient's first event, through resets.
     `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need.
-    `several`: the solver takes several stops at once, where windows.py finds them; `memory` is its first one. `together`
+    `windows` of the timeline: the solver takes the stops of each at once; `memory` is its first one. `together`
     is how many intervals the scan writes out one after another: more is faster where an interval is little program.
     Patients who are not `sane` (N,) have no numbers. `whole` does all of it in one call, where everybody has the same records.
     """
@@ -60,8 +60,9 @@ def run_segments(
     steady = None
     if timeline.steady is not None:
         steady = steady_states(system, timeline, p, patients, rows, advance, forward or advance)
-    legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, several, memory, sane)
-    if whole is not None and _one_for_all(timeline, p, several):
+    windows = windows if p.shape[0] == 1 else None
+    legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, windows, memory, sane)
+    if whole is not None and windows is not None and _one_for_all(timeline, windows):
         ways = advance, forward or advance
         found = whole(legs, *(partial(_by_scan, a, integrals, together) for a in ways))
     else:
@@ -74,11 +75,10 @@ def run_segments(
     return found.amounts, found.integrals, code if steady is None else code | steady.code
 
 
-def _one_for_all(timeline: Timeline, p: jax.Array, several: bool) -> bool:
-    """Whether all patients have the same events at the same times, and each one row of parameters."""
+def _one_for_all(timeline: Timeline, windows: Windows) -> bool:
+    """Whether all patients have the same events at the same times."""
     shared = all(a.shape[-1] == 1 for a in (timeline.time, timeline.kind, timeline.compartment, timeline.at))
-    windows = timeline.windows is not None and timeline.windows.closing.shape[-1] == 1
-    return several and shared and windows and p.shape[0] == 1 and timeline.steady is None
+    return shared and windows.closing.shape[-1] == 1 and timeline.steady is None
 
 
 def _legs(
@@ -89,7 +89,7 @@ def _legs(
     rows: Any,
     steady: SteadyState | None,
     integrals: bool,
-    several: bool,
+    windows: Windows | None,
     memory: Any,
     sane: jax.Array | None,
 ) -> tuple[Legs, jax.Array | None]:
@@ -100,7 +100,6 @@ def _legs(
         permutation = jnp.lexsort((what.pop("rank"), what["time"], what["epoch"]), axis=0)
         what = {k: jnp.take_along_axis(v, permutation, axis=0) for k, v in what.items()}
     what["row"] = _row_in_force(what["row"], what.pop("record"), timeline.between)
-    windows = timeline.windows if several and p.shape[0] == 1 else None
     (stops, fresh), place = _intervals(timeline, what, windows, integrals)
     what = {k: v for k, v in what.items() if k not in ("time", "epoch")}
     # Times are told apart in float64; what the solver computes with has the precision of p.

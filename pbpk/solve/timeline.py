@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from pbpk.algebra.series import SPANS
 from pbpk.model.system import System
 from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, Course, Event, Repeat, given_length, read_course
 from pbpk.solve.windows import Windows, plan_windows
@@ -54,7 +55,8 @@ class Timeline:
     the record, which is a row of parameters; `amount` is the dose (of a void the fraction that goes); `rate` and
     `duration` belong to infusions, one of the two given, or -1 and -2; `since` is the time of the record an event comes
     from and `until` that of the reset that cancels it; `at` is the event of each observation and `seen` says which
-    observations exist; `windows` are the events that may be taken together. What no record asks for is None or a static
+    observations exist; `windows` are the events that may be taken together, `stretches` those by who
+    marches through time. What no record asks for is None or a static
     False, and costs nothing.
     """
 
@@ -75,6 +77,7 @@ class Timeline:
     target: np.ndarray | None = None
     steady: Steady | None = None
     windows: Windows | None = None
+    stretches: Windows | None = None
     moving: bool = field(default=False, metadata={"static": True})
     infusing: bool = field(default=False, metadata={"static": True})
     modelled: bool = field(default=False, metadata={"static": True})
@@ -132,7 +135,8 @@ def build_timeline(
         until=wide["until"] if moving else None,
         target=wide["target"] if voids else None,
         steady=steady,
-        windows=None if moving else _windows(courses, wide),
+        windows=None if moving else _windows(courses, wide, SPANS),
+        stretches=None if moving else _windows(courses, wide, (np.inf,)),
         moving=moving,
         infusing=bool(np.isin(wide["kind"], (START, END)).any()),
         modelled=modelled,
@@ -140,10 +144,10 @@ def build_timeline(
     )
 
 
-def _windows(courses: list[Course], wide: dict[str, np.ndarray]) -> Windows:
+def _windows(courses: list[Course], wide: dict[str, np.ndarray], spans: Sequence[float]) -> Windows:
     idle = np.isin(wide["kind"], (RECORD, NOTHING)) & ~wide["reset"] & (wide["steady"] == 0)
     count = np.array([len(c.events) for c in courses])
-    return plan_windows(wide["time"], wide["epoch"], idle, count)
+    return plan_windows(wide["time"], wide["epoch"], idle, count, spans)
 
 
 def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bool) -> bool:

@@ -203,6 +203,8 @@ def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Ar
     place, number = legs.at[:, 0], jnp.arange(rows)
     stop = jnp.where(place >= k, place - k, g * m)
     row = jnp.zeros((g * m, 2)).at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
+    last = np.arange(m) == m - 1
+    between = np.stack([np.where(last, 0.0, 1.0), np.where(last, 0, np.arange(1, m + 1))], axis=-1)
     begun = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
     given = {
         "firsts": legs.firsts,
@@ -211,7 +213,7 @@ def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Ar
         "into": events["compartment"][:, 0].astype(float),
         "anew": events["reset"][:, 0].astype(float),
         "fresh": legs.fresh[:, 0].astype(float),
-        "row": row.reshape(g, m, 2),
+        "row": jnp.concatenate([row.reshape(g, m, 2), jnp.broadcast_to(between, (g, m, 2))], axis=-1),
         "begun": begun,
     }
     if legs.inflow is not None:

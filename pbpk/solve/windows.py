@@ -4,12 +4,13 @@ Between two events that change something, a patient is only looked at. A window 
 last of them or by the next change. Where no parameter moves events, which is known beforehand, the scan over events
 (segments.py) is one over windows: a body sampled 73 times after a dose takes three steps instead of 74.
 
-How long a window may be depends on what a solver gains: the latest of its times may be `span` times the earliest, and the
-span is chosen here, for all, to make the least work by `series.effort`.
+How long a window may be depends on the solver. The linear one's may have a latest time that is `span` times the earliest:
+the span is chosen here, for all, to make the least work by `series.effort`. Who marches through time has no such bound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -37,13 +38,16 @@ class Windows:
     first: int = field(metadata={"static": True})
 
 
-def plan_windows(time: np.ndarray, epoch: np.ndarray, quiet: np.ndarray, count: np.ndarray) -> Windows:
-    """From events in order (E, N): their times, courses, and whether they change nothing; `count` (N,) are real."""
+def plan_windows(
+    time: np.ndarray, epoch: np.ndarray, quiet: np.ndarray, count: np.ndarray, spans: Sequence[float] = SPANS
+) -> Windows:
+    """From events in order (E, N): their times, courses, and whether they change nothing; `count` (N,) are real. With the
+    best of several `spans`."""
     columns = list(zip(time.T, epoch.T, quiet.T, count, strict=True))
     together = ((time == time[0]) & (epoch == epoch[0])).cumprod(axis=0).sum(axis=0)
     first = int(np.minimum(np.minimum(together, count).min(), _AT_FIRST))
-    plans = {span: [_one(*c, span, first) for c in columns] for span in SPANS}
-    span = min(SPANS, key=lambda s: max(len(p) for p in plans[s]) * effort(s))
+    plans = {span: [_one(*c, span, first) for c in columns] for span in spans}
+    span = spans[0] if len(spans) == 1 else min(spans, key=lambda s: max(len(p) for p in plans[s]) * effort(s))
     plan = plans[span]
     g, m = _padded(max(len(p) for p in plan)), _padded(max((len(w) for p in plan for w in p), default=1))
     e, n = time.shape

@@ -6,7 +6,7 @@ excess (what the column sums to) and the sum of its a's. Kept so, elimination on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -16,6 +16,8 @@ from pbpk.kernel.functions import inverses, total
 from pbpk.kernel.machine import Machine, Operand
 
 Entry = tuple[int, int]
+Columns = Mapping[int, Operand] | Sequence[Operand]
+"""One operand of each."""
 _CHAINS = 4  # sums side by side: what keeps a processor busy while one waits for the last
 
 
@@ -55,7 +57,7 @@ def plan(elimination: Elimination) -> tuple[Pivot, ...]:
 
 @singledispatch
 def factor(
-    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Mapping[int, Operand], together: int = 1
+    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1
 ) -> Factors:
     """From the a's off the diagonal, a[i, j] from j into i, and the columns' excess, both looked up where they are needed
     first: what waits for long in a register leaves no room. As many as `together` pivots that do
@@ -105,7 +107,7 @@ def factor(
 class _Changing(dict):
     """What a mapping has at first."""
 
-    def __init__(self, first: Mapping):
+    def __init__(self, first: Mapping | Sequence):
         self.first = first
 
     def __missing__(self, key):

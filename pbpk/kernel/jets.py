@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbpk.kernel import functions
-from pbpk.kernel.eliminate import Entry, Factors, Pivot, factor, solve, solve_transposed
+from pbpk.kernel.eliminate import Columns, Entry, Factors, Pivot, factor, solve, solve_transposed
 from pbpk.kernel.jet import Jet, parts_of, quotient, subsets, taylor, value
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 
@@ -221,14 +221,12 @@ class _Moving(Factors):
 
 
 @factor.register
-def _(
-    m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Mapping[int, Operand], together: int = 1
-) -> _Moving:
+def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1) -> _Moving:
     inner = m.machine
     room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
     flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
     sums: dict[int, list[tuple[int, int]]] = {s: [] for s in m.every if s}
-    a, excess = dict(a), dict(excess)
+    a, excess = dict(a), {j: excess[j] for j in range(len(excess))}
     named = [(flows, a.items()), (sums, excess.items())]
     for where, entries in named:
         for entry, own in entries:

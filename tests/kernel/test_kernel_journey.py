@@ -88,7 +88,8 @@ def asked(request, bent):
 
     @jax.jit
     def arguments(p):
-        legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, True, None, None)
+        windows = timeline.stretches if bent else timeline.windows
+        legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, windows, None, None)
         plan, given, covered = _asked(work, legs)
         plans.append(plan)
         return given, covered

@@ -118,7 +118,7 @@ def test_laws_and_their_derivatives(name):
         known = dict(enumerate(a[:count]))
         fixed, later = {k: known[k] for k in range(own, count)}, {k: known[k] for k in range(own)}
         weights = {count + k: a[count + k] for k in range(own)}
-        all_ = [(prepare(m, e, fixed), later) for e in (found.rate, found.slopes, found.gradient)]
+        all_ = [(prepare(m, e, fixed), later) for e in (found.rate, found.tangent, found.gradient)]
         return [r for one in evaluate(m, [*all_, (prepare(m, found.bend, fixed), later | weights)]) for r in one]
 
     def rate(*a):
@@ -132,7 +132,7 @@ def test_laws_and_their_derivatives(name):
     @jax.vmap
     def expected(*a):
         gradient = jax.grad(rate, tuple(range(count)))(*a[:count])
-        return jnp.stack([rate(*a[:count]), *gradient[:own], *gradient, *jax.grad(weighed, tuple(range(count)))(*a)])
+        return jnp.stack([rate(*a[:count]), rate(*a[:count]), *gradient[:own], *gradient, *jax.grad(weighed, tuple(range(count)))(*a)])
 
     by_jax = np.asarray(expected(*values)).T
     for ours in run(algorithm, values, len(by_jax)):

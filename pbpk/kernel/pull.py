@@ -44,17 +44,17 @@ def add(m: Machine, room: Any, at: Index, value: Operand) -> None:
 
 
 class Pull:
-    """A step backwards. Of each stage (stages, n): `of_stages` is what has been gathered of w, `pulled` v̄, `found` q.
-    `of_begun` is of γh f; of the laws, `of_amounts` (laws, stages) of what they add to what a stage solves for, `of_slopes`
-    and `of_rates` of those where the step began."""
+    """A step backwards. `of_after` is what is wanted of the amounts after it, `of_gain` h times that of the integral, `onward`
+    what a stage hands to the one before; `of_begun` is of γh f. Of the laws, `of_amounts` (laws, stages) is of what they add to what a stage solves for, `of_reads` (read, stages) of the
+    stages by what is read of them, `of_slopes` and `of_rates` of those where the step began."""
 
     def __init__(self, m: Machine, step: Step, bar: Cotangents):
         self.machine, self.step, self.flow, self.bar = m, step, step.flow, bar
         curves = self.flow.arrows.curves
-        self.of_stages, self.pulled, self.found = (m.scratch(step.stages * step.size) for _ in range(3))
-        self.of_begun, self.of_read = m.scratch(step.size), m.scratch(len(step.read))
-        self.of_slopes = m.scratch(sum(len(c.states) for c in curves))
-        self.of_amounts, self.of_rates = m.scratch(step.stages * len(curves)), m.scratch(len(curves))
+        self.of_after, self.onward, self.of_begun = (m.scratch(step.size) for _ in range(3))
+        self.of_gain = None if bar.gain is None else m.scratch(step.size)
+        self.of_slopes, self.of_rates = m.scratch(sum(len(c.states) for c in curves)), m.scratch(len(curves))
+        self.of_amounts, self.of_reads = (m.scratch(step.stages * len(x)) for x in (curves, step.read))
         self.gradient = self.flow.prepared(lambda law: law.gradient)
         self.bend = self.flow.prepared(lambda law: law.bend)
 
@@ -64,13 +64,13 @@ class Pull:
         m, n, s, bar, step = self.machine, self.step.size, self.step.stages, self.bar, self.step
         gh, fresh, x = step.chain.gamma * h, step.chain.fresh, step.state()
         factors, _ = step.factor(x, h)
-        of_gain = 0.0 if bar.gain is None else self._begin_with_gain(active, h)
-        if bar.gain is None:
-            self._begin(lambda i, k: step.result(i) * m.choose(active, m.get(bar.x, k), 0.0))
-        for room, count in ((self.of_begun, n), (self.of_slopes, sum(len(c.states) for c in self.flow.arrows.curves))):
-            each(m, count, lambda k, room=room: m.put(room, k, 0.0))
-        for k in range(len(self.flow.arrows.curves)):
-            m.put(self.of_rates, k, 0.0)
+        each(m, n, lambda k: m.put(self.of_after, k, m.choose(active, m.get(bar.x, k), 0.0)))
+        self._clear(self.onward, n)
+        self._clear(self.of_begun, n)
+        self._clear(self.of_reads, s * len(step.read))
+        self._clear(self.of_slopes, sum(len(c.states) for c in self.flow.arrows.curves))
+        self._clear(self.of_rates, len(self.flow.arrows.curves))
+        of_integral = self._integral(active, h)
 
         def onward(r: Index, of_h: Operand) -> list[Operand]:
             return [of_h + self._stage(factors, active, gh, r * -1 + (s - 1), first=False)]
@@ -80,58 +80,60 @@ class Pull:
 
         (of_h,) = m.loop(s - fresh, onward, [0.0])
         (of_h,) = m.loop(fresh, first, [of_h])
-        self._gather(gh, x)
-        self._first(active, gh, x)
+        self._begin(active, gh, x)
         per = 1.0 / m.choose(h, h, 1.0)
-        return m.choose(active, of_h * per + of_gain, 0.0)
+        return m.choose(active, of_h * per + of_integral, 0.0)
 
-    def _begin(self, of_stage: Callable[[Index, int], Operand]) -> None:
-        m, n = self.machine, self.step.size
+    def _clear(self, room: Any, count: int) -> None:
+        each(self.machine, count, lambda k: self.machine.put(room, k, 0.0))
 
-        def begin(i: Index) -> list[Operand]:
-            for k in range(n):
-                m.put(self.of_stages, i * n + k, of_stage(i, k))
-            return []
-
-        m.loop(self.step.stages, begin)
-
-    def _begin_with_gain(self, active: Operand, h: Operand) -> Operand:
-        """The integral is h (x + Σ gainedᵢ wᵢ): its derivative by h too."""
+    def _integral(self, active: Operand, h: Operand) -> Operand:
+        """h (x + Σ gainedᵢ wᵢ): of x, and of h."""
         m, n, bar, step = self.machine, self.step.size, self.bar, self.step
-        along = m.scratch(n)
+        if self.of_gain is None:
+            return 0.0
         for k in range(n):
-            m.put(along, k, h * m.choose(active, m.get(bar.gain, k), 0.0))
-        of_x = [m.choose(active, m.get(bar.x, k), 0.0) for k in range(n)]
-        self._begin(lambda i, k: step.gain(i) * m.get(along, k) + step.result(i) * of_x[k])
+            along = h * m.choose(active, m.get(bar.gain, k), 0.0)
+            m.put(self.of_gain, k, along)
+            add(m, bar.x, k, along)
 
         def one(i: Index, so_far: Operand) -> list[Operand]:
             own = product((m.get(bar.gain, k), m.get(step.room, step.stage(i) + k)) for k in range(n))
             return [step.gain(i) * own + so_far]
 
         whole = product((m.get(bar.gain, k), x) for k, x in enumerate(step.state()))
-        (found,) = m.loop(step.stages, one, [whole])
-        for k in range(n):
-            add(m, bar.x, k, m.get(along, k))
-        return found
+        return m.loop(step.stages, one, [whole])[0]
 
     def _stage(self, factors: Factors, active: Operand, gh: Operand, i: Index, *, first: bool) -> Operand:
         """Through stage i, of ln h. What it has of the stage before goes there."""
         m, n, step = self.machine, self.step.size, self.step
-        of_w = [m.get(self.of_stages, i * n + k) for k in range(n)]
+        result, gain = step.result(i), 0.0 if self.of_gain is None else step.gain(i)
+        of_w = []
+        for k in range(n):
+            own = result * m.get(self.of_after, k) + m.get(self.onward, k)
+            own = own if self.of_gain is None else gain * m.get(self.of_gain, k) + own
+            if k in step.read:
+                own = own + m.get(self.of_reads, i + step.read.index(k) * step.stages)
+            m.put(self.onward, k, own)
+            of_w.append(own)
         pulled = solve_transposed(m, factors, of_w)
-        w = [m.get(step.room, step.stage(i) + k) for k in range(n)]
         for k, v in enumerate(pulled):
-            m.put(self.pulled, i * n + k, v)
+            m.put(self.onward, k, 0.0 if first else v - m.get(self.onward, k))
             if first:
-                m.put(self.found, i * n + k, w[k])
                 add(m, self.of_begun, k, v)
-            else:
-                m.put(self.found, i * n + k, w[k] + m.get(step.room, step.stage(i) + (k - n)))
-                add(m, self.of_stages, i * n + (k - n), v - of_w[k])
-        self._laws(active, gh, i, pulled)
-        return product(zip(pulled, w, strict=True))
 
-    def _laws(self, active: Operand, gh: Operand, i: Index, pulled: list[Operand]) -> None:
+        def found(k: int) -> Operand:
+            w = m.get(step.room, step.stage(i) + k)
+            return w if first else w + m.get(step.room, step.stage(i) + (k - n))
+
+        self._gather(pulled, lambda k: gh * found(k))
+        of_h = product((v, m.get(step.room, step.stage(i) + k)) for k, v in enumerate(pulled))
+        self._laws(active, gh, i, pulled, found)
+        return of_h
+
+    def _laws(
+        self, active: Operand, gh: Operand, i: Index, pulled: list[Operand], solved: Callable[[int], Operand]
+    ) -> None:
         """What a stage's laws have beyond their tangents, in this stage and those after it."""
         m, flow, step, count = self.machine, self.flow, self.step, self.step.stages
         curves = flow.arrows.curves
@@ -161,7 +163,7 @@ class Pull:
                 slope = m.get(step.slopes, at)
                 slope = slope if a.row is None else slope * flow.per(a)
                 of_moved[a.state] = of_moved[a.state] - m.choose(active, of_one * slope, 0.0)
-                of_slope = of_amount * m.get(self.found, i * step.size + a.state) - of_one * moved[a.state]
+                of_slope = of_amount * solved(a.state) - of_one * moved[a.state]
                 add(m, self.of_slopes, at, of_slope)
                 at += 1
         for k, value in of_y.items():
@@ -170,16 +172,14 @@ class Pull:
 
     def _pass_on(self, i: Index, of_moved: dict[int, Operand]) -> None:
         """What the laws read in stage i is made of the stages before."""
-        m, n, step = self.machine, self.step.size, self.step
-        for place, k in enumerate(step.read):
-            m.put(self.of_read, place, of_moved[k])
+        m, step = self.machine, self.step
         for own in chunks(list(enumerate(step.read)), step.together):
-            values = [m.get(self.of_read, place) for place, _ in own]
+            values = [of_moved[k] for _, k in own]
 
             def one(j: Index, own=own, values=values) -> list[Operand]:
                 weight = step.moves(i, j)
-                for (_, k), value in zip(own, values, strict=True):
-                    add(m, self.of_stages, j * n + k, weight * value)
+                for (place, _), value in zip(own, values, strict=True):
+                    add(m, self.of_reads, j + place * step.stages, weight * value)
                 return []
 
             m.repeat(i, one, [])
@@ -203,32 +203,21 @@ class Pull:
                     add(m, bar.inverse, flow.volumes[a.row], value * y[a.state])
         return of_y
 
-    def _gather(self, gh: Operand, x: list[Operand]) -> None:
-        """Of the linear matrix, from all stages and from f: Σ γh (v̄ᵢ − v̄ⱼ) qⱼ, a column j at a time."""
-        m, n, bar, arrows = self.machine, self.step.size, self.bar, self.flow.arrows
-        for j in range(n):
-            own = [(k, a) for k, (a, b) in enumerate(arrows.arrows) if b == j]
-            of_own = m.get(self.of_begun, j)
-            begun = [of_own * x[j], *((m.get(self.of_begun, a) - of_own) * x[j] for _, a in own)]
+    def _gather(self, of_solved: list[Operand], solved: Callable[[int], Operand]) -> None:
+        """Of the linear matrix: Σ γh (v̄ᵢ − v̄ⱼ) qⱼ."""
+        m, bar = self.machine, self.bar
+        by = [solved(k) for k in range(self.step.size)]
+        for j, v in enumerate(of_solved):
+            m.put(bar.sums, j, v * by[j] + m.get(bar.sums, j))
+        for k, (a, b) in enumerate(self.flow.arrows.arrows):
+            m.put(bar.linear, k, (of_solved[a] - of_solved[b]) * by[b] + m.get(bar.linear, k))
 
-            def one(i: Index, total: Operand, *so_far: Operand, j=j, own=own) -> list[Operand]:
-                pulled, found = m.get(self.pulled, i * n + j), m.get(self.found, i * n + j)
-                new = [
-                    (m.get(self.pulled, i * n + a) - pulled) * found + old
-                    for (_, a), old in zip(own, so_far, strict=True)
-                ]
-                return [pulled * found + total, *new]
-
-            total, *found = m.loop(self.step.stages, one, begun)
-            add(m, bar.sums, j, gh * total)
-            for (k, _), value in zip(own, found, strict=True):
-                add(m, bar.linear, k, gh * value)
-
-    def _first(self, active: Operand, gh: Operand, x: list[Operand]) -> None:
+    def _begin(self, active: Operand, gh: Operand, x: list[Operand]) -> None:
         """Through what was computed where the step began: f, and the laws' slopes, of which the matrix is made too."""
         m, n, bar, flow = self.machine, self.step.size, self.bar, self.flow
         curves = flow.arrows.curves
         of_f = [gh * m.get(self.of_begun, k) for k in range(n)]
+        self._gather(of_f, lambda k: x[k])
         of_x = [f * flow.own(k) for k, f in enumerate(of_f)]
         for k, (a, b) in enumerate(flow.arrows.arrows):
             of_x[b] = of_f[a] * flow.off(k) + of_x[b]

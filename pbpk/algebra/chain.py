@@ -18,6 +18,7 @@ Rodas5P's second stage is its first for linear systems, so that its chain is one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -48,47 +49,66 @@ class Chain:
 
 @cache
 def chain_of(tableau: Tableau) -> Chain:
-    a, gc, one = tableau.a, tableau.gamma * tableau.c, np.eye(len(tableau.a))
-    c = _clean((a + gc) @ np.linalg.inv(one - gc))
-    basis, fresh = _basis(c)
-    both = np.where(np.arange(len(one)) >= fresh, 1.0, 0.0)
-    basis_of_w = basis @ (one + np.diag(both[1:], -1))
-    stages = np.linalg.solve(one + a, basis_of_w)
+    """In fractions, so that nothing is rounded but the result: of the basis several digits would be lost. Raises `ValueError`
+    where some stage is made of none before it."""
+    a, c, gamma, one = (_exact(x) for x in (tableau.a, tableau.c, tableau.gamma, np.eye(len(tableau.a))))
+    gc = gamma * c
+    shift = _clean((a + gc) @ _below(one - gc, one))
+    basis, fresh = _basis(shift)
+    both = _exact(np.diag(np.arange(1, len(one)) >= fresh, -1))
+    of_w = basis @ (one + both)
+    stages = _below(one + a, of_w)
     last = a[-1] + one[-1]
     # The integral's own stages v = γh (y + u) + γc v, of which it is the same sum as the result of u: nothing depends on them.
-    weights = tableau.gamma * np.linalg.solve((one - gc).T, last)
-    assert abs(weights.sum() - 1) < _NOTHING, "not consistent"
-    bent = np.tril(np.linalg.inv(basis))
-    bent[:, 0] = 0.0  # the first stage is where the step begins: there is no more than f
-    found = (np.tril(a @ stages, -1), bent, last @ stages, stages[-1], weights @ basis_of_w)
-    return Chain(tableau.gamma, fresh, *map(_clean, found))
+    weights = gamma * (last @ _below(one - gc, one))
+    if abs(weights.sum() - 1) > _NOTHING:
+        raise ValueError("the method integrates 1 to another number than the step's length")
+    bent = _below(basis, one)
+    bent[:, 0] = 0  # the first stage is where the step begins: there is no more than f
+    found = (a @ stages, bent, last @ stages, stages[-1], weights @ of_w)
+    return Chain(tableau.gamma, fresh, *(_clean(x).astype(float) for x in found))
 
 
-def _basis(c: np.ndarray) -> tuple[np.ndarray, int]:
-    """Columns P that C shifts, with 1 the sum of the first ones; and how many these are."""
-    s = len(c)
-    columns, first = [], np.ones(s)
-    if c[1, 0] == 0:
-        columns.append(_lost(c))
+def _basis(shift: np.ndarray) -> tuple[np.ndarray, int]:
+    """Columns P that it shifts, with 1 the sum of the first ones; and how many these are."""
+    s = len(shift)
+    columns, first = [], _exact(np.ones(s))
+    if shift[1, 0] == 0:
+        columns.append(_lost(shift))
         first = first - columns[0]
     fresh = len(columns) + 1
     while len(columns) < s:
         columns.append(first)
-        first = _clean(c @ first)
+        first = _clean(shift @ first)
     basis = np.stack(columns, axis=1)
-    if not np.diag(basis).all() or first.any():
-        raise ValueError("no chain: some stage is made of none before it")
-    return np.tril(basis), fresh
+    if first.any() or not np.diag(basis).all() or np.triu(basis, 1).any():
+        raise ValueError("the method has no chain: some stage is made of none before it")
+    return basis, fresh
 
 
-def _lost(c: np.ndarray) -> np.ndarray:
-    """What C takes to 0, beginning with 1."""
-    found = np.zeros(len(c))
-    found[0] = 1.0
-    for i in range(1, len(c) - 1):
-        found[i] = -(c[i + 1, :i] @ found[:i]) / c[i + 1, i]
+def _lost(shift: np.ndarray) -> np.ndarray:
+    """What it takes to 0, beginning with 1."""
+    found = _exact(np.zeros(len(shift)))
+    found[0] = Fraction(1)
+    for i in range(1, len(shift) - 1):
+        if not shift[i + 1, i]:
+            raise ValueError("the method has no chain: some stage is made of none before it")
+        found[i] = -(shift[i + 1, :i] @ found[:i]) / shift[i + 1, i]
+    return found
+
+
+def _exact(a: np.ndarray | float) -> np.ndarray:
+    return np.vectorize(Fraction, otypes=[object])(np.asarray(a, float))
+
+
+def _below(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """x with lower x = right, of a lower triangular matrix."""
+    found = right.copy()
+    for i in range(len(lower)):
+        found[i] = (right[i] - lower[i, :i] @ found[:i]) / lower[i, i] if i else right[i] / lower[i, i]
     return found
 
 
 def _clean(a: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(a) < _NOTHING, 0.0, a)
+    """Without what is nothing but the rounding of the tableau's own numbers."""
+    return np.where(np.abs(a) < _NOTHING, Fraction(0), a)

@@ -45,8 +45,9 @@ def add(m: Machine, room: Any, at: Index, value: Operand) -> None:
 
 class Pull:
     """A step backwards. `of_after` is what is wanted of the amounts after it, `of_gain` h times that of the integral, `onward`
-    what a stage hands to the one before; `of_begun` is of γh f. Of the laws, `of_amounts` (laws, stages) is of what they add to what a stage solves for, `of_reads` (read, stages) of the
-    stages by what is read of them, `of_slopes` and `of_rates` of those where the step began."""
+    what a stage hands to the one before; `of_begun` is of γh f. Of the laws, `of_amounts` (laws, stages) is of what they
+    add to what a stage solves for, `of_reads` (read, stages) of the stages by what is read of them, `of_slopes` and
+    `of_rates` of those where the step began."""
 
     def __init__(self, m: Machine, step: Step, bar: Cotangents):
         self.machine, self.step, self.flow, self.bar = m, step, step.flow, bar

@@ -131,8 +131,9 @@ def test_laws_and_their_derivatives(name):
     @jax.jit
     @jax.vmap
     def expected(*a):
-        gradient = jax.grad(rate, tuple(range(count)))(*a[:count])
-        return jnp.stack([rate(*a[:count]), rate(*a[:count]), *gradient[:own], *gradient, *jax.grad(weighed, tuple(range(count)))(*a)])
+        own_rate, gradient = rate(*a[:count]), jax.grad(rate, tuple(range(count)))(*a[:count])
+        bend = jax.grad(weighed, tuple(range(count)))(*a)
+        return jnp.stack([own_rate, own_rate, *gradient[:own], *gradient, *bend])
 
     by_jax = np.asarray(expected(*values)).T
     for ours in run(algorithm, values, len(by_jax)):

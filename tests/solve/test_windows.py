@@ -82,3 +82,14 @@ def test_events_of_the_first_instant_are_applied_and_not_crossed():
     windows, _, _ = plan([(5.0, True)] * 3 + [(6.0, False)], [(5.0, True)] * 2 + [(6.0, False)])
     assert windows.first == 2
     assert plan([(5.0, True)] * 9)[0].first == 4
+
+
+def test_who_marches_through_time_crosses_all_that_follows_a_change_at_once():
+    """However late the last look is; and the bounded windows cover the same events."""
+    events = [(0.0, True), (0.01, False), (1.0, False), (5e4, False), (6e4, True), (6e4 + 1, False)]
+    windows, time, quiet = plan(events)
+    count = np.array([len(events)])
+    stretches = plan_windows(time, np.zeros_like(time, int), quiet, count, (np.inf,))
+    assert [len(own) for own in crossed(stretches, 0)][:2] == [4, 1] and len(crossed(windows, 0)) > 2
+    assert len(stretches.stops[0]) >= 4 and stretches.fresh[:2, 0].all()
+    assert sorted({*stretches.stops[:2, :, 0].ravel()}) == [1, 2, 3, 4, 5]

@@ -226,9 +226,12 @@ class _Traveller:
     def _happen(self, g: Index) -> None:
         """The closing event. What is put into no compartment goes to the place beyond the last, and is forgotten."""
         m, n, x, flow = self.m, self.plan.size, self.x, self.flow
-        begin = self.buffer["anew_from"]
-        anew = m.read(self.buffer["anew"], g)
-        copy(m, n, x.put, lambda k: m.choose(anew, m.read(begin, k), self.last.get(k)))
+        anew = m.read(self.buffer["anew"], g) if self.plan.resetting else 0.0
+        if self.plan.resetting:
+            begin = self.buffer["anew_from"]
+            copy(m, n, x.put, lambda k: m.choose(anew, m.read(begin, k), self.last.get(k)))
+        else:
+            copy(m, n, x.put, self.last.get)
         into = m.whole(self.buffer["into"], g, n + 1)
         x.put(n, 0.0)
         x.add(into, m.read(self.buffer["jump"], g))
@@ -239,6 +242,7 @@ class _Traveller:
             x.add(m.whole(self.buffer["target"], g, n + 1), gone)
         if flow is not None:
             base = self.buffer["base"]
-            copy(m, n, flow.put, lambda k: m.choose(anew, m.read(base, k), flow.get(k)))
+            if self.plan.resetting:
+                copy(m, n, flow.put, lambda k: m.choose(anew, m.read(base, k), flow.get(k)))
             flow.put(n, 0.0)
             flow.add(into, m.read(self.buffer["change"], g))

@@ -40,7 +40,8 @@ class JourneyBack:
     @property
     def results(self) -> tuple[Buffer, ...]:
         plan, n = self.plan, self.plan.size
-        found = [Buffer("of_firsts", (plan.firsts, n)), Buffer("of_anew_from", (n,)), Buffer("of_jump", (plan.legs,))]
+        found = [Buffer("of_firsts", (plan.firsts, n)), Buffer("of_jump", (plan.legs,))]
+        found += [Buffer("of_anew_from", (n,))] if plan.resetting else []
         found += [Buffer("of_base", (n,))] if plan.inflow else []
         found += [Buffer("of_change", (plan.legs,)), Buffer("of_inflow", (n,))] if plan.infusing else []
         return (*found, *(Buffer(f"of_{b.name}", b.shape) for b in self.given))
@@ -84,7 +85,8 @@ class _Back:
 
         m.loop(plan.rows, first)
         self._write("of_firsts", firsts.get)
-        self._write("of_anew_from", self.begin.get)
+        if plan.resetting:
+            self._write("of_anew_from", self.begin.get)
         if self.flow is not None and self.base is not None:
             flow, base = self.flow, self.base
             if plan.infusing:
@@ -160,7 +162,7 @@ class _Back:
     def _unhappen(self, g: Index) -> None:
         """Back through the closing event."""
         m, n, x, flow, base = self.m, self.plan.size, self.x, self.flow, self.base
-        into, anew = m.whole(self.buffer["into"], g, n + 1), m.read(self.buffer["anew"], g)
+        into = m.whole(self.buffer["into"], g, n + 1)
         x.put(n, 0.0)
         if self.plan.voiding:
             gone = x.get(m.whole(self.buffer["target"], g, n + 1)) - x.get(into)
@@ -168,12 +170,15 @@ class _Back:
             x.put(n, 0.0)
         m.write(self.buffer["of_jump"], g, x.get(into))
 
+        anew = m.read(self.buffer["anew"], g) if self.plan.resetting else 0.0
+
         def begin(k: Index) -> None:
             bar = x.get(k)
             self.begin.add(k, m.choose(anew, bar, 0.0))
             x.put(k, m.choose(anew, 0.0, bar))
 
-        each(m, n, begin)
+        if self.plan.resetting:
+            each(m, n, begin)
         if flow is None or base is None or not self.plan.infusing:
             return
         flow.put(n, 0.0)
@@ -184,7 +189,8 @@ class _Back:
             base.add(k, m.choose(anew, bar, 0.0))
             flow.put(k, m.choose(anew, 0.0, bar))
 
-        each(m, n, lasting)
+        if self.plan.resetting:
+            each(m, n, lasting)
 
     def _leg(self, g: Index) -> Any:
         """The machine that the reverse of a leg runs on."""

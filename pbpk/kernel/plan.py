@@ -33,8 +33,8 @@ class Leg(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """What is known of a solution when its program is written: `legs` windows, events at the first instant (`firsts`), rows
-    of the result; whether inflows change, whether a fraction of a compartment may go elsewhere. With `readings`, sums of
-    amounts by the numbers of their compartments, rows hold those (there is no way back then)."""
+    of the result; whether inflows change, whether a fraction of a compartment may go elsewhere, whether there are resets.
+    With `readings`, sums of amounts by the numbers of their compartments, rows hold those (there is no way back then)."""
 
     leg: Leg
     legs: int
@@ -42,6 +42,7 @@ class Plan:
     rows: int
     infusing: bool
     voiding: bool
+    resetting: bool
     readings: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -93,7 +94,8 @@ class Plan:
         where a fraction goes; whether everything begins `anew`; whether something changed just before (`fresh`). Where a
         stop's amounts, and those of the first events, are wanted: `row` is 1 and the row, or 0; and of all stops but a leg's
         last 1 and the next one's number, else 0; `begun`, of each row, 1 and the number of the first event, or 0."""
-        found = [Buffer("into", (self.legs,), True), Buffer("anew", (self.legs,), True)]
+        found = [Buffer("into", (self.legs,), True)]
+        found += [Buffer("anew", (self.legs,), True)] if self.resetting else []
         found += [Buffer("target", (self.legs,), True)] if self.voiding else []
         found += [Buffer("fresh", (self.legs,), True)] if self.reminded else []
         return (*found, Buffer("row", (self.legs, self.stops, 4), True), Buffer("begun", (self.rows, 2), True))
@@ -104,7 +106,8 @@ class Plan:
         amounts (`jump`) and to inflows (`change`), or the fraction that goes; inflows at the start, and their lasting
         part (`base`)."""
         n, of_legs = self.size, (self.legs,)
-        found = [Buffer("firsts", (self.firsts, n)), Buffer("anew_from", (n,)), Buffer("jump", of_legs)]
+        found = [Buffer("firsts", (self.firsts, n)), Buffer("jump", of_legs)]
+        found += [Buffer("anew_from", (n,))] if self.resetting else []
         found += [Buffer("share", of_legs)] if self.voiding else []
         found += [Buffer("base", (n,))] if self.inflow else []
         return (*found, *([Buffer("change", of_legs), Buffer("inflow", (n,))] if self.infusing else []))

@@ -123,15 +123,17 @@ def _legs(
     if place is not None:
         wanted = max(at.shape[-1], place.shape[-1])
         at = jnp.take_along_axis(_wide(place, wanted), _wide(at, wanted), axis=0)
+    if windows is not None:
+        firsts, at = firsts[windows.unseen :], at - windows.unseen
     return Legs(jnp.stack(firsts), rate, begin, stops, fresh, after, rows, memory, steady, at), bad
 
 
 def _happen(x, rate, event, begin, steady: SteadyState | None):
     """Amounts and inflows (n, N) after an event."""
     slot = jnp.arange(len(x))[:, None]
-    # SS = 1 begins at its own level
-    anew = begin if steady is None else jnp.where(event["steady"] > 0, 0.0, begin)
-    x = jnp.where(event["reset"], anew, x)
+    if "reset" in event:  # SS = 1 begins at its own level
+        anew = begin if steady is None else jnp.where(event["steady"] > 0, 0.0, begin)
+        x = jnp.where(event["reset"], anew, x)
     into = slot == event["compartment"]
     x = x + into * event["jump"]
     if "target" in event:
@@ -142,7 +144,8 @@ def _happen(x, rate, event, begin, steady: SteadyState | None):
         reached = jnp.take_along_axis(steady.amounts, jnp.maximum(of - 1, 0)[None, None, :], axis=0)[0]
         x = x + jnp.where(of > 0, reached, 0.0)
     if rate is not None:
-        rate = jnp.where(event["reset"], 0.0, rate) + into * event["change"]
+        rate = jnp.where(event["reset"], 0.0, rate) if "reset" in event else rate
+        rate = rate + into * event["change"]
     return x, rate
 
 
@@ -222,7 +225,7 @@ def _changes(
     dose = effective(system, p, given, timeline.modelled)
     dosing = (kind == BOLUS) | (kind == START) | (kind == END)
     out = {"row": given.row, "record": kind == RECORD, "compartment": given.compartment}
-    out |= {"epoch": wide(timeline.epoch), "reset": wide(timeline.reset)}
+    out |= {"epoch": wide(timeline.epoch)} | ({"reset": wide(timeline.reset)} if timeline.resetting else {})
     if timeline.moving:
         assert timeline.since is not None and timeline.until is not None
         time = time + jnp.where(dosing, dose.lag, 0.0) + jnp.where(kind == END, dose.length, 0.0)

@@ -79,6 +79,7 @@ class Timeline:
     windows: Windows | None = None
     stretches: Windows | None = None
     moving: bool = field(default=False, metadata={"static": True})
+    resetting: bool = field(default=True, metadata={"static": True})
     infusing: bool = field(default=False, metadata={"static": True})
     modelled: bool = field(default=False, metadata={"static": True})
     between: Between = field(default="nocb", metadata={"static": True})
@@ -127,6 +128,11 @@ def build_timeline(
         at[: len(course.observed), i] = np.argsort(order)[course.observed]
         mask[: len(course.observed), i] = True
     steady = _steady(courses, wide, len(system.names)) if any(c.repeats for c in courses) else None
+    windows, stretches = (
+        None if moving else _windows(courses, wide, s).looked_at(at[mask]) for s in (SPANS, (np.inf,))
+    )
+    if windows is not None:
+        at = np.where(mask, at, windows.first - 1)  # what does not exist stands where it costs nothing
     return Timeline(
         **{name: wide[name] for name in _FIELDS},
         at=at,
@@ -135,9 +141,10 @@ def build_timeline(
         until=wide["until"] if moving else None,
         target=wide["target"] if voids else None,
         steady=steady,
-        windows=None if moving else _windows(courses, wide, SPANS),
-        stretches=None if moving else _windows(courses, wide, (np.inf,)),
+        windows=windows,
+        stretches=stretches,
         moving=moving,
+        resetting=bool(wide["reset"].any()),
         infusing=bool(np.isin(wide["kind"], (START, END)).any()),
         modelled=modelled,
         between=between,

@@ -184,7 +184,8 @@ def _back(work: Legwork, legs: Legs, kept: Arrays, bars: Seen) -> _Moved:
     arrays, pull = jax.vjp(lambda rows: _own(plan, work.arrays(plan.leg, rows, fixed, patients)), legs.rows)
     (of_rows,) = pull({name: found[name] for name in arrays})
     inflow, change = found.get("inflow"), found.get("change")
-    return _Moved(found["firsts"], inflow, found["anew_from"], found["jump"], change, of_rows)
+    begin = found["anew_from"] if plan.resetting else jnp.zeros_like(legs.begin)
+    return _Moved(found["firsts"], inflow, begin, found["jump"], change, of_rows)
 
 
 def _own(plan: Plan, arrays: Arrays) -> Arrays:
@@ -199,7 +200,7 @@ def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Ar
     events, (k, _, _), rows = legs.events, legs.firsts.shape, len(legs.at)
     infusing = legs.inflow is not None
     leg = work.leg(m, infusing or work.makes, readings)
-    plan = Plan(leg, g, k, rows, infusing, "target" in events, readings)
+    plan = Plan(leg, g, k, rows, infusing, "target" in events, "reset" in events, readings)
     place, number = legs.at[:, 0], jnp.arange(rows)
     stop = jnp.where(place >= k, place - k, g * m)
     row = jnp.zeros((g * m, 2)).at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
@@ -208,14 +209,14 @@ def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Ar
     begun = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
     given = {
         "firsts": legs.firsts,
-        "anew_from": legs.begin,
         "jump": events["jump"],
         "into": events["compartment"][:, 0].astype(float),
-        "anew": events["reset"][:, 0].astype(float),
         "fresh": legs.fresh[:, 0].astype(float),
         "row": jnp.concatenate([row.reshape(g, m, 2), jnp.broadcast_to(between, (g, m, 2))], axis=-1),
         "begun": begun,
     }
+    if plan.resetting:
+        given |= {"anew": events["reset"][:, 0].astype(float), "anew_from": legs.begin}
     if legs.inflow is not None:
         given |= {"change": events["change"], "inflow": legs.inflow}
     if "target" in events:

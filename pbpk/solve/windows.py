@@ -11,7 +11,7 @@ the span is chosen here, for all, to make the least work by `series.effort`. Who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
@@ -36,6 +36,11 @@ class Windows:
     place: np.ndarray
     span: float = field(metadata={"static": True})
     first: int = field(metadata={"static": True})
+    unseen: int = field(default=0, metadata={"static": True})
+
+    def looked_at(self, seen: np.ndarray) -> Windows:
+        """With what nobody looks at, from the numbers of the events that are."""
+        return replace(self, unseen=int(min(seen.min(initial=self.first - 1), self.first - 1)))
 
 
 def plan_windows(

@@ -27,9 +27,34 @@ class Packing:
     sign: np.ndarray
 
     def pack(self, k: jax.Array) -> jax.Array:
-        """The packed Jacobian (nonzeros, ...) of dy/dt, from the entries (entries, ...) of the rates' Jacobian."""
-        sign = self.sign.astype(k.dtype).reshape(-1, *([1] * (k.ndim - 1)))
-        return jnp.zeros((self.elimination.nonzeros, *k.shape[1:]), k.dtype).at[self.slot].add(sign * k[self.entry])
+        """The packed Jacobian (nonzeros, ...) of dy/dt, from the entries (entries, ...) of the rates' Jacobian. Rows are
+        fetched: to scatter them takes a processor three times as long, and one thread."""
+
+        def signed(entry: np.ndarray, sign: np.ndarray, rows: jax.Array) -> jax.Array:
+            return sign.astype(k.dtype).reshape(-1, *([1] * (k.ndim - 1))) * rows[entry]
+
+        rows = jnp.concatenate([k, jnp.zeros((1, *k.shape[1:]), k.dtype)])
+        several, single = self._sources(len(k))
+        if several:  # the sums of those slots that have more than one entry
+            rows = jnp.concatenate([rows, sum(signed(*layer, rows) for layer in several)])
+        return signed(*single, rows)
+
+    def _sources(self, count: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[np.ndarray, np.ndarray]]:
+        """Rows and signs: of each layer of the slots with several entries, the first, the second, …; then of all slots, where
+        row `count` is nothing and those beyond are the sums."""
+        of_slot: list[list[tuple[int, float]]] = [[] for _ in range(self.elimination.nonzeros)]
+        for slot, entry, sign in zip(self.slot, self.entry, self.sign, strict=True):
+            of_slot[slot].append((int(entry), float(sign)))
+        many = [own for own in of_slot if len(own) > 1]
+        depth = max((len(own) for own in many), default=0)
+        layers = [[own[d] if d < len(own) else (count, 0.0) for own in many] for d in range(depth)]
+        sums = iter(range(count + 1, count + 1 + len(many)))
+        single = [(count, 0.0) if not own else own[0] if len(own) == 1 else (next(sums), 1.0) for own in of_slot]
+
+        def arrays(pairs: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+            return np.array([r for r, _ in pairs], int), np.array([s for _, s in pairs])
+
+        return [arrays(layer) for layer in layers], arrays(single)
 
     def only(self, chosen: np.ndarray) -> Packing:
         """The same for a subset of the rates' Jacobian's entries, given alone and in their order."""

@@ -111,4 +111,6 @@ def _below(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def _clean(a: np.ndarray) -> np.ndarray:
     """Without what is nothing but the rounding of the tableau's own numbers."""
-    return np.where(np.abs(a) < _NOTHING, Fraction(0), a)
+    found = a.copy()
+    found[np.abs(a) < _NOTHING] = Fraction(0)
+    return found

@@ -31,7 +31,7 @@ class Packing:
         fetched: to scatter them takes a processor three times as long, and one thread."""
 
         def signed(entry: np.ndarray, sign: np.ndarray, rows: jax.Array) -> jax.Array:
-            return sign.astype(k.dtype).reshape(-1, *([1] * (k.ndim - 1))) * rows[entry]
+            return jnp.asarray(sign, k.dtype).reshape(-1, *([1] * (k.ndim - 1))) * rows[entry]
 
         rows = jnp.concatenate([k, jnp.zeros((1, *k.shape[1:]), k.dtype)])
         several, single = self._sources(len(k))

@@ -17,7 +17,7 @@ import numpy as np
 
 from pbpk.algebra.eliminate import Elimination
 from pbpk.algebra.packing import Packing
-from pbpk.kernel.eliminate import Factors, Pivot, Written, factor, plan
+from pbpk.kernel.eliminate import Columns, Factors, Pivot, Written, factor, plan
 from pbpk.kernel.functions import TOGETHER, total
 from pbpk.kernel.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
 from pbpk.kernel.machine import Buffer, Machine, Operand
@@ -210,7 +210,7 @@ class Flow:
         assert a.row is not None
         return self.machine.get(self.inverse, self.volumes[a.row])
 
-    def levels(self, y: Sequence[Operand]) -> Levels:
+    def levels(self, y: Columns) -> Levels:
         """What states make of the laws' arguments."""
         found: Levels = {}
         for a in self.arguments:

@@ -191,7 +191,7 @@ class Step:
             m.put(self.gained, k, weighed(chain.gained, w) + x)
 
 
-def weighed(by: Sequence[float], values: Sequence[Operand]) -> Operand:
+def weighed(by: np.ndarray, values: Sequence[Operand]) -> Operand:
     """Σ by · values, of numbers that are the same for all."""
     found: Operand = 0.0
     for weight, value in zip(by, values, strict=True):

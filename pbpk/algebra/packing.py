@@ -92,8 +92,14 @@ def linear_part(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax
 def produces(system: System) -> bool:
     """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
     with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
-        rates = system.rates(0.0, jnp.zeros(len(system.names)), jnp.full(len(system.parameter_names), 1.5))
-        return bool(jnp.any(rates != 0))
+        y = jnp.zeros(len(system.names))
+        return any(bool(jnp.any(system.rates(0.0, y, p) != 0)) for p in unlike(len(system.parameter_names)))
+
+
+def unlike(count: int) -> list[jax.Array]:
+    """Values of as many parameters, small, middling and large, of which no sum or difference is 0 by chance."""
+    values = np.sqrt(np.arange(2.0, 2.0 + count)) + 0.1 * np.sin(np.arange(count))
+    return [jnp.asarray(scale * values) for scale in (1e-3, 1.0, 1e3)]
 
 
 def not_linear(system: System) -> str:

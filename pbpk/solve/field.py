@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.algebra.eliminate import Elimination
-from pbpk.algebra.packing import Packing, packing
+from pbpk.algebra.packing import Packing, packing, unlike
 from pbpk.model.system import Group, System
 
 
@@ -56,8 +56,8 @@ class Field:
     def produces(self) -> bool:
         """Whether linear arrows carry anything at zero amounts."""
         with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
-            y, p = jnp.zeros(len(self.system.names)), jnp.full(len(self.system.parameter_names), 1.5)
-            return any(bool(jnp.any(g(y, p) != 0)) for g in self.straight)
+            y, values = jnp.zeros(len(self.system.names)), unlike(len(self.system.parameter_names))
+            return any(bool(jnp.any(g(y, p) != 0)) for g in self.straight for p in values)
 
     def bind(self, p: jax.Array) -> Bound:
         """From parameters p (m, ...)."""

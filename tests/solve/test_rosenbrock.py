@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from pbpk.algebra.rodas import TABLEAUS
+from pbpk.kernel.engine import using
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, OK
@@ -205,3 +206,45 @@ def test_steps_are_remembered_between_looks(dose, seen):
     after = _first_memory(march, amounts[-1], Interval(stops, None, p, jnp.array([False]), memory))
     assert float(after.length[0]) > 3 * float(fresh.length[0])
     assert float(after.since[0]) == 2.0
+
+
+def turnover(made, spared):
+    return made - spared
+
+
+@pytest.mark.parametrize("engine", ["kernel", "jax"])
+def test_what_is_made_at_zero_amounts(seen, engine):
+    """From nothing to where a saturable loss keeps up with production, VM·c/(KM + c) = K − S; its derivatives too. A difference
+    is 0 where its terms are equal, and is made all the same."""
+    made = build_system(
+        Block(
+            (central, tissue),
+            (
+                flux(OUT >> central, turnover, made="K", spared="S"),
+                flux(central >> tissue, flow, c=conc(central), q="Q"),
+                flux(tissue >> central, flow, c=conc(tissue), q="Q"),
+                flux(central >> OUT, saturable, c=conc(central), vmax="VM", km="KM"),
+            ),
+        )
+    )
+    assert field(made).produces and not field(system).produces
+    v, times = VALUES | {"K": 5.0, "S": 1.0}, np.array([0.0, 0.5, 2.0, 8.0, 400.0])
+    p = np.array([[v[n]] * 3 for n in made.parameter_names], float)
+    timeline = build_timeline([pd.DataFrame(seen(*times))], made)
+
+    def amounts(p):
+        return Rosenbrock(rtol=1e-9).solve(made, timeline, p[None]).amounts[: len(times), :, 0]
+
+    def slope(t, y):
+        c, ct = y[0] / v["V"], y[1] / v["VT"]
+        moved = v["Q"] * (c - ct)
+        return [4.0 - moved - v["VM"] * c / (v["KM"] + c), moved]
+
+    expected = solve_ivp(slope, (0, times[-1]), [0.0, 0.0], "Radau", times, rtol=1e-10, atol=1e-13).y.T
+    with using(engine):
+        found, gradient = jax.jit(amounts)(p), jax.jit(jax.grad(lambda p: amounts(p)[-1, 0]))(p)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found[-1, 0] == pytest.approx(v["V"] * v["KM"] * 4.0 / (v["VM"] - 4.0), rel=1e-7)
+    by_k = v["V"] * v["KM"] * v["VM"] / (v["VM"] - 4.0) ** 2
+    at = [made.parameter_index(n) for n in ("K", "S")]
+    np.testing.assert_allclose(gradient[at, 0], [by_k, -by_k], rtol=1e-6)

@@ -294,14 +294,17 @@ def test_refuses_a_flux_driven_from_elsewhere():
         (OUT >> body, zero_order, {"rate": "K"}),
         (body >> OUT, zero_order, {"rate": "K"}),  # a constant loss is no production, and flows all the same
         (body >> OUT, lambda a, k: 0.0 * a + k, {"a": amount(body), "k": "K"}),
+        (OUT >> body, lambda made, spared: made - spared, {"made": "K", "spared": "S"}),  # 0 where they are equal
     ],
 )
 def test_constant_terms_are_carried(solve, dose, seen, path, law, more):
     system = build_system(Block((body,), (flux(path, law, **more),)))
     assert Resolvent().refuses(system) == ""
-    (amounts,), _ = solve(system, [[dose(0, 10, "body"), *seen(0, 2, 3)]], {"K": 0.5, "V": 1.0})
+    values = {"K": 0.5, "S": 0.2, "V": 1.0}
+    (amounts,), _ = solve(system, [[dose(0, 10, "body"), *seen(0, 2, 3)]], values)
+    rate = values["K"] - (values["S"] if "spared" in more else 0.0)
     sign = 1 if path.target is body else -1
-    np.testing.assert_allclose(amounts[:, 0], 10 + sign * 0.5 * np.array([0, 2, 3]), atol=1e-11)
+    np.testing.assert_allclose(amounts[:, 0], 10 + sign * rate * np.array([0, 2, 3]), atol=1e-11)
 
 
 def test_failure_is_a_value_of_that_patient(solve, dose, seen, graph):

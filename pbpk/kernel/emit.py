@@ -147,10 +147,7 @@ class Vectors:
     def whole(self, buffer: Buffer, row: Index, below: int) -> Counter:
         assert buffer.share, f"{buffer.name} is each patient's own"
         place = self.instruction(f"getelementptr double, ptr %{buffer.name}, i64 {_index(row)}")
-        one = self.instruction(f"load double, ptr {place}")
-        number = self.instruction(f"call i64 @llvm.fptosi.sat.i64.f64(double {one})")
-        number = self.instruction(f"call i64 @llvm.smax.i64(i64 {number}, i64 0)")
-        return Counter(self, self.instruction(f"call i64 @llvm.smin.i64(i64 {number}, i64 {below - 1})"))
+        return self._number(self.instruction(f"load double, ptr {place}"), below)
 
     def scratch(self, count: int) -> Room:
         self.vectors += count
@@ -161,6 +158,36 @@ class Vectors:
 
     def peek(self, room: Room, at: Index) -> Vector:
         return self.get(room, at)
+
+    def pick(self, room: Room, first: Index, at: Operand, below: int) -> Vector:
+        found = "poison"
+        for lane in range(self.lanes):
+            one = self.instruction(f"load double, ptr {self._own_place(room, first, at, below, lane)}")
+            if self.lanes == 1:
+                return Vector(self, one)
+            found = self.instruction(f"insertelement {self.type} {found}, double {one}, i32 {lane}")
+        return Vector(self, found)
+
+    def place(self, room: Room, first: Index, at: Operand, below: int, value: Operand) -> None:
+        for lane in range(self.lanes):
+            place = self._own_place(room, first, at, below, lane)
+            self.lines.append(f"  store double {self._of_lane(value, lane)}, ptr {place}")
+
+    def _own_place(self, room: Room, first: Index, at: Operand, below: int, lane: int) -> str:
+        """A lane's own slot: its address in that."""
+        slot = self._place(room, self._number(self._of_lane(at, lane), below) + first)
+        return slot if self.lanes == 1 else self.instruction(f"getelementptr double, ptr {slot}, i64 {lane}")
+
+    def _of_lane(self, a: Operand, lane: int) -> str:
+        if self.lanes == 1:
+            return self._name(a)
+        return self.instruction(f"extractelement {self.type} {self._name(a)}, i32 {lane}")
+
+    def _number(self, one: str, below: int) -> Counter:
+        """A double as an index, whatever it is."""
+        number = self.instruction(f"call i64 @llvm.fptosi.sat.i64.f64(double {one})")
+        number = self.instruction(f"call i64 @llvm.smax.i64(i64 {number}, i64 0)")
+        return Counter(self, self.instruction(f"call i64 @llvm.smin.i64(i64 {number}, i64 {below - 1})"))
 
     def fixed(self, a: Operand) -> Operand:
         return a

@@ -68,6 +68,15 @@ class Jets:
         for s in self.every:
             self.machine.put(room.inner, at + s * room.count if s else at, parts.get(s, 0.0))
 
+    def pick(self, room: _Room, first: Index, at: Operand, below: int) -> Jet:
+        own = value(at)
+        return Jet({s: self.machine.pick(room.inner, first + s * room.count, own, below) for s in self.every})
+
+    def place(self, room: _Room, first: Index, at: Operand, below: int, value_: Operand) -> None:
+        own, parts = value(at), parts_of(value_)
+        for s in self.every:
+            self.machine.place(room.inner, first + s * room.count, own, below, parts.get(s, 0.0))
+
     def fixed(self, a: Operand) -> Jet:
         return Jet({0: value(a)})
 

@@ -1,8 +1,8 @@
 """A whole solution as one program: windows one after another, and the events between them.
 
 A window (a *leg*) is crossed by the program that crosses it alone, `Crossing` or `March`, which here starts from where the
-last one ended (within.py). Everybody has the same events at the same times; how much each of them changes is each patient's
-own. What nobody asked for is not written: every amount goes at once to the row where its observation is wanted.
+last one ended (within.py). What happens in between is happen.py's, who sees what is seen.py's. When and where something
+happens may be the same for all or each patient's own; how much of it is his own always.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from pbpk.kernel.functions import total as summed
+from pbpk.kernel.happen import Closing
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.plan import Plan, leg_tables
-from pbpk.kernel.step import blocks
+from pbpk.kernel.seen import Apart, Together, nothing
 from pbpk.kernel.within import Read, Rows, Within, Write, copy
 
 
@@ -54,7 +54,8 @@ class _Traveller:
     def __init__(self, m: Machine, journey: Journey):
         self.m, self.journey, self.plan, self.buffer = m, journey, journey.plan, journey.buffer
         plan, n = self.plan, self.plan.size
-        self.x, self.sound = Rows(m, n + 1), Rows(m, 1)
+        self.x = Rows(m, n + 1)
+        self.seen = (Apart if plan.own else Together)(m, plan, self.buffer)
         self.flow = Rows(m, n + 1) if plan.infusing else None
         self.areas, self.total = None, Rows(m, n) if plan.integrals else None
         if plan.reminded or plan.summed:
@@ -75,51 +76,15 @@ class _Traveller:
         if self.flow is not None and inflow is not None:
             base = self.buffer["base"]
             copy(m, n, self.flow.put, lambda k: m.read(base, k) + m.read(inflow, k))
-        for room in (self.total, self.judged, self.memory, self.sound):
+        for room in (self.total, self.judged, self.memory):
             if room is not None:
                 room.clear()
-        m.loop(plan.rows, self._see_first)
+        self.seen.begin()
         m.loop(plan.legs, self._cross)
+        self.seen.end()
         for k in range(self.judged.count):
             m.write(self.buffer["judged"], k, self.judged.get(k))
-        m.write(self.buffer["sound"], 0, self.sound.get(0))
-
-    def _see_first(self, t: Index) -> list[Operand]:
-        event = self.m.whole(self.buffer["begun"], t * 2 + 1, self.plan.firsts)
-        first = self.m.part(self.buffer["firsts"], event * self.plan.size, (self.plan.size,))
-        self._see("begun", t * 2, t, self._shown(lambda k: self.m.read(first, k)), lambda k: 0.0)
-        return []
-
-    def _shown(self, amounts: Read) -> Read:
-        """What a row shows of all amounts."""
-        members = self.plan.readings
-        return (lambda r: sum((amounts(k) for k in members[r][1:]), amounts(members[r][0]))) if members else amounts
-
-    def _see(self, table: str, place: Index, row: Index, amount: Read, total: Read) -> None:
-        """Amounts, and totals, into a row of the results where the table's number at `place` says that they are wanted."""
-        m, n = self.m, self.plan.shown
-        wanted = m.whole(self.buffer[table], place, 2)
-        seen = m.part(self.buffer["amounts"], row * n, (n,))
-        areas = m.part(self.buffer["integral"], row * n, (n,)) if self.plan.integrals else None
-
-        def some(first: Index, width: int) -> None:
-            values = [amount(first + k) for k in range(width)]
-            m.stream(seen, first, values)
-            if areas is not None:
-                m.stream(areas, first, [total(first + k) for k in range(width)])
-            self.sound.add(0, summed([value * 0.0 for value in values]))
-
-        def write(_: Index) -> list[Operand]:
-            if self.plan.readings:
-                some(0, n)
-            else:
-                blocks(m, n, some)
-            return []
-
-        m.repeat(wanted, write, [])
-
-    def _row(self, place: Index) -> Index:
-        return self.m.whole(self.buffer["row"], place * 4 + 1, self.plan.rows)
+        m.write(self.buffer["sound"], 0, self.seen.sound.get(0))
 
     def _cross(self, g: Index) -> list[Operand]:
         m, plan, n = self.m, self.plan, self.plan.size
@@ -134,16 +99,16 @@ class _Traveller:
             self.memory.put(0, self.lengths.get(plan.stops))
             self.memory.put(1, self.memory.get(1) + m.read(edges, plan.stops))
             self._keep_lengths(g)
-        self._happen(g)
+        Closing(m, plan, self.buffer, g).happen(self.x, self.last, self.flow)
         if not plan.reminded and plan.stops > 1:
             m.loop(plan.stops - 1, lambda t: self._see_after(g, t))
         place = g * plan.stops + (plan.stops - 1)
         area = None if self.last_areas is None else self.last_areas.get
-        self._see("row", place * 4, self._row(place), self._shown(self.x.get), self._so_far(area, False))
+        self.seen.stop(place, plan.read(self.x.get), self._so_far(area, False))
         if self.total is not None and area is not None:
             copy(m, n, self.total.add, area)
         if plan.readings:  # what is not shown counts too
-            copy(m, n, lambda k, value: self.sound.add(0, value * 0.0), self.x.get)
+            copy(m, n, lambda k, value: self.seen.sound.add(0, value * 0.0), self.x.get)
         return []
 
     def _see_after(self, g: Index, t: Index) -> list[Operand]:
@@ -152,8 +117,7 @@ class _Traveller:
         place, shown = g * plan.stops + t, plan.shown if plan.summed else plan.size
         amount, area = (None if room is None else room.part(t * shown).get for room in (self.after, self.areas))
         assert amount is not None
-        amount = amount if plan.summed else self._shown(amount)
-        self._see("row", place * 4, self._row(place), amount, self._so_far(area, plan.summed))
+        self.seen.stop(place, amount if plan.summed else plan.read(amount), self._so_far(area, plan.summed))
         return []
 
     def _arrived(self, g: Index, t: Index, amount: Read, area: Read | None = None) -> None:
@@ -168,7 +132,7 @@ class _Traveller:
             if self.journey.keeps:
                 following = m.whole(self.buffer["row"], place * 4 + 3, plan.stops)
                 copy(m, n, self._into("starts", (g * plan.stops + following) * n, n), amount)
-            self._see("row", place * 4, self._row(place), self._shown(amount), self._so_far(area, False))
+            self.seen.stop(place, plan.read(amount), self._so_far(area, False))
             return []
 
         m.repeat(m.whole(self.buffer["row"], place * 4 + 2, 2), between, [])
@@ -176,8 +140,9 @@ class _Traveller:
     def _so_far(self, area: Read | None, summed: bool) -> Read:
         """The integral from the first event on, of what is shown, from the leg's: of that, or of all amounts."""
         if self.total is None or area is None:
-            return lambda k: 0.0
-        total, own = self._shown(self.total.get), area if summed else self._shown(area)
+            return nothing
+        read = self.plan.read
+        total, own = read(self.total.get), area if summed else read(area)
         return lambda k: total(k) + own(k)
 
     def _leg(self, g: Index) -> Any:
@@ -222,27 +187,3 @@ class _Traveller:
         """Rows of a result from `first` on."""
         rows = self.m.part(self.buffer[name], first, (max(count, 1),))
         return lambda k, value: self.m.stream(rows, k, [value])
-
-    def _happen(self, g: Index) -> None:
-        """The closing event. What is put into no compartment goes to the place beyond the last, and is forgotten."""
-        m, n, x, flow = self.m, self.plan.size, self.x, self.flow
-        anew = m.read(self.buffer["anew"], g) if self.plan.resetting else 0.0
-        if self.plan.resetting:
-            begin = self.buffer["anew_from"]
-            copy(m, n, x.put, lambda k: m.choose(anew, m.read(begin, k), self.last.get(k)))
-        else:
-            copy(m, n, x.put, self.last.get)
-        into = m.whole(self.buffer["into"], g, n + 1)
-        x.put(n, 0.0)
-        x.add(into, m.read(self.buffer["jump"], g))
-        if self.plan.voiding:
-            x.put(n, 0.0)
-            gone = x.get(into) * m.read(self.buffer["share"], g)
-            x.add(into, -gone)
-            x.add(m.whole(self.buffer["target"], g, n + 1), gone)
-        if flow is not None:
-            base = self.buffer["base"]
-            if self.plan.resetting:
-                copy(m, n, flow.put, lambda k: m.choose(anew, m.read(base, k), flow.get(k)))
-            flow.put(n, 0.0)
-            flow.add(into, m.read(self.buffer["change"], g))

@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from pbpk.kernel.adjoint import Pulling
+from pbpk.kernel.happen import Closing
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.plan import Plan, leg_tables
-from pbpk.kernel.step import each
+from pbpk.kernel.seen import ApartBack, TogetherBack
 from pbpk.kernel.unmarch import Unmarch
 from pbpk.kernel.within import Read, Rows, Within, Write, copy
 
@@ -42,6 +43,7 @@ class JourneyBack:
         plan, n = self.plan, self.plan.size
         found = [Buffer("of_firsts", (plan.firsts, n)), Buffer("of_jump", (plan.legs,))]
         found += [Buffer("of_anew_from", (n,))] if plan.resetting else []
+        found += [Buffer("of_reached", (plan.legs, n))] if plan.steadying else []
         found += [Buffer("of_base", (n,))] if plan.inflow else []
         found += [Buffer("of_change", (plan.legs,)), Buffer("of_inflow", (n,))] if plan.infusing else []
         return (*found, *(Buffer(f"of_{b.name}", b.shape) for b in self.given))
@@ -67,6 +69,7 @@ class _Back:
         self.areas, self.total = (Rows(m, plan.stops * n), Rows(m, n)) if plan.integrals else (None, None)
         self.bars = {b.name: Rows(m, b.shape[0]) for b in back.given}
         self.edges = Rows(m, plan.stops + 1) if plan.reminded else None
+        self.seen = (ApartBack if plan.own else TogetherBack)(m, plan, self.buffer)
 
     def travel(self) -> None:
         m, plan, n = self.m, self.plan, self.plan.size
@@ -77,13 +80,7 @@ class _Back:
         firsts = Rows(m, plan.firsts * n)
         firsts.clear()
         copy(m, n, firsts.part((plan.firsts - 1) * n).put, self.x.get)
-
-        def first(t: Index) -> list[Operand]:
-            event = m.whole(self.buffer["begun"], t * 2 + 1, plan.firsts)
-            self._seen("begun", t * 2, t, firsts.part(event * n).add, None)
-            return []
-
-        m.loop(plan.rows, first)
+        self.seen.firsts(firsts)
         self._write("of_firsts", firsts.get)
         if plan.resetting:
             self._write("of_anew_from", self.begin.get)
@@ -101,37 +98,13 @@ class _Back:
             rows *= count
         copy(self.m, rows, lambda k, bar: self.m.write(self.buffer[name], k, bar), value)
 
-    def _seen(
-        self,
-        table: str,
-        place: Index,
-        row: Index,
-        amount: Write,
-        area: Write | None,
-    ) -> None:
-        """The cotangents of a row, where the table's number at `place` says that it was wanted."""
-        m, n = self.m, self.plan.size
-
-        def read(_: Index) -> list[Operand]:
-            for name, put in (("of_amounts", amount), ("of_integral", area)):
-                if put is not None:
-                    bars = m.part(self.buffer[name], row * n, (n,))
-                    copy(m, n, put, lambda k, bars=bars: m.read(bars, k))
-            return []
-
-        m.repeat(m.whole(self.buffer[table], place, 2), read, [])
-
     def _back(self, g: Index) -> list[Operand]:
         m, plan, n = self.m, self.plan, self.plan.size
         self.after.clear()
-        last, place = (plan.stops - 1) * n, g * plan.stops + (plan.stops - 1)
+        last = (plan.stops - 1) * n
         total, areas = self.total, self.areas
-
-        def row(place: Index) -> Index:
-            return m.whole(self.buffer["row"], place * 4 + 1, plan.rows)
-
-        self._seen("row", place * 4, row(place), self.x.add, None if total is None else total.add)
-        self._unhappen(g)
+        self.seen.stop(g * plan.stops + (plan.stops - 1), self.x.add, None if total is None else total.add)
+        Closing(m, plan, self.buffer, g).unhappen(self.x, self.begin, self.flow, self.base)
         copy(m, n, self.after.part(last).put, self.x.get)
         if total is not None and areas is not None:
             areas.clear()
@@ -150,47 +123,13 @@ class _Back:
             return add
 
         def seen(t: Index) -> list[Operand]:
-            place = g * plan.stops + t
-            self._seen("row", place * 4, row(place), self.after.part(t * n).put, both(t))
+            self.seen.stop(g * plan.stops + t, self.after.part(t * n).put, both(t))
             return []
 
         if plan.stops > 1:
             m.loop(plan.stops - 1, seen)
         self.back.leg.run(self._leg(g))
         return []
-
-    def _unhappen(self, g: Index) -> None:
-        """Back through the closing event."""
-        m, n, x, flow, base = self.m, self.plan.size, self.x, self.flow, self.base
-        into = m.whole(self.buffer["into"], g, n + 1)
-        x.put(n, 0.0)
-        if self.plan.voiding:
-            gone = x.get(m.whole(self.buffer["target"], g, n + 1)) - x.get(into)
-            x.add(into, gone * m.read(self.buffer["share"], g))
-            x.put(n, 0.0)
-        m.write(self.buffer["of_jump"], g, x.get(into))
-
-        anew = m.read(self.buffer["anew"], g) if self.plan.resetting else 0.0
-
-        def begin(k: Index) -> None:
-            bar = x.get(k)
-            self.begin.add(k, m.choose(anew, bar, 0.0))
-            x.put(k, m.choose(anew, 0.0, bar))
-
-        if self.plan.resetting:
-            each(m, n, begin)
-        if flow is None or base is None or not self.plan.infusing:
-            return
-        flow.put(n, 0.0)
-        m.write(self.buffer["of_change"], g, flow.get(into))
-
-        def lasting(k: Index) -> None:
-            bar = flow.get(k)
-            base.add(k, m.choose(anew, bar, 0.0))
-            flow.put(k, m.choose(anew, 0.0, bar))
-
-        if self.plan.resetting:
-            each(m, n, lasting)
 
     def _leg(self, g: Index) -> Any:
         """The machine that the reverse of a leg runs on."""

@@ -61,6 +61,15 @@ class Machine(Protocol):
 
     def put(self, room: Any, at: Index, value: Operand) -> None: ...
 
+    def pick(self, room: Any, first: Index, at: Operand, below: int) -> Operand:
+        """`get` of a place that is each patient's own: `at`, no less than 0 and less than `below`, whatever it is, places
+        after `first`."""
+        ...
+
+    def place(self, room: Any, first: Index, at: Operand, below: int, value: Operand) -> None:
+        """`put` into such a place."""
+        ...
+
     def fixed(self, a: Operand) -> Operand:
         """a, without derivatives where operands have any (jets.py): what a program decides by."""
         ...
@@ -129,7 +138,7 @@ class Arrays:
         return found
 
     def whole(self, buffer: Buffer, row: int, below: int) -> int:
-        return int(np.clip(np.nan_to_num(self.buffers[buffer.name][row, 0]), 0, below - 1))
+        return int(_clipped(self.buffers[buffer.name][row, 0], below))
 
     def scratch(self, count: int) -> list[Operand]:
         return [np.nan] * count
@@ -141,6 +150,17 @@ class Arrays:
 
     def put(self, room: list[Operand], at: int, value: Operand) -> None:
         room[at] = value
+
+    def pick(self, room: list[Operand], first: int, at: Operand, below: int) -> Operand:
+        own, found = _clipped(at, below), np.nan
+        for k in range(below):
+            found = np.where(own == k, room[first + k], found)
+        return found
+
+    def place(self, room: list[Operand], first: int, at: Operand, below: int, value: Operand) -> None:
+        own = _clipped(at, below)
+        for k in range(below):
+            room[first + k] = np.where(own == k, value, room[first + k])
 
     def fixed(self, a: Operand) -> Operand:
         return a
@@ -184,3 +204,7 @@ class Arrays:
         while count < most and (not going or np.any(np.greater(carry[0], 0))):
             carry, count = body(count, *carry), count + 1
         return count, list(carry)
+
+
+def _clipped(a: Operand, below: int) -> Operand:
+    return np.trunc(np.clip(np.nan_to_num(a), 0, below - 1))

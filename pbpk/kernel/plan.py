@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from pbpk.kernel.machine import Buffer, Index, Machine
+from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 
 OF_STOPS = ("stops", "weights", "right", "edges")
 """A leg's arguments that follow from its stops."""
@@ -33,8 +34,9 @@ class Leg(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """What is known of a solution when its program is written: `legs` windows, events at the first instant (`firsts`), rows
-    of the result; whether inflows change, whether a fraction of a compartment may go elsewhere, whether there are resets.
-    With `readings`, sums of amounts by the numbers of their compartments, rows hold those (there is no way back then)."""
+    of the result; whether inflows change, whether a fraction of a compartment may go elsewhere, whether there are resets,
+    whether steady states are reached; whether each patient has events of his `own`. With `readings`, sums of amounts by the
+    numbers of their compartments, rows hold those (there is no way back then)."""
 
     leg: Leg
     legs: int
@@ -43,12 +45,19 @@ class Plan:
     infusing: bool
     voiding: bool
     resetting: bool
+    steadying: bool = False
+    own: bool = False
     readings: tuple[tuple[int, ...], ...] = ()
 
     @property
     def shown(self) -> int:
         """Numbers in a row of the result."""
         return len(self.readings) or self.size
+
+    def read(self, amounts: Callable[[Index], Operand]) -> Callable[[Index], Operand]:
+        """What a row shows of all amounts."""
+        members = self.readings
+        return (lambda r: sum((amounts(k) for k in members[r][1:]), amounts(members[r][0]))) if members else amounts
 
     @property
     def summed(self) -> bool:
@@ -62,6 +71,11 @@ class Plan:
     @property
     def stops(self) -> int:
         return self.leg.stops
+
+    @property
+    def places(self) -> int:
+        """Where something may be seen: after the first events, and at all stops."""
+        return self.firsts + self.legs * self.stops
 
     @cached_property
     def inflow(self) -> str:
@@ -90,24 +104,27 @@ class Plan:
 
     @property
     def structure(self) -> tuple[Buffer, ...]:
-        """What happens, the same for all, as numbers. Of each leg's closing event: `into` which compartment, and `target`
-        where a fraction goes; whether everything begins `anew`; whether something changed just before (`fresh`). Where a
-        stop's amounts, and those of the first events, are wanted: `row` is 1 and the row, or 0; and of all stops but a leg's
-        last 1 and the next one's number, else 0; `begun`, of each row, 1 and the number of the first event, or 0."""
-        found = [Buffer("into", (self.legs,), True)]
-        found += [Buffer("anew", (self.legs,), True)] if self.resetting else []
-        found += [Buffer("target", (self.legs,), True)] if self.voiding else []
-        found += [Buffer("fresh", (self.legs,), True)] if self.reminded else []
-        return (*found, Buffer("row", (self.legs, self.stops, 4), True), Buffer("begun", (self.rows, 2), True))
+        """What happens, the same for all or each patient's own, as numbers. Of each leg's closing event: `into` which
+        compartment, and `target` where a fraction goes; whether everything begins `anew`, 2 if at a steady state; whether
+        something changed just before (`fresh`); where each looks at other times, the place where he `look`s for a row.
+
+        The same for all in any case: where a stop's amounts, and those of the first events, are wanted: `row` is 1 and the
+        row, or 0; and of all stops but a leg's last 1 and the next one's number, else 0; `begun`, of each row, 1 and the
+        number of the first event, or 0."""
+        asked = {"into": True, "anew": self.resetting, "target": self.voiding, "fresh": self.reminded}
+        found = [Buffer(name, (self.legs,), not self.own) for name, wanted in asked.items() if wanted]
+        found += [Buffer("look", (self.rows,)) if self.own else Buffer("begun", (self.rows, 2), True)]
+        return (*found, Buffer("row", (self.legs, self.stops, 4), True))
 
     @property
     def changes(self) -> tuple[Buffer, ...]:
-        """How much of it happens to each patient: amounts after the first events and at a new beginning; what events add to
-        amounts (`jump`) and to inflows (`change`), or the fraction that goes; inflows at the start, and their lasting
-        part (`base`)."""
+        """How much of it happens to each patient: amounts after the first events, at a new beginning and in the steady state
+        that is `reached`; what events add to amounts (`jump`) and to inflows (`change`), or the fraction that goes; inflows
+        at the start, and their lasting part (`base`)."""
         n, of_legs = self.size, (self.legs,)
         found = [Buffer("firsts", (self.firsts, n)), Buffer("jump", of_legs)]
         found += [Buffer("anew_from", (n,))] if self.resetting else []
+        found += [Buffer("reached", (self.legs, n))] if self.steadying else []
         found += [Buffer("share", of_legs)] if self.voiding else []
         found += [Buffer("base", (n,))] if self.inflow else []
         return (*found, *([Buffer("change", of_legs), Buffer("inflow", (n,))] if self.infusing else []))

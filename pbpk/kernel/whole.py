@@ -75,7 +75,7 @@ class _Kernel:
 
     @property
     def fixed(self) -> tuple[bool, ...]:
-        own = {b.name for b in self.plan.structure}
+        own = {b.name for b in self.plan.structure if b.share}
         return tuple(b.name in own for b in self._arguments)
 
     def _planned(self, shared: Sequence[bool]) -> Plan:

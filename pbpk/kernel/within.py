@@ -82,5 +82,12 @@ class Rows:
     def add(self, at: Index, value: Operand) -> None:
         self.put(at, self.get(at) + value)
 
+    def pick(self, at: Operand, below: int) -> Operand:
+        """`get` of each patient's own row, which is less than `below`."""
+        return self.machine.pick(self.room, self.first, at, below)
+
+    def place(self, at: Operand, below: int, value: Operand) -> None:
+        self.machine.place(self.room, self.first, at, below, value)
+
     def clear(self) -> None:
         copy(self.machine, self.count, self.put, lambda k: 0.0)

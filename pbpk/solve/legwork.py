@@ -58,7 +58,7 @@ class Saturable:
     def arrays(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> Arrays:
         bound = jax.tree.map(lambda a: a[0], rows)
         found = bound_arrays(self.method.field, bound, patients)
-        found["edges"] = jnp.pad(stops, ((0, 0), (1, 0)))
+        found["edges"] = jnp.pad(stops, ((0, 0), (1, 0), *[(0, 0)] * (stops.ndim - 2)))
         found["table"] = jnp.asarray(weights(self.method.tableau))
         return found | {"base": jnp.zeros_like(found["constant"])}
 

@@ -42,7 +42,7 @@ from pbpk.solve.interval import Crossing
 from pbpk.solve.legwork import Linear
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import Timeline
-from pbpk.solve.whole import in_one_call
+from pbpk.solve.whole import in_one_call, in_one_call_forward
 
 _MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
 _FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded
@@ -94,7 +94,8 @@ class Resolvent:
         advance = ready(propagate_reversibly) if self.reverse else forward
         rows = (k if compiled else packed, production)
         # The double integral of an inflow has coefficients of each patient's own for every window: one at a time.
-        in_one = compiled and self.reverse and not (integrals and (makes or timeline.infusing))
+        in_one = compiled and not (integrals and (makes or timeline.infusing))
+        call = in_one_call if self.reverse else in_one_call_forward
         work = Linear(system, window.series, integrals, tolerance)
         amounts, whole, code = run_segments(
             *(system, timeline, p, rows, advance),
@@ -103,7 +104,7 @@ class Resolvent:
             forward=forward,
             windows=timeline.windows,
             together=_TOGETHER if compiled and self.reverse else 1,
-            whole=partial(in_one_call, work, readings) if in_one else None,
+            whole=partial(call, work, readings) if in_one else None,
         )
         found = finish(amounts, whole, code, k)
         if self.reverse or not may_oscillate(system):

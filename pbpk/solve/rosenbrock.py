@@ -36,7 +36,7 @@ from pbpk.solve.legwork import Saturable
 from pbpk.solve.segments import run_segments
 from pbpk.solve.stage import pull_step, take_step
 from pbpk.solve.timeline import Timeline
-from pbpk.solve.whole import in_one_call
+from pbpk.solve.whole import in_one_call, in_one_call_forward
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 
@@ -95,8 +95,10 @@ class Rosenbrock:
         if kernels(p.dtype) and unless(unsupported(march.field)):
             forward = advance = compiled(cross_along)
             windows = timeline.stretches  # JAX's reverse keeps every step of a window
+            in_one = in_one_call if self.reverse else in_one_call_forward
+            whole = partial(in_one, Saturable(_method(march)), readings)
             if self.reverse:
-                advance, whole = compiled(cross), partial(in_one_call, Saturable(_method(march)), readings)
+                advance = compiled(cross)
         lanes = jnp.zeros(max(timeline.patients, p.shape[-1]), p.dtype)
         sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
         amounts, areas, code = run_segments(

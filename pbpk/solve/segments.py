@@ -26,8 +26,8 @@ from pbpk.solve.timeline import Timeline, settle
 from pbpk.solve.windows import Windows
 
 Scan = Callable[[Legs], Seen]
-Whole = Callable[[Legs, Scan, Scan], Seen]
-"""A solution in one call, given the same by scan: for vjp, and for jvp."""
+Whole = Callable[[Legs, Scan, Scan, bool], Seen]
+"""A solution in one call, from the same by scan, for vjp and for jvp, and whether patients have events of their own."""
 
 
 def run_segments(
@@ -54,7 +54,8 @@ def run_segments(
     `forward` is the same advance where `advance` itself cannot be differentiated by jvp, which steady states need.
     `windows` of the timeline: the solver takes the stops of each at once; `memory` is its first one. `together`
     is how many intervals the scan writes out one after another: more is faster where an interval is little program.
-    Patients who are not `sane` (N,) have no numbers. `whole` does all of it in one call, where everybody has the same records.
+    Patients who are not `sane` (N,) have no numbers. `whole` does all of it in one call, where parameters do not change on
+    the way.
     """
     patients = max(timeline.patients, p.shape[-1])
     steady = None
@@ -62,23 +63,26 @@ def run_segments(
         steady = steady_states(system, timeline, p, patients, rows, advance, forward or advance)
     windows = windows if p.shape[0] == 1 else None
     legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, windows, memory, sane)
-    if whole is not None and windows is not None and _one_for_all(timeline, windows):
-        ways = advance, forward or advance
-        found = whole(legs, *(partial(_by_scan, a, integrals, together) for a in ways))
+    if whole is not None and _in_one(legs):
+        ways = (partial(_by_scan, a, integrals, together, timeline) for a in (advance, forward or advance))
+        found = whole(legs, *ways, not _one_for_all(timeline, windows))
     else:
-        found = _by_scan(advance, integrals, together, legs)
-        finite = jnp.all(jnp.isfinite(found.amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        found = read_seen(found, readings)._replace(code=found.code | cast(jnp.where(finite, 0, NOT_FINITE)))
+        found = read_seen(_by_scan(advance, integrals, together, timeline, legs), readings)
     code = found.code
     if bad is not None:
         code = code | cast(jnp.where(bad.any(axis=0), BAD_DOSE, 0))
     return found.amounts, found.integrals, code if steady is None else code | steady.code
 
 
-def _one_for_all(timeline: Timeline, windows: Windows) -> bool:
+def _in_one(legs: Legs) -> bool:
+    """Whether one call may do: parameters do not change on the way."""
+    return all(a.shape[0] == 1 for a in jax.tree.leaves(legs.rows))
+
+
+def _one_for_all(timeline: Timeline, windows: Windows | None) -> bool:
     """Whether all patients have the same events at the same times."""
     shared = all(a.shape[-1] == 1 for a in (timeline.time, timeline.kind, timeline.compartment, timeline.at))
-    return shared and windows.closing.shape[-1] == 1 and timeline.steady is None
+    return shared and windows is not None and windows.closing.shape[-1] == 1 and timeline.steady is None
 
 
 def _legs(
@@ -149,7 +153,7 @@ def _happen(x, rate, event, begin, steady: SteadyState | None):
     return x, rate
 
 
-def _by_scan(advance: Advance, integrals: bool, together: int, legs: Legs) -> Seen:
+def _by_scan(advance: Advance, integrals: bool, together: int, timeline: Timeline, legs: Legs) -> Seen:
     n, patients = legs.begin.shape
     lane = jnp.arange(patients)
     constant = all(a.shape[0] == 1 for a in jax.tree.leaves(legs.rows))
@@ -179,7 +183,9 @@ def _by_scan(advance: Advance, integrals: bool, together: int, legs: Legs) -> Se
         return jnp.take_along_axis(every, legs.at[:, None, :], axis=0)
 
     areas = None if totals is None else look(jnp.zeros_like(legs.firsts), totals)
-    return Seen(look(legs.firsts, seen), areas, code)
+    amounts = look(legs.firsts, seen)
+    finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+    return Seen(amounts, areas, code | cast(jnp.where(finite, 0, NOT_FINITE)))
 
 
 def _wide(a: jax.Array, patients: int) -> jax.Array:

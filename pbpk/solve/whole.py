@@ -1,4 +1,4 @@
-"""A whole solution by one call of machine code (pbpk.kernel.journey), where all patients have the same records.
+"""A whole solution by one call of machine code (pbpk.kernel.journey).
 
 The scan of segments.py does the same with a call for each window, and copies what each returns to where it belongs, which
 costs as much as solving. It is what derivatives are taken of that the call has none for: those of times, and derivatives of
@@ -55,17 +55,32 @@ class _Moved(NamedTuple):
     begin: jax.Array
     jump: jax.Array
     change: jax.Array | None
+    reached: jax.Array | None
     rows: Any
 
 
-def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_forward: Scan) -> Seen:
+def in_one_call_forward(work: Legwork, readings: Readings, legs: Legs, _: Scan, scan_forward: Scan, own: bool) -> Seen:
+    """The same, differentiable by jvp: by the scan then."""
+
+    @jax.custom_jvp
+    def solve(legs: Legs) -> Seen:
+        return _there(work, legs, own, keeps=False, readings=readings)[0]
+
+    @partial(solve.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        return _jvp(lambda legs: read_seen(scan_forward(legs), readings), primals, tangents)
+
+    return solve(legs)
+
+
+def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_forward: Scan, own: bool) -> Seen:
     """Differentiable by vjp, and by jvp of that. The scans do the same: `scan` for vjp and for jvp of that, `scan_forward`
     for jvp. Both give all amounts, of which derivatives are taken: only where there are none to take are `readings` alone
-    computed."""
+    computed. `own`: patients may have different events."""
 
     @jax.custom_jvp
     def there(legs: Legs):
-        return _there(work, legs, keeps=True)
+        return _there(work, legs, own, keeps=True)
 
     @partial(there.defjvp, symbolic_zeros=True)
     def _(primals, tangents):
@@ -75,7 +90,7 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
 
     @jax.custom_jvp
     def back(legs: Legs, kept: Arrays, bars: Seen):
-        return _back(work, legs, kept, bars)
+        return _back(work, legs, own, kept, bars)
 
     @partial(back.defjvp, symbolic_zeros=True)
     def _(primals, tangents):
@@ -90,7 +105,7 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
 
     @jax.custom_vjp
     def solve(legs: Legs) -> Seen:
-        return _there(work, legs, keeps=False, readings=readings)[0]
+        return _there(work, legs, own, keeps=False, readings=readings)[0]
 
     def forward(legs: Any):
         own = jax.tree.map(lambda leaf: leaf.value, legs)
@@ -117,7 +132,11 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
 
 
 def _along(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
-    """The derivative of f along tangents, of which those that JAX knows to be none are no derivatives at all."""
+    return _jvp(f, primals, tangents)[1]
+
+
+def _jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+    """f and its derivative along tangents, of which those that JAX knows to be none are no derivatives at all."""
     leaves, tree = jax.tree.flatten(primals)
     moved = jax.tree.leaves(tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
     own = [k for k, tangent in enumerate(moved) if not isinstance(tangent, SymbolicZero)]
@@ -126,7 +145,7 @@ def _along(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
         given = dict(zip(own, values, strict=True))
         return f(*jax.tree.unflatten(tree, [given.get(k, leaf) for k, leaf in enumerate(leaves)]))
 
-    return jax.jvp(of, [leaves[k] for k in own], [moved[k] for k in own])[1]
+    return jax.jvp(of, [leaves[k] for k in own], [moved[k] for k in own])
 
 
 def _number(bar: Any) -> Any:
@@ -146,14 +165,16 @@ def _nothing(leaf: jax.Array) -> Any:
 
 def _moved(legs: Legs) -> _Moved:
     events = legs.events
-    return _Moved(legs.firsts, legs.inflow, legs.begin, events["jump"], events.get("change"), legs.rows)
+    reached = None if legs.steady is None else legs.steady.amounts
+    return _Moved(legs.firsts, legs.inflow, legs.begin, events["jump"], events.get("change"), reached, legs.rows)
 
 
 def _with(legs: Legs, moved: _Moved) -> Legs:
     changed = {"jump": moved.jump, "change": moved.change}
     events = {k: changed.get(k, v) for k, v in legs.events.items()}
     own = {"firsts": moved.firsts, "inflow": moved.inflow, "begin": moved.begin, "rows": moved.rows}
-    return legs._replace(events=events, **own)
+    steady = None if legs.steady is None else legs.steady._replace(amounts=moved.reached)
+    return legs._replace(events=events, steady=steady, **own)
 
 
 def _unread(bar: jax.Array | None, readings: Readings, size: int) -> jax.Array | None:
@@ -166,8 +187,8 @@ def _unread(bar: jax.Array | None, readings: Readings, size: int) -> jax.Array |
     return whole
 
 
-def _there(work: Legwork, legs: Legs, *, keeps: bool, readings: Readings = ()) -> tuple[Seen, Arrays]:
-    plan, given, covered = _asked(work, legs, readings)
+def _there(work: Legwork, legs: Legs, own: bool, *, keeps: bool, readings: Readings = ()) -> tuple[Seen, Arrays]:
+    plan, given, covered = _asked(work, legs, own, readings)
     found = travel(plan, given, keeps=keeps)
     whole = (found["sound"][0] == 0) & covered
     code = work.code(found["judged"]) | cast(jnp.where(whole, 0, NOT_FINITE))
@@ -175,17 +196,20 @@ def _there(work: Legwork, legs: Legs, *, keeps: bool, readings: Readings = ()) -
     return Seen(found["amounts"], found.get("integral"), code), kept
 
 
-def _back(work: Legwork, legs: Legs, kept: Arrays, bars: Seen) -> _Moved:
+def _back(work: Legwork, legs: Legs, own: bool, kept: Arrays, bars: Seen) -> _Moved:
     patients = legs.begin.shape[-1]
-    plan, given, _ = _asked(work, legs)
+    plan, given, _ = _asked(work, legs, own)
     handed = {"of_amounts": bars.amounts} | ({} if bars.integrals is None else {"of_integral": bars.integrals})
     found = travel_back(plan, given | kept | handed)
-    fixed = legs.stops[..., 0]
-    arrays, pull = jax.vjp(lambda rows: _own(plan, work.arrays(plan.leg, rows, fixed, patients)), legs.rows)
+    arrays, pull = jax.vjp(lambda rows: _own(plan, work.arrays(plan.leg, rows, _stops(legs), patients)), legs.rows)
     (of_rows,) = pull({name: found[name] for name in arrays})
     inflow, change = found.get("inflow"), found.get("change")
     begin = found["anew_from"] if plan.resetting else jnp.zeros_like(legs.begin)
-    return _Moved(found["firsts"], inflow, begin, found["jump"], change, of_rows)
+    reached = None
+    if legs.steady is not None:
+        of = legs.events["steady"]
+        (reached,) = jax.vjp(lambda amounts: _reached(amounts, of), legs.steady.amounts)[1](found["reached"])
+    return _Moved(found["firsts"], inflow, begin, found["jump"], change, reached, of_rows)
 
 
 def _own(plan: Plan, arrays: Arrays) -> Arrays:
@@ -194,35 +218,54 @@ def _own(plan: Plan, arrays: Arrays) -> Arrays:
     return {name: a for name, a in arrays.items() if name in names}
 
 
-def _asked(work: Legwork, legs: Legs, readings: Readings = ()) -> tuple[Plan, Arrays, jax.Array]:
+def _asked(work: Legwork, legs: Legs, own: bool, readings: Readings = ()) -> tuple[Plan, Arrays, jax.Array]:
     """The plan, its arguments, and whether every observation is written by something: rows that were not are no numbers."""
     (g, m), patients = legs.stops.shape[:2], legs.begin.shape[-1]
     events, (k, _, _), rows = legs.events, legs.firsts.shape, len(legs.at)
-    infusing = legs.inflow is not None
+    infusing, steady = legs.inflow is not None, legs.steady
     leg = work.leg(m, infusing or work.makes, readings)
-    plan = Plan(leg, g, k, rows, infusing, "target" in events, "reset" in events, readings)
-    place, number = legs.at[:, 0], jnp.arange(rows)
-    stop = jnp.where(place >= k, place - k, g * m)
-    row = jnp.zeros((g * m, 2)).at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
+    kinds = infusing, "target" in events, "reset" in events, steady is not None
+    plan = Plan(leg, g, k, rows, *kinds, own=own, readings=readings)
+    given, covered = {"firsts": legs.firsts, "jump": events["jump"]}, jnp.asarray(True)
+
+    def which(name: str) -> jax.Array:
+        return (events[name] if own else events[name][:, 0]).astype(float)
+
+    given["into"], given["fresh"] = which("compartment"), (legs.fresh if own else legs.fresh[:, 0]).astype(float)
+    if plan.resetting:
+        given |= {"anew": which("reset"), "anew_from": legs.begin}
+    if steady is not None:
+        given["reached"] = _reached(steady.amounts, events["steady"])
+        if plan.resetting:
+            given["anew"] = jnp.where(events["steady"] > 0, 2.0, 1.0) * given["anew"]
+    if infusing:
+        given |= {"change": events["change"], "inflow": legs.inflow}
+    if plan.voiding:
+        given |= {"target": which("target"), "share": events["share"]}
     last = np.arange(m) == m - 1
     between = np.stack([np.where(last, 0.0, 1.0), np.where(last, 0, np.arange(1, m + 1))], axis=-1)
-    begun = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
-    given = {
-        "firsts": legs.firsts,
-        "jump": events["jump"],
-        "into": events["compartment"][:, 0].astype(float),
-        "fresh": legs.fresh[:, 0].astype(float),
-        "row": jnp.concatenate([row.reshape(g, m, 2), jnp.broadcast_to(between, (g, m, 2))], axis=-1),
-        "begun": begun,
-    }
-    if plan.resetting:
-        given |= {"anew": events["reset"][:, 0].astype(float), "anew_from": legs.begin}
-    if legs.inflow is not None:
-        given |= {"change": events["change"], "inflow": legs.inflow}
-    if "target" in events:
-        given |= {"target": events["target"][:, 0].astype(float), "share": events["share"]}
-    given |= work.arrays(plan.leg, legs.rows, legs.stops[..., 0], patients)
-    return plan, given, row[:, 0].sum() + begun[:, 0].sum() == rows
+    row = jnp.zeros((g * m, 2))
+    if own:
+        given["look"] = jnp.broadcast_to(legs.at, (rows, patients)).astype(float)
+    else:
+        place, number = legs.at[:, 0], jnp.arange(rows)
+        stop = jnp.where(place >= k, place - k, g * m)
+        row = row.at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
+        begun = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
+        given["begun"], covered = begun, row[:, 0].sum() + begun[:, 0].sum() == rows
+    given["row"] = jnp.concatenate([row.reshape(g, m, 2), jnp.broadcast_to(between, (g, m, 2))], axis=-1)
+    return plan, given | work.arrays(plan.leg, legs.rows, _stops(legs), patients), covered
+
+
+def _stops(legs: Legs) -> jax.Array:
+    """(G, M), or each patient's own (G, M, N)."""
+    return legs.stops[..., 0] if legs.stops.shape[-1] == 1 else legs.stops
+
+
+def _reached(amounts: jax.Array, of: jax.Array) -> jax.Array:
+    """What steady-state records (S, n, N) add at each closing event (G, n, N); `of` (G, N) says which record, from 1."""
+    found = jnp.take_along_axis(amounts, jnp.maximum(of - 1, 0)[:, None, :], axis=0)
+    return jnp.where(of[:, None, :] > 0, found, 0.0)
 
 
 def accurate(error: jax.Array, tolerance: float) -> jax.Array:

@@ -52,7 +52,11 @@ def bent(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=[("amounts",), ("integrals",), ("infusions",), ("voids",)], ids=lambda p: p[0])
+@pytest.fixture(
+    scope="module",
+    params=[("amounts",), ("integrals",), ("infusions",), ("voids",), ("own",), ("own integrals",)],
+    ids=lambda p: p[0],
+)
 def asked(request, bent):
     """(plan, arguments) of a solution of 11 patients."""
     (what,) = request.param
@@ -67,15 +71,17 @@ def asked(request, bent):
     arrows = [(depot, blood, "KA"), (tissue, blood, "KT"), (blood, OUT, "KE")]
     fluxes = [flux(a >> b, first_order, a=amount(a), k=k) for a, b, k in arrows]
     system = build_system(Block((depot, blood, tissue), (*fluxes, taken)))
-    records = [NOTHING | r for r in RECORDS + (FED if what == "infusions" else [])]
+    records, own = [NOTHING | r for r in RECORDS + (FED if what in ("infusions", "own") else [])], "own" in what
     frame = pd.DataFrame(sorted(records, key=lambda r: r["TIME"]))
-    voids = void("tissue", into="depot", every=2, left=0.1).voids if what == "voids" else ()
-    timeline = build_timeline([frame], system, voids=voids)
+    voids = void("tissue", into="depot", every=2, left=0.1).voids if what in ("voids", "own") else ()
+    # Each patient without one of the records, which may be a dose, a reset or a look.
+    frames = [frame.drop(index=1 + k % (len(frame) - 1)) for k in range(11)] if own else [frame]
+    timeline = build_timeline(frames, system, voids=voids)
     rng = np.random.default_rng(0)
     p = np.array([np.full(11, VALUES[n]) for n in system.parameter_names])[None]
     p = p * np.exp(0.3 * rng.standard_normal(p.shape))
     timeline = replace(timeline, amount=timeline.amount * rng.uniform(0.9, 1.0, (1, 11)))
-    integrals = what == "integrals"
+    integrals = "integrals" in what
     if bent:
         method = Method(field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400)
         work = Saturable(method)
@@ -90,7 +96,7 @@ def asked(request, bent):
     def arguments(p):
         windows = timeline.stretches if bent else timeline.windows
         legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, windows, None, None)
-        plan, given, covered = _asked(work, legs)
+        plan, given, covered = _asked(work, legs, own)
         plans.append(plan)
         return given, covered
 
@@ -157,6 +163,6 @@ def test_no_table_makes_a_program_write_elsewhere(asked):
     run = jax.jit(lambda g: [whole.travel(plan, g, keeps=keeps)["amounts"] for keeps in (False, True)])
     for wrong in (1e300, -1e300, np.nan, np.inf, 7.9e8):
         spoilt = dict(given)
-        for name in ("row", "begun", "into", *(["target"] if plan.voiding else [])):
+        for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
             spoilt[name] = jnp.full_like(given[name], wrong)
         assert all(found.shape == (plan.rows, plan.size, 11) for found in run(spoilt))

@@ -96,6 +96,80 @@ def tanh(m: Machine, x: Operand) -> Operand:
     return m.compare(0.0, x, -found, found)
 
 
+# Rational functions of Cephes' ndtr.c (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989), highest power
+# first; a leading 1 is left out below. erf on |x| < 1, of x²; erfc on 1 … 8 and beyond, of x.
+_ERF = (
+    (
+        9.60497373987051638749,
+        90.0260197203842689217,
+        2232.00534594684319226,
+        7003.32514112805075473,
+        55592.3013010394962768,
+    ),
+    (
+        33.5617141647503099647,
+        521.357949780152679795,
+        4594.32382970980127987,
+        22629.0000613890934246,
+        49267.3942608635921086,
+    ),
+)
+_ERFC = (
+    (
+        *(2.46196981473530512524e-10, 0.564189564831068821977, 7.46321056442269912687, 48.6371970985681366614),
+        *(196.520832956077098242, 526.445194995477358631, 934.528527171957607540, 1027.55188689515710272),
+        557.535335369399327526,
+    ),
+    (
+        *(13.2281951154744992508, 86.7072140885989742329, 354.937778887819891062, 975.708501743205489753),
+        *(1823.90916687909736289, 2246.33760818710981792, 1656.66309194161350182, 557.535340817727675546),
+    ),
+)
+_ERFC_FAR = (
+    (
+        *(0.564189583547755073984, 1.27536670759978104416, 5.01905042251180477414, 6.16021097993053585195),
+        *(7.40974269950448939160, 2.97886665372100240670),
+    ),
+    (
+        *(2.26052863220117276590, 9.39603524938001434673, 12.0489539808096656605, 17.0814450747565897222),
+        *(9.60896809063285878198, 3.36907645100081516050),
+    ),
+)
+
+
+@singledispatch
+def erf(m: Machine, x: Operand) -> Operand:
+    """To 1e-15 of itself."""
+    near, beyond = _error_functions(m, x)
+    far = 1.0 - beyond
+    return m.compare(1.0, m.size(x), near, m.compare(0.0, x, -far, far))
+
+
+@singledispatch
+def erfc(m: Machine, x: Operand) -> Operand:
+    """1 − erf to 4e-15 of itself; 0 from 26.5 on."""
+    near, beyond = _error_functions(m, x)
+    return m.compare(1.0, m.size(x), 1.0 - near, m.compare(0.0, x, 2.0 - beyond, beyond))
+
+
+def _error_functions(m: Machine, x: Operand) -> tuple[Operand, Operand]:
+    """erf(x) where |x| < 1, and erfc(|x|) where not. e^(−x²) of x's upper half, whose square is exact, and of the rest."""
+    size = -m.larger(-27.0, -m.size(x))
+    square, top = x * x, m.coarse(size)
+    above = m.compare(8.0, size, _polynomial(size, _ERFC[0]), _polynomial(size, _ERFC_FAR[0]))
+    below = m.compare(8.0, size, _polynomial(size, (1.0, *_ERFC[1])), _polynomial(size, (1.0, *_ERFC_FAR[1])))
+    decayed = exp(m, -(top * top)) * exp(m, (top - size) * (top + size))
+    near = x * _polynomial(square, _ERF[0]) / _polynomial(square, (1.0, *_ERF[1]))
+    return near, decayed * (above / below)
+
+
+def _polynomial(x: Operand, terms: Sequence[float]) -> Operand:
+    found: Operand = terms[0]
+    for term in terms[1:]:
+        found = found * x + term
+    return found
+
+
 def _nearest(x: Operand) -> Operand:
     return (x + _ROUND) - _ROUND
 

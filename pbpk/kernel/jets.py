@@ -7,6 +7,7 @@ all of them where it began with a float. Equations are solved by one factorisati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,32 @@ def _(m: Jets, x: Operand) -> Jet:
 @functions.log1p.register
 def _(m: Jets, x: Operand) -> Jet:
     return taylor(x, functions.log1p(m.machine, value(x)), _of_log(1.0 + value(x)))
+
+
+@functions.erf.register
+def _(m: Jets, x: Operand) -> Jet:
+    own = value(x)
+    return taylor(x, functions.erf(m.machine, own), _of_erf(m.machine, own, 1.0))
+
+
+@functions.erfc.register
+def _(m: Jets, x: Operand) -> Jet:
+    own = value(x)
+    return taylor(x, functions.erfc(m.machine, own), _of_erf(m.machine, own, -1.0))
+
+
+def _of_erf(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
+    """± 2/√π e^(−x²) and its derivatives: its product with (−1)ⁿ Hₙ(x), H Hermite's polynomials."""
+    first = functions.exp(m, -(x * x)) * (sign * 2.0 / math.sqrt(math.pi))
+
+    def slope(k: int) -> Operand:
+        before: Operand = 0.0
+        here: Operand = 1.0
+        for n in range(k - 1):
+            before, here = here, -2.0 * (x * here + float(n) * before)
+        return first * here
+
+    return slope
 
 
 def _of_log(x: Operand) -> Callable[[int], Operand]:

@@ -17,7 +17,8 @@ class Legs(NamedTuple):
     something changed just before, `fresh` (G, N); what the event at its last stop does, `events` (G, N) each.
 
     `rows` are the parameters as the solver takes them, first axis the row; `memory` is the solver's first one. `at` (T, N
-    or 1) is where each observation is among the first events and, after them, all G · M stops.
+    or 1) is where each observation is among the first events and, after them, all G · M stops; where `seen` (T, N
+    or 1) is False there is none.
     """
 
     firsts: jax.Array
@@ -30,6 +31,7 @@ class Legs(NamedTuple):
     memory: Any
     steady: SteadyState | None
     at: jax.Array
+    seen: jax.Array
 
 
 class Seen(NamedTuple):

@@ -64,10 +64,10 @@ def run_segments(
     windows = windows if p.shape[0] == 1 else None
     legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, windows, memory, sane)
     if whole is not None and _in_one(legs):
-        ways = (partial(_by_scan, a, integrals, together, timeline) for a in (advance, forward or advance))
+        ways = (partial(_by_scan, a, integrals, together) for a in (advance, forward or advance))
         found = whole(legs, *ways, not _one_for_all(timeline, windows))
     else:
-        found = read_seen(_by_scan(advance, integrals, together, timeline, legs), readings)
+        found = read_seen(_by_scan(advance, integrals, together, legs), readings)
     code = found.code
     if bad is not None:
         code = code | cast(jnp.where(bad.any(axis=0), BAD_DOSE, 0))
@@ -129,7 +129,8 @@ def _legs(
         at = jnp.take_along_axis(_wide(place, wanted), _wide(at, wanted), axis=0)
     if windows is not None:
         firsts, at = firsts[windows.unseen :], at - windows.unseen
-    return Legs(jnp.stack(firsts), rate, begin, stops, fresh, after, rows, memory, steady, at), bad
+    seen = jnp.asarray(timeline.seen)
+    return Legs(jnp.stack(firsts), rate, begin, stops, fresh, after, rows, memory, steady, at, seen), bad
 
 
 def _happen(x, rate, event, begin, steady: SteadyState | None):
@@ -153,7 +154,7 @@ def _happen(x, rate, event, begin, steady: SteadyState | None):
     return x, rate
 
 
-def _by_scan(advance: Advance, integrals: bool, together: int, timeline: Timeline, legs: Legs) -> Seen:
+def _by_scan(advance: Advance, integrals: bool, together: int, legs: Legs) -> Seen:
     n, patients = legs.begin.shape
     lane = jnp.arange(patients)
     constant = all(a.shape[0] == 1 for a in jax.tree.leaves(legs.rows))
@@ -184,7 +185,7 @@ def _by_scan(advance: Advance, integrals: bool, together: int, timeline: Timelin
 
     areas = None if totals is None else look(jnp.zeros_like(legs.firsts), totals)
     amounts = look(legs.firsts, seen)
-    finite = jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+    finite = jnp.all(jnp.isfinite(amounts) | ~legs.seen[:, None, :], axis=(0, 1))
     return Seen(amounts, areas, code | cast(jnp.where(finite, 0, NOT_FINITE)))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, physical_decay
+from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe, physical_decay
 from pbpk.model.laws import saturable
 from pbpk.model.system import System, build_system
 
@@ -63,7 +63,8 @@ def body(*, nonlinear: bool, compartments: int = 24) -> System:
         else:
             taken = flux(plasma >> part[trap], first_order, a=amount(plasma), k=f"plasma.{trap}")
         fluxes.append(taken)
-    return build_system(Block(tuple(part.values()), (*fluxes, *physical_decay(*part.values()))))
+    seen = (observe("cp", conc(plasma), "plasma concentration"),)
+    return build_system(Block(tuple(part.values()), (*fluxes, *physical_decay(*part.values())), seen))
 
 
 def population(system: System, n: int, seed: int = 0) -> np.ndarray:

@@ -9,20 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.base import Evaluation, Numbers
-from pbpk.fit.jets import first_order
 from pbpk.fit.mixture import combined
 from pbpk.fit.problem import Problem
-from pbpk.fit.quasi_newton import QuasiNewton, compiled_gradient
-from pbpk.fit.subject import Terms, each_subject
+from pbpk.fit.quasi_newton import QuasiNewton
+from pbpk.fit.slopes import slopes
 
 
 @jax.jit
 def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
-    theta, _, _ = problem.unpack(psi)
-    jet = first_order(problem, problem.mixed(theta, eta))
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    value, gradient = compiled_gradient(lambda x, e, s: terms.pooled(x, s), psi, eta, each_subject(problem, jet))
-    return combined(problem, psi, Evaluation(value, gradient, eta, jet.result == 0))
+    value, gradient, _ = slopes(problem, psi, eta)
+    return combined(problem, psi, Evaluation(value, gradient, eta, jnp.isfinite(value)))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.fit.endpoints.base import Observed
+from pbpk.fit.endpoints.judging import facts_of, judge_of
 from pbpk.fit.endpoints.likelihood import Endpoints, losses, predicted, subject_loss
 from pbpk.fit.layout import Layout
 from pbpk.fit.priors import Placed, penalty
@@ -20,6 +21,7 @@ from pbpk.model.system import System
 from pbpk.observe import observe_all
 from pbpk.population.individual import Individual
 from pbpk.solve.base import Solver
+from pbpk.solve.judged import Judging
 from pbpk.solve.timeline import Timeline
 
 
@@ -92,12 +94,16 @@ class Problem:
         """u (slots, N) for all subjects from η (q, N)."""
         return self.spec.individual.mixed(theta, eta, jnp.asarray(self.covariates)[0])
 
-    def stacked(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Predictions (T, N), below them what endpoints read beside (2T, N) where any does, and the solver's codes (N,)."""
+    def _parameters(self, u: jax.Array) -> jax.Array:
+        """The system's parameters (C, m, N)."""
         spec = self.spec
-        p = spec.individual.parameters(
+        return spec.individual.parameters(
             spec.system, u, jnp.asarray(self.constants), jnp.asarray(self.covariates), jnp.asarray(self.overrides)
         )
+
+    def stacked(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Predictions (T, N), below them what endpoints read beside (2T, N) where any does, and the solver's codes (N,)."""
+        spec, p = self.spec, self._parameters(u)
         path = spec.solver.solve(spec.system, self.timeline, p)
         here = p if p.shape[0] == 1 else jnp.take_along_axis(p, jnp.asarray(self.row)[:, None, :], axis=0)
         which = jnp.asarray(self.endpoint)[None]
@@ -121,18 +127,39 @@ class Problem:
     def data_loss(self, psi: jax.Array, eta: jax.Array) -> jax.Array:
         """−2 log p(y | η) of each subject (N,), continuous observations without ln 2π; ∞ where the solver failed."""
         theta, _, sigma = self.unpack(psi)
-        x, result = self.stacked(self.mixed(theta, eta))
-        return jnp.where(result == 0, self.loss_of(x, theta | sigma), jnp.inf)
+        return self.loss_at(self.mixed(theta, eta), theta | sigma)
+
+    def loss_at(self, u: jax.Array, sigma: dict) -> jax.Array:
+        """The same from u (slots, N) and all parameters by name, each the same for all or (N,): in one call of the solver where
+        it can judge by itself."""
+        spec, judge = self.spec, judge_of(self.spec.system, self.spec.endpoints)
+        p = self._parameters(u)
+        if judge is None or not (isinstance(spec.solver, Judging) and spec.solver.judges(spec.system, p, judge)):
+            x, result = self.stacked(u)
+            return jnp.where(result == 0, self.loss_of(x, sigma), jnp.inf)
+        facts = facts_of(spec.system, spec.endpoints, p, self.endpoint, self.seen, self.observed_as(), sigma)
+        found = spec.solver.judge(spec.system, self.timeline, p, judge, facts)
+        return jnp.where(found.code == 0, found.loss, jnp.inf)
+
+    @property
+    def judged(self) -> bool:
+        """Whether that is one call, which gives all slopes backwards too."""
+        spec, judge = self.spec, judge_of(self.spec.system, self.spec.endpoints)
+        if judge is None or not isinstance(spec.solver, Judging):
+            return False
+        u = jax.ShapeDtypeStruct((len(spec.individual.slots), self.columns), float)
+        return spec.solver.judges(spec.system, jax.eval_shape(self._parameters, u), judge)
 
     def loss_of(self, x: jax.Array, sigma: dict) -> jax.Array:
-        """The same from predictions as `stacked` gives them, and all parameters by name."""
+        """The same from predictions as `stacked` gives them, and all parameters by name, each the same for all or (N,)."""
         spec, o = self.spec, self.observed_as()
         which, seen = jnp.asarray(self.endpoint), jnp.asarray(self.seen)
         if any(e.correlated for e in spec.endpoints):
+            each = {name: jnp.broadcast_to(value, x.shape[-1:]) for name, value in sigma.items()}
             return jax.vmap(
-                lambda a, b, c, d: subject_loss(spec.endpoints, b, c, predicted(spec.endpoints, a, a, d), d, sigma),
+                lambda a, b, c, d, e: subject_loss(spec.endpoints, b, c, predicted(spec.endpoints, a, a, d), d, e),
                 in_axes=-1,
-            )(x, which, seen, o)
+            )(x, which, seen, o, each)
         return jnp.sum(losses(spec.endpoints, which, seen, predicted(spec.endpoints, x, x, o), o, sigma), axis=0)
 
     def complete(self, psi: jax.Array, eta: jax.Array) -> jax.Array:

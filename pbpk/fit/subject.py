@@ -134,7 +134,3 @@ class Terms:
         alone = jnp.where(s.seen, jnp.log(r) + residual**2 / r, 0.0)
         scale = jnp.sum(losses(self.spec.endpoints, s.endpoint, s.seen, p, s.observed, sigma) - alone)
         return jnp.linalg.slogdet(v)[1] + residual @ jnp.linalg.solve(v, residual) + scale
-
-    def pooled(self, psi: jax.Array, s: Subject) -> jax.Array:
-        """No random effects: the data's part alone."""
-        return self.data(psi, jnp.zeros(len(self.spec.layout.etas)), s)

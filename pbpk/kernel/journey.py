@@ -14,7 +14,7 @@ from typing import Any
 from pbpk.kernel.happen import Closing
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.plan import Plan, leg_tables
-from pbpk.kernel.seen import Apart, Together, nothing
+from pbpk.kernel.seen import Apart, Shown, Together, nothing
 from pbpk.kernel.within import Read, Rows, Within, Write, copy
 
 
@@ -43,19 +43,21 @@ class Journey:
         return {b.name: b for b in (*self.arguments, *self.results)}
 
     def run(self, machine: Machine) -> None:
-        _Traveller(machine, self).travel()
+        Traveller(machine, self).travel()
 
 
-class _Traveller:
-    """Rooms: `x` amounts, with a place for what goes outside; `flow` inflows likewise; `last` and `last_areas` of the leg at
+class Traveller:
+    """`seen` takes what is there at every place: rows of the results, if nothing else (seen.py).
+
+    Rooms: `x` amounts, with a place for what goes outside; `flow` inflows likewise; `last` and `last_areas` of the leg at
     its last stop; `total` the integral so far; `sound`, see there. A leg that gives its stops in any order does so to `after`
     and `areas`; from one that arrives at one after another, each is seen when it does."""
 
-    def __init__(self, m: Machine, journey: Journey):
+    def __init__(self, m: Machine, journey: Journey, seen: Shown | None = None):
         self.m, self.journey, self.plan, self.buffer = m, journey, journey.plan, journey.buffer
         plan, n = self.plan, self.plan.size
         self.x = Rows(m, n + 1)
-        self.seen = (Apart if plan.own else Together)(m, plan, self.buffer)
+        self.seen = seen or (Apart if plan.own else Together)(m, plan, self.buffer)
         self.flow = Rows(m, n + 1) if plan.infusing else None
         self.areas, self.total = None, Rows(m, n) if plan.integrals else None
         if plan.reminded or plan.summed:

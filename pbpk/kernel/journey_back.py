@@ -14,7 +14,7 @@ from pbpk.kernel.adjoint import Pulling
 from pbpk.kernel.happen import Closing
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
 from pbpk.kernel.plan import Plan, leg_tables
-from pbpk.kernel.seen import ApartBack, TogetherBack
+from pbpk.kernel.seen import ApartBack, Handed, TogetherBack
 from pbpk.kernel.unmarch import Unmarch
 from pbpk.kernel.within import Read, Rows, Within, Write, copy
 
@@ -53,15 +53,17 @@ class JourneyBack:
         return {b.name: b for b in (*self.arguments, *self.results)}
 
     def run(self, machine: Machine) -> None:
-        _Back(machine, self).travel()
+        Back(machine, self).travel()
 
 
-class _Back:
-    """Rooms for cotangents: `x` of the amounts after an event, with a place for what goes outside; `flow` of the inflows;
+class Back:
+    """`seen` gives the cotangents of what was there at every place: those of the results, if nothing else (seen.py).
+
+    Rooms for cotangents: `x` of the amounts after an event, with a place for what goes outside; `flow` of the inflows;
     `after` and `areas` of what the leg gives; `total` of the integral so far; `begin` of what a new beginning is from;
     `base` of the lasting inflow; `bars` of what all legs share."""
 
-    def __init__(self, m: Machine, back: JourneyBack):
+    def __init__(self, m: Machine, back: JourneyBack, seen: Handed | None = None):
         self.m, self.back, self.plan, self.buffer = m, back, back.plan, back.buffer
         plan, n = self.plan, self.plan.size
         self.x, self.begin, self.after = Rows(m, n + 1), Rows(m, n), Rows(m, plan.stops * n)
@@ -69,7 +71,7 @@ class _Back:
         self.areas, self.total = (Rows(m, plan.stops * n), Rows(m, n)) if plan.integrals else (None, None)
         self.bars = {b.name: Rows(m, b.shape[0]) for b in back.given}
         self.edges = Rows(m, plan.stops + 1) if plan.reminded else None
-        self.seen = (ApartBack if plan.own else TogetherBack)(m, plan, self.buffer)
+        self.seen = seen or (ApartBack if plan.own else TogetherBack)(m, plan, self.buffer)
 
     def travel(self) -> None:
         m, plan, n = self.m, self.plan, self.plan.size

@@ -18,6 +18,7 @@ import numpy as np
 from pbpk.kernel import functions
 from pbpk.kernel.machine import Arrays, Machine, Operand
 
+_TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
 Value = int | float
 """The number of a value of an expression, arguments first; or a constant, which is a float."""
 
@@ -101,7 +102,7 @@ class _Writer:
             return inputs[0]
         if name in _SAME:
             return inputs[0]
-        if name not in _OPERATIONS:
+        if name not in _OPERATIONS or (name == "round" and eqn.params["rounding_method"] != _TO_EVEN):
             raise Unsupported(name)
         extra = eqn.params.get("y")
         if name == "integer_pow" and extra < 0:  # as a division, which others may share
@@ -172,9 +173,11 @@ class Prepared:
         return [of(v) for v in self.results]
 
 
-def evaluate(m: Machine, all_: Sequence[tuple[Prepared, dict[int, Operand]]]) -> list[list[Operand]]:
+def evaluate(
+    m: Machine, all_: Sequence[tuple[Prepared, dict[int, Operand]]], *, together: bool = True
+) -> list[list[Operand]]:
     """The results of several expressions with their arguments, side by side: what they divide at the same time is divided
-    together."""
+    `together`, if denominators of 1e±38 cannot occur."""
     running = [prepared.steps(arguments) for prepared, arguments in all_]
     results: list[list[Operand]] = [[] for _ in running]
     sent: dict[int, Any] = dict.fromkeys(range(len(running)))
@@ -185,7 +188,8 @@ def evaluate(m: Machine, all_: Sequence[tuple[Prepared, dict[int, Operand]]]) ->
                 asked[k] = running[k].send(quotient)
             except StopIteration as done:
                 results[k] = done.value
-        sent = dict(zip(asked, functions.divide(m, list(asked.values())), strict=True))
+        quotients = functions.divide(m, list(asked.values())) if together else [a / b for a, b in asked.values()]
+        sent = dict(zip(asked, quotients, strict=True))
     return results
 
 
@@ -276,6 +280,11 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "expm1": lambda m, _, a: functions.expm1(m, a),
     "log1p": lambda m, _, a: functions.log1p(m, a),
     "tanh": lambda m, _, a: functions.tanh(m, a),
+    "erf": lambda m, _, a: functions.erf(m, a),
+    "erfc": lambda m, _, a: functions.erfc(m, a),
+    "lgamma": lambda m, _, a: functions.lgamma(m, a),
+    "digamma": lambda m, _, a: functions.digamma(m, a),
+    "round": lambda m, _, a: functions.nearest(m, a),
     "logistic": lambda m, _, a: 1.0 / (1.0 + functions.exp(m, -a)),
     "abs": lambda m, _, a: m.size(a),
     "sign": lambda m, _, a: m.compare(a, 0.0, 1.0, m.compare(0.0, a, -1.0, m.fixed(a))),

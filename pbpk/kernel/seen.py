@@ -7,7 +7,8 @@ A `place` numbers the events at the first instant, and after them all stops.
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
 
 from pbpk.kernel.functions import total as summed
 from pbpk.kernel.machine import Buffer, Index, Machine, Operand
@@ -20,7 +21,15 @@ def nothing(_: Index) -> float:
     return 0.0
 
 
-class Shown:
+class Handed(Protocol):
+    """Where cotangents come from: of the amounts at a stop, and of those after the first events."""
+
+    def stop(self, stop: Index, amount: Write, area: Write | None) -> None: ...
+
+    def firsts(self, bars: Rows) -> None: ...
+
+
+class Shown(ABC):
     """Rows of the results; in `sound`, 0 while all that was written is finite."""
 
     def __init__(self, m: Machine, plan: Plan, buffer: dict[str, Buffer]):
@@ -43,6 +52,17 @@ class Shown:
             some(0, n)
         else:
             blocks(m, n, some)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """What is there after the events at the first instant."""
+
+    @abstractmethod
+    def stop(self, stop: Index, amount: Read, total: Read) -> None: ...
+
+    @abstractmethod
+    def end(self) -> None:
+        """All stops have been passed."""
 
     def first(self, event: Index) -> Read:
         """What a row shows of the amounts after an event at the first instant."""

@@ -1,4 +1,5 @@
-"""A whole solution's kernels (journey.py, journey_back.py) as functions of JAX arrays, for use inside `jit` and `vmap`."""
+"""A whole solution's kernels (journey.py, journey_back.py, likelihood.py) as functions of JAX arrays, for use inside `jit`
+and `vmap`."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from pbpk.kernel import bind, jit
 from pbpk.kernel.adjoint import Pulling
 from pbpk.kernel.journey import Journey
 from pbpk.kernel.journey_back import JourneyBack
+from pbpk.kernel.likelihood import Judge, Likelihood
 from pbpk.kernel.march import March, Method
 from pbpk.kernel.plan import OF_STOPS, Plan
 from pbpk.kernel.resolvent import Crossing
@@ -48,6 +50,14 @@ def travel_back(plan: Plan, given: Arrays) -> Arrays:
     program = JourneyBack(plan, _reverse(plan.leg))
     found = bind.call(_Back(plan), *(given[b.name] for b in program.arguments))
     return {b.name.removeprefix("of_"): x for b, x in zip(program.results, found, strict=True)}
+
+
+def judged(plan: Plan, judge: Judge, given: Arrays, *, sloped: bool) -> Arrays:
+    """The results of `Likelihood`, by name."""
+    kernel = _Judged(plan, judge, sloped)
+    program = kernel.program(plan)
+    found = bind.call(kernel, *(given[b.name] for b in program.arguments))
+    return dict(zip((b.name for b in program.results), found, strict=True))
 
 
 def _reverse(leg: Any) -> Pulling | Unmarch:
@@ -111,6 +121,24 @@ class _Back(_Kernel):
     def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[JourneyBack, list[jax.Array]]:
         plan = self._planned(shared)
         return JourneyBack(plan, _reverse(plan.leg)), _for_each(plan, self._arguments, arrays)
+
+
+@dataclass(frozen=True)
+class _Judged(_Kernel):
+    plan: Plan
+    judge: Judge
+    sloped: bool
+
+    @property
+    def _arguments(self):
+        return self.program(self.plan).arguments
+
+    def program(self, plan: Plan) -> Likelihood:
+        return Likelihood(plan, self.judge, _reverse(plan.leg) if self.sloped else None)
+
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[Likelihood, list[jax.Array]]:
+        plan = self._planned(shared)
+        return self.program(plan), _for_each(plan, self._arguments, arrays)
 
 
 def _for_each(plan: Plan, buffers: Sequence[Any], arrays: Sequence[jax.Array]) -> list[jax.Array]:

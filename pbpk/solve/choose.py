@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from pbpk.algebra.rodas import TABLEAUS
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.kernel import engine
@@ -38,3 +40,9 @@ def choose_solver(system: System, name: str | None = None) -> Solver:
     if reason := solver.refuses(system):
         raise BadInput(f"the solver {solver.name} cannot be used on this model", why=reason, hint="leave --solver out")
     return solver
+
+
+def reverse_mode(solver: Solver) -> Solver:
+    """The inverse of `forward_mode`: the solver as it comes, with the same tolerances."""
+    kept = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name not in ("reverse", "adjoint")}  # type: ignore[arg-type]
+    return type(solver)(**kept)

@@ -14,6 +14,7 @@ The engine (pbpk.kernel.engine) is a compiled kernel with derivatives of its own
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -33,14 +34,16 @@ from pbpk.algebra.series import (
     vectors,
 )
 from pbpk.kernel.engine import kernels
+from pbpk.kernel.likelihood import Judge, unjudged
 from pbpk.model.system import System
 from pbpk.solve import compiled as machine
 from pbpk.solve.base import INACCURATE, Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.contour import Contour, cycle
 from pbpk.solve.in_time import in_time
 from pbpk.solve.interval import Crossing
+from pbpk.solve.judged import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.legwork import Linear
-from pbpk.solve.segments import run_segments
+from pbpk.solve.segments import Whole, run_segments
 from pbpk.solve.timeline import Timeline
 from pbpk.solve.whole import in_one_call, in_one_call_forward
 
@@ -73,6 +76,37 @@ class Resolvent:
     def solve(
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
+        one = in_one_call if self.reverse else in_one_call_forward
+        found = self._run(system, timeline, p, integrals, readings, lambda work: partial(one, work, readings))
+        if self.reverse or not may_oscillate(system):
+            return found
+        poor = found.result & INACCURATE != 0
+        sure = lax.cond(
+            jnp.any(poor),
+            lambda: Contour().solve(system, timeline, p, integrals=integrals, readings=readings),
+            lambda: found,
+        )
+        return jax.tree.map(lambda a, b: jnp.where(poor, a, b), sure, found)
+
+    def judges(self, system: System, p: jax.Array, judge: Judge) -> bool:
+        """Not where the contour may have to take over, which says what amounts are."""
+        sure = self.reverse or not may_oscillate(system)
+        return sure and p.shape[0] == 1 and kernels(p.dtype) and not unjudged(judge)
+
+    def judge(self, system: System, timeline: Timeline, p: jax.Array, judge: Judge, facts: Facts) -> Verdict:
+        one = judge_in_one_call if self.reverse else judge_in_one_call_forward
+        found = self._run(system, timeline, p, False, judge.readings, lambda work: partial(one, work, judge, facts))
+        return Verdict(found.amounts, found.result)
+
+    def _run(
+        self,
+        system: System,
+        timeline: Timeline,
+        p: jax.Array,
+        integrals: bool,
+        readings: Readings,
+        in_one: Callable[[Linear], Whole],
+    ) -> Trajectory:
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         makes = produces(system)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
@@ -92,30 +126,18 @@ class Resolvent:
 
         forward = ready(propagate)
         advance = ready(propagate_reversibly) if self.reverse else forward
-        rows = (k if compiled else packed, production)
         # The double integral of an inflow has coefficients of each patient's own for every window: one at a time.
-        in_one = compiled and not (integrals and (makes or timeline.infusing))
-        call = in_one_call if self.reverse else in_one_call_forward
-        work = Linear(system, window.series, integrals, tolerance)
-        amounts, whole, code = run_segments(
-            *(system, timeline, p, rows, advance),
+        whole = compiled and not (integrals and (makes or timeline.infusing))
+        amounts, areas, code = run_segments(
+            *(system, timeline, p, (k if compiled else packed, production), advance),
             integrals=integrals,
             readings=readings,
             forward=forward,
             windows=timeline.windows,
             together=_TOGETHER if compiled and self.reverse else 1,
-            whole=partial(call, work, readings) if in_one else None,
+            whole=in_one(Linear(system, window.series, integrals, tolerance)) if whole else None,
         )
-        found = finish(amounts, whole, code, k)
-        if self.reverse or not may_oscillate(system):
-            return found
-        poor = found.result & INACCURATE != 0
-        sure = lax.cond(
-            jnp.any(poor),
-            lambda: Contour().solve(system, timeline, p, integrals=integrals, readings=readings),
-            lambda: found,
-        )
-        return jax.tree.map(lambda a, b: jnp.where(poor, a, b), sure, found)
+        return finish(amounts, areas, code, k)
 
 
 @cache

@@ -13,6 +13,7 @@ the states at events, marches through an interval again, recording states and le
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from jax import lax
 from pbpk.algebra.rodas import TABLEAUS, Tableau
 from pbpk.kernel.arrows import unsupported
 from pbpk.kernel.engine import kernels, unless
+from pbpk.kernel.likelihood import Judge, unjudged
 from pbpk.kernel.march import Method
 from pbpk.kernel.saturable import cross, cross_along
 from pbpk.model.system import System
@@ -32,8 +34,9 @@ from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, T
 from pbpk.solve.field import Field, field
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing, Interval
+from pbpk.solve.judged import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.legwork import Saturable
-from pbpk.solve.segments import run_segments
+from pbpk.solve.segments import Whole, run_segments
 from pbpk.solve.stage import pull_step, take_step
 from pbpk.solve.timeline import Timeline
 from pbpk.solve.whole import in_one_call, in_one_call_forward
@@ -69,6 +72,26 @@ class Rosenbrock:
     def solve(
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
+        one = in_one_call if self.reverse else in_one_call_forward
+        return self._run(system, timeline, p, integrals, readings, lambda work: partial(one, work, readings))
+
+    def judges(self, system: System, p: jax.Array, judge: Judge) -> bool:
+        return p.shape[0] == 1 and kernels(p.dtype) and not unsupported(field(system)) and not unjudged(judge)
+
+    def judge(self, system: System, timeline: Timeline, p: jax.Array, judge: Judge, facts: Facts) -> Verdict:
+        one = judge_in_one_call if self.reverse else judge_in_one_call_forward
+        found = self._run(system, timeline, p, False, judge.readings, lambda work: partial(one, work, judge, facts))
+        return Verdict(found.amounts, found.result)
+
+    def _run(
+        self,
+        system: System,
+        timeline: Timeline,
+        p: jax.Array,
+        integrals: bool,
+        readings: Readings,
+        in_one: Callable[[Saturable], Whole],
+    ) -> Trajectory:
         eps = float(jnp.finfo(p.dtype).eps)
         rtol = max(self.rtol, 20 * eps)
         atol = max(1e-4 * rtol if self.atol is None else self.atol, 0.1 * eps)
@@ -95,8 +118,7 @@ class Rosenbrock:
         if kernels(p.dtype) and unless(unsupported(march.field)):
             forward = advance = compiled(cross_along)
             windows = timeline.stretches  # JAX's reverse keeps every step of a window
-            in_one = in_one_call if self.reverse else in_one_call_forward
-            whole = partial(in_one, Saturable(_method(march)), readings)
+            whole = in_one(Saturable(_method(march)))
             if self.reverse:
                 advance = compiled(cross)
         lanes = jnp.zeros(max(timeline.patients, p.shape[-1]), p.dtype)

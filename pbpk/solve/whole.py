@@ -47,7 +47,7 @@ class Legwork(Protocol):
         ...
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """The part of `Legs` that the way back has cotangents of."""
 
     firsts: jax.Array
@@ -68,7 +68,7 @@ def in_one_call_forward(work: Legwork, readings: Readings, legs: Legs, _: Scan, 
 
     @partial(solve.defjvp, symbolic_zeros=True)
     def _(primals, tangents):
-        return _jvp(lambda legs: read_seen(scan_forward(legs), readings), primals, tangents)
+        return jvp(lambda legs: read_seen(scan_forward(legs), readings), primals, tangents)
 
     return solve(legs)
 
@@ -97,9 +97,8 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
         (legs, kept, bars), (legs_moved, _, bars_moved) = primals, tangents
 
         def again(legs: Legs, amounts: jax.Array, integrals: jax.Array | None):
-            seen, pull = jax.vjp(lambda moved: scan(_with(legs, moved)), _moved(legs))
-            nothing: Any = np.zeros(seen.code.shape, jax.dtypes.float0)
-            return pull(Seen(amounts, integrals, nothing))[0]
+            seen, pull = jax.vjp(lambda moved: scan(with_moved(legs, moved)), moved_of(legs))
+            return pull(Seen(amounts, integrals, nothing(seen.code)))[0]
 
         return back(legs, kept, bars), _along(again, (legs, *bars[:2]), (legs_moved, *bars_moved[:2]))
 
@@ -110,7 +109,7 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
     def forward(legs: Any):
         own = jax.tree.map(lambda leaf: leaf.value, legs)
         perturbed = jax.tree.map(lambda leaf: leaf.perturbed and jnp.issubdtype(leaf.value.dtype, jnp.floating), legs)
-        others = _with(perturbed, jax.tree.map(lambda _: False, _moved(perturbed)))
+        others = with_moved(perturbed, jax.tree.map(lambda _: False, moved_of(perturbed)))
         if any(jax.tree.leaves(others)):
             found, pull = jax.vjp(lambda legs: read_seen(scan(legs), readings), own)
             return found, (own, None, pull)
@@ -125,17 +124,17 @@ def in_one_call(work: Legwork, readings: Readings, legs: Legs, scan: Scan, scan_
         amounts, integrals = (_unread(bar, readings, len(legs.begin)) for bar in bars[:2])
         assert amounts is not None
         bars = Seen(amounts, integrals, jnp.zeros(legs.begin.shape[-1:]))
-        return (_with(jax.tree.map(_nothing, legs), opaque(back)(legs, kept, bars)),)
+        return (with_moved(jax.tree.map(nothing, legs), opaque(back)(legs, kept, bars)),)
 
     solve.defvjp(forward, backward, symbolic_zeros=True)
     return solve(legs)
 
 
 def _along(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
-    return _jvp(f, primals, tangents)[1]
+    return jvp(f, primals, tangents)[1]
 
 
-def _jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
+def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     """f and its derivative along tangents, of which those that JAX knows to be none are no derivatives at all."""
     leaves, tree = jax.tree.flatten(primals)
     moved = jax.tree.leaves(tangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
@@ -156,20 +155,20 @@ def _number(bar: Any) -> Any:
     return jnp.zeros(shape, kind) if jnp.issubdtype(kind, jnp.floating) else np.zeros(shape, jax.dtypes.float0)
 
 
-def _nothing(leaf: jax.Array) -> Any:
+def nothing(leaf: jax.Array) -> Any:
     """The cotangent of what has none."""
     if jnp.issubdtype(leaf.dtype, jnp.floating):
         return jnp.zeros_like(leaf)
     return np.zeros(leaf.shape, jax.dtypes.float0)
 
 
-def _moved(legs: Legs) -> _Moved:
+def moved_of(legs: Legs) -> Moved:
     events = legs.events
     reached = None if legs.steady is None else legs.steady.amounts
-    return _Moved(legs.firsts, legs.inflow, legs.begin, events["jump"], events.get("change"), reached, legs.rows)
+    return Moved(legs.firsts, legs.inflow, legs.begin, events["jump"], events.get("change"), reached, legs.rows)
 
 
-def _with(legs: Legs, moved: _Moved) -> Legs:
+def with_moved(legs: Legs, moved: Moved) -> Legs:
     changed = {"jump": moved.jump, "change": moved.change}
     events = {k: changed.get(k, v) for k, v in legs.events.items()}
     own = {"firsts": moved.firsts, "inflow": moved.inflow, "begin": moved.begin, "rows": moved.rows}
@@ -188,7 +187,7 @@ def _unread(bar: jax.Array | None, readings: Readings, size: int) -> jax.Array |
 
 
 def _there(work: Legwork, legs: Legs, own: bool, *, keeps: bool, readings: Readings = ()) -> tuple[Seen, Arrays]:
-    plan, given, covered = _asked(work, legs, own, readings)
+    plan, given, covered = asked(work, legs, own, readings)
     found = travel(plan, given, keeps=keeps)
     whole = (found["sound"][0] == 0) & covered
     code = work.code(found["judged"]) | cast(jnp.where(whole, 0, NOT_FINITE))
@@ -196,11 +195,15 @@ def _there(work: Legwork, legs: Legs, own: bool, *, keeps: bool, readings: Readi
     return Seen(found["amounts"], found.get("integral"), code), kept
 
 
-def _back(work: Legwork, legs: Legs, own: bool, kept: Arrays, bars: Seen) -> _Moved:
-    patients = legs.begin.shape[-1]
-    plan, given, _ = _asked(work, legs, own)
+def _back(work: Legwork, legs: Legs, own: bool, kept: Arrays, bars: Seen) -> Moved:
+    plan, given, _ = asked(work, legs, own)
     handed = {"of_amounts": bars.amounts} | ({} if bars.integrals is None else {"of_integral": bars.integrals})
-    found = travel_back(plan, given | kept | handed)
+    return cotangents(work, legs, plan, travel_back(plan, given | kept | handed))
+
+
+def cotangents(work: Legwork, legs: Legs, plan: Plan, found: Arrays) -> Moved:
+    """What a program handed back, by name, as what it means for the legs."""
+    patients = legs.begin.shape[-1]
     arrays, pull = jax.vjp(lambda rows: _own(plan, work.arrays(plan.leg, rows, _stops(legs), patients)), legs.rows)
     (of_rows,) = pull({name: found[name] for name in arrays})
     inflow, change = found.get("inflow"), found.get("change")
@@ -209,7 +212,7 @@ def _back(work: Legwork, legs: Legs, own: bool, kept: Arrays, bars: Seen) -> _Mo
     if legs.steady is not None:
         of = legs.events["steady"]
         (reached,) = jax.vjp(lambda amounts: _reached(amounts, of), legs.steady.amounts)[1](found["reached"])
-    return _Moved(found["firsts"], inflow, begin, found["jump"], change, reached, of_rows)
+    return Moved(found["firsts"], inflow, begin, found["jump"], change, reached, of_rows)
 
 
 def _own(plan: Plan, arrays: Arrays) -> Arrays:
@@ -218,7 +221,7 @@ def _own(plan: Plan, arrays: Arrays) -> Arrays:
     return {name: a for name, a in arrays.items() if name in names}
 
 
-def _asked(work: Legwork, legs: Legs, own: bool, readings: Readings = ()) -> tuple[Plan, Arrays, jax.Array]:
+def asked(work: Legwork, legs: Legs, own: bool, readings: Readings = ()) -> tuple[Plan, Arrays, jax.Array]:
     """The plan, its arguments, and whether every observation is written by something: rows that were not are no numbers."""
     (g, m), patients = legs.stops.shape[:2], legs.begin.shape[-1]
     events, (k, _, _), rows = legs.events, legs.firsts.shape, len(legs.at)

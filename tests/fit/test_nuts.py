@@ -14,8 +14,9 @@ from pbpk.fit import method_called
 from pbpk.fit.base import CONVERGED
 from pbpk.fit.bayes.assumed import Spreads, assumed
 from pbpk.fit.bayes.nuts import Nuts
-from pbpk.fit.bayes.target import reverse_mode, target
+from pbpk.fit.bayes.target import target
 from pbpk.fit.study import load_study
+from pbpk.solve.choose import reverse_mode
 
 
 @pytest.fixture(scope="module")

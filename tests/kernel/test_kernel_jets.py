@@ -57,6 +57,7 @@ FUNCTIONS = {
     "whole power": (lambda x, y: (x - y) ** 3 + y**-2, X, 2.0 * X),
     "tanh": (lambda x, y: jnp.tanh(x - y), X, X[::-1] + 30.0 * (X > 5)),
     "erf": (lambda x, y: jax.lax.erf(x * y) + y * jax.lax.erfc(x - y), X, 1.0 - X),
+    "gamma": (lambda x, y: jax.lax.lgamma(x * y) - y * jnp.round(x) * jax.lax.digamma(x), X, X[::-1]),
     "root": (lambda x, y: jnp.sqrt(x) * jax.lax.rsqrt(y), X, X),
     "corners": (lambda x, y: jnp.abs(x - y) + jnp.maximum(x, 1.0) * jnp.minimum(y, x) + jnp.sign(x), X, X[::-1]),
     "chosen": (lambda x, y: jnp.where(x > y, x * x, y * x * y) + jnp.clip(x, 0.2, 2.0) * y, X, X[::-1]),

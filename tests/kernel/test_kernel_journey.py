@@ -22,7 +22,7 @@ from pbpk.solve.field import field
 from pbpk.solve.legwork import Linear, Saturable
 from pbpk.solve.segments import _legs
 from pbpk.solve.timeline import build_timeline
-from pbpk.solve.whole import _asked
+from pbpk.solve.whole import asked as asked_of
 from pbpk.voids import void
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -96,7 +96,7 @@ def asked(request, bent):
     def arguments(p):
         windows = timeline.stretches if bent else timeline.windows
         legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, windows, None, None)
-        plan, given, covered = _asked(work, legs, own)
+        plan, given, covered = asked_of(work, legs, own)
         plans.append(plan)
         return given, covered
 

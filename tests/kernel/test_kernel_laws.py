@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import gammaln, psi
 
 from pbpk.kernel import jit
 from pbpk.kernel.arrows import law_of
 from pbpk.kernel.emit import Vectors, write_kernel
 from pbpk.kernel.frame import write_handler
-from pbpk.kernel.functions import divide, erf, erfc, expm1, log, log1p, power, tanh
+from pbpk.kernel.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
 from pbpk.kernel.laws import Unsupported, evaluate, prepare, trace
 from pbpk.kernel.machine import Arrays, Buffer
 from pbpk.model import laws
@@ -76,6 +77,16 @@ def test_error_functions(ours, theirs):
     expected = np.array([theirs(float(a)) for a in x])
     for found in run(lambda m, a: [ours(m, *a)], [x], 1):
         np.testing.assert_allclose(found[0], expected, rtol=1e-15 if ours is erf else 4e-15, atol=1e-307)
+
+
+def test_gamma_function():
+    """And its logarithm's derivative, against SciPy's; both sides of the seam; no numbers where they are not meant for."""
+    x = np.concatenate([np.geomspace(1e-300, 1e300, 997), np.linspace(0.01, 40, 997), [1.0, 2.0, 8.0]])
+    x = np.concatenate([x, np.nextafter([8.0, 8.0], [0, 9]), [np.inf, 0.0, -1.0, -0.5, np.nan]])
+    for both in run(lambda m, a: [lgamma(m, *a), digamma(m, *a)], [x], 2):
+        for found, wanted in zip(both, (gammaln(x), psi(x)), strict=True):
+            np.testing.assert_allclose(found[:-5], wanted[:-5], rtol=1e-14, atol=1e-14)
+            assert found[-5] == np.inf and np.all(np.isnan(found[-4:]))
 
 
 def hill(c, vmax, half, gamma):

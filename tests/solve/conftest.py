@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import solutions
 
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
+from pbpk.solve import segments
 from pbpk.solve.base import GAVE_UP, INACCURATE
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
@@ -117,3 +119,35 @@ def matrix_of():
         return a[:n, :n]
 
     return matrix_of
+
+
+@pytest.fixture(scope="session")
+def case(dose, seen):
+    """`case("linear", "boluses")`: see solutions.py."""
+    return partial(solutions.case, solutions.records(dose, seen))
+
+
+@pytest.fixture
+def by_scan(monkeypatch):
+    """Runs something with the call of everything at once forbidden."""
+
+    def run(f, *arguments):
+        with monkeypatch.context() as m:
+            m.setattr(segments, "_in_one", lambda *a: False)
+            return jax.jit(lambda *a: f(*a))(*arguments)
+
+    return run
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many solutions went through one call: so that no comparison is of a thing with itself."""
+    seen = []
+    before = segments._in_one
+
+    def asked(*given):
+        seen.append(before(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(segments, "_in_one", asked)
+    return seen

@@ -9,163 +9,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
+from solutions import CASES, LINEAR, SATURABLE, SOLVERS, VOIDS, close
 
 from pbpk.kernel import jit
-from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, saturable
-from pbpk.model.system import build_system
-from pbpk.solve import segments
 from pbpk.solve.base import INACCURATE, NOT_FINITE
-from pbpk.solve.resolvent import Resolvent
-from pbpk.solve.rosenbrock import Rosenbrock
-from pbpk.solve.timeline import build_timeline
-from pbpk.voids import void
 
 pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
-
-GRID = (0.01, 24.0)
-LINEAR, SATURABLE = Resolvent(), Rosenbrock(rtol=1e-6)
-SOLVERS = {"linear": LINEAR, "saturable": SATURABLE, "grid": replace(SATURABLE, grid=GRID, rtol=1e-2)}
-
-
-def body(bent):
-    depot, blood, tissue, bladder = (
-        Compartment(name, "MBq", volume="V" if name == "blood" else None)
-        for name in ("depot", "blood", "tissue", "bladder")
-    )
-    out = (
-        flux(blood >> tissue, saturable, c=conc(blood), vmax="VM", km="KM")
-        if bent
-        else flux(blood >> tissue, first_order, a=amount(blood), k="VM")
-    )
-    arrows = [(depot, blood, "KA"), (tissue, blood, "KT"), (blood, bladder, "KB"), (blood, OUT, "KE")]
-    fluxes = [flux(a >> b, first_order, a=amount(a), k=k) for a, b, k in arrows]
-    decay = [flux(c >> OUT, first_order, a=amount(c), k="D") for c in (depot, blood, tissue, bladder)]
-    return build_system(Block((depot, blood, tissue, bladder), (*fluxes, out, *decay)))
-
-
-BODIES = {"linear": body(False), "saturable": body(True)}
-BODIES["grid"] = BODIES["saturable"]
-VALUES = {"KA": 1.2, "VM": 2.0, "KM": 4.0, "KT": 0.3, "KB": 0.2, "KE": 0.1, "D": 0.096, "V": 3.0}
-
-
-def records(dose, seen):
-    """Doses seen and not seen, at the same times and apart, into three compartments, a reset, and one after the last look."""
-    return {
-        "boluses": [
-            *seen(0.0),
-            dose(0, 50, "blood"),
-            dose(0, 20, "depot"),
-            *seen(0.0, 0.5, 1.0, 2.0, 5.0),
-            dose(6, 30, "tissue"),
-            *seen(6.0, 7.0, 9.0, 20.0),
-            dose(24, 40, "depot"),
-            dose(24, 5, "blood"),
-            dose(25, 5, "blood"),
-            *seen(30.0),
-            dose(31, 5, "blood"),
-        ],
-        "infusions": [
-            dose(0, 50, "blood", RATE=25.0),
-            *seen(0.5, 1.0, 2.0, 3.0),
-            dose(4, 20, "depot", DUR=2.0),
-            *seen(5.0, 9.0),
-            dose(9, 20, "blood"),
-            *seen(11.0, 30.0),
-        ],
-        "resets": [
-            dose(0, 50, "blood", RATE=5.0),
-            *seen(1.0, 2.0, 3.0),
-            dose(4, 30, "depot", EVID=4),
-            *seen(4.0, 5.0, 8.0),
-            dose(9, 0, "", EVID=3, MDV=1),
-            *seen(9.0, 10.0),
-            dose(11, 10, "blood"),
-            *seen(12.0),
-        ],
-        "voids": [dose(0, 50, "blood"), *seen(0.5, 1.0, 2.0, 3.0, 6.0), dose(6, 10, "blood"), *seen(7.0, 8.0, 12.0)],
-        "steady": [
-            dose(0, 40, "depot", SS=1, II=12.0),
-            *seen(0.0, 2.0),
-            dose(6, 30, "blood", SS=2, II=24.0, RATE=10.0),
-            *seen(7.0, 8.0),
-            dose(20, 25, "tissue", EVID=4, SS=1, II=8.0, DUR=2.0),
-            *seen(20.0, 21.0, 26.0),
-        ],
-        "look": seen(0.0, 3.0),
-    }
-
-
-OWN = {
-    "mixed": ("boluses", "resets", "infusions", "look", "voids"),
-    "steady": ("steady", "boluses", "steady", "infusions"),
-    "moving": ("infusions", "steady", "boluses"),
-}
-"""Patients with records of their own, in turn."""
-
-
-VOIDS = [*void("bladder", into="tissue", every=2, left=0.1).voids, *void("bladder", at=[5]).voids]
-
-
-@pytest.fixture(scope="module")
-def case(dose, seen):
-    """(system, timeline, p (1, m, N)) of some records, for patients who differ."""
-
-    def case(kind, what, patients=9, voids=()):
-        system = BODIES[kind]
-        rng = np.random.default_rng(3)
-        p = np.array([np.full(patients, VALUES[n]) for n in system.parameter_names])
-        p = p * np.exp(0.3 * rng.standard_normal(p.shape))
-        names = [OWN[what][k % len(OWN[what])] for k in range(patients)] if what in OWN else [what]
-        frames = [pd.DataFrame(records(dose, seen)[name]) for name in names]
-        timeline = build_timeline(frames, system, voids=voids, moving=what == "moving", typical=p)
-        given = timeline.amount * rng.uniform(0.5, 2.0, (1, patients)) if what == "boluses" else timeline.amount
-        return system, replace(timeline, amount=given), jnp.asarray(p[None])
-
-    return case
-
-
-@pytest.fixture
-def by_scan(monkeypatch):
-    """Runs something with the call of everything at once forbidden."""
-
-    def run(f, *arguments):
-        with monkeypatch.context() as m:
-            m.setattr(segments, "_in_one", lambda *a: False)
-            return jax.jit(lambda *a: f(*a))(*arguments)
-
-    return run
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How many solutions went through one call: so that no comparison is of a thing with itself."""
-    seen = []
-    before = segments._in_one
-
-    def asked(*given):
-        seen.append(before(*given))
-        return seen[-1]
-
-    monkeypatch.setattr(segments, "_in_one", asked)
-    return seen
-
-
-def close(a, b, rtol):
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=0, atol=rtol * max(float(np.abs(y).max()), 1e-300))
-
-
-CASES = [
-    *((kind, "boluses", True) for kind in SOLVERS),
-    *((kind, "infusions", False) for kind in SOLVERS),
-    ("saturable", "infusions", True),
-    ("linear", "resets", False),
-    ("saturable", "resets", True),
-    *((kind, "mixed", kind == "saturable") for kind in SOLVERS),
-    *((kind, what, False) for kind in ("linear", "saturable") for what in ("steady", "moving")),
-]
 
 
 @pytest.mark.parametrize("kind, what, integrals", CASES)
@@ -389,7 +239,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import pbpk, jax, jax.numpy as jnp, numpy as np, pandas as pd
 from jax.sharding import Mesh, PartitionSpec as P
-from test_whole import BODIES, SOLVERS, VALUES
+from solutions import BODIES, SOLVERS, VALUES
 from pbpk.solve.timeline import build_timeline
 no = {{"RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": "blood"}}
 rows = [{{"TIME": 0.0, "EVID": 1, "AMT": 9.0, "MDV": 1, **no}}]

@@ -9,7 +9,7 @@ subjects have their η in each class, and their likelihood is the mean over clas
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from pbpk.fit.bayes.assumed import Assumed
 from pbpk.fit.mixture import log_probabilities
 from pbpk.fit.priors import log_density
 from pbpk.fit.problem import Problem
-from pbpk.solve.base import Solver
+from pbpk.solve.choose import reverse_mode
 
 
 @jax.tree_util.register_dataclass
@@ -74,9 +74,3 @@ def target(problem: Problem, assumed: tuple[Assumed, ...], centred: bool = False
     """With the solver ready for reverse mode: a gradient costs a few solutions, however many coordinates there are."""
     spec = replace(problem.spec, solver=reverse_mode(problem.spec.solver))
     return Target(replace(problem, spec=spec), assumed, centred)
-
-
-def reverse_mode(solver: Solver) -> Solver:
-    """The inverse of `forward_mode`: the solver as it comes, with the same tolerances."""
-    kept = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name not in ("reverse", "adjoint")}  # type: ignore[arg-type]
-    return type(solver)(**kept)

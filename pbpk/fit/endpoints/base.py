@@ -80,6 +80,11 @@ class Endpoint(ABC):
         """Another observable that the likelihood reads."""
         return None
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The fields of `Observed` that the loss of an observation follows from; None where it reads other records too."""
+        return None if self.correlated or self.second else ("y",)
+
     def own(self, sigma: Sigma) -> dict[str, Any]:
         return {mine: sigma[name] for mine, name in self.names}
 

@@ -28,6 +28,10 @@ class Event(Endpoint):
     def second(self) -> str | None:
         return self.hazard
 
+    @property
+    def columns(self) -> None:
+        return None
+
     def _cumulated(self, t: Numbers, own: dict) -> Numbers:
         if self.baseline == "exponential":
             return t / own["scale"]

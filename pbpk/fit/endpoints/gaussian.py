@@ -39,6 +39,10 @@ class Gaussian(Endpoint):
     def correlated(self) -> str | None:
         return dict(self.names).get("ar1")
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        return None if self.correlated else ("y", "low", "high", "floor") if self.limits else ("y",)
+
     def scale(self, x: Numbers, sigma: Sigma) -> Numbers:
         return TRANSFORMS[self.transform].to(x, *self._shape(sigma))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from pbpk.fit.jets import Jet, first_order, polynomial
 from pbpk.fit.problem import Problem
+from pbpk.fit.slopes import slopes
 
 
 def data_loss(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
@@ -23,28 +24,12 @@ def squares(precision: jax.Array, eta: jax.Array) -> jax.Array:
 
 
 def data_slopes(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """−2 log p(y | η; ψ) of each subject (N,), its slopes in ψ (P, N) and in η (q, N), from one first-order jet.
-
-    By hand through u: all of it runs along the subjects, where a gradient of each subject's own would take them one by one.
-    """
-    theta, _, sigma = problem.unpack(psi)
-    jet = first_order(problem, problem.mixed(theta, eta))
-
-    def direct(p):
-        theta, _, sigma = problem.unpack(p)
-        return problem.loss_of(jet.f, theta | sigma)
-
-    def basis(size):
-        return jnp.broadcast_to(jnp.eye(size)[:, :, None], (size, size, eta.shape[1]))
-
-    loss, back = jax.vjp(lambda x: problem.loss_of(x, theta | sigma), jet.f)
-    by_u = jnp.einsum("ktn,tn->kn", jet.first, back(jnp.ones_like(loss))[0])
-    u_by_eta = jax.vmap(lambda v: jax.jvp(lambda e: problem.mixed(theta, e), (eta,), (v,))[1])(basis(len(eta)))
-    u_by_psi = jax.vmap(lambda v: jax.jvp(lambda p: problem.mixed(problem.unpack(p)[0], eta), (psi,), (v,))[1])
-    by_psi = jax.vmap(lambda v: jax.jvp(direct, (psi,), (v,))[1])(jnp.eye(len(psi)))
-    by_psi = by_psi + jnp.einsum("kn,pkn->pn", by_u, u_by_psi(jnp.eye(len(psi))))
-    failed = jnp.where(jet.result == 0, loss, jnp.inf)
-    return failed, by_psi, jnp.einsum("kn,qkn->qn", by_u, u_by_eta)
+    """−2 log p(y | η; ψ) of each subject (N,), its slopes in ψ (P, N) and in η (q, N)."""
+    loss, by_psi, by_u = slopes(problem, psi, eta)
+    theta, _, _ = problem.unpack(psi)
+    basis = jnp.broadcast_to(jnp.eye(len(eta))[:, :, None], (len(eta), *eta.shape))
+    u_by_eta = jax.vmap(lambda v: jax.jvp(lambda e: problem.mixed(theta, e), (eta,), (v,))[1])(basis)
+    return loss, by_psi, jnp.einsum("kn,qkn->qn", by_u, u_by_eta)
 
 
 def spread_slope(problem: Problem, psi: jax.Array, square: jax.Array) -> jax.Array:

@@ -73,8 +73,8 @@ class Jets:
         own = value(at)
         return Jet({s: self.machine.pick(room.inner, first + s * room.count, own, below) for s in self.every})
 
-    def place(self, room: _Room, first: Index, at: Operand, below: int, value_: Operand) -> None:
-        own, parts = value(at), parts_of(value_)
+    def place(self, room: _Room, first: Index, at: Operand, below: int, value: Operand) -> None:
+        own, parts = parts_of(at).get(0, 0.0), parts_of(value)
         for s in self.every:
             self.machine.place(room.inner, first + s * room.count, own, below, parts.get(s, 0.0))
 

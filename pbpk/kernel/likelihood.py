@@ -127,7 +127,7 @@ class Likelihood:
         return JourneyBack(self.plan, self.back)
 
     def run(self, machine: Machine) -> None:
-        m = Held(machine, self.plan.kept if self.back is not None else ())
+        m: Any = Held(machine, self.plan.kept if self.back is not None else ())
         judging = _Judging(m, self)
         Traveller(m, self.journey, judging).travel()
         if self.back is not None:

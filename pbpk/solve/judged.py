@@ -117,7 +117,8 @@ def judge_in_one_call(
 
         def again(legs: Legs, facts: Facts, bar: jax.Array) -> _Own:
             def loss(own: _Own) -> jax.Array:
-                return _by_scan(scan, judge, *_with(legs, facts, own)).loss
+                legs_, facts_ = _with(legs, facts, own)
+                return _by_scan(scan, judge, legs_, facts_).loss
 
             return jax.vjp(loss, _own(legs, facts))[1](bar)[0]
 
@@ -133,8 +134,8 @@ def judge_in_one_call(
         perturbed = jax.tree.map(
             lambda leaf: leaf.perturbed and jnp.issubdtype(leaf.value.dtype, jnp.floating), (legs, facts)
         )
-        others = _with(*perturbed, jax.tree.map(lambda _: False, _own(*perturbed)))
-        if any(jax.tree.leaves(others)):
+        mine = jax.tree.map(lambda _: False, _own(*perturbed))
+        if any(jax.tree.leaves(_with(perturbed[0], perturbed[1], mine))):
             found, pull = jax.vjp(partial(_by_scan, scan, judge), *given)
             return found, (*given, None, pull)
         found, slopes = opaque(there)(*given)
@@ -146,7 +147,7 @@ def judge_in_one_call(
         if pull is not None:
             return pull(Verdict(bar, nothing(jnp.zeros(bar.shape, jnp.int32))))
         own = opaque(back)(legs, facts, slopes, bar)
-        return _with(*jax.tree.map(nothing, (legs, facts)), own)
+        return _with(jax.tree.map(nothing, legs), jax.tree.map(nothing, facts), own)
 
     solve.defvjp(forward, backward, symbolic_zeros=True)
     return _seen(solve(legs, facts))

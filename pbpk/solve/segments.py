@@ -64,8 +64,8 @@ def run_segments(
     windows = windows if p.shape[0] == 1 else None
     legs, bad = _legs(system, timeline, p, patients, rows, steady, integrals, windows, memory, sane)
     if whole is not None and _in_one(legs):
-        ways = (partial(_by_scan, a, integrals, together) for a in (advance, forward or advance))
-        found = whole(legs, *ways, not _one_for_all(timeline, windows))
+        scan, ahead = (partial(_by_scan, a, integrals, together) for a in (advance, forward or advance))
+        found = whole(legs, scan, ahead, not _one_for_all(timeline, windows))
     else:
         found = read_seen(_by_scan(advance, integrals, together, legs), readings)
     code = found.code

@@ -229,7 +229,8 @@ def asked(work: Legwork, legs: Legs, own: bool, readings: Readings = ()) -> tupl
     leg = work.leg(m, infusing or work.makes, readings)
     kinds = infusing, "target" in events, "reset" in events, steady is not None
     plan = Plan(leg, g, k, rows, *kinds, own=own, readings=readings)
-    given, covered = {"firsts": legs.firsts, "jump": events["jump"]}, jnp.asarray(True)
+    given: Arrays = {"firsts": legs.firsts, "jump": events["jump"]}
+    covered = jnp.asarray(True)
 
     def which(name: str) -> jax.Array:
         return (events[name] if own else events[name][:, 0]).astype(float)
@@ -241,7 +242,7 @@ def asked(work: Legwork, legs: Legs, own: bool, readings: Readings = ()) -> tupl
         given["reached"] = _reached(steady.amounts, events["steady"])
         if plan.resetting:
             given["anew"] = jnp.where(events["steady"] > 0, 2.0, 1.0) * given["anew"]
-    if infusing:
+    if legs.inflow is not None:
         given |= {"change": events["change"], "inflow": legs.inflow}
     if plan.voiding:
         given |= {"target": which("target"), "share": events["share"]}

@@ -14,6 +14,7 @@ from pbpk.algebra.series import design
 from pbpk.kernel import whole
 from pbpk.kernel.journey import Journey
 from pbpk.kernel.journey_back import JourneyBack
+from pbpk.kernel.likelihood import Judge, Likelihood, Term
 from pbpk.kernel.machine import Arrays
 from pbpk.kernel.march import Method
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, saturable
@@ -166,3 +167,45 @@ def test_no_table_makes_a_program_write_elsewhere(asked):
         for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
             spoilt[name] = jnp.full_like(given[name], wrong)
         assert all(found.shape == (plan.rows, plan.size, 11) for found in run(spoilt))
+
+
+def quadratic(f, y, sd):
+    return ((y - f) / sd) ** 2 + 2 * jnp.log(sd)
+
+
+def relative(f, y, sd):
+    return jnp.log1p((y / (f + 0.1)) ** 2) * sd
+
+
+JUDGE = Judge(((1,), (2, 0, 1)), (Term(quadratic, (0,), ("y",), (0,)), Term(relative, (1,), ("y",), (1,))), 2)
+
+
+def judged_of(plan, given):
+    """A plan, and arguments beside it, of a likelihood: some looks are of either term, some of none."""
+    leg = replace(plan.leg, readings=JUDGE.readings) if hasattr(plan.leg, "readings") else plan.leg
+    rng, seen = np.random.default_rng(2), (plan.rows, 11)
+    more = {"factor": rng.uniform(0.1, 1.0, (2, 11)), "parameters": rng.uniform(0.5, 2.0, (2, 11))}
+    more |= {"which": rng.integers(0, 3, seen).astype(float), "data_y": rng.uniform(0, 9, seen)}
+    return replace(plan, leg=leg, readings=JUDGE.readings), dict(given) | {k: jnp.asarray(a) for k, a in more.items()}
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_likelihood_against_numpy(asked):
+    plan, given = judged_of(*asked)
+    for sloped in (False, True):
+        program = Likelihood(plan, JUDGE, whole._reverse(plan.leg) if sloped else None)
+        wanted = by_numpy(program, given)
+        found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=sloped))(given)  # noqa: B023
+        named = [name for name in wanted if name != "judged"]  # of which rounding says as much as anything
+        compare({k: found[k] for k in named}, {k: wanted[k] for k in named}, 1e-9)
+        assert np.all(wanted["sound"] == 0) and np.all(np.isfinite(wanted["loss"]))
+    assert {"of_factor", "of_parameters", "of_firsts"} < found.keys()
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_no_table_makes_a_likelihood_write_elsewhere(asked):
+    plan, given = judged_of(*asked)
+    run = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True)["loss"])
+    for wrong in (1e300, -1e300, np.nan, 7.9e8):
+        spoilt = dict(given) | {k: jnp.full_like(given[k], wrong) for k in ("look", "row", "into", "which")}
+        assert run(spoilt).shape == (1, 11)

@@ -213,12 +213,13 @@ def test_whoever_is_beside(kind, what, case):
         return jax.grad(one, has_aux=True)(p)
 
     every = run(p, timeline, which, seen, o)
+    given = (p, timeline, which, seen, o)
     for part in (slice(0, 20), slice(5, 6), slice(10, 37)):
-        some = jax.tree.map(
-            lambda a: a if a.shape[-1] == 1 else np.asarray(a)[..., part], (p, timeline, which, seen, o)
-        )  # noqa: B023
-        found = run(*some)
-        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.asarray(b)[..., part]), found, every)  # noqa: B023
+        leaves, tree = jax.tree.flatten(given)
+        some = [a if a.shape[-1] == 1 else np.asarray(a)[..., part] for a in leaves]
+        found = run(*jax.tree.unflatten(tree, some))
+        for one, of in zip(jax.tree.leaves(found), jax.tree.leaves(every), strict=True):
+            np.testing.assert_array_equal(one, of[..., part])
     bad = p.at[0, system.parameter_index("KE"), 4].set(jnp.nan)
     slope, (loss, code) = run(bad, timeline, which, seen, o)
     others = np.arange(count) != 4

@@ -271,6 +271,7 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "div": lambda m, _, a, b: a / b,
     "neg": lambda m, _, a: -a,
     "square": lambda m, _, a: a * a,
+    "one_minus_square": lambda m, _, a: (1.0 - a) * (1.0 + a),
     "integer_pow": _integer_power,
     "pow": lambda m, _, a, b: functions.power(m, a, b),
     "sqrt": lambda m, _, a: m.root(a),

@@ -46,6 +46,8 @@ OFFSETS = {
     "XLA_FFI_ThreadPool_NumThreads_Args.ctx": 16,
     "XLA_FFI_ThreadPool_NumThreads_Args.num_threads": 24,
 }
+RENAMED = {"XLA_FFI_Extension_Base": "XLA_FFI_InternalExtension"}
+"""What a struct above is called from some jaxlib after 0.10.2 on, by 0.12."""
 CONSTANTS = {
     "XLA_FFI_Extension_Metadata": 1,
     "XLA_FFI_DataType_F64": 12,
@@ -101,6 +103,7 @@ def disagreement(header: str) -> str:
 
     for place, offset in OFFSETS.items():
         struct, name = place.split(".")
+        struct = struct if struct in structs else RENAMED.get(struct, struct)
         try:
             at = fields(struct)[name][0]
         except KeyError as e:

@@ -10,14 +10,22 @@ import fake_cuda
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from jax import export
 
 import pbpk
 from pbpk.algebra.series import design
+from pbpk.fit.endpoints.base import Observed
+from pbpk.fit.endpoints.gaussian import Gaussian
+from pbpk.fit.endpoints.judging import facts_of, judge_of
 from pbpk.kernel import bind, compile_linear, cuda, engine, jit, ptx
+from pbpk.kernel.engine import using
 from pbpk.kernel.linear import inputs
 from pbpk.kernel.resolvent import Crossing
+from pbpk.solve.resolvent import Resolvent
+from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.timeline import build_timeline
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -217,6 +225,42 @@ def test_derivatives_forward_of_a_saturable_window(body, all_launched):
     for a, b in zip(derivatives(), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11 * np.abs(b).max())
     assert counts
+
+
+@pytest.mark.parametrize("kind", ["linear", "saturable"])
+def test_a_likelihood_and_its_slopes(body, all_launched, kind):
+    """There, judged and back in one launch, of patients with records of their own."""
+    system = (body if kind == "saturable" else pbpk.load_model("oral_one_compartment")).system
+    solver = Rosenbrock(rtol=1e-6) if kind == "saturable" else Resolvent()
+    into = system.compartments[0].name
+    no = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": into, "MDV": 0}
+    given = [no | {"TIME": t, "EVID": 1, "AMT": 20.0 + t, "MDV": 1} for t in (0.0, 6.0)]
+    seen = [no | {"TIME": t} for t in (0.5, 2.0, 6.5, 9.0)]
+    records = sorted([*given, *seen], key=lambda r: r["TIME"])
+    frames = [pd.DataFrame([r for k, r in enumerate(records) if k != 1 + i % 5]) for i in range(140)]
+    timeline, rng = build_timeline(frames, system), np.random.default_rng(0)
+    p = jnp.asarray(rng.uniform(0.5, 2.0, (1, len(system.parameter_names), 140)))
+    endpoints = (Gaussian("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", limits=True),)
+    y = rng.uniform(0.1, 9.0, timeline.seen.shape)
+    o = Observed(
+        y, np.where(y < 1, -np.inf, y), np.maximum(y, 1.0), np.full(y.shape, -np.inf), 0 * y, -np.ones(y.shape)
+    )
+    judge = judge_of(system, endpoints)
+
+    def loss(p, add):
+        facts = facts_of(system, endpoints, p, np.zeros(y.shape), timeline.seen, o, {"add": add, "prop": 0.2})
+        return jnp.sum(solver.judge(system, timeline, p, judge, facts).loss)
+
+    def both():
+        with using("kernel"):
+            return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(p, 0.3)
+
+    wanted = both()
+    counts = all_launched()
+    found = both()
+    assert counts == [140]
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10 * np.abs(b).max())
 
 
 def test_no_patients_are_no_launch(handler, driver, program):

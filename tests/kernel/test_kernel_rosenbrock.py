@@ -27,6 +27,7 @@ from pbpk.model.laws import arrested
 from pbpk.model.system import build_system
 from pbpk.solve.base import GAVE_UP, INACCURATE
 from pbpk.solve.field import field
+from pbpk.solve.general import General
 from pbpk.solve.interval import Interval
 from pbpk.solve.rosenbrock import March as JaxMarch
 from pbpk.solve.rosenbrock import Rosenbrock, _first_memory, _Memory, cross_window, cross_window_reversibly
@@ -393,18 +394,20 @@ def test_more_steps_than_the_reverse_has_room_for_are_no_number():
     assert np.isfinite(np.delete(found[3], 4, axis=1)).all()
 
 
-def random_law(rng):
-    """A smooth law of an amount and another, which is 0 where the first is and grows with it, so that nothing runs away."""
-    kind = int(rng.integers(6))
-    own = [
-        lambda a, b, k, h: k * a / (h + a),
-        lambda a, b, k, h: k * jnp.maximum(a, 0.0) ** 1.5 / (h + jnp.maximum(a, 0.0) ** 1.5),
-        lambda a, b, k, h: k * jnp.log1p(jnp.abs(a) / h) * jnp.sign(a),
-        lambda a, b, k, h: k * jnp.tanh(a / h) * jnp.exp(-0.01 * b),
-        lambda a, b, k, h: jnp.where(b > h, 0.5, 1.0) * k * a,
-        lambda a, b, k, h: k * a * jnp.sqrt(1 + (a / h) ** 2) / (1 + (b / h) ** 2),
-    ][kind]
-    return lambda a, b, k, h: own(a, b, k, h)
+# Smooth laws of an amount and another, 0 where the first is and growing with it, so that nothing runs away.
+LAWS = (
+    lambda a, b, k, h: k * a / (h + a),
+    lambda a, b, k, h: k * jnp.maximum(a, 0.0) ** 1.5 / (h + jnp.maximum(a, 0.0) ** 1.5),
+    lambda a, b, k, h: k * jnp.log1p(jnp.abs(a) / h) * jnp.sign(a),
+    lambda a, b, k, h: k * jnp.tanh(a / h) * jnp.exp(-0.01 * b),
+    lambda a, b, k, h: jnp.where(b > h, 0.5, 1.0) * k * a,
+    lambda a, b, k, h: k * a * jnp.sqrt(1 + (a / h) ** 2) / (1 + (b / h) ** 2),
+)
+SMOOTH = tuple(law for k, law in enumerate(LAWS) if k != 4)
+
+
+def random_law(rng, laws=LAWS):
+    return laws[int(rng.integers(len(laws)))]
 
 
 # Of the first ten seeds, fewest that have every law both of an amount and of a concentration, driven by itself and by
@@ -469,3 +472,46 @@ def test_a_model_with_such_a_law_is_solved_by_jax_with_a_note():
         same = jax.jit(lambda p: Rosenbrock(rtol=1e-6).solve(odd, timeline, p))(p)
     np.testing.assert_array_equal(found.amounts, same.amounts)
     assert found.result.tolist() == [0]
+
+
+SHAPES = (1, 2, 5, 13, *(pytest.param(n, marks=pytest.mark.slow(seconds=20)) for n in (41, 100, 200)))
+
+
+@pytest.mark.parametrize("n", SHAPES)
+def test_bodies_of_any_shape_against_diffrax(n):
+    """Trees with some rings, random laws on two arrows of five, driven by other compartments: after a dose."""
+    rng = np.random.default_rng(500 + n)
+    cells = [Compartment(f"c{i}", "mg", volume=f"V{i}" if rng.random() < 0.5 else None) for i in range(n)]
+    pairs = {(int(rng.integers(max(0, v - 5), v)), v) for v in range(1, n)}
+    pairs |= {(b, a) for a, b in pairs if rng.random() < 0.7} | {(0, n)}
+    pairs |= {(int(a), int(b)) for a, b in rng.integers(0, n, (n // 5, 2)) if a != b}
+    arrows = []
+    for k, (a, b) in enumerate(sorted(pairs)):
+        ends = cells[a] >> (OUT if b == n else cells[b])
+        c = cells[int(rng.integers(n)) if n < 100 else min(a, b)]  # from anywhere, elimination would fill in
+        if rng.random() < 0.4:
+            read = conc if cells[a].volume else amount
+            law = random_law(rng, SMOOTH)  # at a step no solver has its order
+            arrows.append(flux(ends, law, a=read(cells[a]), b=amount(c), k=f"k{k}", h=f"h{k}"))
+        else:
+            arrows.append(flux(ends, first_order, a=amount(cells[a]), k=f"k{k}"))
+    arrows.append(flux(cells[0] >> OUT, saturable, c=amount(cells[0]), vmax="VM", km="KM"))
+    system = build_system(Block(tuple(cells), tuple(arrows)))
+    count = 9 if n < 100 else 3
+    p = np.array([rng.uniform(0.3, 2.0, count) * (20.0 if name[0] == "h" else 1.0) for name in system.parameter_names])
+    no = {"RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": "c0"}
+    rows = [{"TIME": 0.0, "EVID": 1, "AMT": 50.0, "MDV": 1, **no}]
+    rows += [{"TIME": t, "EVID": 0, "AMT": 0.0, "MDV": 0, **no} for t in (0.2, 1.0, 4.0, 15.0)]
+    timeline = build_timeline([pd.DataFrame(rows)], system)
+
+    def solved(solver, engine):
+        with using(engine):
+            found = jax.jit(lambda p: solver.solve(system, timeline, p))(jnp.asarray(p)[None])
+        assert not np.any(found.result)
+        return np.asarray(found.amounts)
+
+    assert not unsupported(field(system))
+    rtol = 1e-9 if n < 100 else 1e-7  # at which diffrax takes seconds, not minutes
+    found = solved(Rosenbrock(rtol=rtol), "kernel")
+    by_diffrax = solved(General(rtol=rtol, atol=1e-3 * rtol), "diffrax")
+    np.testing.assert_allclose(found, by_diffrax, rtol=1e3 * rtol, atol=50 * rtol)

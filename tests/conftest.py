@@ -37,6 +37,10 @@ def pytest_configure(config):
     if module := config.getoption("--without"):
         assert module not in sys.modules
         sys.modules[module] = None
+        hidden = ROOT / ".pytest_cache" / "without" / module  # of processes that tests start, too
+        hidden.mkdir(parents=True, exist_ok=True)
+        (hidden / "__init__.py").write_text('raise ImportError("hidden by --without")\n')
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(hidden.parent), os.environ.get("PYTHONPATH"))))
 
 
 def pytest_collection_modifyitems(items):

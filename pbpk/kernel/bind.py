@@ -1,7 +1,9 @@
 """A compiled program as a function of JAX arrays, for use inside `jit` and any number of `vmap`s.
 
 Every array has its own axes first and the patients' last, whatever the number of those; one that is the same for all
-patients may have none of them. A `vmap` adds one more axis of patients. No derivatives here: those are the callers'.
+patients may have none of them. A `vmap` adds one more axis of patients, 1 long for what it does not reach: those who differ
+in later axes alone are a group (many draws of each subject's parameters, say), for which its data are read once a vector
+and never copied. No derivatives here: those are the callers'.
 """
 
 from __future__ import annotations
@@ -100,10 +102,9 @@ def _batched(kernel: Kernel):
                 out.append(array)
                 continue
             last = jnp.moveaxis(array, 0, -1) if has else array[..., None]
-            first = last.shape[:r]
             if last.ndim == r + 1:
-                last = last.reshape(*first, *([1] * len(inner)), last.shape[-1])
-            out.append(jnp.broadcast_to(last, (*first, *inner, size)))
+                last = last.reshape(*last.shape[:r], *([1] * len(inner)), last.shape[-1])
+            out.append(last)
         found = _batched(kernel)(*out)
         reached = kernel.reached(batched) if isinstance(kernel, Selective) else [True] * len(found)
         return [jnp.moveaxis(x, -1, 0) if r else x[..., 0] for x, r in zip(found, reached, strict=True)], reached
@@ -121,12 +122,16 @@ def _one_by_one(kernel: Kernel, batched: list[bool], arrays: Sequence[jax.Array]
 
 def _flat(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
     """One call with all patients on one axis, as many of them as a vector has lanes at least."""
-    patients = max((a.shape[r:] for a, r in zip(arrays, kernel.ranks, strict=False)), key=len)
+    own = [a.shape[r:] for a, r in zip(arrays, kernel.ranks, strict=False)]
+    patients = tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*filter(None, own), strict=True))
     count, lanes = int(np.prod(patients)), jit.host().lanes
+    inner = _grouped(patients, own, lanes)
     flat, shared = [], []
-    for a, r in zip(arrays, kernel.ranks, strict=False):
-        same = a.ndim == r and bool(patients)
-        one = a.reshape(*a.shape[:r], 1 if same else count)
+    for a, r, shape in zip(arrays, kernel.ranks, own, strict=False):
+        same = not shape and bool(patients)
+        axes = () if same else inner if _alike(shape, inner) else patients
+        one = a.reshape(*a.shape[:r], *shape[: len(axes)]) if len(axes) < len(shape) else a
+        one = jnp.broadcast_to(one, (*a.shape[:r], *axes)).reshape(*a.shape[:r], int(np.prod(axes)))
         if not same and 0 < count < lanes:
             one = jnp.pad(one, [(0, 0)] * r + [(0, lanes - count)], mode="edge")
         flat.append(one)
@@ -139,9 +144,33 @@ def _flat(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
     return [x[..., :count].reshape(*x.shape[:-1], *patients) for x in done]
 
 
+_WASTE = 1.25  # lanes computed over patients, by which groups may cost more than copies for each
+
+
+def _grouped(patients: tuple[int, ...], own: Sequence[tuple[int, ...]], lanes: int) -> tuple[int, ...] | None:
+    """The axes that tell groups apart: those beyond which some arrays do not differ, the most that leave groups to fill
+    vectors with. None where there are no such."""
+    if not cuda.why_not():
+        return None
+    ends = {max((k + 1 for k, n in enumerate(shape) if n != 1), default=0) for shape in own if shape}
+    for end in sorted(ends - {len(patients)}, reverse=True):
+        each = int(np.prod(patients[end:]))
+        if lanes <= each and -(-each // lanes) * lanes <= _WASTE * each:
+            return patients[:end]
+    return None
+
+
+def _alike(shape: tuple[int, ...], inner: tuple[int, ...] | None) -> bool:
+    """Whether what has these axes of patients is the same for each group."""
+    return inner is not None and all(n == 1 for n in shape[len(inner) :])
+
+
 def _compiled(program: Program, types: list[jax.ShapeDtypeStruct], given: Sequence[jax.Array]) -> list[jax.Array]:
     """The handler's call; where there are CUDA devices, either platform's, whichever the program is lowered for."""
-    on_processor = jax.ffi.ffi_call(registered(program), types)
+    patients = types[0].shape[-1]
+    arguments = zip(program.arguments, given, strict=True)
+    grouped = frozenset(b.name for b, a in arguments if not b.share and a.shape[-1] != patients)
+    on_processor = jax.ffi.ffi_call(registered(program, grouped), types)
     if cuda.why_not():
         return list(on_processor(*given))
     return jax.lax.platform_dependent(
@@ -150,13 +179,13 @@ def _compiled(program: Program, types: list[jax.ShapeDtypeStruct], given: Sequen
 
 
 @cache
-def registered(program: Program) -> str:
+def registered(program: Program, grouped: frozenset[str] = frozenset()) -> str:
     """The name under which JAX knows the compiled program."""
-    return jit.register(assembly(program, jit.host()))
+    return jit.register(assembly(program, jit.host(), grouped))
 
 
-def assembly(program: Program, processor: jit.Processor) -> str:
-    """LLVM's assembly of the program and its handler."""
-    machine = Vectors(processor.lanes)
-    kernel = write_kernel(machine, (*program.arguments, *program.results), lambda: program.run(machine))
-    return kernel + "\n" + write_handler(program.arguments, program.results, processor.lanes, machine.vectors)
+def assembly(program: Program, processor: jit.Processor, grouped: frozenset[str] = frozenset()) -> str:
+    """LLVM's assembly of the program and its handler; the arguments named in `grouped` have one number for each group."""
+    machine, arguments, results = Vectors(processor.lanes, grouped=grouped), program.arguments, program.results
+    kernel = write_kernel(machine, (*arguments, *results), lambda: program.run(machine))
+    return kernel + "\n" + write_handler(arguments, results, processor.lanes, machine.vectors, grouped)

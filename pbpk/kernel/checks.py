@@ -4,7 +4,7 @@ checks the number of arguments and results and every one's dtype, rank and dimen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pbpk.kernel.layout import API, CONSTANTS, OFFSETS
@@ -55,17 +55,23 @@ class Code:
 
 
 def complaints(
-    arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int, room: tuple[int, ...] = ()
+    arguments: Sequence[Buffer],
+    results: Sequence[Buffer],
+    lanes: int,
+    room: tuple[int, ...] = (),
+    grouped: Collection[str] = (),
 ) -> list[str]:
     """What a handler says at the labels bad0, bad1 … of `check`; it may go on with some of its own."""
     said = [f"there must be {len(arguments)} arguments and {len(results) + bool(room)} results"]
-    said.append(f"there must be no patient or at least {lanes}")
-    said += [f"{b.name} must be float64 {_shape(b)}" for b in (*arguments, *results)]
+    said.append(f"there must be no patient or at least {lanes}" + (" in each of equal groups" if grouped else ""))
+    said += [f"{b.name} must be float64 {_shape(b, b.name in grouped)}" for b in (*arguments, *results)]
     return said + [f"scratch must be float64 (blocks, {', '.join(map(str, room))})"] * bool(room)
 
 
-def _shape(buffer: Buffer) -> str:
-    return "(" + ", ".join([*map(str, buffer.shape), "1" if buffer.share else "patients"]) + ")"
+def _shape(buffer: Buffer, grouped: bool) -> str:
+    return (
+        "(" + ", ".join([*map(str, buffer.shape), "1" if buffer.share else "groups" if grouped else "patients"]) + ")"
+    )
 
 
 def texts(complaints: Sequence[str]) -> list[str]:
@@ -112,20 +118,27 @@ def answer_metadata(c: Code, traits: int = 0) -> None:
 
 
 class Checked(NamedTuple):
-    """Registers with each buffer's struct and the address of its numbers, arguments first, and the number of patients."""
+    """Registers with each buffer's struct and the address of its numbers, arguments first, and the numbers of patients and
+    of groups."""
 
     structs: list[str]
     addresses: list[str]
     patients: str
+    groups: str
 
 
 def check(
-    c: Code, arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int, room: tuple[int, ...] = ()
+    c: Code,
+    arguments: Sequence[Buffer],
+    results: Sequence[Buffer],
+    lanes: int,
+    room: tuple[int, ...] = (),
+    grouped: Collection[str] = (),
 ) -> Checked:
     """Refuse what was not compiled for: see `complaints`. No patients are no work.
 
-    The number of patients is the last dimension of the first buffer that is not shared. Where there is `room`, one more
-    result, the last, must be scratch (blocks, *room).
+    The number of patients is the last dimension of the first buffer that is neither shared nor `grouped`; that of groups
+    the last of the first that is, or 1. Where there is `room`, one more result, the last, must be scratch (blocks, *room).
     """
     structs = []
     for where, name, wanted in (
@@ -143,18 +156,25 @@ def check(
     for k, (struct, rank) in enumerate(zip(structs, ranks, strict=True)):
         c.need("i32", c.field(struct, "XLA_FFI_Buffer.dtype", "i32"), CONSTANTS["XLA_FFI_DataType_F64"], f"bad{2 + k}")
         c.need("i64", c.field(struct, "XLA_FFI_Buffer.rank", "i64"), rank, f"bad{2 + k}")
-    counted = next(k for k, b in enumerate(buffers) if not b.share)
-    patients = dimension(c, structs[counted], len(buffers[counted].shape))
-    shapes = [(*b.shape, 1 if b.share else patients) for b in buffers] + [(None, *room)] * bool(room)
+
+    def counted(among: bool) -> str:
+        found = next((k for k, b in enumerate(buffers) if not b.share and (b.name in grouped) == among), None)
+        return "1" if found is None else dimension(c, structs[found], len(buffers[found].shape))
+
+    patients, groups = counted(False), counted(True)
+    last = [1 if b.share else groups if b.name in grouped else patients for b in buffers]
+    shapes = [(*b.shape, n) for b, n in zip(buffers, last, strict=True)] + [(None, *room)] * bool(room)
     for k, (struct, shape) in enumerate(zip(structs, shapes, strict=True)):
         for axis, wanted in enumerate(shape):
             if wanted is not None:
                 c.need("i64", dimension(c, struct, axis), wanted, f"bad{2 + k}")
     addresses = [c.field(struct, "XLA_FFI_Buffer.data") for struct in structs]
     c.do(f"%nobody = icmp eq i64 {patients}, 0", "br i1 %nobody, label %nothing, label %somebody", "nothing:")
-    c.do("ret ptr null", "somebody:", f"%enough = icmp sge i64 {patients}, {lanes}")
-    c.do("br i1 %enough, label %checked, label %bad1", "checked:")
-    return Checked(structs, addresses, patients)
+    c.do("ret ptr null", "somebody:", f"%some = icmp sgt i64 {groups}, 0", "br i1 %some, label %counted, label %bad1")
+    c.do("counted:", f"%each = udiv i64 {patients}, {groups}", f"%enough = icmp sge i64 %each, {lanes}")
+    c.do(f"%fit = mul i64 %each, {groups}", f"%even = icmp eq i64 %fit, {patients}", "%good = and i1 %enough, %even")
+    c.do("br i1 %good, label %checked, label %bad1", "checked:")
+    return Checked(structs, addresses, patients, groups)
 
 
 def dimension(c: Code, struct: str, axis: int) -> str:

@@ -35,7 +35,7 @@ def write_handler(arguments: Sequence[Buffer], results: Sequence[Buffer], slots:
     c.do(f"%values = alloca [{parameters} x i64]", f"%places = alloca [{parameters} x ptr]")
     answer_metadata(c, CONSTANTS["XLA_FFI_HANDLER_TRAITS_COMMAND_BUFFER_COMPATIBLE"])
     api, context = c.field("%frame", "XLA_FFI_CallFrame.api"), c.field("%frame", "XLA_FFI_CallFrame.ctx")
-    structs, addresses, patients = check(c, arguments, results, 1, room(slots))
+    structs, addresses, patients, _ = check(c, arguments, results, 1, room(slots))
     blocks = c.let(f"trunc i64 {dimension(c, structs[-1], 0)} to i32")
 
     ask = "XLA_FFI_Stream_Get_Args"

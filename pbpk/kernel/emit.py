@@ -8,7 +8,7 @@ depend on how it reorders, and not on the batch.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +79,11 @@ class Room:
 class Vectors:
     """`lanes` patients at a time, from the patient %at on; %patients is how many there are, %scratch the scratch block,
     and a buffer's address is the name of its own. One lane is a plain double. Slots of scratch are `stride` operands
-    apart: other threads' may lie between."""
+    apart: other threads' may lie between. Of the buffers named in `grouped`, a number is that of a whole group of
+    patients, %groups of them, of which these are in the %group-th."""
 
-    def __init__(self, lanes: int, stride: int = 1):
-        self.lanes, self.type = lanes, _wide("double", lanes)
+    def __init__(self, lanes: int, stride: int = 1, grouped: Collection[str] = ()):
+        self.lanes, self.type, self.grouped = lanes, _wide("double", lanes), set(grouped)
         self.slot = _wide(self.type, stride, "[]")
         self.lines: list[str] = []
         self.vectors = 0  # of scratch room so far
@@ -101,9 +102,12 @@ class Vectors:
         return self.value(f"{operation} contract {self.type} {self._name(a)}, {self._name(b)}")
 
     def read(self, buffer: Buffer, row: Index) -> Vector:
-        if not buffer.share:
+        if not buffer.share and buffer.name not in self.grouped:
             return self.value(f"load {self.type}, ptr {self._lane(buffer, row)}, align {BYTES}")
-        place = self.instruction(f"getelementptr double, ptr %{buffer.name}, i64 {_index(row)}")
+        at = _index(row)
+        if not buffer.share:
+            at = self.instruction(f"add i64 {self.instruction(f'mul i64 {at}, %groups')}, %group")
+        place = self.instruction(f"getelementptr double, ptr %{buffer.name}, i64 {at}")
         one = self.instruction(f"load double, ptr {place}")
         if self.lanes == 1:
             return Vector(self, one)
@@ -140,9 +144,13 @@ class Vectors:
         self.block = after
 
     def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:
-        first = _index(row) if buffer.share else self.instruction(f"mul i64 {_index(row)}, %patients")
-        place = self.instruction(f"getelementptr double, ptr %{buffer.name}, i64 {first}")
-        return Buffer(place[1:], shape, buffer.share)
+        of_group = buffer.name in self.grouped
+        wide = "%groups" if of_group else "%patients"
+        first = _index(row) if buffer.share else self.instruction(f"mul i64 {_index(row)}, {wide}")
+        place = self.instruction(f"getelementptr double, ptr %{buffer.name}, i64 {first}")[1:]
+        if of_group:
+            self.grouped.add(place)
+        return Buffer(place, shape, buffer.share)
 
     def whole(self, buffer: Buffer, row: Index, below: int) -> Counter:
         assert buffer.share, f"{buffer.name} is each patient's own"
@@ -341,27 +349,39 @@ def _index(i: Any) -> str:
 
 
 def write_kernel(machine: Vectors, buffers: Sequence[Buffer], body: Callable[[], None]) -> str:
-    """A function @kernel(%low, %high, %patients, %scratch, buffers …) that runs `body` for the patients low … high − 1.
+    """A function @kernel(%low, %high, %patients, %groups, %scratch, buffers …) that runs `body` for the vectors low … high − 1.
 
-    There must be `lanes` patients at least. The last vector of the batch reaches back to patients already done, and
-    gives them the same results again.
+    A group must be `lanes` patients at least. Its last vector reaches back to patients already done, and gives them the
+    same results again. Where no buffer is grouped, all patients are one.
     """
     body()
     addresses = ", ".join(f"ptr noalias %{b.name}" for b in buffers)
-    wide = 8 * BYTES * machine.lanes
+    wide, lanes = 8 * BYTES * machine.lanes, machine.lanes
+    begin, where = ["  %each = udiv i64 %patients, %groups"], ["  %group = udiv i64 %vector, %vectors"]
+    where += ["  %before = mul i64 %group, %vectors", "  %own = sub i64 %vector, %before"]
+    if not machine.grouped:
+        begin, where = ["  %each = add i64 %patients, 0"], ["  %group = add i64 0, 0", "  %own = add i64 %vector, 0"]
+    head = f"i64 %low, i64 %high, i64 %patients, i64 %groups, ptr noalias %scratch, {addresses}"
     return "\n".join(
         [
-            f"define internal void @kernel(i64 %low, i64 %high, i64 %patients, ptr noalias %scratch, {addresses}) #0 {{",
+            f"define internal void @kernel({head}) #0 {{",
             "entry:",
-            f"  %last = sub i64 %patients, {machine.lanes}",
+            *begin,
+            f"  %last = sub i64 %each, {lanes}",
+            f"  %filled = add i64 %each, {lanes - 1}",
+            f"  %vectors = udiv i64 %filled, {lanes}",
             "  %any = icmp slt i64 %low, %high",
             "  br i1 %any, label %body, label %done",
             "body:",
-            f"  %from = phi i64 [ %low, %entry ], [ %next, %{machine.block} ]",
+            f"  %vector = phi i64 [ %low, %entry ], [ %next, %{machine.block} ]",
+            *where,
+            f"  %from = mul i64 %own, {lanes}",
             "  %inside = icmp slt i64 %from, %last",
-            "  %at = select i1 %inside, i64 %from, i64 %last",
+            "  %within = select i1 %inside, i64 %from, i64 %last",
+            "  %first = mul i64 %group, %each",
+            "  %at = add i64 %first, %within",
             *machine.lines,
-            f"  %next = add i64 %from, {machine.lanes}",
+            "  %next = add i64 %vector, 1",
             "  %more = icmp slt i64 %next, %high",
             "  br i1 %more, label %body, label %done",
             "done:",

@@ -8,41 +8,53 @@ being computed. A helper that comes late finds none left; the job's record is fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pbpk.kernel.checks import Code, answer_metadata, check, complaints, refuse, texts
 from pbpk.kernel.layout import OFFSETS
 from pbpk.kernel.machine import Buffer
 
 CHUNK = 256
-"""Patients that a thread takes at a time: a multiple of every width."""
+"""Patients that a thread takes at a time, in whole vectors: a multiple of every width."""
 
 # The job's record, before the buffers' addresses.
-_NEXT, _DONE, _CHUNKS, _HOLDERS, _SLOT, _PATIENTS, _SCRATCH, _BUFFERS = range(0, 64, 8)
+_NEXT, _DONE, _CHUNKS, _HOLDERS, _SLOT, _PATIENTS, _GROUPS, _VECTORS, _SCRATCH, _BUFFERS = range(0, 80, 8)
 
 
-def write_handler(arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int, scratch: int) -> str:
+def write_handler(
+    arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int, scratch: int, grouped: Collection[str] = ()
+) -> str:
     """@handler for a @kernel (see emit.py) on these buffers, with `scratch` vectors of room for each thread.
 
-    The number of patients is the last dimension of the first argument that is not shared.
+    The number of patients is the last dimension of the first buffer that is neither shared nor `grouped`.
     """
     buffers = (*arguments, *results)
-    said = [*complaints(arguments, results, lanes), "no memory"]
+    said = [*complaints(arguments, results, lanes, grouped=grouped), "no memory"]
     room = -(-scratch * 8 * lanes // 64) * 64
     externals = [
         "declare ptr @malloc(i64)",
         "declare void @free(ptr)",
     ]
-    parts = [_handler(arguments, results, lanes, room, said), _work(buffers, room), _TASK, _LET_GO]
+    parts = [_handler(arguments, results, lanes, room, said, grouped), _work(buffers, lanes, room), _TASK, _LET_GO]
     return "\n".join([*texts(said), *externals, *parts])
 
 
-def _handler(arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int, room: int, said: list[str]) -> str:
+def _handler(
+    arguments: Sequence[Buffer],
+    results: Sequence[Buffer],
+    lanes: int,
+    room: int,
+    said: list[str],
+    grouped: Collection[str],
+) -> str:
     c = Code("define ptr @handler(ptr %frame) {", "entry:")
     c.do("%error = alloca [4 x i64]", "%threads = alloca i64", "%call = alloca [5 x i64]")
     answer_metadata(c)
     api, context = c.field("%frame", "XLA_FFI_CallFrame.api"), c.field("%frame", "XLA_FFI_CallFrame.ctx")
-    _, addresses, patients = check(c, arguments, results, lanes)
+    _, addresses, patients, groups = check(c, arguments, results, lanes, grouped=grouped)
+    each = c.let(f"udiv i64 {patients}, {groups}")
+    vectors = c.let(f"udiv i64 {c.let(f'add i64 {each}, {lanes - 1}')}, {lanes}")
+    vectors = c.let(f"mul i64 {vectors}, {groups}")
 
     # How many threads: one where XLA has no pool to offer, and no more than chunks.
     c.do("store i64 1, ptr %threads")
@@ -53,7 +65,7 @@ def _handler(arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int,
     offered = c.let("load i64, ptr %threads")
     positive = c.let(f"icmp sgt i64 {offered}, 1")
     offered = c.let(f"select i1 {positive}, i64 {offered}, i64 1")
-    chunks = c.let(f"sdiv i64 {c.let(f'add i64 {patients}, {CHUNK - 1}')}, {CHUNK}")
+    chunks = c.let(f"sdiv i64 {c.let(f'add i64 {vectors}, {CHUNK // lanes - 1}')}, {CHUNK // lanes}")
     threads = c.let(f"call i64 @llvm.smin.i64(i64 {offered}, i64 {chunks})")
 
     header = _BUFFERS + 8 * len(addresses)
@@ -64,6 +76,7 @@ def _handler(arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int,
     after = c.let(f"ptrtoint ptr {c.at(job, header + 63)} to i64")
     aligned = c.let(f"inttoptr i64 {c.let(f'and i64 {after}, -64')} to ptr")
     record = {_NEXT: 0, _DONE: 0, _CHUNKS: chunks, _HOLDERS: threads, _SLOT: 0, _PATIENTS: patients}
+    record |= {_GROUPS: groups, _VECTORS: vectors}
     for place, value in record.items():
         c.store(job, place, "i64", value)
     c.store(job, _SCRATCH, "ptr", aligned)
@@ -90,10 +103,11 @@ def _handler(arguments: Sequence[Buffer], results: Sequence[Buffer], lanes: int,
     return c.text() + "\n" + _destroy()
 
 
-def _work(buffers: Sequence[Buffer], room: int) -> str:
+def _work(buffers: Sequence[Buffer], lanes: int, room: int) -> str:
     """Take chunks until none is left, in a stretch of scratch of one's own."""
     c = Code("define internal void @work(ptr %job) {", "entry:")
-    chunks, patients = c.load("%job", _CHUNKS, "i64"), c.load("%job", _PATIENTS, "i64")
+    chunks, vectors = c.load("%job", _CHUNKS, "i64"), c.load("%job", _VECTORS, "i64")
+    patients, groups = c.load("%job", _PATIENTS, "i64"), c.load("%job", _GROUPS, "i64")
     slot = c.let(f"atomicrmw add ptr {c.at('%job', _SLOT)}, i64 1 acq_rel")
     scratch = c.load("%job", _SCRATCH)
     scratch = c.let(f"getelementptr i8, ptr {scratch}, i64 {c.let(f'mul i64 {slot}, {room}')}")
@@ -101,9 +115,9 @@ def _work(buffers: Sequence[Buffer], room: int) -> str:
     next_, done = c.at("%job", _NEXT), c.at("%job", _DONE)
     c.do("br label %take", "take:", f"%mine = atomicrmw add ptr {next_}, i64 1 acq_rel")
     c.do(f"%left = icmp slt i64 %mine, {chunks}", "br i1 %left, label %run, label %out", "run:")
-    low = c.let(f"mul i64 %mine, {CHUNK}")
-    high = c.let(f"call i64 @llvm.smin.i64(i64 {c.let(f'add i64 {low}, {CHUNK}')}, i64 {patients})")
-    c.do(f"call void @kernel(i64 {low}, i64 {high}, i64 {patients}, ptr {scratch}, {addresses})")
+    low = c.let(f"mul i64 %mine, {CHUNK // lanes}")
+    high = c.let(f"call i64 @llvm.smin.i64(i64 {c.let(f'add i64 {low}, {CHUNK // lanes}')}, i64 {vectors})")
+    c.do(f"call void @kernel(i64 {low}, i64 {high}, i64 {patients}, i64 {groups}, ptr {scratch}, {addresses})")
     c.do(f"%counted = atomicrmw add ptr {done}, i64 1 acq_rel", "br label %take", "out:", "ret void")
     return c.text()
 

@@ -142,11 +142,12 @@ class _Judged(_Kernel):
 
 
 def _for_each(plan: Plan, buffers: Sequence[Any], arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """Where one table of the stops is each patient's own, all of them are."""
+    """Where one table of the stops is each patient's own, or his group's, all of them are."""
     if all(b.share for b in plan.tables):
         return list(arrays)
-    patients = max(a.shape[-1] for a in arrays)
+    of_stops = (a.shape[-1] for b, a in zip(buffers, arrays, strict=True) if b.name in OF_STOPS)
+    least = min((n for n in of_stops if n > 1), default=1)
     return [
-        jax.numpy.broadcast_to(a, (*a.shape[:-1], patients)) if b.name in OF_STOPS else a
+        jax.numpy.broadcast_to(a, (*a.shape[:-1], least)) if b.name in OF_STOPS and a.shape[-1] == 1 else a
         for b, a in zip(buffers, arrays, strict=True)
     ]

@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from pbpk.algebra.rodas import TABLEAUS
+from pbpk.kernel import jit
 from pbpk.kernel.engine import using
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
@@ -212,7 +213,13 @@ def turnover(made, spared):
     return made - spared
 
 
-@pytest.mark.parametrize("engine", ["kernel", "jax"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("kernel", marks=pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")),
+        "jax",
+    ],
+)
 def test_what_is_made_at_zero_amounts(seen, engine):
     """From nothing to where a saturable loss keeps up with production, VM·c/(KM + c) = K − S; its derivatives too. A difference
     is 0 where its terms are equal, and is made all the same."""

@@ -46,10 +46,6 @@ class Observations:
     def ranked(values: np.ndarray, below: np.ndarray | pd.Series, above: np.ndarray | pd.Series) -> np.ndarray:
         return np.where(below, -np.inf, np.where(above, np.inf, values))
 
-    def censor(self, simulated: np.ndarray) -> np.ndarray:
-        """Simulated values (..., n) under the same limits."""
-        return self.ranked(simulated, simulated < self.lower, simulated > self.upper)
-
     def of(self, endpoint: str | None) -> list[str]:
         """The endpoints asked for. Raises `BadInput` for one that was not observed."""
         if endpoint is None:

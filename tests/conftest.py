@@ -40,6 +40,7 @@ def pytest_configure(config):
         hidden = ROOT / ".pytest_cache" / "without" / module  # of processes that tests start, too
         hidden.mkdir(parents=True, exist_ok=True)
         (hidden / "__init__.py").write_text('raise ImportError("hidden by --without")\n')
+        sys.path.insert(0, str(hidden.parent))  # which spawned ones are given
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(hidden.parent), os.environ.get("PYTHONPATH"))))
 
 

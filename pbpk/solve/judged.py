@@ -62,8 +62,7 @@ class _Own(NamedTuple):
 
 
 def losses(judge: Judge, facts: Facts, read: jax.Array) -> jax.Array:
-    """−2 ln likelihood of each patient (N,), from what is read (T, R, N). A patient's observations are added in order: a
-    reduction's order depends on how many threads it is spread over."""
+    """−2 ln likelihood of each patient (N,), from what is read (T, R, N): what the call computes, by JAX."""
     seen = read * facts.factor
     found = jnp.zeros(facts.which.shape)
     for k, term in enumerate(judge.terms):

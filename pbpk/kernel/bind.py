@@ -129,7 +129,8 @@ def _flat(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
     flat, shared = [], []
     for a, r, shape in zip(arrays, kernel.ranks, own, strict=False):
         same = not shape and bool(patients)
-        axes = () if same else inner if _alike(shape, inner) else patients
+        alike = all(n == 1 for n in shape[len(inner) :])  # in each group
+        axes = () if same else inner if alike else patients
         one = a.reshape(*a.shape[:r], *shape[: len(axes)]) if len(axes) < len(shape) else a
         one = jnp.broadcast_to(one, (*a.shape[:r], *axes)).reshape(*a.shape[:r], int(np.prod(axes)))
         if not same and 0 < count < lanes:
@@ -147,22 +148,17 @@ def _flat(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
 _WASTE = 1.25  # lanes computed over patients, by which groups may cost more than copies for each
 
 
-def _grouped(patients: tuple[int, ...], own: Sequence[tuple[int, ...]], lanes: int) -> tuple[int, ...] | None:
+def _grouped(patients: tuple[int, ...], own: Sequence[tuple[int, ...]], lanes: int) -> tuple[int, ...]:
     """The axes that tell groups apart: those beyond which some arrays do not differ, the most that leave groups to fill
-    vectors with. None where there are no such."""
+    vectors with. All where there are no such."""
     if not cuda.why_not():
-        return None
+        return patients
     ends = {max((k + 1 for k, n in enumerate(shape) if n != 1), default=0) for shape in own if shape}
     for end in sorted(ends - {len(patients)}, reverse=True):
         each = int(np.prod(patients[end:]))
         if lanes <= each and -(-each // lanes) * lanes <= _WASTE * each:
             return patients[:end]
-    return None
-
-
-def _alike(shape: tuple[int, ...], inner: tuple[int, ...] | None) -> bool:
-    """Whether what has these axes of patients is the same for each group."""
-    return inner is not None and all(n == 1 for n in shape[len(inner) :])
+    return patients
 
 
 def _compiled(program: Program, types: list[jax.ShapeDtypeStruct], given: Sequence[jax.Array]) -> list[jax.Array]:

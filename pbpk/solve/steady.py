@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from pbpk.model.system import System
-from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS
+from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS, cast
 from pbpk.solve.dosing import Dose, Given, effective
 from pbpk.solve.interval import Interval
 from pbpk.solve.refusals import lasting
@@ -85,7 +85,7 @@ def steady_states(
         x, failed = _march(advance, x, _pieces(dose, gap, endless, gap - late, timeline.infusing), here, into)
         x, code = x * lasting(system)[:, None], code | failed
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
-    code = code.reshape(count, patients) | jnp.where(exceeded & wide["exists"], OVERLAPS, 0)
+    code = cast(code.reshape(count, patients)) | cast(jnp.where(exceeded & wide["exists"], OVERLAPS, 0))
     running = jnp.maximum(ending - 1 - waiting, 0.0)
     running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
     amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)

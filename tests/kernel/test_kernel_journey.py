@@ -203,6 +203,26 @@ def test_likelihood_against_numpy(asked):
 
 
 @pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_slopes_are_the_losses_own(asked):
+    """By differences; where a patient looks twice at one place, and at what is there before anything has happened."""
+    plan, given = judged_of(*asked)
+    look = np.asarray(given["look"]).copy()
+    look[0], look[2] = 0.0, look[1]
+    given |= {"look": jnp.asarray(look), "which": given["which"].at[:3].set(jnp.array([1.0, 1.0, 2.0])[:, None])}
+    loss = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=False)["loss"][0])
+    found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True))(given)
+    for name in ("firsts", "jump", "anew_from", "factor", "parameters"):
+        rng = np.random.default_rng(3)
+        way = jnp.asarray(rng.standard_normal(given[name].shape))
+        by = jnp.sum((found[f"of_{name}"] * way).reshape(-1, 11), axis=0)
+        onward = (
+            loss(given | {name: given[name] + 1e-4 * way}) - loss(given | {name: given[name] - 1e-4 * way})
+        ) / 2e-4
+        np.testing.assert_allclose(by, onward, rtol=1e-5, atol=1e-5 * np.abs(onward).max(), err_msg=name)
+        assert np.abs(onward).max() > 1e-3
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
 def test_no_table_makes_a_likelihood_write_elsewhere(asked):
     plan, given = judged_of(*asked)
     run = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True)["loss"])

@@ -20,20 +20,20 @@ from typing import Any
 import numpy as np
 
 import pbpk.runtime  # noqa: F401
-from pbpk.fit import method_called
-from pbpk.fit.confidence.bootstrap import Plan, bootstrap
-from pbpk.fit.confidence.finished import Finished, finished
-from pbpk.fit.confidence.lanes import Lanes
-from pbpk.fit.confidence.profile import profile
-from pbpk.fit.confidence.sir import Plan as Draws
-from pbpk.fit.confidence.sir import sir
-from pbpk.fit.study import load_study
-from pbpk.fit.uncertainty import uncertainty
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.standard_errors import uncertainty
+from pbpk.study.load import load_study
+from pbpk.uncertainty.bootstrap import Plan, bootstrap
+from pbpk.uncertainty.finished_fit import Finished, finished
+from pbpk.uncertainty.parallel_searches import Lanes
+from pbpk.uncertainty.profile import profile
+from pbpk.uncertainty.sir import Plan as Draws
+from pbpk.uncertainty.sir import sir
 
 
 def fitted(name: str) -> tuple[Finished, Callable[[], Any]]:
     """A finished FOCEI fit, and the same fit again as a function."""
-    study, method = load_study(name), method_called("focei")
+    study, method = load_study(name), get_method("focei")
 
     def again():
         state = method.init(study.problem)

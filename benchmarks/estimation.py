@@ -29,18 +29,18 @@ from clock import best, figures, machine, versions
 from fit_solvers import bolus_study
 from scipy.optimize import least_squares, minimize
 
-from pbpk.fit import method_called
-from pbpk.fit.confidence.bootstrap import Plan, bootstrap
-from pbpk.fit.confidence.lanes import Lanes
-from pbpk.fit.study import load_study
-from pbpk.fit.uncertainty import uncertainty
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.standard_errors import uncertainty
+from pbpk.study.load import load_study
+from pbpk.uncertainty.bootstrap import Plan, bootstrap
+from pbpk.uncertainty.parallel_searches import Lanes
 
 METHODS = ("fo", "foce", "focei", "laplace", "agq", "saem", "imp")
 START = (1.5, 2.5, 30.0)  # KA (1/h), CL (L/h), V (L); variances 0.5, 0.1, 0.1; residual SD 1 mg/L
 
 
 def ours(study: str | Path, method_name: str, solver: str | None = None) -> dict[str, Any]:
-    loaded, method = load_study(study, solver=solver), method_called(method_name)
+    loaded, method = load_study(study, solver=solver), get_method(method_name)
     problem = method.prepare(loaded.problem)
     kept: dict[str, Any] = {}
 

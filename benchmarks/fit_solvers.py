@@ -24,8 +24,8 @@ import pbpk  # noqa: F401  before JAX: the cache and float64
 import numpy as np
 from clock import figures, machine, versions
 
-from pbpk.fit import method_called
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.study.load import load_study
 
 SOLVERS = ("resolvent", "rodas5p", "kvaerno5")
 BOLUS = """
@@ -48,7 +48,7 @@ prop = 0.2
 
 def measure(study: str | Path, solver: str, quick: bool) -> dict[str, Any]:
     problem = load_study(study, solver=solver).problem
-    method = method_called("focei")
+    method = get_method("focei")
     etas = np.zeros((len(problem.spec.layout.etas), problem.subjects))
     begun = time.perf_counter()
     method.evaluate(problem, problem.psi0, etas)

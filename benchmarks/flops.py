@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pbpk.kernel import bind, jit
-from pbpk.kernel.machine import Arrays
+from pbpk.compile.backend.base import Arrays
+from pbpk.compile.xla import bind, jit
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
 

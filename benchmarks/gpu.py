@@ -38,8 +38,8 @@ import truth
 from clock import best, figures, machine, versions
 from targets import NEEDED, Row
 
-from pbpk.kernel import cuda, jit
-from pbpk.kernel.engine import Engine, using
+from pbpk.compile.engine import Engine, using
+from pbpk.compile.xla import cuda, jit
 
 NO_DEVICE = 4
 COMPARED = 256

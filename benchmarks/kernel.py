@@ -30,16 +30,17 @@ import truth
 from body import DOSE, body
 from clock import figures, machine, versions
 
-from pbpk.algebra.packing import packing
-from pbpk.algebra.series import design
+from pbpk.compile import compile_linear
+from pbpk.compile.backend.base import Buffer
+from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.programs.linear.window import Crossing, cross
+from pbpk.compile.programs.window import Window
+from pbpk.compile.xla import jit
+from pbpk.compile.xla.bind import assembly
+from pbpk.compile.xla.handler import CHUNK, write_handler
 from pbpk.errors import MissingExtra
-from pbpk.kernel import compile_linear, jit
-from pbpk.kernel.bind import assembly
-from pbpk.kernel.emit import Vectors, write_kernel
-from pbpk.kernel.frame import CHUNK, write_handler
-from pbpk.kernel.machine import Buffer
-from pbpk.kernel.resolvent import Crossing, cross
-from pbpk.kernel.window import Window
+from pbpk.linalg.packing import packing
+from pbpk.linalg.series import design
 from pbpk.model.system import System
 from pbpk.solve.resolvent import Window as JaxWindow
 from pbpk.solve.resolvent import propagate_reversibly

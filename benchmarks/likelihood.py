@@ -28,14 +28,14 @@ import truth
 from body import TIMES, body
 from clock import best, figures, machine, versions
 
-from pbpk.fit.endpoints.base import Observed
-from pbpk.fit.endpoints.gaussian import Gaussian
-from pbpk.fit.endpoints.judging import facts_of, judge_of
-from pbpk.kernel.engine import using
+from pbpk.compile.engine import using
+from pbpk.likelihood.endpoints.base import Observed
+from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
+from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
+from pbpk.solve.compiled_likelihood import losses
 from pbpk.solve.general import General
-from pbpk.solve.judged import losses
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 

@@ -53,7 +53,7 @@ def _compile(case: Case) -> Case:
     import truth
     from body import body
 
-    from pbpk.kernel import bind, jit
+    from pbpk.compile.xla import bind, jit
 
     spent = {"write_s": 0.0, "generate_s": 0.0}
 
@@ -83,7 +83,7 @@ def _speed(case: Case) -> Case:
     from flops import of_solution
     from kernel import probe
 
-    from pbpk.kernel import jit
+    from pbpk.compile.xla import jit
 
     system = truth.bodies()[case["body"]]
     solver = ours.ours(case["solver"], case["rtol"], case.get("grid"))

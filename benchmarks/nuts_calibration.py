@@ -23,9 +23,9 @@ import numpy as np
 from clock import figures, machine, versions
 from scipy import stats
 
-from pbpk.fit.bayes.nuts import Nuts
-from pbpk.fit.generate import draw, observed_again
-from pbpk.fit.study import load_study
+from pbpk.estimation.bayes.nuts import Nuts
+from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.study.load import load_study
 
 PRIORS = {"KA": 1.5, "CL": 2.5, "V": 30.0, "add": 1.0}  # log-normal, SD 0.2 of the logarithm
 SETTINGS = {f"parameters.{n}.iiv_fixed": "true" for n in ("KA", "CL", "V")} | {

@@ -17,11 +17,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pbpk.fit import method_called
-from pbpk.fit.base import Method
-from pbpk.fit.generate import draw, observed_again
-from pbpk.fit.problem import Problem
-from pbpk.fit.study import find_study, load_study
+from pbpk.estimation.base import Method
+from pbpk.estimation.methods import get_method
+from pbpk.likelihood.problem import Problem
+from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.study.load import find_study, load_study
 
 TRUE = {"KA": 1.583, "CL": 2.750, "V": 31.62, "OMEGA_KA": 0.405, "OMEGA_CL": 0.0703, "OMEGA_V": 0.0185, "add": 0.696}
 
@@ -61,7 +61,7 @@ def main() -> None:
         y = simulate(problem, psi, jax.random.key(trial))
         given = jax.tree.map(np.asarray, observed_again(problem, y, lower, upper))
         censored.append(float(np.asarray(given.observed.censored)[np.asarray(given.seen)].mean()))
-        pairs.append([sigma(method_called(m), given) for m in ("saem", "imp")])
+        pairs.append([sigma(get_method(m), given) for m in ("saem", "imp")])
     both = np.array([p for p in pairs if None not in p], float)
     of_true, of_ml = np.log(both[:, 0] / TRUE["add"]), np.log(both[:, 0] / both[:, 1])
     found = {

@@ -37,7 +37,7 @@ import truth  # noqa: E402
 from body import TIMES, body  # noqa: E402
 from clock import best, figures, machine, versions  # noqa: E402
 
-from pbpk.kernel.engine import using  # noqa: E402
+from pbpk.compile.engine import using  # noqa: E402
 from pbpk.model.system import System  # noqa: E402
 from pbpk.solve.base import Solver  # noqa: E402
 from pbpk.solve.general import General  # noqa: E402

@@ -54,17 +54,17 @@ def main() -> None:
 def run(name: str, replicates: int, seed: int) -> dict:
     import jax
 
-    from pbpk.fit import method_called
-    from pbpk.fit.base import CONVERGED
-    from pbpk.fit.generate import draw, limits_of, observed_again
-    from pbpk.fit.layout import natural_with_jacobian
-    from pbpk.fit.uncertainty import uncertainty
+    from pbpk.estimation.base import CONVERGED
+    from pbpk.estimation.methods import get_method
+    from pbpk.estimation.standard_errors import uncertainty
+    from pbpk.likelihood.parameter_layout import natural_with_jacobian
+    from pbpk.likelihood.replicates import draw, limits_of, observed_again
 
     study, lloq = designed()
     problem, layout = study.problem, study.problem.spec.layout
     truth = np.array([TRUTH[n] for n in layout.names])
     psi_true = layout.free(truth * study.scale)
-    method = method_called(name)
+    method = get_method(name)
     if configured := getattr(method, "configured", None):
         method = configured(study.spec.estimation, seed)
     simulate = jax.jit(lambda p, key: draw(p, psi_true, key)[0])
@@ -111,8 +111,8 @@ def designed():
     """The study with starting values 20 % off, its data a placeholder, and the limit below which a fifth of the truth lies."""
     import jax
 
-    from pbpk.fit.generate import draw
-    from pbpk.fit.study import load_study
+    from pbpk.likelihood.replicates import draw
+    from pbpk.study.load import load_study
 
     folder = Path(tempfile.mkdtemp(prefix="pbpk-sse-"))
     rows = ["ID,TIME,EVID,AMT,DV"]

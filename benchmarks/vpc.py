@@ -48,11 +48,11 @@ def repeated(folder: Path, subjects: int) -> Path:
 
 def measure(subjects: int, replicates: int, repeats: int) -> dict[str, float]:
     import pbpk  # noqa: F401
-    from pbpk.fit.predictive.fitted import fitted
-    from pbpk.fit.predictive.npde import npde
-    from pbpk.fit.predictive.plan import Plan
-    from pbpk.fit.predictive.vpc import vpc
-    from pbpk.fit.study import load_study
+    from pbpk.diagnostics.fitted_model import fitted
+    from pbpk.diagnostics.npde import npde
+    from pbpk.diagnostics.options import Plan
+    from pbpk.diagnostics.vpc import vpc
+    from pbpk.study.load import load_study
 
     with tempfile.TemporaryDirectory() as place:
         study = load_study(repeated(Path(place), subjects))

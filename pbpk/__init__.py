@@ -16,24 +16,26 @@ __version__ = "0.1.0"
 _HOME = {
     "load_model": "pbpk.model.load",
     "list_models": "pbpk.model.load",
-    "dose": "pbpk.regimen",
-    "parse_dose": "pbpk.regimen",
-    "void": "pbpk.voids",
-    "parse_void": "pbpk.voids",
-    "parse_times": "pbpk.regimen",
+    "dose": "pbpk.regimen.dose",
+    "parse_dose": "pbpk.regimen.dose",
+    "void": "pbpk.regimen.void",
+    "parse_void": "pbpk.regimen.void",
+    "parse_times": "pbpk.regimen.dose",
     "virtual_patients": "pbpk.population.patients",
     "simulate": "pbpk.population.simulate",
-    "load_study": "pbpk.fit.study",
-    "list_studies": "pbpk.fit.study",
-    "runs": "pbpk.report.record",
-    "compare": "pbpk.report.comparison",
-    "bootstrap": "pbpk.report.confidence",
-    "profile": "pbpk.report.confidence",
-    "sir": "pbpk.report.confidence",
-    "derived": "pbpk.report.confidence",
-    "vpc": "pbpk.report.predictive",
-    "npde": "pbpk.report.predictive",
-    "covsearch": "pbpk.report.searching",
+    "fit": "pbpk.estimation.fit_study",
+    "design": "pbpk.optimal_design.design_study",
+    "load_study": "pbpk.study.load",
+    "list_studies": "pbpk.study.load",
+    "runs": "pbpk.run_folders.find",
+    "compare": "pbpk.run_comparison.compare",
+    "bootstrap": "pbpk.run_folders.uncertainty",
+    "profile": "pbpk.run_folders.uncertainty",
+    "sir": "pbpk.run_folders.uncertainty",
+    "derived": "pbpk.run_folders.uncertainty",
+    "vpc": "pbpk.run_folders.simulation_checks",
+    "npde": "pbpk.run_folders.simulation_checks",
+    "covsearch": "pbpk.run_folders.covariate_search",
     "read_events": "pbpk.data.events",
     "load_nuclide": "pbpk.nuclides",
     "chain": "pbpk.nuclides.chains",
@@ -45,14 +47,14 @@ _HOME = {
     "PbpkError": "pbpk.errors",
 }
 
+_CALLED = {"fit": "fit_study", "design": "design_study"}  # where a function has a longer name at home
+
 
 def __getattr__(name: str):
-    if name in ("fit", "design"):
-        return importlib.import_module(f"pbpk.{name}")
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(importlib.import_module(_HOME[name]), _CALLED.get(name, name))
     raise AttributeError(f"module 'pbpk' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME, "fit", "design"])
+    return sorted([*globals(), *_HOME])

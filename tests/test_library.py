@@ -33,7 +33,7 @@ def test_every_name_of_the_contract_is_there():
 
 
 def test_fit_stays_callable_when_its_files_are_imported():
-    for name in ("pbpk.fit.study", "pbpk.fit.run"):
+    for name in ("pbpk.study.load", "pbpk.estimation.run"):
         importlib.import_module(name)
     assert callable(pbpk.fit)
     assert pbpk.fit.METHODS[0] == "focei"

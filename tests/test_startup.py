@@ -63,7 +63,7 @@ print(jax.config.jax_enable_x64, jnp.ones(1).dtype, os.environ["EQX_ON_ERROR"], 
 """
 
 
-@pytest.mark.parametrize("code", ["import pbpk, jax", "import jax, pbpk", "import pbpk.fit.study"])
+@pytest.mark.parametrize("code", ["import pbpk, jax", "import jax, pbpk", "import pbpk.study.load"])
 def test_float64_and_the_cache_are_on_in_any_order_of_import(code, tmp_path):
     told = python(code + REPORT, PBPK_CACHE=str(tmp_path)).split()
     assert told == ["True", "float64", "nan", str(tmp_path / "programs")]

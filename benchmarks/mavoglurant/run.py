@@ -110,11 +110,11 @@ def objective(study: Path, settings: dict[str, str]):
     """The objective with its gradient at the starting values, for all subjects; the fit then uses the same program."""
     import numpy as np
 
-    from pbpk.fit import method_called
-    from pbpk.fit.study import load_study
+    from pbpk.estimation.methods import get_method
+    from pbpk.study.load import load_study
 
     loaded = load_study(study, settings=settings)
-    problem, method = loaded.problem, method_called(loaded.spec.estimation.method)
+    problem, method = loaded.problem, get_method(loaded.spec.estimation.method)
     eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
     return lambda: np.asarray(method.evaluate(problem, problem.psi0, eta).objective)
 

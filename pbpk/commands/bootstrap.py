@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.confidence.bootstrap import Bootstrap, Plan
-    from pbpk.fit.confidence.replicates import Replicate
-    from pbpk.report.writing import Folder
+    from pbpk.run_folders.write import Folder
+    from pbpk.uncertainty.bootstrap import Bootstrap, Plan
+    from pbpk.uncertainty.replicates import Replicate
 
 ROWS, LEFT_OUT = "bootstrap.csv", "jackknife.csv"
 
@@ -40,11 +40,11 @@ def bootstrap(
 
     Exits 1 when so many replicates failed that the rest may be a biased choice.
     """
+    from pbpk.commands.run_analyses import open_subfolder
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.uncertain import open_subfolder
     from pbpk.errors import WrongUsage
-    from pbpk.fit.confidence.bootstrap import Plan
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.uncertainty.bootstrap import Plan
 
     asked = {"replicates": replicates, "kind": kind, "seed": seed, "strata": strata, "level": level, "bca": bca or None}
     given: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
@@ -78,9 +78,9 @@ def bootstrap(
 
 def _ready(source: Path, plan: Plan) -> Any:
     """The run, once all that can be refused has been looked at."""
-    from pbpk.fit.confidence.draws import strata_of
-    from pbpk.fit.confidence.finished import require_gradient
-    from pbpk.report.finished import read_finished
+    from pbpk.run_folders.reopen import read_finished
+    from pbpk.uncertainty.finished_fit import require_gradient
+    from pbpk.uncertainty.resampling import strata_of
 
     fit = read_finished(source)
     require_gradient(fit)
@@ -91,11 +91,11 @@ def _ready(source: Path, plan: Plan) -> Any:
 def _reopen(name: str) -> tuple[Folder, Path, Plan]:
     """The unfinished bootstrap called by its folder, or the latest one of a run."""
     from pbpk.errors import BadInput
-    from pbpk.fit.confidence.bootstrap import Plan
-    from pbpk.report.finished import check_same
-    from pbpk.report.folder import read_object
-    from pbpk.report.record import find_run
-    from pbpk.report.writing import reopen
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.read import read_object
+    from pbpk.run_folders.reopen import check_same
+    from pbpk.run_folders.write import reopen
+    from pbpk.uncertainty.bootstrap import Plan
 
     path = Path(name)
     if not path.name.endswith(".partial"):
@@ -117,9 +117,9 @@ def _reopen(name: str) -> tuple[Folder, Path, Plan]:
 
 
 def _run(folder: Folder, fit: Any, plan: Plan) -> Bootstrap:
-    from pbpk.commands.uncertain import Progress
-    from pbpk.fit.confidence.bootstrap import Watch
-    from pbpk.fit.confidence.bootstrap import bootstrap as resample
+    from pbpk.commands.run_analyses import Progress
+    from pbpk.uncertainty.bootstrap import Watch
+    from pbpk.uncertainty.bootstrap import bootstrap as resample
 
     done, done_left_out = (_recovered(folder, name, fit.names) for name in (ROWS, LEFT_OUT))
     progress = Progress("replicates"), Progress("fits without a subject")
@@ -146,7 +146,7 @@ def _append(file: Path, one: Replicate) -> None:
 def _recovered(folder: Folder, name: str, names: tuple[str, ...]) -> list[Replicate]:
     """What an interrupted run left, in a file that ends after its last whole line; a new one where there is none."""
     from pbpk.commands.shared import say
-    from pbpk.fit.confidence.replicates import header, read_lines
+    from pbpk.uncertainty.replicates import header, read_lines
 
     file = folder.partial / name
     done = read_lines(file.read_text(encoding="utf-8"), names) if file.exists() else []
@@ -175,7 +175,7 @@ def _tidy(folder: Folder) -> None:
 
 
 def _block(found: Bootstrap, source: Path) -> str:
-    from pbpk.commands.uncertain import header, table_text, unit_shown
+    from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
     plan, percent = found.plan, f"{100 * found.plan.level:g} %"

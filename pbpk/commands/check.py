@@ -31,11 +31,11 @@ def check(
 
     A data file needs --model, a VOI table (a column `voi`) --nuclide.
     """
+    from pbpk.commands.check_imaging import Voi, check_measurements, check_voi, is_voi, refuse
     from pbpk.commands.shared import print_json, read_pairs
-    from pbpk.commands.voi import Voi, check_measurements, check_voi, is_voi, refuse
     from pbpk.errors import BadInput, PbpkError, did_you_mean
-    from pbpk.fit.study import list_studies
     from pbpk.model.load import list_models
+    from pbpk.study.load import list_studies
 
     place, table = Path(path), ""
     how = Voi(nuclide, decay_corrected, administered, read_pairs(voi, "--voi"), events, into)
@@ -128,13 +128,13 @@ def _counts(events) -> dict:
 
 
 def _study(name: str) -> dict:
-    from pbpk.fit.identify import weakest
-    from pbpk.fit.study import load_study
+    from pbpk.study.identifiability import weakest
+    from pbpk.study.load import load_study
 
     study = load_study(name)
     aggregates = {}
     if study.spec.summary:
-        from pbpk.fit.summary.identify import checked
+        from pbpk.aggregate_data.identifiability import checked
 
         aggregates = checked(study)
     weak = [] if aggregates else weakest(study.problem)

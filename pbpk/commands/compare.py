@@ -21,7 +21,7 @@ def compare(
     Exits 1 when the runs cannot be compared (other data, other methods) or one of them is not minimised.
     """
     from pbpk.commands.shared import print_json, say
-    from pbpk.report.comparison import compare as side_by_side
+    from pbpk.run_comparison.compare import compare as side_by_side
 
     found = side_by_side(runs)
     if out is not None:
@@ -32,7 +32,7 @@ def compare(
             say(warning)
         print_json(found.to_dict())
     else:
-        from pbpk.report.side_by_side import comparison_block
+        from pbpk.report.comparison_text import comparison_block
 
         print(comparison_block(found), end="")
     raise typer.Exit(0 if found.sound else 1)

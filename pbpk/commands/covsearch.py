@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.search.plan import Plan
-    from pbpk.fit.search.refit import Fitted
-    from pbpk.fit.search.result import Search
-    from pbpk.fit.study import Study
-    from pbpk.report.writing import Folder
+    from pbpk.covariate_search.options import Plan
+    from pbpk.covariate_search.refit import Fitted
+    from pbpk.covariate_search.result import Search
+    from pbpk.run_folders.write import Folder
+    from pbpk.study.load import Study
 
 VERB = "covsearch"
 
@@ -44,9 +44,9 @@ def covsearch(
 ) -> None:
     """Search for covariate effects: a table of every step, the final model with intervals, and what its effects amount to."""
     from pbpk.commands.shared import print_json, read_pairs, say
+    from pbpk.covariate_search.run import ready
     from pbpk.errors import WrongUsage
-    from pbpk.fit.search.run import ready
-    from pbpk.report.searching import source_of, study_of
+    from pbpk.run_folders.covariate_search import source_of, study_of
 
     asked = {
         "relations": relation or None,
@@ -83,14 +83,14 @@ def covsearch(
     if as_json:
         print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
     else:
-        from pbpk.report.search import search_block
+        from pbpk.report.covariate_search_text import search_block
 
         print(search_block(found, str(source)))
     say(f"wrote {final}; its final model is a study:  pbpk fit {final / 'final'}")
 
 
 def _plan(file: Path | None, given: dict[str, Any]) -> Plan:
-    from pbpk.fit.search.plan import make_plan, read_plan
+    from pbpk.covariate_search.options import make_plan, read_plan
 
     return make_plan(**((read_plan(file) if file else {}) | given))
 
@@ -100,7 +100,7 @@ def _open(source: Path, study: Study, out: Path | None, plan: Plan, settings: di
     from datetime import UTC, datetime
 
     from pbpk.errors import BadInput
-    from pbpk.report.writing import claim, command_line, environment
+    from pbpk.run_folders.write import claim, command_line, environment
 
     if out is not None and (partial := out.with_name(out.name + ".partial")).exists():
         hint = f"go on with it:  pbpk {VERB} {partial} --resume   (or remove it)"
@@ -130,11 +130,11 @@ def _identity(source: Path, study: Study) -> dict[str, str]:
 
 def _reopen(name: str) -> tuple[Folder, Path, Plan, dict[str, str]]:
     """The unfinished search called by its folder, or the latest one of a run or study."""
+    from pbpk.covariate_search.options import Plan
     from pbpk.errors import BadInput
-    from pbpk.fit.search.plan import Plan
-    from pbpk.report.folder import read_object
-    from pbpk.report.searching import source_of, study_of
-    from pbpk.report.writing import reopen
+    from pbpk.run_folders.covariate_search import source_of, study_of
+    from pbpk.run_folders.read import read_object
+    from pbpk.run_folders.write import reopen
 
     path = Path(name)
     if not path.name.endswith(".partial"):
@@ -162,8 +162,8 @@ def _reopen(name: str) -> tuple[Folder, Path, Plan, dict[str, str]]:
 
 def _run(folder: Folder, study: Study, plan: Plan, enlarged: Any) -> Search:
     from pbpk.commands.shared import say
-    from pbpk.fit.search.models import Watch
-    from pbpk.fit.search.run import search
+    from pbpk.covariate_search.fitted_models import Watch
+    from pbpk.covariate_search.run import search
 
     done = dict(_read_fits(folder))
     if done:
@@ -193,7 +193,7 @@ def _save_fit(folder: Folder, name: str, model: Fitted) -> None:
 def _read_fits(folder: Folder):
     import numpy as np
 
-    from pbpk.fit.search.refit import Fitted
+    from pbpk.covariate_search.refit import Fitted
 
     for file in sorted((folder.partial / "fits").glob("[0-9]*.npz")):
         with np.load(file) as saved:
@@ -234,8 +234,8 @@ def _write(folder: Folder, study: Study, found: Search) -> Path:
     """The tables, the result and the final model as a study; the single fits go."""
     import shutil
 
-    from pbpk.fit.search.final import final_toml
-    from pbpk.report.writing import copy_in
+    from pbpk.covariate_search.final_model import final_toml
+    from pbpk.run_folders.write import copy_in
 
     tables = {"steps": found.table, "parameters": found.parameters, "forest": found.forest, "tests": found.tests}
     for name, table in tables.items():

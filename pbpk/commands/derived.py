@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.confidence.derived import Derived
+    from pbpk.uncertainty.derived import Derived
 
 
 def register(app: typer.Typer) -> None:
@@ -32,11 +32,11 @@ def derived(
 
     Expressions know + - * / **, exp, log, sqrt, pow, min, max, the run's parameters and constants such as "1 L/h".
     """
+    from pbpk.commands.run_analyses import open_subfolder
     from pbpk.commands.shared import print_json, read_pairs, say
-    from pbpk.commands.uncertain import open_subfolder
-    from pbpk.fit.confidence.derived import derived as of
-    from pbpk.report.finished import read_finished, read_sample
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.reopen import read_finished, read_sample
+    from pbpk.uncertainty.derived import derived as of
 
     asked, source = read_pairs(quantity, "--quantity"), find_run(run)
     fit = read_finished(source)
@@ -56,7 +56,7 @@ def derived(
 
 
 def _block(found: Derived, source: Path) -> str:
-    from pbpk.commands.uncertain import header, table_text, unit_shown
+    from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
     rows = found.table

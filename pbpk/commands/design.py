@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.design.result import Design
+    from pbpk.optimal_design.result import Design
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +48,8 @@ def design(
 ) -> None:
     """Evaluate a study's design, or find the best sampling times: criterion, expected errors, patients needed."""
     from pbpk.commands.shared import print_json, read_list, read_pairs, say
-    from pbpk.design.plan import design_study
-    from pbpk.regimen import parse_times
+    from pbpk.optimal_design.design_study import design_study
+    from pbpk.regimen.dose import parse_times
 
     wanted = read_list(interest) or []
     spread = _prior(prior)
@@ -82,7 +82,7 @@ def design(
     )
     result = found.to_json()
     if out is not None:
-        from pbpk.report.writing import claim
+        from pbpk.run_folders.write import claim
 
         folder = claim(Path("designs") / found.study, out)
         try:

@@ -16,9 +16,9 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
     from pathlib import Path
 
     from pbpk.commands.shared import print_json
-    from pbpk.fit.study import list_studies
     from pbpk.model.load import list_models
-    from pbpk.report.writing import environment
+    from pbpk.run_folders.write import environment
+    from pbpk.study.load import list_studies
 
     found = environment()
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.commands.dose_asked import Asked
+    from pbpk.commands.dosimetry_input import Asked
     from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.patient.report import PatientReport
     from pbpk.dosimetry.uncertain.doses import Method, Uncertain
@@ -61,12 +61,12 @@ def dosimetry(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Absorbed dose by organ, from a model's kinetics, a fit or time-integrated activities; and what it does."""
-    from pbpk.commands.dose_asked import Flags, grams, megabecquerels, read_doubts, read_source
-    from pbpk.commands.dose_shown import as_text, by_subject, list_regions, summary
+    from pbpk.commands.dosimetry_input import Flags, grams, megabecquerels, read_doubts, read_source
+    from pbpk.commands.dosimetry_output import as_text, by_subject, list_regions, summary
     from pbpk.commands.shared import choose_engine, print_json, read_pairs, say
     from pbpk.dosimetry.phantom.body import check_phantom
     from pbpk.errors import WrongUsage
-    from pbpk.report.writing import claim
+    from pbpk.run_folders.write import claim
 
     choose_engine(engine)
     body = check_phantom(phantom)
@@ -114,7 +114,7 @@ def dosimetry(
         result["report"] = page.to_dict()
     folder = claim(Path("dosimetry"), out) if out is not None else None
     if folder:
-        from pbpk.commands.dose_shown import write
+        from pbpk.commands.dosimetry_output import write
 
         try:
             result["notes"] += write(folder, found, result, curves, page)
@@ -168,9 +168,9 @@ def _doses(
 ) -> tuple[Dose, Any]:
     """Doses, and where `rates` are wanted a model's dose rates, of at most 500 patients."""
     from pbpk.commands.shared import say
-    from pbpk.commands.shown import progress
+    from pbpk.commands.simulate_output import progress
     from pbpk.dosimetry.absorbed import absorbed_dose
-    from pbpk.dosimetry.owned import icrp133_s_values
+    from pbpk.dosimetry.custom_svalues import icrp133_s_values
     from pbpk.dosimetry.patient.course import whole_course
     from pbpk.population.patients import virtual_patients
 

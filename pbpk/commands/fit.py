@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pbpk.fit import METHODS
+from pbpk.estimation.methods import METHODS
 
 if TYPE_CHECKING:
-    from pbpk.fit.base import Info, State
-    from pbpk.fit.multistart import End
-    from pbpk.fit.result import Fit
-    from pbpk.fit.start import Start
-    from pbpk.fit.study import Study
-    from pbpk.report.writing import Folder
+    from pbpk.estimation.base import Info, State
+    from pbpk.estimation.multistart import End
+    from pbpk.estimation.result import Fit
+    from pbpk.estimation.start import Start
+    from pbpk.run_folders.write import Folder
+    from pbpk.study.load import Study
 
 
 def register(app: typer.Typer) -> None:
@@ -80,14 +80,14 @@ def fit_study(
     """The run folder and the exit code: 0, or 1 when the fit did not converge."""
     _choose_device(device)
     from pbpk.commands.shared import choose_engine, say
-    from pbpk.fit import method_called
-    from pbpk.fit.concerns import beforehand
-    from pbpk.fit.multistart import run_multistart
-    from pbpk.fit.run import Watch, run_fit
-    from pbpk.fit.start import begun_from, read_start
-    from pbpk.fit.study import load_study
-    from pbpk.report.record import find_run
-    from pbpk.report.writing import load_ends, load_state, save_ends, save_state
+    from pbpk.estimation.methods import get_method
+    from pbpk.estimation.multistart import run_multistart
+    from pbpk.estimation.preflight import beforehand
+    from pbpk.estimation.run import Watch, run_fit
+    from pbpk.estimation.start import begun_from, read_start
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.write import load_ends, load_state, save_ends, save_state
+    from pbpk.study.load import load_study
 
     choose_engine(engine)
     if resume:
@@ -102,7 +102,7 @@ def fit_study(
         say(f"resuming {folder.partial} {where}")
     else:
         study = load_study(name, settings=settings, solver=solver)
-        method = method_called(method or study.spec.estimation.method).name
+        method = get_method(method or study.spec.estimation.method).name
         seed = study.spec.estimation.seed if seed is None else seed
         origin = read_start(find_run(start)) if start else None
         if origin:
@@ -118,7 +118,7 @@ def fit_study(
     if origin:
         say(f"from the estimates of {origin.origin}")
     say(f"{method} with {study.problem.spec.solver.name}; first call compiles")
-    chosen = method_called(method)
+    chosen = get_method(method)
     lines = _Lines(getattr(chosen, "heads", HEADS))
 
     def keep(state: State, infos: list[Info]) -> None:
@@ -213,7 +213,7 @@ def _open(
     starts: int | None = None, origin: Start | None = None,
 ) -> Folder:  # fmt: skip
     """Claim the run folder and freeze the inputs in it."""
-    from pbpk.report.writing import claim
+    from pbpk.run_folders.write import claim
 
     folder = claim(Path("fits") / study.name / "runs", out)
     try:
@@ -238,9 +238,9 @@ def _freeze(
     """Copy the inputs in, and write what a resumed run reads them back by."""
     from datetime import UTC, datetime
 
-    from pbpk.fit.settings import of_run
-    from pbpk.kernel.engine import asked
-    from pbpk.report.writing import command_line, copy_in, environment
+    from pbpk.compile.engine import asked
+    from pbpk.run_folders.write import command_line, copy_in, environment
+    from pbpk.study.settings import of_run
 
     data, model = study.folder / study.spec.data.file, study.model
     sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
@@ -282,8 +282,8 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int, int | None]:
 
     from pbpk.commands.shared import choose_engine
     from pbpk.errors import BadInput
-    from pbpk.fit.study import load_study
-    from pbpk.report.writing import reopen
+    from pbpk.run_folders.write import reopen
+    from pbpk.study.load import load_study
 
     path = Path(name)
     if not path.name.endswith(".partial"):
@@ -312,7 +312,7 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
 
     from pbpk.commands.shared import say
     from pbpk.errors import MissingExtra
-    from pbpk.report.writing import write_beside
+    from pbpk.run_folders.write import write_beside
 
     folder.write_json("results.json", result.to_json() | {"run": str(folder.final)})
     folder.write("parameters.csv", result.parameters.to_csv(index=False))
@@ -336,7 +336,7 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
 def _show(result: Fit, folder: Path, as_json: bool) -> None:
     from pbpk.commands.shared import print_json, say
     from pbpk.report.aggregates import aggregate_block
-    from pbpk.report.text import fit_block
+    from pbpk.report.fit_text import fit_block
 
     if as_json:
         data = result.to_json() | {"run": str(folder)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.predictive.npde import Npde
+    from pbpk.diagnostics.npde import Npde
 
 
 def register(app: typer.Typer) -> None:
@@ -24,15 +24,15 @@ def npde(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Where each observation lies in its own predictive distribution, as normal scores, and whether these are normal."""
+    from pbpk.commands.run_analyses import Progress, open_subfolder
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.uncertain import Progress, open_subfolder
+    from pbpk.diagnostics.npde import npde as of
+    from pbpk.diagnostics.options import check_replicates
     from pbpk.errors import MissingExtra
-    from pbpk.fit.predictive.npde import npde as of
-    from pbpk.fit.predictive.plan import check_replicates
-    from pbpk.report.folder import read_run
     from pbpk.report.npde import npde_images
-    from pbpk.report.predictive import read_fitted
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.read import read_run
+    from pbpk.run_folders.simulation_checks import read_fitted
 
     check_replicates(replicates)
     source = find_run(run)
@@ -68,7 +68,7 @@ def npde(
 def _block(found: Npde, source: Path) -> str:
     import pandas as pd
 
-    from pbpk.commands.uncertain import header, table_text
+    from pbpk.commands.run_analyses import header, table_text
     from pbpk.report.numbers import shown
 
     rows = pd.DataFrame(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.confidence.profile import Profile, Side
+    from pbpk.uncertainty.profile import Profile, Side
 
 
 def register(app: typer.Typer) -> None:
@@ -26,13 +26,13 @@ def profile(
 
     Exits 1 when a lower OFV than the run's is met, or a search fails; a side that the data do not limit is said to be open.
     """
+    from pbpk.commands.run_analyses import open_subfolder
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.uncertain import open_subfolder
-    from pbpk.fit.confidence.finished import require_gradient
-    from pbpk.fit.confidence.profile import check_names
-    from pbpk.fit.confidence.profile import profile as of
-    from pbpk.report.finished import read_finished
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.reopen import read_finished
+    from pbpk.uncertainty.finished_fit import require_gradient
+    from pbpk.uncertainty.profile import check_names
+    from pbpk.uncertainty.profile import profile as of
 
     source = find_run(run)
     fit = read_finished(source)
@@ -62,9 +62,9 @@ def profile(
 
 
 def _block(found: Profile, source: Path) -> str:
-    from pbpk.commands.uncertain import header, table_text, unit_shown
-    from pbpk.fit.confidence.profile import FOUND
+    from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
+    from pbpk.uncertainty.profile import FOUND
 
     rows = found.table
     ends = {

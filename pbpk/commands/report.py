@@ -16,7 +16,7 @@ def report(
     """Write a finished run's report.html: tables and figures in one page."""
     from pbpk.commands.shared import print_json, say
     from pbpk.report.page import write_report
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
 
     page = write_report(find_run(run))
     if as_json:

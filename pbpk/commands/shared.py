@@ -18,7 +18,7 @@ def say(text: str = "") -> None:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    from pbpk.report.writing import finite
+    from pbpk.run_folders.write import finite
 
     print(json.dumps(finite({"schema_version": SCHEMA_VERSION, **data}), indent=1))
 
@@ -38,7 +38,7 @@ def choose_engine(name: str | None) -> None:
     """What computes in this process and in those that it starts; refused before anything else is read."""
     if name is not None:
         os.environ["PBPK_ENGINE"] = name
-        from pbpk.kernel.engine import asked
+        from pbpk.compile.engine import asked
 
         asked()
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pbpk.model.load import Model
     from pbpk.population.simulate import Precision
-    from pbpk.regimen import Regimen
+    from pbpk.regimen.dose import Regimen
     from pbpk.solve.timeline import Between
 
 
@@ -88,8 +88,8 @@ def simulate(
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
     from pbpk.population.simulate import Precision
-    from pbpk.regimen import Regimen, parse_dose, parse_times
-    from pbpk.voids import parse_void
+    from pbpk.regimen.dose import Regimen, parse_dose, parse_times
+    from pbpk.regimen.void import parse_void
 
     choose_engine(engine)
     values, options, wanted = read_pairs(settings, "--set"), read_pairs(option, "--option"), read_list(observe)
@@ -143,14 +143,14 @@ def _from_words(
 ) -> None:
     import time
 
-    from pbpk.commands.measured import as_text, plan, taken, without, write_measured
-    from pbpk.commands.measured import summary as measured_summary
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.shown import print_table, progress, report_failures, summary
+    from pbpk.commands.simulate_measurements import as_text, plan, taken, without, write_measured
+    from pbpk.commands.simulate_measurements import summary as measured_summary
+    from pbpk.commands.simulate_output import print_table, progress, report_failures, summary
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
-    from pbpk.report.simulation import Solved, write_simulation
-    from pbpk.report.writing import claim
+    from pbpk.report.simulation_files import Solved, write_simulation
+    from pbpk.run_folders.write import claim
     from pbpk.units import factor
 
     asked, observed = plan(how.measure, model, wanted, at)
@@ -218,11 +218,11 @@ def _from_data(
     as_json: bool,
 ) -> None:
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.shown import report_again
+    from pbpk.commands.simulate_output import report_again
     from pbpk.data.events import read_events
     from pbpk.population.records import check_dose_unit, coherent_overrides
     from pbpk.population.simulate import simulate_table
-    from pbpk.report.writing import claim, command_line
+    from pbpk.run_folders.write import claim, command_line
     from pbpk.solve.base import explain
     from pbpk.units import factor
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.confidence.sir import Sir
+    from pbpk.uncertainty.sir import Sir
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +30,13 @@ def sir(
 
     Exits 1 when a vector has a lower OFV than the run's, or too few of them carry all the weight.
     """
+    from pbpk.commands.run_analyses import Progress, open_subfolder
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.uncertain import Progress, open_subfolder
-    from pbpk.fit.confidence.finished import require_gradient
-    from pbpk.fit.confidence.sir import RESAMPLES, SAMPLES, Plan, require_covariance
-    from pbpk.fit.confidence.sir import sir as of
-    from pbpk.report.finished import read_finished
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.reopen import read_finished
+    from pbpk.uncertainty.finished_fit import require_gradient
+    from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan, require_covariance
+    from pbpk.uncertainty.sir import sir as of
 
     drawn, kept = _counts(samples, "--samples") or SAMPLES, _counts(resamples, "--resamples") or RESAMPLES
     plan, source = Plan(drawn, kept, seed, cap, inflation, level), find_run(run)
@@ -77,7 +77,7 @@ def _counts(text: str | None, option: str) -> tuple[int, ...]:
 
 
 def _block(found: Sir, source: Path) -> str:
-    from pbpk.commands.uncertain import header, table_text, unit_shown
+    from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
     rows = found.summary

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pbpk.commands.scenarios import Scenario
     from pbpk.commands.simulate import How
-    from pbpk.report.simulation import Solved
+    from pbpk.report.simulation_files import Solved
 
 
 def simulate_scenarios(
@@ -32,9 +32,9 @@ def simulate_scenarios(
     import time
 
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.shown import print_table, report_failures, summary
-    from pbpk.report.simulation import write_simulation
-    from pbpk.report.writing import claim
+    from pbpk.commands.simulate_output import print_table, report_failures, summary
+    from pbpk.report.simulation_files import write_simulation
+    from pbpk.run_folders.write import claim
     from pbpk.units import factor
 
     if how.measure is not None:
@@ -89,10 +89,10 @@ def simulate_scenarios(
 
 
 def _solve(scenario: Scenario, at: np.ndarray, names: list[str], patients: int | None, seed: int, how: How) -> Solved:
-    from pbpk.commands.shown import progress
+    from pbpk.commands.simulate_output import progress
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
-    from pbpk.report.simulation import Solved
+    from pbpk.report.simulation_files import Solved
 
     path = run(
         *(scenario.model, scenario.regimen, at),

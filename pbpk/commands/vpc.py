@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.fit.predictive.vpc import Vpc
-    from pbpk.report.writing import Folder
+    from pbpk.diagnostics.vpc import Vpc
+    from pbpk.run_folders.write import Folder
 
 
 def register(app: typer.Typer) -> None:
@@ -34,13 +34,13 @@ def vpc(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a finished run's study and set observed percentiles, shares and survival against the replicates'."""
+    from pbpk.commands.run_analyses import Progress, open_subfolder
     from pbpk.commands.shared import print_json, say
-    from pbpk.commands.uncertain import Progress, open_subfolder
+    from pbpk.diagnostics.options import Plan
+    from pbpk.diagnostics.vpc import vpc as of
     from pbpk.errors import MissingExtra
-    from pbpk.fit.predictive.plan import Plan
-    from pbpk.fit.predictive.vpc import vpc as of
-    from pbpk.report.predictive import read_fitted
-    from pbpk.report.record import find_run
+    from pbpk.run_folders.find import find_run
+    from pbpk.run_folders.simulation_checks import read_fitted
 
     levels = tuple(sorted(_numbers(quantiles, "--quantiles")))
     corrected = corrected or variability
@@ -92,8 +92,8 @@ def _bins(text: str | None) -> int | tuple[float, ...] | None:
 
 
 def _figures(folder: Folder, found: Vpc, source: Path) -> None:
-    from pbpk.report.folder import read_run
     from pbpk.report.vpc import Checked, vpc_images
+    from pbpk.run_folders.read import read_run
 
     units = read_run(source).units
     for name, picture in vpc_images(Checked(found.table, found.points, found.to_dict(), units)).items():
@@ -101,7 +101,7 @@ def _figures(folder: Folder, found: Vpc, source: Path) -> None:
 
 
 def _block(found: Vpc, source: Path) -> str:
-    from pbpk.commands.uncertain import header, table_text
+    from pbpk.commands.run_analyses import header, table_text
     from pbpk.report.numbers import interval, shown
 
     rows = found.table[found.table["PANEL"] != "survival"]

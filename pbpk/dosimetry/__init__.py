@@ -1,7 +1,7 @@
 """Floor 3: from activity to absorbed dose. `absorbed_dose` is the way in; each file says what it does.
 
 emissions (pbpk.nuclides) + charged/ + photons/ + phantom/  →  svalues.py, spheres.py
-a simulation → tiac.py (by placement.py)  →  absorbed.py: Σ Ã·S  →  effect/, cells/
+a simulation → tiac.py (by region_map.py)  →  absorbed.py: Σ Ã·S  →  effect/, cells/
 patient/ has all of it on one page, uncertain/ what is not known of it
 """
 
@@ -16,7 +16,7 @@ _HOME = {
     "compartments": "tiac",
     "read_tiac": "tiac",
     "write_tiac": "tiac",
-    "Lesion": "placement",
+    "Lesion": "region_map",
     "sphere_s": "spheres",
     "s_values": "svalues",
     "effective_dose": "effective",

@@ -17,21 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.compile.engine import Engine
 from pbpk.dosimetry.constants import MGY_PER_MBQ, SECONDS
 from pbpk.dosimetry.lesions import lesion_dose, sphere_table
 from pbpk.dosimetry.phantom.body import BLOOD as BLOOD_MASS
 from pbpk.dosimetry.phantom.body import Phantom, Region, check_phantom, regions
-from pbpk.dosimetry.placement import BLOOD, OTHER, Lesion, Placement, check_region
 from pbpk.dosimetry.progeny import left_out
+from pbpk.dosimetry.region_map import BLOOD, OTHER, Lesion, Placement, check_region
 from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, SValues, s_values, target_names
 from pbpk.dosimetry.tiac import Tiac, compartments, tiac_of_numbers, tiac_of_path
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.kernel.engine import Engine
 from pbpk.model.load import Model
 from pbpk.nuclides import Evaluation, load_nuclide
 from pbpk.population.batch import traced
 from pbpk.population.simulate import Path, simulate
-from pbpk.regimen import Regimen, dose
+from pbpk.regimen.dose import Regimen, dose
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def absorbed_dose(
     with hours alone. `masses` (g, with blood; numbers or arrays) replaces the phantom's reference masses. `lesions` are
     spheres, sources by their own name, which take what the region they are `within` takes from elsewhere. `recoil` adds
     the energy of recoiling nuclei to alphas (+1.9 % for 211At), which most tables leave out. `table` replaces our S
-    values by the user's own (owned.py). `engine` is what solves a model (docs/kernels.md). Pure in the activities and
+    values by the user's own (custom_svalues.py). `engine` is what solves a model (docs/kernels.md). Pure in the activities and
     masses: jit, grad and vmap work.
 
     Raises `BadInput` for a region the phantom lacks, a mass of 0, a nuclide without data, or more decays than were given.

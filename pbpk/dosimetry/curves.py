@@ -17,7 +17,7 @@ import numpy as np
 from pbpk.dosimetry.absorbed import doses_of
 from pbpk.dosimetry.effect.sampled import Sampled
 from pbpk.dosimetry.phantom.body import check_phantom
-from pbpk.dosimetry.placement import OUTSIDE
+from pbpk.dosimetry.region_map import OUTSIDE
 from pbpk.dosimetry.tiac import Tiac, tiac_of_path
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide

@@ -16,7 +16,7 @@ import numpy as np
 from pbpk.dosimetry.charged.bodies import sphere_radius
 from pbpk.dosimetry.constants import GY_PER_MEV_G
 from pbpk.dosimetry.phantom.body import regions
-from pbpk.dosimetry.placement import Lesion
+from pbpk.dosimetry.region_map import Lesion
 from pbpk.dosimetry.spheres import fractions_of
 from pbpk.dosimetry.svalues import RADIATIONS, SValues
 from pbpk.nuclides import Evaluation

@@ -13,7 +13,7 @@ import numpy as np
 
 from pbpk import units
 from pbpk.dosimetry.phantom.body import Phantom
-from pbpk.dosimetry.placement import OUTSIDE, Placement, check_region, read_placement
+from pbpk.dosimetry.region_map import OUTSIDE, Placement, check_region, read_placement
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide

@@ -23,7 +23,7 @@ from pbpk.observe.base import Measurement, Seen, Simulated
 from pbpk.observe.decay import correction
 from pbpk.observe.declared import read_measurements
 from pbpk.observe.noise import Shown
-from pbpk.regimen import hours
+from pbpk.regimen.dose import hours
 
 
 @dataclass(frozen=True, eq=False)

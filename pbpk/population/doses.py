@@ -14,7 +14,7 @@ from jax.core import Tracer
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.model.load import Model
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 from pbpk.solve.events import BOLUS, END
 from pbpk.solve.timeline import Timeline
 

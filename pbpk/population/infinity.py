@@ -7,10 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.algebra.packing import not_linear, produces
+from pbpk.linalg.packing import not_linear, produces
 from pbpk.model.load import Model
 from pbpk.population.doses import rows_of_doses
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 
 
 def no_infinity(model: Model, regimen: Regimen) -> str:

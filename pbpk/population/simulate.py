@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
+from pbpk.compile.engine import Engine, using
 from pbpk.data.events import EventTable
 from pbpk.errors import BadInput
-from pbpk.kernel.engine import Engine, using
 from pbpk.model.load import Model
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.batch import CHUNK, in_this_process, solve_all, traced, width
@@ -29,7 +29,7 @@ from pbpk.population.infinity import last_input, no_infinity, too_late
 from pbpk.population.lanes import Asked, Lanes
 from pbpk.population.patients import Patients, typical_patient
 from pbpk.population.records import parameters_by_record
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 from pbpk.solve.base import Solver
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.timeline import Between, Timeline, build_timeline, moves_events, weigh

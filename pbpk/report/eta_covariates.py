@@ -12,10 +12,10 @@ import pandas as pd
 from pbpk.data.cells import blank_missing, number
 from pbpk.data.headers import match_headers
 from pbpk.errors import BadInput
-from pbpk.fit.settings import spec_of
 from pbpk.report.axes import label, limits_of
 from pbpk.report.canvas import BLUE, GREY, ORANGE, dots, panel, style, to_svg
 from pbpk.report.trend import running_median
+from pbpk.study.settings import spec_of
 from pbpk.tables import read_csv
 
 FEW = 5  # values of a covariate that are categories

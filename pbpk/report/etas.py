@@ -7,7 +7,7 @@ import pandas as pd
 
 from pbpk.report.axes import finite, label
 from pbpk.report.canvas import BLUE, GREY, ORANGE, nothing, panel, style, to_svg
-from pbpk.report.normal import normal_quantiles
+from pbpk.report.normal_quantiles import normal_quantiles
 
 
 def eta_distributions(individual: pd.DataFrame, variances: dict[str, float], name: str = "eta") -> list[str]:

@@ -2,7 +2,7 @@
 
 from pbpk.report.axes import Units as Units
 from pbpk.report.axes import endpoints as endpoints
-from pbpk.report.course import trace as trace
 from pbpk.report.etas import eta_distributions as eta_distributions
 from pbpk.report.goodness import goodness as goodness
+from pbpk.report.iterations import trace as trace
 from pbpk.report.subjects import individual_fits as individual_fits

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pbpk.report.axes import Units, finite, label, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREY, ORANGE, dots, nothing, panel, style, to_svg
-from pbpk.report.normal import normal_quantiles
+from pbpk.report.normal_quantiles import normal_quantiles
 from pbpk.report.trend import running_median
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.fit.predictive.bins import make_bins
-from pbpk.fit.predictive.normality import bands
+from pbpk.diagnostics.bins import make_bins
+from pbpk.diagnostics.normality import bands
 from pbpk.report.axes import Units, label, limits_of
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, dots, nothing, panel, style, to_svg
 

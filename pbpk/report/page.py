@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.report import text
+from pbpk.report import fit_text as text
 from pbpk.report.aggregates import COLUMNS, RIGHT, aggregate_rows
 from pbpk.report.canvas import need_extra
 from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
 from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
-from pbpk.report.folder import RunFolder, read_run
-from pbpk.report.judged import read_npde, read_vpc
 from pbpk.report.numbers import MISSING, finite, objective, shown
+from pbpk.run_folders.latest_checks import read_npde, read_vpc
+from pbpk.run_folders.read import RunFolder, read_run
 
 TEMPLATE = "page.html.j2"
 SENTENCES = (text.constant_sentence, text.errors_sentence, text.minimisation_sentence, text.time_sentence)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from pbpk.algebra.rodas import TABLEAUS
+from pbpk.compile import engine
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.kernel import engine
+from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
 from pbpk.solve.contour import Contour

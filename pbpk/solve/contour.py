@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.algebra.hyperbola import hyperbola, longest_cycle, wedge
-from pbpk.algebra.packing import linear_part, not_linear, packing, produces
+from pbpk.linalg.contour import hyperbola, longest_cycle, wedge
+from pbpk.linalg.packing import linear_part, not_linear, packing, produces
 from pbpk.model.system import System
 from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.general import General

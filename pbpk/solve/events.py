@@ -16,8 +16,8 @@ import pandas as pd
 
 from pbpk.errors import BadInput
 from pbpk.model.system import System
-from pbpk.solve.refusals import check_dose
-from pbpk.voids import Void, places_of
+from pbpk.regimen.void import Void, places_of
+from pbpk.solve.dose_checks import check_dose
 
 RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
 

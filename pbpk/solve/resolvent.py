@@ -9,7 +9,7 @@ The error is estimated for every patient and window from the last terms of the s
 patient's result says INACCURATE, and callers solve it again by the contour (`stricter`); where nobody can look, in a
 fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
 
-The engine (pbpk.kernel.engine) is a compiled kernel with derivatives of its own, or the same in JAX, which is below.
+The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own, or the same in JAX, which is below.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.algebra.packing import linear_part, packing, produces
-from pbpk.algebra.series import (
+from pbpk.compile.engine import kernels
+from pbpk.compile.programs.solution.likelihood import Judge, unjudged
+from pbpk.linalg.packing import linear_part, packing, produces
+from pbpk.linalg.series import (
     Series,
     coefficients,
     design,
@@ -33,19 +35,17 @@ from pbpk.algebra.series import (
     integral_coefficients,
     vectors,
 )
-from pbpk.kernel.engine import kernels
-from pbpk.kernel.likelihood import Judge, unjudged
 from pbpk.model.system import System
-from pbpk.solve import compiled as machine
+from pbpk.solve import compiled_window as machine
 from pbpk.solve.base import INACCURATE, Readings, Solver, Trajectory, cast, finish
+from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
+from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
 from pbpk.solve.contour import Contour, cycle
-from pbpk.solve.in_time import in_time
 from pbpk.solve.interval import Crossing
-from pbpk.solve.judged import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
-from pbpk.solve.legwork import Linear
+from pbpk.solve.segment_program import Linear
 from pbpk.solve.segments import Whole, run_segments
+from pbpk.solve.stop_derivatives import in_time
 from pbpk.solve.timeline import Timeline
-from pbpk.solve.whole import in_one_call, in_one_call_forward
 
 _MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
 _FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded

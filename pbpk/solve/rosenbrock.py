@@ -23,23 +23,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.algebra.rodas import TABLEAUS, Tableau
-from pbpk.kernel.arrows import unsupported
-from pbpk.kernel.engine import kernels, unless
-from pbpk.kernel.likelihood import Judge, unjudged
-from pbpk.kernel.march import Method
-from pbpk.kernel.saturable import cross, cross_along
+from pbpk.compile.engine import kernels, unless
+from pbpk.compile.programs.rosenbrock.kernel import cross, cross_along
+from pbpk.compile.programs.rosenbrock.right_hand_side import unsupported
+from pbpk.compile.programs.rosenbrock.window import Method
+from pbpk.compile.programs.solution.likelihood import Judge, unjudged
+from pbpk.linalg.tableau import TABLEAUS, Tableau
 from pbpk.model.system import System
 from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, Trajectory, by_species, cast
-from pbpk.solve.field import Field, field
+from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
+from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing, Interval
-from pbpk.solve.judged import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
-from pbpk.solve.legwork import Saturable
+from pbpk.solve.right_hand_side import Field, field
+from pbpk.solve.segment_program import Saturable
 from pbpk.solve.segments import Whole, run_segments
 from pbpk.solve.stage import pull_step, take_step
 from pbpk.solve.timeline import Timeline
-from pbpk.solve.whole import in_one_call, in_one_call_forward
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 

@@ -2,7 +2,7 @@
 
 The program is one step long whatever the number of events. All patients take their k-th event, or window of events
 (windows.py), together; a patient with fewer has padding, over which nothing moves. What the timeline does not hold
-(infusions, voids, steady states, lags) is not traced. A solver that can do all of it in one call does (whole.py).
+(infusions, voids, steady states, lags) is not traced. A solver that can do all of it in one call does (compiled_solution.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jax import lax
 
 from pbpk.model.system import System
 from pbpk.solve.base import BAD_DOSE, NOT_FINITE, Readings, cast
-from pbpk.solve.dosing import Given, effective
+from pbpk.solve.dose_in_effect import Given, effective
 from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
 from pbpk.solve.interval import Advance, Interval
-from pbpk.solve.legs import Legs, Seen, read_seen
+from pbpk.solve.schedule import Legs, Seen, read_seen
 from pbpk.solve.steady import SteadyState, steady_states
 from pbpk.solve.timeline import Timeline, settle
 from pbpk.solve.windows import Windows

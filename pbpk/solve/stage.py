@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.algebra.rodas import Tableau
-from pbpk.solve.field import Bound, Field
+from pbpk.linalg.tableau import Tableau
+from pbpk.solve.right_hand_side import Bound, Field
 
 
 def take_step(

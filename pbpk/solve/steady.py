@@ -24,9 +24,9 @@ from jax import lax
 
 from pbpk.model.system import System
 from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS, cast
-from pbpk.solve.dosing import Dose, Given, effective
+from pbpk.solve.dose_checks import lasting
+from pbpk.solve.dose_in_effect import Dose, Given, effective
 from pbpk.solve.interval import Interval
-from pbpk.solve.refusals import lasting
 from pbpk.solve.timeline import Timeline
 
 _ENDLESS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point

@@ -15,11 +15,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from pbpk.algebra.series import SPANS
+from pbpk.linalg.series import SPANS
 from pbpk.model.system import System
+from pbpk.regimen.void import Void
 from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, Course, Event, Repeat, given_length, read_course
 from pbpk.solve.windows import Windows, plan_windows
-from pbpk.voids import Void
 
 Between = Literal["nocb", "locf"]
 """Which record's covariates and parameters hold between two records: the next one's (NONMEM's) or the last one's."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import jax
 import numpy as np
 
-from pbpk.algebra.series import SPANS, effort
+from pbpk.linalg.series import SPANS, effort
 
 _AT_FIRST = 4  # events at the first instant that are applied one by one instead of crossing no time to each
 

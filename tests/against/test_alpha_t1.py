@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 
 import pbpk
-from pbpk.fit.study import load_study
+from pbpk.study.load import load_study
 
 pytestmark = pytest.mark.slow
 

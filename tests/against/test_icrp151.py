@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import pbpk
-from pbpk.fit.study import find_study
+from pbpk.study.load import find_study
 
 TIAC = {"thyroid": 0.439, "salivary_glands": 0.097, "stomach_wall": 0.163, "kidneys": 0.254, "spleen": 0.134}
 DOSE = pbpk.dose("1 MBq", into="iv")

@@ -1,6 +1,6 @@
 """Indomethacin (Kwan 1976) against SciPy on the biexponential: what naive pooling must find.
 
-No published fit has this parametrisation; its FOCEI objective is checked in tests/fit/test_objective.py.
+No published fit has this parametrisation; its FOCEI objective is checked in tests/estimation/test_objective.py.
 """
 
 import numpy as np
@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from pbpk.fit import method_called
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_pooled_fit_is_the_weighted_fit_of_all_samples(study):
         method="Nelder-Mead",
         options={"xatol": 1e-9, "fatol": 1e-11, "maxiter": 20000, "maxfev": 20000},
     )
-    fit = run_fit(study, method_called("pooled"))
+    fit = run_fit(study, get_method("pooled"))
     assert fit.successful, fit.verdict
     assert fit.ofv == pytest.approx(best.fun, abs=1e-6)
     found = [fit.estimates[n] for n in ("CL", "V1", "Q", "V2", "prop")]
@@ -50,9 +50,9 @@ def test_pooled_fit_is_the_weighted_fit_of_all_samples(study):
 
 def test_the_best_two_compartments_of_six_subjects(study):
     """A regression: what our FOCEI finds, from the declared start and from a poor one."""
-    first = run_fit(study, method_called("focei"))
+    first = run_fit(study, get_method("focei"))
     assert first.successful
     poor = load_study("indomethacin", settings={"V1": "20", "Q": "2", "V2": "5"})
-    second = run_fit(poor, method_called("focei"))
+    second = run_fit(poor, get_method("focei"))
     assert second.ofv == pytest.approx(first.ofv, abs=1e-4)
     assert second.estimates == pytest.approx(first.estimates, rel=2e-3)

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.endpoints.interval import log_between
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.likelihood.endpoints.interval import log_between
+from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bauer_ad3tr4_blq.csv"
 STUDY = """
@@ -91,7 +91,7 @@ def problem(tmp_path_factory):
 def value(problem, method, at):
     theta, omega, sigma = at
     psi = problem.spec.layout.free(np.array([*(exp(x) for x in theta), *omega, sigma]))
-    found = method_called(method).evaluate(problem, psi, np.zeros((4, 100)))
+    found = get_method(method).evaluate(problem, psi, np.zeros((4, 100)))
     return float(np.asarray(found.objective).sum())
 
 

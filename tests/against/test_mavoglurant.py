@@ -17,15 +17,15 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 
 from pbpk import units
-from pbpk.fit import method_called
-from pbpk.fit.base import CONVERGED
-from pbpk.fit.study import load_study
+from pbpk.estimation.base import CONVERGED
+from pbpk.estimation.methods import get_method
 from pbpk.model.load import load_model
+from pbpk.study.load import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "benchmarks" / "mavoglurant"
 DATA = ROOT.parent / "shared" / "data" / "mavoglurant.csv"
-FOCEI = method_called("focei")
+FOCEI = get_method("focei")
 
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the study's data are not here")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.multistart import End, dispersed, run_multistart
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.multistart import End, dispersed, run_multistart
+from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bauer_402.csv"
 OFV, PUBLISHED = 196.008342, {"V1": 9.760346, "CL": 3.876825, "V2": 30.81783, "Q": 8.773851}
@@ -41,7 +41,7 @@ def test_the_published_minimum_from_bad_starts(tmp_path):
     study = load_study(tmp_path)
     began = dispersed(study, study.problem, STARTS, SEED)[ASTRAY - 1]
     known = [End(ASTRAY, began, began, ASTRAY_AT, "no further decrease found", 47)]
-    fit = run_multistart(study, method_called("focei"), STARTS, seed=SEED, ended=known)
+    fit = run_multistart(study, get_method("focei"), STARTS, seed=SEED, ended=known)
     assert fit.successful
     assert fit.ofv == pytest.approx(OFV, abs=0.01)
     for name, published in PUBLISHED.items():

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.base import CONVERGED
-from pbpk.fit.study import load_study
+from pbpk.estimation.base import CONVERGED
+from pbpk.estimation.methods import get_method
+from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-FOCEI = method_called("focei")
+FOCEI = get_method("focei")
 
 # No `units` in any of these: the numbers are as NONMEM saw them, so L, h and mg are only names here.
 BAUER = """

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.fit.predictive.normality import check_normal
-from pbpk.fit.predictive.npde import of_subject
+from pbpk.diagnostics.normality import check_normal
+from pbpk.diagnostics.npde import of_subject
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "npde_theophylline.csv"
 

@@ -9,10 +9,10 @@ a is an absorbed fraction's bolus that decays: the concentration is linear in F1
 import numpy as np
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.bayes.convergence import ess_mean
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.bayes.convergence import ess_mean
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 pytest.importorskip("numpyro")
 
@@ -90,7 +90,7 @@ def exact(a, y):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     study, a, y = write(tmp_path_factory.mktemp("conjugate"))
-    return run_fit(study, method_called("nuts"), seed=3), exact(a, y)
+    return run_fit(study, get_method("nuts"), seed=3), exact(a, y)
 
 
 def test_mean_and_spread_are_those_of_the_closed_form(fitted):
@@ -121,7 +121,7 @@ def test_nothing_is_assumed_where_the_study_has_a_prior(fitted):
 def test_centred_gives_the_same(fitted, tmp_path):
     _, (mean, sd, _) = fitted
     study, _, _ = write(tmp_path, "centred = true")
-    draws = run_fit(study, method_called("nuts"), seed=4).files["draws.npz"]["parameters"][:, :, 0]
+    draws = run_fit(study, get_method("nuts"), seed=4).files["draws.npz"]["parameters"][:, :, 0]
     assert abs(draws.mean() - mean) < 4 * sd / np.sqrt(ess_mean(draws))
     assert draws.std() / sd == pytest.approx(1, abs=4 / np.sqrt(2 * ess_mean(draws)))
 
@@ -132,7 +132,7 @@ def test_variational_mean(fitted, tmp_path, family):
     """A full covariance holds the posterior, which is normal; a diagonal one has its mean and a smaller spread."""
     _, (mean, sd, _) = fitted
     study, _, _ = write(tmp_path, f'family = "{family}"')
-    fit = run_fit(study, method_called("vi"))
+    fit = run_fit(study, get_method("vi"))
     assert fit.successful
     found = fit.extra["posterior"]["F1"]
     assert found["mean"] == pytest.approx(mean, abs=0.15 * sd)

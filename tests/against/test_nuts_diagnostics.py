@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from pbpk.fit.bayes import convergence
-from pbpk.fit.bayes.psis import pareto_k
+from pbpk.estimation.bayes import convergence
+from pbpk.estimation.bayes.psis import pareto_k
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # ArviZ announces its next version by a warning

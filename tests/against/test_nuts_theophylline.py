@@ -7,10 +7,10 @@ twelve subjects are skewed, so theirs lies above. Calibration by simulation take
 import numpy as np
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.bayes.convergence import ess_mean
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.bayes.convergence import ess_mean
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 pytest.importorskip("numpyro")
 pytestmark = [pytest.mark.slow(seconds=45), pytest.mark.optimised]
@@ -31,7 +31,7 @@ MAXIMUM = {  # estimate (θ as its logarithm) and standard error (of θ that of 
 @pytest.fixture(scope="module")
 def bayes():
     study = load_study("theophylline", settings={"estimation.warmup": "500", "estimation.draws": "500"})
-    return run_fit(study, method_called("nuts"), seed=1)
+    return run_fit(study, get_method("nuts"), seed=1)
 
 
 @pytest.mark.timeout(1800)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 PUBLISHED = {  # estimate and standard error, which is NONMEM's default: the sandwich
     "CL": (4.69555e-3, 2.10e-4),
@@ -18,7 +18,7 @@ PUBLISHED = {  # estimate and standard error, which is NONMEM's default: the san
 
 @pytest.fixture(scope="module")
 def fit():
-    return run_fit(load_study("phenobarbital"), method_called("focei"))
+    return run_fit(load_study("phenobarbital"), get_method("focei"))
 
 
 def test_objective(fit):

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.importance import minus2ll_by_sampling
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.importance import minus2ll_by_sampling
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 pytestmark = pytest.mark.optimised
 EXACT = {  # estimate (θ as its logarithm) and standard error
@@ -35,7 +35,7 @@ def fits():
     def fit(method, study="theophylline", **settings):
         key = (method, study, tuple(settings))
         if key not in made:
-            made[key] = run_fit(load_study(study, settings=settings), method_called(method))
+            made[key] = run_fit(load_study(study, settings=settings), get_method(method))
         return made[key]
 
     return fit
@@ -98,7 +98,7 @@ def test_saem_ends_where_quadrature_does(fits, case):
     problem = load_study(study, settings=settings).problem
     assert tuple(exact) == problem.spec.layout.names
     psi = problem.spec.layout.free(np.array([estimate for estimate, _ in exact.values()]))
-    there = method_called("agq").evaluate(problem, psi, np.zeros((2, problem.subjects)))
+    there = get_method("agq").evaluate(problem, psi, np.zeros((2, problem.subjects)))
     assert float(np.sum(there.objective)) == pytest.approx(ofv, abs=1e-5)
     assert (
         np.abs(np.sum(there.gradient, axis=1)).max() < 0.01

@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.run import run_fit
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.estimation.run import run_fit
+from pbpk.study.load import load_study
 
 LIKELIHOODS = ("focei", "foce", "fo", "pooled", "laplace")
 
@@ -28,7 +28,7 @@ def fits(study):
 
     def fit(method):
         if method not in made:
-            made[method] = run_fit(study, method_called(method))
+            made[method] = run_fit(study, get_method(method))
         return made[method]
 
     return fit
@@ -120,7 +120,7 @@ def test_laplace_at_given_estimates(study):
     _, published = PUBLISHED["focei"]
     problem = study.problem
     psi = problem.spec.layout.free(np.array([published[name] for name in problem.spec.layout.names]))
-    found = method_called("laplace").evaluate(problem, psi, np.zeros((3, 12)))
+    found = get_method("laplace").evaluate(problem, psi, np.zeros((3, 12)))
     assert float(np.sum(found.objective)) == pytest.approx(
         118.530358, abs=5e-5
     )  # the estimates are printed to six digits
@@ -141,7 +141,7 @@ def objective(method, problem, psi, eta):
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_gradient_is_that_of_the_objective(study, name):
-    method = method_called(name)
+    method = get_method(name)
     problem = method.prepare(study.problem)
     psi = problem.psi0 + 0.1 * np.sin(np.arange(len(problem.psi0)))  # away from any symmetry
     eta = np.zeros((len(problem.spec.layout.etas), problem.subjects))
@@ -156,7 +156,7 @@ def test_gradient_is_that_of_the_objective(study, name):
 
 def test_standard_errors_are_the_curvature_of_the_objective(study, fits):
     """Second differences of OFV values in the natural parameters, without any gradient of ours: cov = 2 H⁻¹."""
-    fit, problem, method = fits("focei"), study.problem, method_called("focei")
+    fit, problem, method = fits("focei"), study.problem, get_method("focei")
     names = problem.spec.layout.names
     at = np.array([fit.estimates[n] for n in names])
     step = 0.05 * np.array([fit.standard_errors["R"][n] for n in names])

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.fit import method_called
-from pbpk.fit.study import load_study
+from pbpk.estimation.methods import get_method
+from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wang2007.csv"
 SD = 0.1**0.5
@@ -56,7 +56,7 @@ def study(request, tmp_path_factory):
 def test_published_to_the_printed_digit(study, method):
     problem, published = study[0].problem, study[1]
     assert (problem.subjects, problem.observations) == (10, 20)
-    found = method_called(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
+    found = get_method(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
     assert np.asarray(found.good).all()
     assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=5e-4 + 1e-6)
 
@@ -64,13 +64,13 @@ def test_published_to_the_printed_digit(study, method):
 @pytest.mark.parametrize("method", ["laplace", "agq"])
 def test_the_exact_values(study, method):
     problem, published = study[0].problem, study[1]
-    found = method_called(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
+    found = get_method(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
     assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["laplace", "agq"])
 def test_gradients_of_the_exact_values(study, method):
-    problem, chosen = study[0].problem, method_called(method)
+    problem, chosen = study[0].problem, get_method(method)
 
     def objective(psi):
         return float(np.sum(chosen.evaluate(problem, psi, np.zeros((1, 10))).objective))

@@ -334,7 +334,9 @@ def test_a_folder_without_write_permission(refused, tmp_path, monkeypatch, words
     """Root may write anywhere, so that the refusal is played."""
     (tmp_path / "d.csv").write_text(HEADER + ROWS)
     before = os.access
-    monkeypatch.setattr("pbpk.report.writing.os.access", lambda p, m, **k: False if m == os.W_OK else before(p, m, **k))
+    monkeypatch.setattr(
+        "pbpk.run_folders.write.os.access", lambda p, m, **k: False if m == os.W_OK else before(p, m, **k)
+    )
     refused(3, "deep/er.partial", "cannot be written to", "--out")(*words, "--out", "deep/er")
 
     def mkdir(self, *args, **kwargs):

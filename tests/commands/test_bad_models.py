@@ -139,12 +139,12 @@ def test_a_million_fold_run_is_named():
     """What a search into nowhere leaves: a state far from its start, at which the parameter does nothing."""
     from dataclasses import replace
 
-    from pbpk.fit import method_called
-    from pbpk.fit.concerns import undetermined
-    from pbpk.fit.study import load_study
+    from pbpk.estimation.methods import get_method
+    from pbpk.estimation.preflight import undetermined
+    from pbpk.study.load import load_study
 
     study = load_study("theophylline")
-    method = method_called("pooled")
+    method = get_method("pooled")
     problem = method.prepare(study.problem)
     state = method.init(problem)
     assert undetermined(study, problem, state) == []

@@ -104,7 +104,7 @@ def test_rivals_are_fitted_recorded_resumed_and_compared(pbpk, rivals, tmp_path,
     with (
         monkeypatch.context() as patch
     ):  # interrupted after its second checkpoint, then everything it came from is lost
-        from pbpk.report import writing
+        from pbpk.run_folders import write as writing
 
         save, calls = writing.save_state, []
 

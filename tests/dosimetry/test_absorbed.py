@@ -11,8 +11,8 @@ import pbpk
 from pbpk.dosimetry import Lesion, compartments, dose_over_time, sphere_s
 from pbpk.dosimetry.absorbed import absorbed_dose
 from pbpk.dosimetry.effective import effective_dose
-from pbpk.dosimetry.placement import read_placement
 from pbpk.dosimetry.progeny import in_situ, left_out
+from pbpk.dosimetry.region_map import read_placement
 from pbpk.dosimetry.svalues import s_values, target_names
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide

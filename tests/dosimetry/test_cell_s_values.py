@@ -6,7 +6,7 @@ import pytest
 
 from pbpk.dosimetry.cells.cell import cell_hits, migration_length
 from pbpk.dosimetry.cells.hits import alpha_energy, alphas, hits
-from pbpk.dosimetry.cells.seen import at, ball, diffused, joined, outside, plane, shell, slab, surface, tube
+from pbpk.dosimetry.cells.source_distances import at, ball, diffused, joined, outside, plane, shell, slab, surface, tube
 from pbpk.dosimetry.charged.ranges import particle_range
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput

@@ -8,8 +8,8 @@ import pytest
 import pbpk
 from pbpk.dosimetry import compartments, read_tiac, write_tiac
 from pbpk.dosimetry.absorbed import absorbed_dose
+from pbpk.dosimetry.custom_svalues import icrp133_s_values, read_icrp133, read_opendose, read_s_table, table_of
 from pbpk.dosimetry.olinda import olinda_case
-from pbpk.dosimetry.owned import icrp133_s_values, read_icrp133, read_opendose, read_s_table, table_of
 from pbpk.dosimetry.tiac import tiac_of_numbers
 from pbpk.errors import BadInput
 

@@ -6,7 +6,7 @@ import pytest
 
 import pbpk
 from pbpk.dosimetry.phantom.body import PHANTOMS
-from pbpk.dosimetry.placement import Lesion, read_placement
+from pbpk.dosimetry.region_map import Lesion, read_placement
 from pbpk.errors import BadInput
 
 PLACED = sorted(name for name, folder in pbpk.list_models().items() if (folder / "dosimetry.toml").exists())

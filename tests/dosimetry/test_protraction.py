@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.effect.entire import phi, phi1_slope
+from pbpk.dosimetry.effect.phi_functions import phi, phi1_slope
 from pbpk.dosimetry.effect.protraction import Exponentials
 from pbpk.dosimetry.effect.sampled import Sampled
 

@@ -9,7 +9,7 @@ from pbpk.errors import BadInput
 from pbpk.model.load import load_model
 from pbpk.population.doses import give
 from pbpk.population.simulate import simulate
-from pbpk.regimen import dose
+from pbpk.regimen.dose import dose
 from pbpk.solve.timeline import build_timeline, weigh
 
 ORAL = load_model("oral_one_compartment")

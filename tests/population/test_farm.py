@@ -19,7 +19,7 @@ from pbpk.model.system import build_system
 from pbpk.population.farm import Farm
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
-from pbpk.regimen import dose
+from pbpk.regimen.dose import dose
 
 IODIDE = load_model("iodide")
 DOSE = dose("1 MBq", into="blood")

@@ -7,8 +7,8 @@ from scipy.integrate import quad
 from pbpk.model.load import load_model
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
-from pbpk.regimen import dose
-from pbpk.voids import void
+from pbpk.regimen.dose import dose
+from pbpk.regimen.void import void
 
 ORAL = load_model("oral_one_compartment", values={"CL": 3.0, "V": 30.0, "KA": 1.5})
 KA, K = 1.5, 0.1

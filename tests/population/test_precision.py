@@ -10,7 +10,7 @@ from pbpk.errors import BadInput
 from pbpk.model.load import load_model
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
-from pbpk.regimen import dose
+from pbpk.regimen.dose import dose
 
 BUNDLED = {"oral_one_compartment": "oral", "iv_one_compartment": "iv", "iv_two_compartment": "iv", "iodide": "blood"}
 WITHIN = 2e-5  # of the largest value; measured: 8e-6 at most, in iodide's integrals to infinity

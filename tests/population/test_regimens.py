@@ -6,7 +6,7 @@ import pytest
 from pbpk import dose, load_model, simulate, void
 from pbpk.errors import BadInput
 from pbpk.population.simulate import simulate_table
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 from pbpk.solve.timeline import build_timeline, weigh
 
 MODEL = load_model("oral_one_compartment", values={"CL": 2.0, "V": 10.0})

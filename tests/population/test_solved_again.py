@@ -8,7 +8,7 @@ from pbpk.model.load import load_model
 from pbpk.population.bands import quantiles
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
-from pbpk.regimen import dose
+from pbpk.regimen.dose import dose
 from pbpk.solve.base import INACCURATE, NEGATIVE_RATE, NOT_FINITE
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock

@@ -7,11 +7,11 @@ import pytest
 
 from pbpk.dosimetry.uncertain.doses import dose_uncertainty
 from pbpk.errors import BadInput
-from pbpk.fit import method_called
-from pbpk.fit.base import State
-from pbpk.fit.confidence.finished import finished
-from pbpk.fit.study import load_study
-from pbpk.report.fitted import fitted_kinetics
+from pbpk.estimation.base import State
+from pbpk.estimation.methods import get_method
+from pbpk.run_folders.fitted_kinetics import fitted_kinetics
+from pbpk.study.load import load_study
+from pbpk.uncertainty.finished_fit import finished
 
 IN, OUT = "astatide.blood_to_thyroid", "astatide.thyroid_to_blood"
 SD = 0.05
@@ -24,12 +24,12 @@ def fit_with(correlation):
     psi = np.asarray(study.problem.psi0)
     none = np.zeros(0)
     state = State(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
-    fit = finished(study, method_called("pooled"), state)
+    fit = finished(study, get_method("pooled"), state)
     relative = np.eye(len(psi)) * SD**2
     i, j = fit.names.index(IN), fit.names.index(OUT)
     relative[i, j] = relative[j, i] = correlation * SD**2
     natural = fit.natural(psi)[0]
-    return finished(study, method_called("pooled"), state, covariance=relative * np.outer(natural, natural))
+    return finished(study, get_method("pooled"), state, covariance=relative * np.outer(natural, natural))
 
 
 @pytest.fixture(scope="module")
@@ -85,4 +85,4 @@ def test_a_fit_without_a_covariance_has_no_doubts_to_carry():
     psi, none = np.asarray(study.problem.psi0), np.zeros(0)
     state = State(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
     with pytest.raises(BadInput, match="no covariance"):
-        fitted_kinetics(finished(study, method_called("pooled"), state))
+        fitted_kinetics(finished(study, get_method("pooled"), state))

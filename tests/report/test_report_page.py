@@ -12,8 +12,8 @@ import pytest
 from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
+from pbpk.report.fit_text import estimate_rows
 from pbpk.report.page import tone, write_report
-from pbpk.report.text import estimate_rows
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from pbpk.report.fit_text import fit_block
 from pbpk.report.numbers import interval, objective, shown
-from pbpk.report.text import fit_block
 
 
 @pytest.mark.parametrize(

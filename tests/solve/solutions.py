@@ -9,10 +9,10 @@ import pandas as pd
 
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe, saturable, total
 from pbpk.model.system import build_system
+from pbpk.regimen.void import void
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 from pbpk.solve.timeline import build_timeline
-from pbpk.voids import void
 
 GRID = (0.01, 24.0)
 LINEAR, SATURABLE = Resolvent(), Rosenbrock(rtol=1e-6)

@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import expm
 from truth import exponentials
 
-from pbpk.algebra.packing import linear_part
+from pbpk.linalg.packing import linear_part
 from pbpk.solve.base import NOT_FINITE, OK
 from pbpk.solve.contour import Contour, cycle, propagate
 from pbpk.solve.general import General

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.algebra.packing import linear_part
-from pbpk.algebra.series import design
+from pbpk.linalg.packing import linear_part
+from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.solve.contour import Contour

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.algebra.packing import packing
-from pbpk.algebra.series import design
-from pbpk.kernel import jit
+from pbpk.compile.xla import jit
+from pbpk.linalg.packing import packing
+from pbpk.linalg.series import design
 from pbpk.solve.resolvent import Window, propagate
 
 K, X, R, T = 0.3, 5.0, 2.0, 1.7

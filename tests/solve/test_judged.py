@@ -9,20 +9,20 @@ import pandas as pd
 import pytest
 from solutions import BODIES, CASES, OWN, SOLVERS, VALUES, VOIDS, close
 
-from pbpk.fit.endpoints.base import Observed
-from pbpk.fit.endpoints.counts import Count
-from pbpk.fit.endpoints.gaussian import Gaussian
-from pbpk.fit.endpoints.grades import Binary, Ordinal
-from pbpk.fit.endpoints.judging import facts_of, judge_of
-from pbpk.fit.endpoints.likelihood import losses, predicted
-from pbpk.kernel import jit
-from pbpk.kernel.engine import using
-from pbpk.kernel.likelihood import Judge, Term, unjudged
+from pbpk.compile.engine import using
+from pbpk.compile.programs.solution.likelihood import Judge, Term, unjudged
+from pbpk.compile.xla import jit
+from pbpk.likelihood.endpoints.base import Observed
+from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
+from pbpk.likelihood.endpoints.counts import Count
+from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.endpoints.grades import Binary, Ordinal
+from pbpk.likelihood.endpoints.likelihood import losses, predicted
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe
 from pbpk.model.system import build_system
 from pbpk.observe import observe_all
 from pbpk.solve.base import NOT_FINITE
-from pbpk.solve.judged import losses as losses_of
+from pbpk.solve.compiled_likelihood import losses as losses_of
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 from pbpk.solve.timeline import build_timeline

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from truth import exponentials
 
-from pbpk.algebra.packing import linear_part
-from pbpk.algebra.series import SPANS, design
+from pbpk.linalg.packing import linear_part
+from pbpk.linalg.series import SPANS, design
 from pbpk.model import (
     OUT,
     Block,

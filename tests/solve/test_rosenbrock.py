@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy.integrate import solve_ivp
 
-from pbpk.algebra.rodas import TABLEAUS
-from pbpk.kernel import jit
-from pbpk.kernel.engine import using
+from pbpk.compile.engine import using
+from pbpk.compile.xla import jit
+from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, OK
-from pbpk.solve.field import field
 from pbpk.solve.interval import Interval
+from pbpk.solve.right_hand_side import field
 from pbpk.solve.rosenbrock import March, Rosenbrock, _first_memory, _Memory, cross_window
 from pbpk.solve.stage import take_step
 from pbpk.solve.timeline import build_timeline

@@ -15,8 +15,8 @@ from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
 from pbpk.solve.base import BAD_DOSE, NO_STEADY_STATE, OK, OVERLAPS
+from pbpk.solve.dose_checks import lasting
 from pbpk.solve.general import General
-from pbpk.solve.refusals import lasting
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
 

@@ -7,12 +7,12 @@ import pytest
 from pbpk.errors import BadInput
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
-from pbpk.regimen import Regimen
-from pbpk.regimen import dose as given
+from pbpk.regimen.dose import Regimen
+from pbpk.regimen.dose import dose as given
+from pbpk.regimen.void import Void, parse_void, void
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
-from pbpk.voids import Void, parse_void, void
 
 blood, bladder, urine = (Compartment(name, "MBq") for name in ("blood", "bladder", "urine"))
 K, D = 0.3, 0.1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from solutions import CASES, LINEAR, SATURABLE, SOLVERS, VOIDS, close
 
-from pbpk.kernel import jit
+from pbpk.compile.xla import jit
 from pbpk.solve.base import INACCURATE, NOT_FINITE
 
 pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pbpk.algebra.series import SPANS
+from pbpk.linalg.series import SPANS
 from pbpk.solve.windows import plan_windows
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from pbpk.dosimetry.cells.hits import Hits, hits
-from pbpk.dosimetry.cells.seen import Seen, at, ball, diffused, outside, shell
+from pbpk.dosimetry.cells.source_distances import Seen, at, ball, diffused, outside, shell
 
 Part = Literal["nucleus", "cytoplasm", "surface", "cell", "medium"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from pbpk.dosimetry.cells.cell import Part, cell_hits
 from pbpk.dosimetry.cells.hits import Hits, alpha_energy, alphas, hits
-from pbpk.dosimetry.cells.seen import Seen, ball_share, region, surface
+from pbpk.dosimetry.cells.source_distances import Seen, ball_share, region, surface
 from pbpk.dosimetry.charged.ranges import particle_range
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.cells.seen import Seen
+from pbpk.dosimetry.cells.source_distances import Seen
 from pbpk.dosimetry.charged.ranges import particle_range
 from pbpk.dosimetry.constants import MEV
 from pbpk.dosimetry.progeny import in_situ

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from pbpk.dosimetry.cells.cell import part
 from pbpk.dosimetry.cells.hits import Hits, alpha_energy, hits
-from pbpk.dosimetry.cells.seen import FAR, Seen, ball, outside, shell, slab, tube
+from pbpk.dosimetry.cells.source_distances import FAR, Seen, ball, outside, shell, slab, tube
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput, did_you_mean
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pbpk.dosimetry.effect.entire import phi
+from pbpk.dosimetry.effect.phi_functions import phi
 from pbpk.dosimetry.effect.protraction import Exponentials
 
 

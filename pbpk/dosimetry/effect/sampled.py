@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pbpk.dosimetry.effect.entire import phi, phi1_slope
+from pbpk.dosimetry.effect.phi_functions import phi, phi1_slope
 
 
 class Sampled(NamedTuple):

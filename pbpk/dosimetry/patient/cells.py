@@ -21,7 +21,7 @@ from pbpk.dosimetry.constants import MEV
 from pbpk.dosimetry.effect.rbe import split
 from pbpk.dosimetry.effect.targets import biology_of
 from pbpk.dosimetry.phantom.body import Phantom, regions
-from pbpk.dosimetry.placement import BLOOD, Placement
+from pbpk.dosimetry.region_map import BLOOD, Placement
 from pbpk.errors import BadInput
 from pbpk.observe import amount_in
 from pbpk.population.simulate import Path

@@ -12,7 +12,7 @@ from pbpk.dosimetry.absorbed import Dose, absorbed_dose
 from pbpk.dosimetry.curves import Course, dose_over_time
 from pbpk.dosimetry.effect.sampled import Sampled
 from pbpk.dosimetry.phantom.body import Phantom
-from pbpk.dosimetry.placement import Lesion
+from pbpk.dosimetry.region_map import Lesion
 from pbpk.dosimetry.svalues import SValues
 from pbpk.dosimetry.tiac import compartments
 from pbpk.errors import BadInput
@@ -20,7 +20,7 @@ from pbpk.model.load import Model
 from pbpk.nuclides import load_nuclide
 from pbpk.population.patients import Patients
 from pbpk.population.simulate import Path, simulate
-from pbpk.regimen import Regimen, dose
+from pbpk.regimen.dose import Regimen, dose
 
 HALF_LIVES = 12  # after the last dose: 1/4096 is left
 FIRST = 1 / 60  # h after a dose

@@ -18,17 +18,17 @@ from pbpk.dosimetry.effect.bed import bed, eqd2, rbe_bed
 from pbpk.dosimetry.effect.defaults import Radiobiology
 from pbpk.dosimetry.effect.rbe import split
 from pbpk.dosimetry.effect.targets import biology_of
-from pbpk.dosimetry.patient.assumed import assumptions
+from pbpk.dosimetry.patient.assumptions import assumptions
 from pbpk.dosimetry.patient.cells import cell_targets
 from pbpk.dosimetry.patient.course import Whole, protractions, stacked, usual_regimen, whole_course
 from pbpk.dosimetry.phantom.body import Phantom, check_phantom, regions
-from pbpk.dosimetry.placement import Lesion, read_placement
+from pbpk.dosimetry.region_map import Lesion, read_placement
 from pbpk.dosimetry.svalues import BODY, RADIATIONS
 from pbpk.dosimetry.uncertain.doses import Method, Uncertain, dose_uncertainty
 from pbpk.dosimetry.uncertain.inputs import rbe_of
 from pbpk.model.load import Model, load_model
 from pbpk.population.patients import Patients
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 
 _Z = NormalDist().inv_cdf(0.95)
 

@@ -22,7 +22,7 @@ from pbpk.dosimetry.effect.rbe import split, weighted
 from pbpk.dosimetry.effect.targets import biology_of
 from pbpk.dosimetry.patient.course import protractions, usual_regimen, whole_course
 from pbpk.dosimetry.phantom.body import Phantom, check_phantom, regions
-from pbpk.dosimetry.placement import Lesion, Placement, read_placement
+from pbpk.dosimetry.region_map import Lesion, Placement, read_placement
 from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, s_values, target_names
 from pbpk.dosimetry.tiac import Tiac, tiac_of_numbers, tiac_of_path
 from pbpk.dosimetry.uncertain import inputs
@@ -32,7 +32,7 @@ from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.load import Model
 from pbpk.population.patients import Patients, typical_patient
 from pbpk.population.simulate import Path, simulate
-from pbpk.regimen import Regimen
+from pbpk.regimen.dose import Regimen
 
 Method = Literal["propagate", "montecarlo"]
 DOSE, WEIGHTED, BED = "absorbed_dose", "rbe_weighted_dose", "bed"
@@ -96,7 +96,7 @@ def dose_uncertainty(
 
     `of` is a model, given `regimen` (1 MBq by its first route) to its typical patient, or hours by region with a `nuclide` and
     the `activity` given in MBq, or a `Tiac`. `kinetics`: relative SDs by parameter of the model, on top of the spreads that its
-    table states, or by region of the hours; or `Kinetics`, such as a fit's (`pbpk.report.fitted.fitted_kinetics`). `mass_sd`:
+    table states, or by region of the hours; or `Kinetics`, such as a fit's (`pbpk.run_folders.fitted_kinetics.fitted_kinetics`). `mass_sd`:
     relative SDs of masses, one for all or by region or lesion, others then that of `*`, or 20 %; a mass that is a row of the
     model is as uncertain as that row. `s_sd`: by radiation, the same error in all regions; our photon tables' statistics are
     added. RBEs have the distributions on file.

@@ -1,0 +1,108 @@
+"""Groups as virtual patients: lanes of one program, `patients` of them for each group, with its doses and covariates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pbpk import units
+from pbpk.aggregate_data.schema import SpreadPart, SummaryPart
+from pbpk.errors import BadInput
+from pbpk.model.load import Model
+from pbpk.population.infinity import no_infinity
+from pbpk.regimen.dose import Regimen, parse_dose
+from pbpk.solve.timeline import Timeline, build_timeline, moves_events
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """Groups with the same dose and covariates are one arm, solved once: `arm` says which of each group, `groups` names the
+    first of each arm. `covariates`: one row per lane (N = arms · patients, arm by arm); `dosed`: the unit of what is given."""
+
+    groups: tuple[str, ...]
+    arm: tuple[int, ...]
+    regimens: tuple[Regimen, ...]
+    covariates: pd.DataFrame
+    dosed: str
+
+
+def read_arms(part: SummaryPart, model: Model, z: np.ndarray, where: str) -> Arms:
+    """z (D, patients): standard normals, one row for each covariate that differs within a group (`spread_names`)."""
+    regimens, dosed = [], set()
+    names = list(dict.fromkeys(c for g in part.groups.values() for c in g.covariates))
+    spread = spread_names(part)
+    blocks, first_of, arm = [], {}, []
+    for name, g in part.groups.items():
+        place = f"{where} [summary.groups.{name}]"
+        try:
+            regimen = parse_dose(g.dose)
+        except BadInput as e:
+            raise BadInput(e.what, where=place, why=e.why, hint=e.hint) from None
+        dosed |= {d.unit for d in regimen.doses}
+        known = model.parameters.covariates
+        lacking = [c for c in names if c not in g.covariates and c not in known]
+        if lacking:
+            raise BadInput(f"says nothing of `{lacking[0]}`, which another group does", where=place)
+        block = {}
+        for c in names:
+            said = g.covariates.get(c, known[c].value if c in known else 0.0)
+            if isinstance(said, SpreadPart):
+                block[c] = said.median * np.exp(np.sqrt(np.log1p(said.cv**2)) * z[spread.index(c)])
+            else:
+                block[c] = np.full(part.patients, float(said))
+        if regimen.per_kg and "WT" not in block:
+            raise BadInput("a dose per kg needs the covariate WT", where=place, hint="WT = { median = 70, cv = 0.2 }")
+        key = (g.dose, tuple(sorted((k, str(v)) for k, v in g.covariates.items())))
+        if key not in first_of:
+            first_of[key] = (len(blocks), name)
+            blocks.append(pd.DataFrame(block, index=range(part.patients)))
+            regimens.append(regimen)
+        arm.append(first_of[key][0])
+    first = sorted(dosed)[0]
+    for unit in dosed:
+        units.require(unit, first, "a dose", where=f"{where} [summary.groups]")
+    names_of = tuple(name for _, name in first_of.values())
+    return Arms(names_of, tuple(arm), tuple(regimens), pd.concat(blocks, ignore_index=True), first)
+
+
+def spread_names(part: SummaryPart) -> list[str]:
+    """The covariates that differ between patients of some group."""
+    found = (c for g in part.groups.values() for c, x in g.covariates.items() if isinstance(x, SpreadPart))
+    return list(dict.fromkeys(found))
+
+
+def timeline_of(
+    arms: Arms, model: Model, times: tuple[float, ...], varying: set[str], endless: bool, where: str
+) -> tuple[Timeline, np.ndarray]:
+    """The lanes' timeline and the activity given to each (N,).
+
+    Observations are at `times`, sorted (they may repeat), and then one at the last dose or time, to integrate on from.
+    """
+    patients = len(arms.covariates) // len(arms.groups)
+    ends = [max(d.at + d.addl * d.ii + d.over for d in r.doses) for r in arms.regimens]
+    late = max([*times, *ends])
+    if endless:
+        for name, r in zip(arms.groups, arms.regimens, strict=True):
+            if reason := no_infinity(model, r):
+                raise BadInput("no integral to infinity", where=f"{where} [summary.groups.{name}]", why=reason,
+                               hint='give integrals a `time`')  # fmt: skip
+    order = np.argsort(times, kind="stable")
+    frames, given = [], []
+    for k, r in enumerate(arms.regimens):
+        frame = r.to_frame(model, np.array([*np.asarray(times)[order], late]))
+        block = arms.covariates.iloc[k * patients : (k + 1) * patients]
+        for i in range(patients):
+            weight = float(block["WT"].iloc[i]) if r.per_kg else 1.0
+            amount = frame["AMT"].to_numpy() * np.where(frame["PER_KG"].to_numpy(bool), weight, 1.0)
+            frames.append(frame.assign(AMT=amount))
+            given.append(float((amount * (1 + frame["ADDL"].to_numpy())).sum()))
+    infusions = any(d.over for r in arms.regimens for d in r.doses)
+    moving = moves_events(model.system, model.values[None, :, None], varying, infusions)
+    if moving and endless:
+        raise BadInput(
+            "no integral to infinity where a lag moves the doses", where=where, hint="give integrals a `time`"
+        )
+    typical = np.repeat(model.values[None, :, None], len(frames), axis=2)
+    return build_timeline(frames, model.system, moving=moving, typical=typical), np.array(given)

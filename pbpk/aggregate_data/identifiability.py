@@ -1,0 +1,76 @@
+"""What a table of aggregates can tell, before any fit: the expected information on every free number at the starting values.
+
+The predicted statistics' slopes in ψ over their sampling SDs; rows as if independent, which changes no flat direction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
+from pbpk.study.identifiability import information
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
+
+
+@jax.jit
+def _slopes(problem: SummaryProblem, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def told(x):
+        _, predicted, spread = problem.evaluate(x)
+        return predicted, spread
+
+    return jax.jacfwd(told, has_aux=True)(psi)
+
+
+def weakest_of(joint: JointProblem) -> list[str]:
+    """A line naming any direction that the used rows, and individual data where there are any, cannot see, or else which
+    numbers they bind least. Of Ω and residual errors the individual data tell more than first-order information on θ knows."""
+    problem, layout = joint.summary, joint.summary.spec.layout
+    names = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+    if not names:
+        return ["nothing is estimated"]
+    slopes, spread = (np.asarray(a) for a in _slopes(problem, joint.psi0))
+    used = np.array(problem.spec.plan.order)
+    j = slopes[used] / spread[used, None]
+    if not np.isfinite(j).all():
+        return ["the predictions are not finite at the starting values"]
+    told = j.T @ j
+    if joint.individual is not None:
+        told = told + np.asarray(information(joint.individual, joint.psi0))
+        thetas = sum(not t.fixed for t in layout.thetas)
+        names, told = names[:thetas], told[:thetas, :thetas]
+    size = np.maximum(np.sqrt(np.diag(told)), 1e-150)
+    unseen = [n for n, s in zip(names, size, strict=True) if s < 1e-6]
+    if unseen:
+        return [
+            f"no row says anything of {', '.join(unseen)} at the starting values: fix {'it' if len(unseen) == 1 else 'them'}"
+        ]
+    values, vectors = np.linalg.eigh(told / np.outer(size, size))
+    if values[0] < 1e-6:
+        mixed = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.3]
+        return [f"these rows cannot tell {' from '.join(mixed)} at the starting values: fix one of them"]
+    sd = np.sqrt(np.diag(np.linalg.inv(told)))
+    lines = [f"{n}: expected SE of its logarithm or coordinate {s:.3g}" for n, s in zip(names, sd, strict=True)]
+    return [*lines, f"condition number {values[-1] / values[0]:.3g}"]
+
+
+def checked(study: Study) -> dict[str, Any]:
+    """What `pbpk check` says of the rows."""
+    from pbpk.aggregate_data.run import rows_of
+
+    problem: Any = study.problem
+    rows = rows_of(study)
+    used = [r for r in rows if r.used]
+    return {
+        "groups": ", ".join(f"{k} (n = {g.n})" if g.n else k for k, g in study.spec.summary.groups.items()),  # type: ignore[union-attr]
+        "rows": f"{len(used)} fitted, {len(rows) - len(used)} predicted only",
+        "row": [
+            f"{r.label}: {r.value:g} {r.unit}, n = {r.n}, {r.status}{'' if r.used else ', predicted only'} ({r.source})"
+            for r in rows
+        ],
+        "identifiability": weakest_of(problem),
+    }

@@ -1,0 +1,82 @@
+"""The methods of a fit to aggregates: `summary` alone, or a likelihood method of individual data and the aggregates together.
+
+Each used row of the table is a column beside the subjects: its −2 ln likelihood given the rows before it, and the gradient of
+that in ψ, forward through the solver. So the scores start the optimiser, and make the S matrix, as with subjects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
+from pbpk.errors import WrongUsage
+from pbpk.estimation.base import Evaluation, Method, Numbers
+from pbpk.estimation.quasi_newton import QuasiNewton
+
+TOGETHER = ("focei", "foce", "fo", "laplace", "agq")
+
+
+class Found(NamedTuple):
+    """Of the used rows −2 ln likelihood (R,) and its gradient (P, R); of all rows predictions and sampling SDs."""
+
+    value: jax.Array
+    gradient: jax.Array
+    predicted: jax.Array
+    spread: jax.Array
+
+
+@jax.jit
+def evaluated(problem: SummaryProblem, psi: jax.Array) -> Found:
+    """All of it in one program: the virtual patients are solved once, and compiled once."""
+
+    def told(x):
+        value, predicted, spread = problem.evaluate(x)
+        return value, (value, predicted, spread)
+
+    slope, (value, predicted, spread) = jax.jacfwd(told, has_aux=True)(psi)
+    return Found(value, slope.T, predicted, spread)
+
+
+@dataclass(frozen=True)
+class Together(QuasiNewton):
+    """`method` evaluates the individual data; None: there are none."""
+
+    method: Any = None
+
+    def prepare(self, problem: Any) -> Any:
+        if not isinstance(problem, JointProblem):
+            raise WrongUsage("this study has no [summary]", hint="use focei, or another method of individual data")
+        return problem
+
+    def evaluate(self, problem: Any, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        value, gradient, *_ = evaluated(problem.summary, jnp.asarray(psi))
+        good = jnp.isfinite(value)
+        if self.method is None:
+            return Evaluation(value, gradient, jnp.asarray(eta), good)
+        each = self.method.evaluate(problem.individual, psi, eta)
+        return Evaluation(
+            jnp.concatenate([each.objective, value]),
+            jnp.concatenate([each.gradient, gradient], axis=1),
+            each.eta,
+            jnp.concatenate([each.good, good]),
+        )
+
+
+SUMMARY = Together("summary", "likelihood of published aggregates by virtual patients")
+
+
+def together(method: Method, problem: JointProblem) -> Together:
+    """The method for this problem. Raises `WrongUsage` for one that cannot be used with it."""
+    if problem.individual is None:
+        if method.name != "summary":
+            raise WrongUsage(f"{method.name} needs individual data, and this study has none", hint="--method summary")
+        return SUMMARY
+    if method.name not in TOGETHER:
+        raise WrongUsage(f"{method.name} cannot take individual data and aggregates together",
+                         hint=f"one of {', '.join(TOGETHER)}")  # fmt: skip
+    return Together(f"{method.name}+summary", f"{method.name} of the data with the likelihood of aggregates", method)

@@ -1,0 +1,184 @@
+"""Aggregates as a fit sees them: the virtual patients' arrays, and with individual data beside them one problem of both.
+
+The virtual patients are lanes: arm by arm, the same draws z in each. `quantities` solves them all, so that everything after
+it is arithmetic on (quantity, arm, patient). A lane's quantities follow from its own u alone, so their slopes in u are a few
+tangents of the solver, whatever the number of parameters: `_measured` has a derivative rule that takes these once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.aggregate_data.blocks import Numbers, Plan, Share
+from pbpk.aggregate_data.likelihood import columns, predictions
+from pbpk.aggregate_data.quantities import Measured
+from pbpk.likelihood.parameter_layout import Layout
+from pbpk.model.system import System
+from pbpk.observe import observe_all
+from pbpk.population.individual import Individual
+from pbpk.solve.base import Solver
+from pbpk.solve.resolvent import to_infinity
+from pbpk.solve.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class SummarySpec:
+    """`order`: each time of `measured` among the timeline's observations; `last` the one integrals to infinity begin at;
+    `scaling`: the covariates that doses are scaled by. `endpoints` is empty: aggregates have no residual error."""
+
+    system: System
+    solver: Solver
+    individual: Individual
+    layout: Layout
+    measured: Measured
+    plan: Plan
+    arms: tuple[str, ...]
+    patients: int
+    order: tuple[int, ...]
+    last: int
+    scaling: tuple[str, ...]
+    priors: tuple = ()
+    endpoints: tuple = ()
+    classes: int = 1
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SummaryProblem:
+    """z (q, M) and `noise` (K, M) standard normals of M patients; by lane covariates (1, k, N), constants (1, m, N), given
+    (N,), scaled (c, N)."""
+
+    spec: SummarySpec = field(metadata={"static": True})
+    timeline: Timeline
+    z: np.ndarray
+    noise: np.ndarray
+    covariates: np.ndarray
+    constants: np.ndarray
+    given: np.ndarray
+    scaled: np.ndarray
+    numbers: Numbers
+    initial: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return len(self.spec.plan.order)
+
+    @property
+    def quantified(self) -> int:
+        """Rows with a density, for which −2LL has a ln 2π that the OFV leaves out."""
+        return self.rows - sum(isinstance(b, Share) for b in self.spec.plan.used)
+
+    def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
+        return self.spec.layout.unpack(psi, jnp.asarray(self.initial))
+
+    def quantities(self, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(K, A, M), coherent, as they would be measured; and the solver's result codes (N,)."""
+        spec = self.spec
+        theta, omega, _ = self.unpack(psi)
+        eta = jnp.linalg.cholesky(omega) @ jnp.asarray(self.z) if self.z.shape[0] else jnp.zeros((0, spec.patients))
+        u = spec.individual.mixed(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
+        found, code = _measured(self, u)
+        found = found.reshape(-1, len(spec.arms), spec.patients)
+        cv = np.array([q.noise for q in spec.measured.quantities])
+        size = np.sqrt(np.log1p(cv**2))[:, None]
+        factor = jnp.exp(size * jnp.asarray(self.noise) - size**2 / 2)[:, None]
+        # What was excreted is known from what is left, which is what is measured.
+        left = np.array([q.kind == "excreted" for q in spec.measured.quantities])[:, None, None]
+        return jnp.where(left, 1 - (1 - found) * factor, found * factor), code
+
+    def evaluate(self, psi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """−2 ln likelihood of the used rows (R,), NaN where a virtual patient could not be solved, since no moment may lack
+        one; every row's prediction and sampling SD."""
+        x, code = self.quantities(psi)
+        theta = self.unpack(psi)[0]
+        found = columns(self.spec.plan, x, theta, self.numbers)
+        return jnp.where(jnp.any(code != 0), jnp.nan, found), *predictions(self.spec.plan, x, theta, self.numbers)
+
+
+@jax.custom_jvp
+def _measured(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Quantities (K, N), coherent, before noise, and the solver's codes (N,), of lanes with u (slots, N)."""
+    spec = problem.spec
+    none = jnp.zeros((1, 0, u.shape[1]))
+    p = spec.individual.parameters(
+        spec.system, u, jnp.asarray(problem.constants), jnp.asarray(problem.covariates), none
+    )
+    path = spec.solver.solve(spec.system, problem.timeline, p, integrals=True)
+    assert path.integrals is not None
+    names, at = list(spec.measured.observables), np.array(spec.order, dtype=int)
+    infinite = None
+    if spec.measured.endless:
+        rest = to_infinity(spec.system, p[0], path.amounts[spec.last])
+        infinite = observe_all(spec.system, names, (path.integrals[spec.last] + rest)[None], p)[:, 0]
+    found = spec.measured.evaluate(
+        observe_all(spec.system, names, path.amounts, p)[:, at],
+        observe_all(spec.system, names, path.integrals, p)[:, at],
+        *(infinite, jnp.asarray(problem.given), dict(zip(spec.scaling, jnp.asarray(problem.scaled), strict=True))),
+    )
+    return found, path.result
+
+
+@_measured.defjvp  # type: ignore[arg-type]
+def _measured_jvp(primals, tangents):
+    problem, u = primals
+    steps = jnp.broadcast_to(jnp.eye(u.shape[0])[:, :, None], (u.shape[0], *u.shape))
+
+    def one(d):
+        return jax.jvp(lambda x: _measured.fun(problem, x), (u,), (d,), has_aux=True)
+
+    found, slopes, code = jax.vmap(one, out_axes=(None, 0, None))(steps)  # slopes (slots, K, N)
+    nothing = np.zeros(code.shape, jax.dtypes.float0)
+    return (found, code), (jnp.einsum("skn,sn->kn", slopes, tangents[1]), nothing)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class JointProblem:
+    """`individual` is the problem of the study's own data, with the same layout; None where there are aggregates alone."""
+
+    summary: SummaryProblem
+    individual: Any = None
+
+    @property
+    def spec(self):
+        return self.individual.spec if self.individual is not None else self.summary.spec
+
+    @property
+    def initial(self) -> np.ndarray:
+        return self.summary.initial
+
+    @property
+    def psi0(self) -> np.ndarray:
+        return self.summary.spec.layout.free(np.asarray(self.initial))
+
+    @property
+    def subjects(self) -> int:
+        return self.individual.subjects if self.individual is not None else 0
+
+    @property
+    def columns(self) -> int:
+        """Of η."""
+        return getattr(self.individual, "columns", self.subjects)
+
+    @property
+    def observations(self) -> int:
+        return self.summary.rows + (self.individual.observations if self.individual is not None else 0)
+
+    @property
+    def quantified(self) -> int:
+        return self.summary.quantified + (self.individual.quantified if self.individual is not None else 0)
+
+    def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
+        return self.summary.unpack(psi)
+
+    def penalty(self, psi: jax.Array) -> jax.Array:
+        """−2 log of the priors, without constants."""
+        if self.individual is not None:
+            return self.individual.penalty(psi)
+        natural = self.summary.spec.layout.natural(psi, jnp.asarray(self.initial))
+        return sum((p.prior.penalty(p.value(natural)) for p in self.spec.priors), jnp.asarray(0.0))

@@ -1,0 +1,234 @@
+"""summary.csv: one published number a row, checked; every complaint names the row.
+
+group,quantity,statistic,value,unit,n,error,source,status,use
+withdrawal,residence,mean,21.97,h,,,ravichandran2016,published,
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import pandas as pd
+
+from pbpk.aggregate_data.schema import SummaryPart
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.tables import read_csv
+
+MOMENTS = ("mean", "sd", "cv", "geometric_mean", "geometric_cv")
+ORDERS = ("min", "quantile", "median", "max")
+STATISTICS = (*MOMENTS, *ORDERS, "range", "proportion", "correlation")
+STATUS = ("published", "inferred", "assumed")
+NEEDED = ("group", "quantity", "statistic", "value", "unit", "source", "status")
+KNOWN = (*NEEDED, "n", "error", "use", "note")
+
+
+@dataclass(frozen=True)
+class Row:
+    """`value` and `error` as printed, in `unit`; `step`: one in the last printed digit; `p` of a quantile; `other`: the second
+    quantity of a correlation; `line` in the file."""
+
+    line: int
+    group: str
+    quantity: str
+    statistic: str
+    value: float
+    unit: str
+    n: int
+    error: float
+    step: float
+    source: str
+    status: str
+    used: bool
+    p: float = 0.5
+    other: str = ""
+    note: str = ""
+
+    @property
+    def rank(self) -> float:
+        """Among n in ascending order, from 1; of a quantile that of R's default (type 7)."""
+        return {"min": 1.0, "max": float(self.n)}.get(self.statistic, 1 + (self.n - 1) * self.p)
+
+    @property
+    def label(self) -> str:
+        what = f"quantile {self.p:g}" if self.statistic == "quantile" else self.statistic.replace("_", " ")
+        return f"{self.group}: {self.quantity}{f' ~ {self.other}' if self.other else ''}, {what}"
+
+
+def read_rows(path: Path, part: SummaryPart) -> tuple[Row, ...]:
+    """Raises `BadInput` for what no table of results can mean."""
+    frame = read_csv(path)
+    frame.columns = [c.lower() for c in frame.columns]
+    for name in frame.columns:
+        if name not in KNOWN:
+            raise BadInput(f"no column `{name}` is known here", where=str(path), hint=did_you_mean(name, KNOWN))
+    for name in NEEDED:
+        if name not in frame.columns:
+            raise BadInput(f"column `{name}` is missing", where=str(path), hint=f"needed: {', '.join(NEEDED)}")
+    rows: list[Row] = []
+    for line, cells in frame.iterrows():
+        where = f"{path} row {line}"
+        rows += _read(int(str(line)), cells, part, where)
+    _together(rows, path)
+    return tuple(rows)
+
+
+def _read(line: int, cells: pd.Series, part: SummaryPart, where: str) -> list[Row]:
+    said = {c: cells.get(c, "") for c in KNOWN}
+    _named(said["group"], part.groups, "group", where)
+    statistic, _, argument = said["statistic"].lower().replace(" ", "_").partition(":")
+    if statistic not in STATISTICS:
+        raise BadInput(f"no statistic `{said['statistic']}`", where=where, hint=did_you_mean(statistic, STATISTICS))
+    quantity, _, other = (q.strip() for q in said["quantity"].partition("~"))
+    measured = part.responses if statistic == "proportion" else part.quantities
+    for name in filter(None, (quantity, other)):
+        if statistic != "proportion" and name in part.responses:
+            raise BadInput(f"`{statistic}` of `{name}`: a response has only a proportion", where=where)
+        if statistic == "proportion" and name in part.quantities:
+            raise BadInput(f"`proportion` of `{name}`: a proportion is of a response", where=where)
+        _named(name, measured, "response" if measured is part.responses else "quantity", where)
+    if bool(other) != (statistic == "correlation"):
+        raise BadInput("a correlation is of two quantities", where=where, hint="write the quantity as `a ~ b`")
+    if said["status"] not in STATUS:
+        raise BadInput(f"status `{said['status']}` is not known", where=where, hint=", ".join(STATUS))
+    if not said["source"]:
+        raise BadInput("has no source", where=where, hint="name the publication, or what it was inferred from")
+    if said["use"].lower() not in ("", "yes", "no"):
+        raise BadInput(f"use = `{said['use']}` is neither yes nor no", where=where)
+    n = _count(said["n"], part.groups[said["group"]].n, where)
+    error = _number(said["error"], "error", where)[0] if said["error"] else 0.0
+    if error < 0:
+        raise BadInput(f"error = {error:g} is negative", where=where)
+    if error and statistic in (*ORDERS, "range", "proportion", "correlation"):
+        raise BadInput(f"an `error` goes with means and SDs, not with a {statistic}", where=where)
+    texts = [said["value"]]
+    if statistic == "range":
+        texts = [t.strip() for t in said["value"].replace("–", " to ").replace("..", " to ").split(" to ")]
+        if len(texts) != 2:
+            raise BadInput(f"the range `{said['value']}` cannot be read", where=where, hint="write 12.6 to 39.4")
+    if statistic == "proportion" and "/" in said["value"]:
+        top, _, bottom = said["value"].partition("/")
+        if _number(bottom, "value", where)[0] != n:
+            raise BadInput(f"`{said['value']}` is not of the {n} patients", where=where)
+        said["value"], said["unit"] = str(Decimal(top.strip()) / Decimal(bottom.strip())), "1"
+        texts = [said["value"]]
+    p = _probability(argument, where) if statistic == "quantile" else 0.5
+    if argument and statistic != "quantile":
+        raise BadInput(f"`{said['statistic']}`: only a quantile has a number", where=where)
+    out = []
+    for k, text in enumerate(texts):
+        value, step = _number(text, "value", where)
+        named = ("min", "max")[k] if statistic == "range" else statistic
+        row = Row(line, said["group"], quantity, named, value, said["unit"] or "1", n, error, step, said["source"],
+                  said["status"], said["use"].lower() != "no", p, other, said["note"])  # fmt: skip
+        _possible(row, where)
+        out.append(row)
+    return out
+
+
+def _named(name: str, known: Collection[str] | Mapping, what: str, where: str) -> None:
+    if name not in known:
+        raise BadInput(f"no {what} `{name}`", where=where, hint=did_you_mean(name, known))
+
+
+def _number(text: str, what: str, where: str) -> tuple[float, float]:
+    """The number and one in its last printed digit."""
+    try:
+        found = Decimal(text.strip())
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise BadInput(f"{what} `{text}` is not a number", where=where)
+    return float(found), 10.0 ** int(found.as_tuple().exponent)
+
+
+def _count(text: str, of_group: int | None, where: str) -> int:
+    if not text:
+        if of_group is None:
+            raise BadInput("n is missing", where=where, why="Without it nothing says how far the number may be off.",
+                           hint="give n in the row, or for its group in fit.toml")  # fmt: skip
+        return of_group
+    value = _number(text, "n", where)[0]
+    if value != int(value) or value < 1:
+        raise BadInput(f"n = {text} is no number of patients", where=where)
+    return int(value)
+
+
+def _probability(text: str, where: str) -> float:
+    value = _number(text, "the quantile", where)[0] if text else float("nan")
+    if not 0 < value < 1:
+        raise BadInput(f"a quantile of `{text}`", where=where, hint="write quantile:0.25")
+    return value
+
+
+_LEAST = {"sd": 2, "cv": 2, "geometric_cv": 2, "min": 2, "max": 2, "quantile": 3, "correlation": 4}
+
+
+def _possible(row: Row, where: str) -> None:
+    """Raises `BadInput` for a number that no patients can give."""
+    least = _LEAST.get(row.statistic, 1)
+    if row.n < least:
+        raise BadInput(f"a {row.statistic} of {row.n} patient{'s' * (row.n > 1)}", where=where, hint=f"needs {least}")
+    if row.statistic in ("sd", "cv", "geometric_mean", "geometric_cv") and row.value <= 0:
+        raise BadInput(f"{row.statistic} = {row.value:g} must be above 0", where=where)
+    if row.statistic == "correlation" and not -1 < row.value < 1:
+        raise BadInput(f"a correlation of {row.value:g}", where=where)
+    if row.statistic == "proportion":
+        scale = 0.01 if row.unit == "%" else 1.0
+        share = row.value * scale
+        if not 0 <= share <= 1:
+            raise BadInput(f"a proportion of {share:g} is not between 0 and 1", where=where)
+        if abs(round(share * row.n) / row.n - share) > 0.5001 * row.step * scale + 1e-12:
+            raise BadInput(f"no number of {row.n} patients makes a proportion of {share:g}", where=where)
+
+
+def _together(rows: list[Row], path: Path) -> None:
+    """Raises `BadInput` for rows that do not go together."""
+    seen: dict[tuple, Row] = {}
+    for row in rows:
+        where = f"{path} row {row.line}"
+        key = (row.group, row.quantity, row.other, row.statistic, row.p)
+        if row.used and key in seen:
+            raise BadInput(f"says again what row {seen[key].line} says", where=where, hint="mark one use = no")
+        if row.used:
+            seen[key] = row
+        mates = [r for r in rows if (r.group, r.quantity, r.other) == (row.group, row.quantity, row.other) and r.used]
+        needs = {"sd": "mean", "cv": "mean", "geometric_cv": "geometric_mean"}.get(row.statistic)
+        if row.used and needs and not any(r.statistic == needs for r in mates):
+            raise BadInput(
+                f"a {row.statistic} without the {needs} of `{row.quantity}` in group `{row.group}`", where=where
+            )
+        if not row.used or row.statistic not in ORDERS:
+            continue
+        if any(r.statistic in MOMENTS for r in mates):
+            raise BadInput(
+                f"gives both moments and a {row.statistic} of `{row.quantity}` in group `{row.group}`",
+                where=where, why="They come from the same patients and are not independent.",
+                hint="mark one kind use = no: it is then predicted and shown, not fitted",
+            )  # fmt: skip
+        for r in mates:
+            if r.n != row.n:
+                raise BadInput(f"n = {row.n}, and {r.n} in row {r.line}, of the same quantity", where=where)
+            if r is not row and (r.rank < row.rank) != (r.value < row.value):
+                raise BadInput(
+                    f"{row.statistic} {row.value:g} and {r.statistic} {r.value:g} are out of order", where=where
+                )
+
+
+def cv_as_sd(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """A CV as an SD in the unit of its mean, with the rounding of both."""
+    out = []
+    for row in rows:
+        if row.statistic == "cv":
+            mean = next(
+                (r for r in rows if (r.group, r.quantity, r.statistic) == (row.group, row.quantity, "mean")), None
+            )
+            if mean is None:
+                continue
+            scale = (0.01 if row.unit == "%" else 1.0) * mean.value
+            row = replace(row, statistic="sd", value=row.value * scale, error=row.error * scale, step=row.step * scale,
+                          unit=mean.unit)  # fmt: skip
+        out.append(row)
+    return tuple(out)

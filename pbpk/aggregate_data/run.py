@@ -1,0 +1,150 @@
+"""A fit to aggregates, alone or with individual data: the loop of `pbpk.estimation.run` on columns that are rows of a table too."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from pbpk.aggregate_data.method import Together, together
+from pbpk.aggregate_data.problem import JointProblem
+from pbpk.aggregate_data.result import SummaryFit, summary_table
+from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
+from pbpk.errors import ScienceFailed
+from pbpk.estimation.base import CONVERGED, Info, Method, State
+from pbpk.estimation.build_fit import _at_edge, _standard_errors, collect
+from pbpk.estimation.preflight import beforehand
+from pbpk.estimation.result import parameter_table
+from pbpk.estimation.standard_errors import Uncertainty, uncertainty
+from pbpk.likelihood.parameter_layout import natural_with_jacobian
+from pbpk.solve.base import explain
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
+
+_codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
+
+
+def run_summary(study: Study, method: Method, *, resume=None, watch: Any, seed: int = 1) -> SummaryFit:
+    """As `pbpk.estimation.run.run_fit`, whose `watch` this is. Raises `ScienceFailed` where the start has no finite objective."""
+    problem: Any = study.problem  # a JointProblem
+    chosen = together(method, problem)
+    rows = rows_of(study)
+    clock = time.perf_counter()
+    if resume:
+        state, infos = resume
+    else:
+        state, infos = chosen.init(problem), []
+        _check_start(study, problem, state, rows)
+        watch.iteration(state, infos)
+    started = time.perf_counter()
+    while not state.finished:
+        state, info = chosen.step(problem, state)
+        if not state.finished or not infos:
+            infos.append(info)
+        watch.iteration(state, infos)
+    fitted = time.perf_counter()
+    estimated = uncertainty(chosen, problem, state, watch.errors) if state.psi.size and state.inverse.size else None
+    done = time.perf_counter()
+    seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
+    return _collected(study, method, chosen, problem, state, infos, estimated, rows, seconds, seed)
+
+
+def rows_of(study: Study) -> tuple[Row, ...]:
+    part = study.spec.summary
+    assert part is not None
+    return cv_as_sd(read_rows(study.folder / part.file, part))
+
+
+def _check_start(study: Study, problem: JointProblem, state: State, rows: tuple[Row, ...]) -> None:
+    bad = np.flatnonzero(~np.isfinite(state.objective))
+    if not len(bad):
+        return
+    codes = np.asarray(_codes(problem.summary, state.psi))
+    why = []
+    if codes.any():
+        k = int(np.flatnonzero(codes)[0])
+        arm = k // problem.summary.spec.patients
+        group = problem.summary.spec.arms[arm]
+        why.append(
+            f"{(codes != 0).sum()} virtual patients could not be solved, the first in group `{group}`: {explain(int(codes[k]))}"
+        )
+    else:
+        order = problem.summary.spec.plan.order
+        which = [i - problem.subjects for i in bad]
+        named = [rows[order[i]].label for i in which if i >= 0][:5] + [
+            f"subject {i + 1}" for i in bad if i < problem.subjects
+        ][:5]
+        why.append(f"not finite: {'; '.join(named)}")
+        why.append(
+            "Two rows of a group that follow from each other, or a quantity that does not differ between patients, "
+            "have no density."
+        )
+    raise ScienceFailed(
+        f"the objective is not finite at the starting values (OFV = {state.ofv:g})",
+        where=f"fits/{study.name}", why="\n".join(why), hint="mark a row use = no, or try other initial values",
+    )  # fmt: skip
+
+
+def _collected(
+    study: Study, method: Method, chosen: Together, problem: JointProblem, state: State, infos: list[Info],
+    estimated: Uncertainty | None, rows: tuple[Row, ...], seconds: dict[str, float], seed: int,
+) -> SummaryFit:  # fmt: skip
+    good = np.asarray(chosen.evaluate(problem, state.psi, state.eta).good)
+    table = summary_table(problem.summary, rows, state.psi)
+    if problem.individual is None:
+        return SummaryFit(
+            **_alone(study, problem, state, infos, estimated, seconds, seed, bool(good.all())), summary=table
+        )
+    lost = [who for who, well in zip(study.subjects, good, strict=False) if not well]
+    inner = replace(study, problem=problem.individual)
+    found = collect(inner, method, problem.individual, state, infos, estimated, lost, seconds, seed)
+    given: dict[str, Any] = {f.name: getattr(found, f.name) for f in fields(found)}
+    given |= {k: getattr(problem, k) for k in ("observations", "quantified")}
+    alone = beforehand(problem.individual)  # what the data by themselves could not tell, the rows may
+    given["warnings"] = tuple(w for w in found.warnings if w not in alone)
+    given |= {"method": chosen.name, "summary": table}
+    return SummaryFit(**given)
+
+
+def _alone(
+    study: Study, problem: JointProblem, state: State, infos: list[Info], estimated: Uncertainty | None,
+    seconds: dict[str, float], seed: int, good: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The fields of a `Fit` without individuals."""
+    layout, printed = problem.spec.layout, study.spec.estimation.standard_errors
+    natural = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[0]) / study.scale
+    estimates = dict(zip(layout.names, (float(x) for x in natural), strict=True))
+    errors, covariance = _standard_errors(layout, estimated, study.scale, printed)
+    trouble = estimated.trouble if estimated else ()
+    warnings = [t for t in trouble if "S matrix" not in t]
+    if printed != "R" and len(warnings) < len(trouble):
+        warnings.append(
+            f"the S matrix is singular: {problem.observations} rows cannot support {state.psi.size} parameters"
+        )
+    warnings += _at_edge(layout.names, natural, set(layout.etas))
+    se = errors.get(printed, {})
+    lognormal = {v.name for v in problem.spec.individual.varying if v.distribution == "lognormal"}
+    logs = {
+        t.name: {"estimate": float(np.log(estimates[t.name])), "se": se.get(t.name, np.nan) / estimates[t.name]}
+        for t in layout.thetas
+        if t.positive
+    }
+    cause = state.status if good else "a virtual patient could not be solved"
+    return {
+        "study": study.name, "model": study.model.name, "method": "summary", "ofv": state.ofv, "subjects": 0,
+        "observations": problem.observations, "quantified": problem.quantified, "estimates": estimates,
+        "standard_errors": errors, "printed_matrix": printed, "covariance": covariance,
+        "parameters": parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, held=estimated is None),
+        "eta_shrinkage": {}, "epsilon_shrinkage": float("nan"),
+        "individual": pd.DataFrame({"ID": []}),
+        "table": pd.DataFrame({c: [] for c in ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "RES", "IWRES", "CWRES")}),
+        "iterations": tuple(infos), "successful": cause == CONVERGED, "cause": cause, "warnings": tuple(warnings),
+        "seconds": seconds, "solver": problem.spec.solver.name, "seed": seed,
+        "condition_number": estimated.condition_number if estimated else float("nan"), "log_estimates": logs,
+        "observable_units": {}, "options": study.model.options,
+    }  # fmt: skip

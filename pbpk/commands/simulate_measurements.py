@@ -1,0 +1,105 @@
+"""What `pbpk simulate --measure` adds: which observables it needs, and its measurements as JSON, text and files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pbpk.model.load import Model
+    from pbpk.observe.base import Measurement
+    from pbpk.observe.measure import Measured
+    from pbpk.population.simulate import Path as Simulated
+    from pbpk.run_folders.write import Folder
+
+
+def plan(
+    file: Path | None, model: Model, wanted: Sequence[str] | None, times: np.ndarray
+) -> tuple[tuple[Measurement, ...], list[str] | None]:
+    """The measurements declared in `file`, and the observables to simulate for them and for the user."""
+    from pbpk.observe.declared import read_measurements
+    from pbpk.observe.measure import measured_rows
+    from pbpk.observe.readings import observable_names
+
+    if file is None:
+        return (), list(wanted) if wanted else None
+    asked = read_measurements(file)
+    names = observable_names(model.system, wanted)
+    for m in asked:
+        measured_rows(m, times)  # before any time is spent on solving
+        names += [n for n in observable_names(model.system, m.regions) if n not in names]
+    return asked, names
+
+
+def taken(path: Simulated, asked: Sequence[Measurement], seed: int, model: Model) -> Measured:
+    from pbpk.nuclides import load_nuclide
+    from pbpk.observe.measure import measure
+
+    nuclide = None
+    if model.nuclide:
+        rate = model.parameters["decay.k"].internal  # which --set may have changed
+        nuclide = dataclasses.replace(load_nuclide(model.nuclide), half_life=np.log(2) / rate if rate else np.inf)
+    return measure(path, asked, seed=seed, nuclide=nuclide)
+
+
+def without(path: Simulated, model: Model, wanted: Sequence[str] | None) -> Simulated:
+    """The simulation without the observables that only the measurements needed."""
+    from pbpk.observe.readings import observable_names
+
+    names = observable_names(model.system, wanted)
+
+    def kept(curves: dict[str, Any] | None) -> Any:
+        return None if curves is None else {n: curves[n] for n in names}
+
+    return dataclasses.replace(
+        path,
+        observables=kept(path.observables),
+        unit=kept(path.unit),
+        integral=kept(path.integral),
+        to_infinity=kept(path.to_infinity),
+    )
+
+
+def summary(path: Simulated, measured: Measured) -> dict[str, dict[str, Any]]:
+    """One patient's own numbers; medians over the patients that were solved."""
+    from pbpk.population.bands import medians
+
+    found = {}
+    for m in measured.measurements:
+        curves = {"value": measured.value[m.name], "expected": measured.expected[m.name]}
+        if (sd := measured.sd[m.name]) is not None:
+            curves["sd"] = sd
+        found[m.name] = {
+            "unit": measured.unit[m.name],
+            "time": {"unit": "h", "values": measured.time[m.name]},
+            "decay_corrected": m.decay_corrected,
+            "reference": m.reference,
+            **medians(path, {k: np.asarray(v) for k, v in curves.items()}),
+        }
+    return found
+
+
+def as_text(found: dict[str, dict[str, Any]]) -> str:
+    width = max(14, *(len(n) + 2 for n in found))
+    lines = [f"{'measurement':<{width}}{'time (h)':>10}{'value':>14}{'expected':>14}{'sd':>12}  unit"]
+    for name, m in found.items():
+        unit = m["unit"] + (f", decay-corrected to {m['reference']:g} h" if m["decay_corrected"] else "")
+        for i, t in enumerate(m["time"]["values"]):
+            sd = f"{m['sd'][i]:.4g}" if "sd" in m else "-"
+            lines.append(f"{name:<{width}}{t:>10.6g}{m['value'][i]:>14.5g}{m['expected'][i]:>14.5g}{sd:>12}  {unit}")
+    return "\n".join(lines)
+
+
+def write_measured(folder: Folder, measured: Measured, file: Path, *, population: bool) -> None:
+    """The measurements, beside the file that declared them."""
+    frame = measured.frame()
+    folder.write("measurements.toml", file.read_text(encoding="utf-8-sig"))
+    if population:
+        frame.to_parquet(folder.partial / "measurements.parquet", index=False)
+    else:
+        folder.write("measurements.csv", frame.to_csv(index=False))

@@ -1,0 +1,308 @@
+"""The machine whose operands have derivatives: any algorithm on it computes its own sensitivities, of any order.
+
+It stands on another machine, NumPy's or LLVM's. What an algorithm decides by (`choose`, `compare`, how long to `repeat`) is
+decided by the numbers alone. Scratch has room for all derivatives of every number; what a loop carries has those it began with,
+all of them where it began with a float. Equations are solved by one factorisation, of the numbers (elimination.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pbpk.compile.backend import functions
+from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.jet import Jet, parts_of, quotient, subsets, taylor, value
+from pbpk.compile.programs.elimination import Columns, Entry, Factors, Pivot, factor, solve, solve_transposed
+
+_Keys = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Room:
+    inner: Any
+    count: int
+
+
+class Jets:
+    """`more`: by a buffer's name, where the derivatives of what stands in it are; without, it has none."""
+
+    def __init__(self, machine: Machine, nilpotents: int, more: Mapping[str, Mapping[int, Buffer]]):
+        self.machine, self.every, self.more = machine, tuple(range(2**nilpotents)), dict(more)
+
+    def read(self, buffer: Buffer, row: Index) -> Jet:
+        rest = self.more.get(buffer.name, {})
+        return Jet({0: self.machine.read(buffer, row), **{s: self.machine.read(b, row) for s, b in rest.items()}})
+
+    def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
+        parts = parts_of(value)
+        for s, where in {0: buffer, **self.more.get(buffer.name, {})}.items():
+            self.machine.write(where, row, parts.get(s, 0.0))
+
+    def stream(self, buffer: Buffer, row: Index, values: Sequence[Operand]) -> None:
+        for k, one in enumerate(values):
+            self.write(buffer, row + k, one)
+
+    def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:
+        found = self.machine.part(buffer, row, shape)
+        if buffer.name in self.more:
+            rest = self.more[buffer.name].items()
+            self.more[found.name] = {s: self.machine.part(b, row, shape) for s, b in rest}
+        return found
+
+    def whole(self, buffer: Buffer, row: Index, below: int) -> Index:
+        return self.machine.whole(buffer, row, below)
+
+    def scratch(self, count: int) -> _Room:
+        return _Room(self.machine.scratch(count * len(self.every)), count)
+
+    def get(self, room: _Room, at: Index) -> Jet:
+        return Jet({s: self.machine.get(room.inner, at + s * room.count if s else at) for s in self.every})
+
+    def peek(self, room: _Room, at: Index) -> Jet:
+        return Jet({0: self.machine.get(room.inner, at)})
+
+    def put(self, room: _Room, at: Index, value: Operand) -> None:
+        parts = parts_of(value)
+        for s in self.every:
+            self.machine.put(room.inner, at + s * room.count if s else at, parts.get(s, 0.0))
+
+    def pick(self, room: _Room, first: Index, at: Operand, below: int) -> Jet:
+        own = value(at)
+        return Jet({s: self.machine.pick(room.inner, first + s * room.count, own, below) for s in self.every})
+
+    def place(self, room: _Room, first: Index, at: Operand, below: int, value: Operand) -> None:
+        own, parts = parts_of(at).get(0, 0.0), parts_of(value)
+        for s in self.every:
+            self.machine.place(room.inner, first + s * room.count, own, below, parts.get(s, 0.0))
+
+    def fixed(self, a: Operand) -> Jet:
+        return Jet({0: value(a)})
+
+    def loop(self, count: int, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand] = ()) -> list[Operand]:
+        keys = self._carried(carry)
+        found = self.machine.loop(count, self._inside(body, keys), _flat(carry, keys))
+        return _joined(found, keys)
+
+    def repeat(
+        self, most: Index, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand], *, going: bool = False
+    ) -> tuple[Index, list[Operand]]:
+        keys = self._carried(carry)
+        count, found = self.machine.repeat(most, self._inside(body, keys), _flat(carry, keys), going=going)
+        return count, _joined(found, keys)
+
+    def _carried(self, carry: Sequence[Operand]) -> list[_Keys]:
+        return [tuple(c.parts) if isinstance(c, Jet) else self.every for c in carry]
+
+    def _inside(self, body: Callable[..., Sequence[Operand]], keys: list[_Keys]) -> Callable[..., Sequence[Operand]]:
+        def inside(i: Index, *values: Operand) -> list[Operand]:
+            return _flat(body(i, *_joined(values, keys)) or [], keys)
+
+        return inside
+
+    def size(self, a: Operand) -> Operand:
+        """At 0 with the slope to its right, as JAX has it."""
+        m, parts = self.machine, parts_of(a)
+        return Jet({s: m.compare(0.0, parts[0], -p, p) if s else m.size(p) for s, p in parts.items()})
+
+    def root(self, a: Operand) -> Operand:
+        own = value(a)
+        found = self.machine.root(own)
+
+        def slope(k: int) -> Operand:
+            return 0.5 / found if k == 1 else slope(k - 1) * (1.5 - k) / own
+
+        return taylor(a, found, slope)
+
+    def larger(self, a: Operand, b: Operand) -> Operand:
+        """Where both are the same, with the mean of their derivatives, as JAX has it."""
+        m, x, y = self.machine, parts_of(a), parts_of(b)
+
+        def of(s: int) -> Operand:
+            p, q = x.get(s, 0.0), y.get(s, 0.0)
+            return m.compare(x[0], y[0], p, m.compare(y[0], x[0], q, 0.5 * (p + q)))
+
+        return Jet({s: of(s) if s else m.larger(x[0], y[0]) for s in sorted(x.keys() | y.keys())})
+
+    def choose(self, sign: Operand, positive: Operand, otherwise: Operand) -> Operand:
+        return self._of_two(lambda p, q: self.machine.choose(value(sign), p, q), positive, otherwise)
+
+    def compare(self, a: Operand, b: Operand, more: Operand, otherwise: Operand) -> Operand:
+        return self._of_two(lambda p, q: self.machine.compare(value(a), value(b), p, q), more, otherwise)
+
+    def _of_two(self, select: Callable[[Operand, Operand], Operand], one: Operand, other: Operand) -> Jet:
+        x, y = parts_of(one), parts_of(other)
+        return Jet({s: select(x.get(s, 0.0), y.get(s, 0.0)) for s in sorted(x.keys() | y.keys())})
+
+    # Of a number's bits there is no derivative: functions made of them have rules of their own, below.
+
+    def scale(self, a: Operand, power: Operand) -> Operand:
+        raise TypeError("scale has no derivative")
+
+    def parts(self, a: Operand) -> tuple[Operand, Operand]:
+        raise TypeError("parts has no derivative")
+
+    def coarse(self, a: Operand) -> Operand:
+        raise TypeError("coarse has no derivative")
+
+
+def _flat(carry: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
+    found = []
+    for c, own in zip(carry, keys, strict=True):
+        parts = parts_of(c)
+        if not parts.keys() <= set(own):
+            raise TypeError("a loop's carry began without derivatives that it has then: begin with a float")
+        found += [parts.get(s, 0.0) for s in own]
+    return found
+
+
+def _joined(values: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
+    left = iter(values)
+    return [Jet({s: next(left) for s in own}) for own in keys]
+
+
+@functions.exp.register
+def _(m: Jets, x: Operand) -> Jet:
+    found = functions.exp(m.machine, value(x))
+    return taylor(x, found, lambda k: found)
+
+
+@functions.expm1.register
+def _(m: Jets, x: Operand) -> Jet:
+    found = functions.expm1(m.machine, value(x))
+    return taylor(x, found, lambda k: found + 1.0)
+
+
+@functions.log.register
+def _(m: Jets, x: Operand) -> Jet:
+    return taylor(x, functions.log(m.machine, value(x)), _of_log(value(x)))
+
+
+@functions.log1p.register
+def _(m: Jets, x: Operand) -> Jet:
+    return taylor(x, functions.log1p(m.machine, value(x)), _of_log(1.0 + value(x)))
+
+
+@functions.erf.register
+def _(m: Jets, x: Operand) -> Jet:
+    own = value(x)
+    return taylor(x, functions.erf(m.machine, own), _of_erf(m.machine, own, 1.0))
+
+
+@functions.erfc.register
+def _(m: Jets, x: Operand) -> Jet:
+    own = value(x)
+    return taylor(x, functions.erfc(m.machine, own), _of_erf(m.machine, own, -1.0))
+
+
+def _of_erf(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
+    """± 2/√π e^(−x²) and its derivatives: its product with (−1)ⁿ Hₙ(x), H Hermite's polynomials."""
+    first = functions.exp(m, -(x * x)) * (sign * 2.0 / math.sqrt(math.pi))
+
+    def slope(k: int) -> Operand:
+        before: Operand = 0.0
+        here: Operand = 1.0
+        for n in range(k - 1):
+            before, here = here, -2.0 * (x * here + float(n) * before)
+        return first * here
+
+    return slope
+
+
+def _of_log(x: Operand) -> Callable[[int], Operand]:
+    def slope(k: int) -> Operand:
+        return 1.0 / x if k == 1 else slope(k - 1) * (1.0 - k) / x
+
+    return slope
+
+
+@functions.power.register
+def _(m: Jets, x: Operand, y: Operand) -> Jet:
+    """xʸ = x^(y₀) · exp((y − y₀) ln x); where x is 0 its logarithm counts as 0, as with JAX."""
+    inner, base, to = m.machine, value(x), value(y)
+
+    def slope(k: int) -> Operand:
+        falling: Operand = 1.0
+        for i in range(k):
+            falling = falling * (to - float(i))
+        return inner.compare(inner.size(falling), 0.0, falling * functions.power(inner, base, to - float(k)), 0.0)
+
+    found = taylor(x, functions.power(inner, base, to), slope)
+    if len(parts_of(y)) == 1:
+        return found
+    more = Jet({0: 0.0, **{s: a for s, a in parts_of(y).items() if s}})
+    above = m.compare(m.size(x), 0.0, x, 1.0)
+    return found * taylor(more * functions.log(m, above), 1.0, lambda k: 1.0)
+
+
+@functions.divide.register
+def _(m: Jets, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
+    """What has derivatives is divided once more, for the inverses."""
+    values = functions.divide(m.machine, [(value(a), value(b)) for a, b in pairs])
+    moving = [k for k, pair in enumerate(pairs) if any(len(parts_of(x)) > 1 for x in pair)]
+    inverse = dict(zip(moving, functions.divide(m.machine, [(1.0, value(pairs[k][1])) for k in moving]), strict=True))
+    return [quotient(q, a, b, lambda k=k: inverse[k]) for k, (q, (a, b)) in enumerate(zip(values, pairs, strict=True))]
+
+
+@dataclass(frozen=True)
+class _Moving(Factors):
+    """The factors of the matrix's value; and in a room of their own, by the set of nilpotents, the derivatives of the a's
+    and of the columns' excess."""
+
+    parts: Any
+    flows: dict[int, list[tuple[int, Entry]]]
+    excess: dict[int, list[tuple[int, int]]]
+
+
+@factor.register
+def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1) -> _Moving:
+    inner = m.machine
+    room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
+    flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
+    sums: dict[int, list[tuple[int, int]]] = {s: [] for s in m.every if s}
+    a, excess = dict(a), {j: excess[j] for j in range(len(excess))}
+    named = [(flows, a.items()), (sums, excess.items())]
+    for where, entries in named:
+        for entry, own in entries:
+            for s, part in parts_of(own).items():
+                if s:
+                    inner.put(room, used, part)
+                    where[s].append((used, entry))
+                    used += 1
+    values = {e: value(v) for e, v in a.items()}, {j: value(v) for j, v in excess.items()}
+    return _Moving(**vars(factor(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
+
+
+@solve.register
+def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+    """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
+    inner, y = m.machine, []
+    for s in m.every:
+        own = [parts_of(v).get(s, 0.0) for v in rhs]
+        for t in subsets(s):
+            known = y[s ^ t]
+            for at, (i, j) in factors.flows[t]:
+                flow = inner.get(factors.parts, at) * known[j]
+                own[i], own[j] = own[i] + flow, own[j] - flow
+            for at, j in factors.excess[t]:
+                own[j] = own[j] - inner.get(factors.parts, at) * known[j]
+        y.append(solve(inner, factors, own))
+    return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
+
+
+@solve_transposed.register
+def _(m: Jets, factors: _Moving, rhs: list[Operand]) -> list[Operand]:
+    """M₀ᵀ y_S = v_S − Σ M_Tᵀ y_{S∖T}: what an a gives back is what y is more where it goes than where it comes from."""
+    inner, y = m.machine, []
+    for s in m.every:
+        own = [parts_of(v).get(s, 0.0) for v in rhs]
+        for t in subsets(s):
+            known = y[s ^ t]
+            for at, (i, j) in factors.flows[t]:
+                own[j] = inner.get(factors.parts, at) * (known[i] - known[j]) + own[j]
+            for at, j in factors.excess[t]:
+                own[j] = own[j] - inner.get(factors.parts, at) * known[j]
+        y.append(solve_transposed(inner, factors, own))
+    return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]

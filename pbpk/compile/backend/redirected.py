@@ -1,0 +1,93 @@
+"""A machine on which some of a program's buffers are somewhere else, so that the program can be a step of a longer one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.programs.rosenbrock.step import each
+
+Read = Callable[[Index], Operand]
+Write = Callable[[Index, Operand], None]
+
+
+Arrived = Callable[..., None]
+
+
+class Within:
+    """`machine`, but what is read from and written to the buffers named is done by `reads` and `writes`: another buffer,
+    or what is to be called with the row. `arrived` is called instead of writing what `arrive` is given."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        reads: dict[str, Buffer | Read],
+        writes: dict[str, Buffer | Write],
+        arrived: Arrived | None = None,
+    ):
+        self._machine, self._reads, self._writes, self.arrived = machine, reads, writes, arrived
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def read(self, buffer: Buffer, row: Index) -> Operand:
+        where = self._reads.get(buffer.name, buffer)
+        return self._machine.read(where, row) if isinstance(where, Buffer) else where(row)
+
+    def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
+        where = self._writes.get(buffer.name, buffer)
+        if isinstance(where, Buffer):
+            self._machine.write(where, row, value)
+        else:
+            where(row, value)
+
+
+def arrive(m: Machine, stop: Index, count: int, *found: tuple[Buffer, Read]) -> None:
+    """What there is at a stop, into the rows of each buffer that are the stop's."""
+    if isinstance(m, Within) and m.arrived is not None:
+        m.arrived(stop, *(value for _, value in found))
+        return
+
+    def write(k: Index) -> None:
+        for buffer, value in found:
+            m.write(buffer, stop * count + k, value(k))
+
+    each(m, count, write)
+
+
+def copy(m: Machine, count: int, put: Write, get: Read) -> None:
+    """`put(k, get(k))` for all k."""
+    each(m, count, lambda k: put(k, get(k)))
+
+
+class Rows:
+    """Scratch in which a program's buffer stands."""
+
+    def __init__(self, machine: Machine, count: int):
+        self.machine, self.room, self.count, self.first = machine, machine.scratch(count), count, 0
+
+    def part(self, first: Index) -> Rows:
+        """The same from `first` on."""
+        found = Rows(self.machine, 0)
+        found.room, found.first = self.room, first + self.first
+        return found
+
+    def get(self, at: Index) -> Operand:
+        return self.machine.get(self.room, at + self.first)
+
+    def put(self, at: Index, value: Operand) -> None:
+        self.machine.put(self.room, at + self.first, value)
+
+    def add(self, at: Index, value: Operand) -> None:
+        self.put(at, self.get(at) + value)
+
+    def pick(self, at: Operand, below: int) -> Operand:
+        """`get` of each patient's own row, which is less than `below`."""
+        return self.machine.pick(self.room, self.first, at, below)
+
+    def place(self, at: Operand, below: int, value: Operand) -> None:
+        self.machine.place(self.room, self.first, at, below, value)
+
+    def clear(self) -> None:
+        copy(self.machine, self.count, self.put, lambda k: 0.0)

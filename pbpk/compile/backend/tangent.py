@@ -1,0 +1,80 @@
+"""Derivatives forward: every number a polynomial in e₁ … e_K with eᵢ² = 0, whose coefficients are the derivatives.
+
+The matrix M = I − gA is one too, M = Σ M_S e_S over sets S of them, and so is y with M y = v:
+
+    M₀ y_S = v_S − Σ_{∅ ≠ T ⊆ S} M_T y_{S∖T},     M_T = −gA_T for T ≠ ∅
+
+so that all coefficients are solved by the same factors, and products with A_T go straight over the arrows: what flows along
+one is its rate times what is at its source, and leaves there what it brings to its target. The derivatives that JAX asks
+for, nested, are these: a tangent is one nilpotent more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pbpk.compile.backend.base import Machine, Operand
+from pbpk.compile.backend.jet import subsets
+from pbpk.compile.programs.elimination import Factors, solve, solve_transposed
+from pbpk.compile.programs.window import Window
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An entry of `System.rate_jacobian`: the compartment it leaves, and the one it reaches, None outside the model."""
+
+    source: int
+    target: int | None
+
+
+def arrows(w: Window) -> list[Arrow]:
+    flux, state = w.system.slopes
+    ends = (int(w.system.target[f]) for f in flux)
+    return [Arrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
+
+
+def slopes(m: Machine, w: Window, by: Operand) -> Any:
+    """`by` · kₜ of every arrow, in scratch, part by part; the first part is not used."""
+    count = len(w.system.slopes[0])
+    room = m.scratch(w.parts * count)
+    for part in range(1, w.parts):
+        for k in range(count):
+            m.put(room, part * count + k, by * m.read(w.part("rates", part), k))
+    return room
+
+
+def solve_parts(m: Machine, w: Window, factors: Factors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+    """y with M y = rhs, part after part (width,); `room` is what `slopes` gave."""
+    n, ways = w.size, arrows(w)
+    y: list[Operand] = []
+    for part in range(w.parts):
+        own = list(rhs[part * n : (part + 1) * n])
+        for k, way in enumerate(ways if part else []):
+            flow: Operand = 0.0
+            for t in subsets(part):
+                flow = m.get(room, t * len(ways) + k) * y[(part ^ t) * n + way.source] + flow
+            own[way.source] = own[way.source] - flow
+            if way.target is not None:
+                own[way.target] = own[way.target] + flow
+        y += solve(m, factors, own)
+    return y
+
+
+def solve_parts_transposed(m: Machine, w: Window, factors: Factors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+    """y with Mᵀ y = rhs: what an arrow gives back is what its target's part exceeds its source's by."""
+    n, ways = w.size, arrows(w)
+    y: list[Operand] = []
+    for part in range(w.parts):
+        own = list(rhs[part * n : (part + 1) * n])
+        for k, way in enumerate(ways if part else []):
+            for t in subsets(part):
+                own[way.source] = m.get(room, t * len(ways) + k) * rise(y[(part ^ t) * n :], way) + own[way.source]
+        y += solve_transposed(m, factors, own)
+    return y
+
+
+def rise(y: Sequence[Operand] | Mapping[int, Operand], way: Arrow) -> Operand:
+    """What y is at an arrow's target more than at its source; outside it is 0."""
+    return -y[way.source] if way.target is None else y[way.target] - y[way.source]

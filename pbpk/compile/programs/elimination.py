@@ -1,0 +1,199 @@
+"""Sparse elimination on operands, in the order that pbpk.linalg.elimination found, as straight-line arithmetic.
+
+The matrix is I − gA of a body: off the diagonal −a, a ≥ 0, and a diagonal that is not stored: a column's pivot is its
+excess (what the column sums to) and the sum of its a's. Kept so, elimination only adds (see docs/numerics.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+from pbpk.compile.backend.base import Machine, Operand
+from pbpk.compile.backend.functions import inverses, total
+from pbpk.linalg.elimination import Elimination
+
+Entry = tuple[int, int]
+Columns = Mapping[int, Operand] | Sequence[Operand]
+"""One operand of each."""
+_CHAINS = 4  # sums side by side: what keeps a processor busy while one waits for the last
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """One node as it is eliminated: the rows below it and the columns to its right that are not zero."""
+
+    node: int
+    below: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors in a machine's scratch room: where the inverse pivots, and the entries of L and of U, stand."""
+
+    pivots: tuple[Pivot, ...]
+    room: object
+    inverse: dict[int, int]
+    lower: dict[Entry, int]
+    upper: dict[Entry, int]
+
+
+def plan(elimination: Elimination) -> tuple[Pivot, ...]:
+    """The pivots in order, without the entries that fill reserves and nothing reaches."""
+    order = [int(v) for v in elimination.order]
+    place = {v: i for i, v in enumerate(order)}
+    filled = {(i, j) for i, j in elimination.entries if i != j}
+    pivots = []
+    for v in order:
+        below = tuple(r for r in order if place[r] > place[v] and (r, v) in filled)
+        right = tuple(c for c in order if place[c] > place[v] and (v, c) in filled)
+        filled |= {(r, c) for r in below for c in right if r != c}
+        pivots.append(Pivot(v, below, right))
+    return tuple(pivots)
+
+
+@singledispatch
+def factor(
+    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1
+) -> Factors:
+    """From the a's off the diagonal, a[i, j] from j into i, and the columns' excess, both looked up where they are needed
+    first: what waits for long in a register leaves no room. As many as `together` pivots that do
+    not wait for one another are inverted by one division: two more roundings, and nothing near the ends of numbers."""
+    a, excess = _Changing(a), _Changing(excess)
+    size = sum(1 + len(p.below) + len(p.right) for p in pivots)
+    room, used = m.scratch(size), 0
+    inverse: dict[int, int] = {}
+    lower: dict[Entry, int] = {}
+    upper: dict[Entry, int] = {}
+
+    def keep(value: Operand) -> int:
+        nonlocal used
+        m.put(room, used, value)
+        used += 1
+        return used - 1
+
+    def eliminate(p: Pivot, reciprocal: Operand) -> None:
+        v = p.node
+        inverse[v] = keep(reciprocal)
+        share = {r: a[r, v] * reciprocal for r in p.below}
+        rest = excess[v] * reciprocal
+        for r, part in share.items():
+            lower[r, v] = keep(part)
+        for c in p.right:
+            upper[v, c] = keep(a[v, c])
+            if p.below:
+                excess[c] = excess[c] + rest * a[v, c]
+            for r, part in share.items():
+                if r != c:
+                    more = part * a[v, c]
+                    a[r, c] = a[r, c] + more if (r, c) in a else more
+
+    for level in _levels(pivots):
+        for p in level:
+            if not p.below:
+                for c in p.right:
+                    excess[c] = excess[c] + a[p.node, c]
+        for first in range(0, len(level), together):
+            group = level[first : first + together]
+            reciprocals = inverses([excess[p.node] + sum(a[r, p.node] for r in p.below) for p in group])
+            for p, reciprocal in zip(group, reciprocals, strict=True):
+                eliminate(p, reciprocal)
+    return Factors(pivots, room, inverse, lower, upper)
+
+
+class _Changing(dict):
+    """What a mapping has at first."""
+
+    def __init__(self, first: Mapping | Sequence):
+        self.first = first
+
+    def __missing__(self, key):
+        self[key] = found = self.first[key]
+        return found
+
+    def __contains__(self, key) -> bool:
+        return super().__contains__(key) or key in self.first
+
+
+class Written(Mapping):
+    """A mapping whose values are computed when they are looked up, each time."""
+
+    def __init__(self, keys: Iterable, value: Callable[[Any], Operand]):
+        self._keys, self._value = dict.fromkeys(keys), value
+
+    def __getitem__(self, key) -> Operand:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._value(key)
+
+    def __contains__(self, key) -> bool:
+        return key in self._keys
+
+    def __iter__(self):
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def _levels(pivots: tuple[Pivot, ...]) -> list[list[Pivot]]:
+    """In an order that serves as well, so that few divisions wait for one another: pivots that need no other's inverse, then
+    those that need only theirs, … What goes from a node that nothing is below of is all of its column: its inverse is not
+    waited for."""
+    level: dict[int, int] = {}
+    for p in pivots:
+        own = level.setdefault(p.node, 0)
+        for v in (*p.below, *p.right):
+            level[v] = max(level.get(v, 0), own + bool(p.below))
+    return [[p for p in pivots if level[p.node] == depth] for depth in range(max(level.values(), default=-1) + 1)]
+
+
+@singledispatch
+def solve(m: Machine, factors: Factors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+    """x with (I − gA) x = rhs; or its rows `only`, others being anything."""
+    x, room = list(rhs), factors.room
+    needed = set(range(len(x)) if only is None else only)
+    arriving: dict[int, list[tuple[int, int]]] = {}
+    for p in factors.pivots:
+        x[p.node] = _sum(m, room, x, x[p.node], arriving.get(p.node, []))
+        for r in p.below:
+            arriving.setdefault(r, []).append((factors.lower[r, p.node], p.node))
+    for p in factors.pivots:
+        needed |= set(p.right) if p.node in needed else set()
+    for p in reversed(factors.pivots):
+        if p.node not in needed:
+            continue
+        known = [(factors.upper[p.node, c], c) for c in p.right]
+        x[p.node] = _sum(m, room, x, x[p.node], known) * m.get(room, factors.inverse[p.node])
+    return x
+
+
+@singledispatch
+def solve_transposed(m: Machine, factors: Factors, rhs: list[Operand]) -> list[Operand]:
+    """x with (I − gA)ᵀ x = rhs, by the same factors."""
+    x, room = list(rhs), factors.room
+    arriving: dict[int, list[tuple[int, int]]] = {}
+    for p in factors.pivots:
+        x[p.node] = _sum(m, room, x, x[p.node], arriving.get(p.node, [])) * m.get(room, factors.inverse[p.node])
+        for c in p.right:
+            arriving.setdefault(c, []).append((factors.upper[p.node, c], p.node))
+    for p in reversed(factors.pivots):
+        x[p.node] = _sum(m, room, x, x[p.node], [(factors.lower[r, p.node], r) for r in p.below])
+    return x
+
+
+def _sum(m: Machine, room: object, x: list[Operand], own: Operand, terms: list[tuple[int, int]]) -> Operand:
+    """own + Σ factor · x. Plasma has an organ in every other term: many are added side by side, so that none waits long, and
+    what it has itself is added last, as what it may have to wait for longest."""
+    chains = min(_CHAINS, 1 + len(terms) // 4)
+    parts: list[Operand] = [own] if chains == 1 else []
+    for k, (factor_, node) in enumerate(terms):
+        product = m.get(room, factor_) * x[node]
+        if len(parts) < chains:
+            parts.append(product)
+        else:
+            parts[k % len(parts)] = product + parts[k % len(parts)]
+    return parts[0] if chains == 1 else total(parts) + own

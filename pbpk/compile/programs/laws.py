@@ -1,0 +1,306 @@
+"""Rate laws and their derivatives on operands: traced by JAX, then only arithmetic.
+
+A law is plain Python on scalars, so JAX's trace of it is a list of operations, and so is that of its derivatives, which
+are then JAX's own. What a law cannot contain here (a loop, a gather, a special function) is `Unsupported`: solvers
+keep to JAX's arrays then. Truth is 1.0, falsehood 0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.compile.backend import functions
+from pbpk.compile.backend.base import Arrays, Machine, Operand
+
+_TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
+Value = int | float
+"""The number of a value of an expression, arguments first; or a constant, which is a float."""
+
+
+class Unsupported(Exception):
+    """Named by the primitive that no operand has."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    extra: Any
+    inputs: tuple[Value, ...]
+    output: int
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Of `arguments` scalars; every operation computes one more value. Only what the results need is kept."""
+
+    arguments: int
+    operations: tuple[Operation, ...]
+    results: tuple[Value, ...]
+
+
+def trace(function: Callable, arguments: int) -> Expression:
+    """Of a function of scalars to a scalar or a sequence of them. Raises `Unsupported`."""
+    scalar = jax.ShapeDtypeStruct((), np.float64)
+    closed = jax.make_jaxpr(lambda *a: [jnp.asarray(r, np.float64) for r in _several(function(*a))])(
+        *[scalar] * arguments
+    )
+    written = _Writer(arguments)
+    results = written.inline(closed.jaxpr, closed.consts, tuple(range(arguments)))
+    needed, kept = {v for v in results if isinstance(v, int)}, []
+    for op in reversed(written.operations):
+        if op.output in needed:
+            kept.append(op)
+            needed |= {v for v in op.inputs if isinstance(v, int)}
+    return Expression(arguments, tuple(reversed(kept)), results)
+
+
+def _several(found) -> Sequence:
+    return found if isinstance(found, tuple | list) else [found]
+
+
+class _Writer:
+    """Operations in order; the same one is not written twice."""
+
+    def __init__(self, arguments: int):
+        self.operations: list[Operation] = []
+        self._known: dict[tuple, int] = {}
+        self._count = arguments
+
+    def inline(self, jaxpr: Any, constants: Sequence, given: Sequence[Value]) -> tuple[Value, ...]:
+        value: dict[Any, Value] = dict(zip(jaxpr.invars, given, strict=True))
+        for v, c in zip(jaxpr.constvars, constants, strict=True):
+            value[v] = _number(c)
+
+        def of(v) -> Value:
+            return _number(v.val) if hasattr(v, "val") else value[v]
+
+        for eqn in jaxpr.eqns:
+            inputs = tuple(of(v) for v in eqn.invars)
+            inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
+            if inner is not None and eqn.primitive.name not in ("while", "scan", "cond"):
+                closed = hasattr(inner, "consts")
+                found = self.inline(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
+            else:
+                found = (self._write(eqn, inputs),)
+            value |= dict(zip(eqn.outvars, found, strict=False))
+        return tuple(of(v) for v in jaxpr.outvars)
+
+    def _write(self, eqn: Any, inputs: tuple[Value, ...]) -> Value:
+        name, types = eqn.primitive.name, [v.aval for v in (*eqn.invars, *eqn.outvars)]
+        strange = any(t.shape or t.dtype == np.float32 for t in types) or len(eqn.outvars) != 1
+        if strange or (name == "select_n" and len(inputs) != 3):
+            raise Unsupported(name)
+        if name == "convert_element_type":
+            if types[0].dtype.kind == "f" and types[1].dtype.kind != "f":
+                raise Unsupported(name)
+            return inputs[0]
+        if name in _SAME:
+            return inputs[0]
+        if name not in _OPERATIONS or (name == "round" and eqn.params["rounding_method"] != _TO_EVEN):
+            raise Unsupported(name)
+        extra = eqn.params.get("y")
+        if name == "integer_pow" and extra < 0:  # as a division, which others may share
+            name, extra, inputs = "integer_pow", -extra, (self._add("div", None, (1.0, *inputs)),)
+        return self._add(name, extra, inputs)
+
+    def _add(self, name: str, extra: Any, inputs: tuple[Value, ...]) -> Value:
+        if (simple := _simpler(name, inputs)) is not None:
+            return simple
+        if all(isinstance(v, float) for v in inputs):
+            with np.errstate(all="ignore"):
+                return float(_OPERATIONS[name](Arrays({}), extra, *map(np.float64, inputs)))
+        key = (name, extra, repr(inputs))  # 1 is a value's number, 1.0 a constant
+        if key not in self._known:
+            self.operations.append(Operation(name, extra, inputs, self._count))
+            self._known[key] = self._count
+            self._count += 1
+        return self._known[key]
+
+
+def _number(value: Any) -> float:
+    if np.ndim(value):
+        raise Unsupported("array")
+    return float(value)
+
+
+def _simpler(name: str, inputs: tuple[Value, ...]) -> Value | None:
+    if name == "mul" and 1.0 in inputs:
+        a, b = inputs
+        return b if _is(a, 1.0) else a if _is(b, 1.0) else None
+    if name in ("add", "add_any") and 0.0 in inputs:
+        a, b = inputs
+        return b if _is(a, 0.0) else a if _is(b, 0.0) else None
+    return inputs[0] if name == "div" and _is(inputs[1], 1.0) else None
+
+
+def _is(value: Value, number: float) -> bool:
+    return isinstance(value, float) and value == number
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An expression of which the parts that no loop changes are computed, and wait in scratch."""
+
+    machine: Machine
+    operations: tuple[Operation, ...]
+    results: tuple[Value, ...]
+    room: Any
+    place: dict[int, int]
+
+    def steps(self, arguments: dict[int, Operand]) -> Generator[tuple[Operand, Operand], Operand, list[Operand]]:
+        """The results; it asks for every division (numerator, denominator), whose quotient is to be sent."""
+        m, value = self.machine, dict(arguments)
+
+        def of(v: Value) -> Operand:
+            if isinstance(v, float):
+                return v
+            if v not in value:
+                value[v] = m.get(self.room, self.place[v])
+            return value[v]
+
+        for op in self.operations:
+            given = [of(v) for v in op.inputs]
+            if op.name == "div":
+                value[op.output] = yield given[0], given[1]
+            else:
+                value[op.output] = _OPERATIONS[op.name](m, op.extra, *given)
+        return [of(v) for v in self.results]
+
+
+def evaluate(
+    m: Machine, all_: Sequence[tuple[Prepared, dict[int, Operand]]], *, together: bool = True
+) -> list[list[Operand]]:
+    """The results of several expressions with their arguments, side by side: what they divide at the same time is divided
+    `together`, if denominators of 1e±38 cannot occur."""
+    running = [prepared.steps(arguments) for prepared, arguments in all_]
+    results: list[list[Operand]] = [[] for _ in running]
+    sent: dict[int, Any] = dict.fromkeys(range(len(running)))
+    while sent:
+        asked: dict[int, tuple[Operand, Operand]] = {}
+        for k, quotient in sent.items():
+            try:
+                asked[k] = running[k].send(quotient)
+            except StopIteration as done:
+                results[k] = done.value
+        quotients = functions.divide(m, list(asked.values())) if together else [a / b for a, b in asked.values()]
+        sent = dict(zip(asked, quotients, strict=True))
+    return results
+
+
+def prepare(m: Machine, e: Expression, known: dict[int, Operand]) -> Prepared:
+    """With the arguments that are `known` now, by their numbers; the others are to be given later. What is known is divided
+    by once, and multiplied by later."""
+    value, later, inverse = dict(known), [], {}
+    count = e.arguments + len(e.operations) + 1 + max((op.output for op in e.operations), default=0)
+    for op in e.operations:
+        if all(isinstance(v, float) or v in value for v in op.inputs):
+            value[op.output] = _OPERATIONS[op.name](
+                m, op.extra, *(v if isinstance(v, float) else value[v] for v in op.inputs)
+            )
+            continue
+        below = op.inputs[-1]
+        if op.name == "div" and not isinstance(below, float) and below in value:
+            if below not in inverse:
+                inverse[below] = count + len(inverse)
+                value[inverse[below]] = 1.0 / value[below]
+            op = Operation("mul", None, (op.inputs[0], inverse[below]), op.output)
+        later.append(op)
+    later = _dividing_once(later, count + len(inverse))
+    needed = {v for op in later for v in op.inputs} | set(e.results)
+    place = {v: k for k, v in enumerate(v for v in value if v in needed)}
+    room = m.scratch(len(place))
+    for v, k in place.items():
+        m.put(room, k, value[v])
+    return Prepared(m, tuple(later), e.results, room, place)
+
+
+def _dividing_once(operations: list[Operation], free: int) -> list[Operation]:
+    """What is divided by more than once, as a law's derivatives do, is inverted once. `free` is no value's number yet."""
+    below = [op.inputs[1] for op in operations if op.name == "div"]
+    often, written = {v: free + k for k, v in enumerate(below) if isinstance(v, int) and below.count(v) > 1}, set()
+    found = []
+    for op in operations:
+        by = op.inputs[-1]
+        if op.name != "div" or not isinstance(by, int) or by not in often:
+            found.append(op)
+            continue
+        if by not in written:
+            found.append(Operation("div", None, (1.0, by), often[by]))
+            written.add(by)
+        found.append(Operation("mul", None, (op.inputs[0], often[by]), op.output))
+    return found
+
+
+def _maximum(m: Machine, a: Operand, b: Operand) -> Operand:
+    return m.compare(m.size(a), -1.0, m.larger(a, b), a)  # NaN whichever is
+
+
+def _more(m: Machine, a: Operand, b: Operand) -> Operand:
+    return m.compare(a, b, 1.0, 0.0)
+
+
+def _same(m: Machine, a: Operand, b: Operand) -> Operand:
+    """1 where equal; NaN equals nothing."""
+    differs = m.compare(a, b, 0.0, m.compare(b, a, 0.0, 1.0))
+    return m.compare(m.size(a), -1.0, m.compare(m.size(b), -1.0, differs, 0.0), 0.0)
+
+
+def _integer_power(m: Machine, n: int, a: Operand) -> Operand:
+    if n < 0:
+        return 1.0 / _integer_power(m, -n, a)
+    whole: Operand = None
+    while n:
+        whole = (a if whole is None else whole * a) if n & 1 else whole
+        n >>= 1
+        a = a * a if n else a
+    return 1.0 if whole is None else whole
+
+
+_SAME = ("copy", "copy_p", "broadcast_in_dim", "reshape", "squeeze", "real", "optimization_barrier")
+_OPERATIONS: dict[str, Callable[..., Operand]] = {
+    "add": lambda m, _, a, b: a + b,
+    "add_any": lambda m, _, a, b: a + b,
+    "sub": lambda m, _, a, b: a - b,
+    "mul": lambda m, _, a, b: a * b,
+    "div": lambda m, _, a, b: a / b,
+    "neg": lambda m, _, a: -a,
+    "square": lambda m, _, a: a * a,
+    "one_minus_square": lambda m, _, a: (1.0 - a) * (1.0 + a),
+    "integer_pow": _integer_power,
+    "pow": lambda m, _, a, b: functions.power(m, a, b),
+    "sqrt": lambda m, _, a: m.root(a),
+    "rsqrt": lambda m, _, a: 1.0 / m.root(a),
+    "exp": lambda m, _, a: functions.exp(m, a),
+    "log": lambda m, _, a: functions.log(m, a),
+    "expm1": lambda m, _, a: functions.expm1(m, a),
+    "log1p": lambda m, _, a: functions.log1p(m, a),
+    "tanh": lambda m, _, a: functions.tanh(m, a),
+    "erf": lambda m, _, a: functions.erf(m, a),
+    "erfc": lambda m, _, a: functions.erfc(m, a),
+    "lgamma": lambda m, _, a: functions.lgamma(m, a),
+    "digamma": lambda m, _, a: functions.digamma(m, a),
+    "round": lambda m, _, a: functions.nearest(m, a),
+    "logistic": lambda m, _, a: 1.0 / (1.0 + functions.exp(m, -a)),
+    "abs": lambda m, _, a: m.size(a),
+    "sign": lambda m, _, a: m.compare(a, 0.0, 1.0, m.compare(0.0, a, -1.0, m.fixed(a))),
+    "max": lambda m, _, a, b: _maximum(m, a, b),
+    "min": lambda m, _, a, b: -_maximum(m, -a, -b),
+    "clamp": lambda m, _, low, a, high: -_maximum(m, -_maximum(m, a, low), -high),
+    "gt": lambda m, _, a, b: _more(m, a, b),
+    "lt": lambda m, _, a, b: _more(m, b, a),
+    "ge": lambda m, _, a, b: m.larger(_more(m, a, b), _same(m, a, b)),
+    "le": lambda m, _, a, b: m.larger(_more(m, b, a), _same(m, a, b)),
+    "eq": lambda m, _, a, b: _same(m, a, b),
+    "ne": lambda m, _, a, b: 1.0 - _same(m, a, b),
+    "and": lambda m, _, a, b: a * b,
+    "or": lambda m, _, a, b: m.larger(a, b),
+    "not": lambda m, _, a: 1.0 - a,
+    "is_finite": lambda m, _, a: m.compare(float("inf"), m.size(a), 1.0, 0.0),
+    "select_n": lambda m, _, which, no, yes: m.choose(which, yes, no),
+}

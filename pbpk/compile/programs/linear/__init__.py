@@ -1,0 +1,1 @@
+"""A linear window and its adjoint on operands."""

@@ -1,0 +1,214 @@
+"""One linear model's kernel as a function of JAX arrays, for use inside `jit`, `vmap`, `jvp` and `grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from pbpk.compile.programs.linear.integral import right_side
+from pbpk.compile.programs.linear.window import Crossing
+from pbpk.compile.programs.linear.window_adjoint import Pulling
+from pbpk.compile.programs.window import Window
+from pbpk.compile.xla import bind, jit
+from pbpk.compile.xla.coefficients import Parts, alone, halves, joined, numbers
+from pbpk.errors import BadInput, MissingExtra, WrongUsage
+from pbpk.linalg.packing import not_linear, packing
+from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
+from pbpk.model.system import System
+
+_Kind = TypeVar("_Kind", Crossing, Pulling)
+
+
+class Crossed(NamedTuple):
+    """Amounts (M, n, ...) at the stops, their integrals from the window's start or None, and the error estimate (...)."""
+
+    amounts: jax.Array
+    integrals: jax.Array | None
+    error: jax.Array
+
+
+def compile_linear(system: System, series: Series, *, integrals: bool = False) -> LinearKernel:
+    """The kernel that crosses one window of a linear system by a series of `pbpk.linalg.series.design`.
+
+    Machine code is made when the kernel is first called (or traced) for a number of stops, and kept on disk. Raises
+    `BadInput` for a system that is not linear, `MissingExtra` where kernels cannot be compiled.
+    """
+    if reason := not_linear(system):
+        raise BadInput("a linear kernel cannot be compiled for this model", why=reason)
+    if reason := jit.why_not():
+        raise MissingExtra("kernels are off", why=reason, hint="the JAX engine does the same, slower")
+    return LinearKernel(system, series, integrals)
+
+
+@dataclass(frozen=True)
+class LinearKernel:
+    system: System
+    series: Series
+    integrals: bool
+
+    def __call__(
+        self, rates: jax.Array, start: jax.Array, stops: jax.Array, source: jax.Array | None = None
+    ) -> Crossed:
+        """From amounts `start` (n, ...) and a constant inflow `source` (n, ...) on, under `rates` (entries, ...).
+
+        `rates` are `System.rate_jacobian`'s, 1/h; `stops` (M,) h are shared by all patients, (M, ...) are their own, in
+        order. The axes of patients are the same for all. float64 only. Differentiable by jvp to any order, in all but
+        the stops: those raise `WrongUsage`.
+        """
+        entries, n = len(self.system.slopes[0]), len(self.system.names)
+        given = {"rates": (rates, entries), "start": (start, n), "source": (source, n)}
+        for name, (array, rows) in given.items():
+            if array is not None and (array.dtype != np.float64 or array.shape != (rows, *start.shape[1:])):
+                wanted = (rows, *start.shape[1:])
+                raise TypeError(f"`{name}` must be float64 {wanted}, not {array.dtype} {array.shape}")
+        if (
+            stops.dtype != np.float64
+            or stops.ndim == 0
+            or stops.shape[1:] not in ((), start.shape[1:])
+            or not len(stops)
+        ):
+            raise TypeError(f"`stops` must be float64 (M,) or (M, *{start.shape[1:]}), not {stops.dtype} {stops.shape}")
+        stops = _taken_as_fixed(stops)
+        window = self._window(Crossing, stops, source)
+        (amounts, *integrals), error = _cross(window, alone(rates, start, source), tables(window, rates, stops))
+        return Crossed(amounts[0], integrals[0][0] if integrals else None, error[0])
+
+    def pull(self, rates, start, stops, source, of_amounts, of_integrals):
+        """The cotangents of rates, start and source (or None) from those of amounts and integrals (M, n, ...): a vector
+        times the Jacobian of the call with the same arguments. Differentiable by jvp in the same way."""
+        window = self._window(Pulling, stops, source)
+        given, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
+        found = _pull(window, given, cotangents, tables(window, rates, stops))
+        return *(parts[0] for parts in found), *([None] if source is None else [])
+
+    def _window(self, kind: type[_Kind], stops: jax.Array, source: jax.Array | None) -> _Kind:
+        shared, fed = stops.ndim == 1, source is not None
+        return kind(self.system, self.series, len(stops), shared, self.integrals, fed, registers=_accumulators())
+
+
+@jax.custom_jvp
+def _taken_as_fixed(stops: jax.Array) -> jax.Array:
+    return stops
+
+
+@partial(_taken_as_fixed.defjvp, symbolic_zeros=True)
+def _(primals, tangents):
+    if not isinstance(tangents[0], SymbolicZero):
+        raise WrongUsage(
+            "a window's kernel has no derivative in its stops",
+            why="It would be taken for zero.",
+            hint="the solvers of pbpk.solve have one",
+        )
+    return _taken_as_fixed(*primals), jnp.zeros_like(primals[0])
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A program for the shapes that come (bind.py), which its window tells but for whether the stops are shared."""
+
+    window: Crossing | Pulling
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return tuple(len(b.shape) for b in self.window.arguments)
+
+    @property
+    def common(self) -> tuple[bool, ...]:
+        return tuple(b.name in ("stops", "weights", "right") for b in self.window.arguments)
+
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.Program, list[jax.Array]]:
+        at = [b.name for b in self.window.arguments].index("stops")
+        return replace(self.window, shared=shared[at]), list(arrays)
+
+    def reached(self, moved: Sequence[bool]) -> list[bool]:
+        """A part of a result is made of the same part of every argument, and of those whose sets are in its own."""
+        parts = [self.window.part_of(b) for b, has in zip(self.window.arguments, moved, strict=True) if has]
+        return [any(p & ~self.window.part_of(b) == 0 for p in parts) for b in self.window.results]
+
+
+def _run(window: _Kind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
+    """The results, those in parts as tuples of them."""
+    arrays = [*(a for parts in given for a in parts), *tables, *(a for parts in more for a in parts)]
+    found = bind.call(_Call(replace(window, shared=True)), *arrays)
+    return [tuple(found[k : k + window.parts]) for k in range(0, len(found), window.parts)]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _cross(window: Crossing, given: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    *found, (error,) = _run(window, given, tables)
+    return tuple(found), error
+
+
+@partial(_cross.defjvp, symbolic_zeros=True)
+def _(window: Crossing, primals, tangents):
+    """One nilpotent more. Under rates that do not move, a tangent is a solution of its own, and no other is needed."""
+    (given, tables), (moved, _) = primals, tangents
+    still = all(isinstance(a, SymbolicZero) for a in moved[0])
+    moved = numbers(moved)
+    if still:
+        found, (onward, error) = _cross(window, given, tables), _cross(window, (given[0], *moved[1:]), tables)
+    else:
+        parts, error = _cross(_one_more(window), joined(given, moved), tables)
+        same, onward = halves(parts)
+        found = same, error
+    return found, (onward, jnp.zeros_like(error))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _pull(window: Pulling, given: tuple[Parts, ...], cotangents: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    return tuple(_run(window, given, tables, cotangents))
+
+
+@partial(_pull.defjvp, symbolic_zeros=True)
+def _(window: Pulling, primals, tangents):
+    (given, cotangents, tables), (moved, along, _) = primals, tangents
+    both = joined(given, numbers(moved)), joined(cotangents, numbers(along))
+    return halves(_pull(_one_more(window), *both, tables))
+
+
+def _one_more(window: _Kind) -> _Kind:
+    return replace(window, nilpotents=window.nilpotents + 1)
+
+
+def inputs(window: Window, rates, start, stops, source) -> list[jax.Array]:
+    """The arguments of the compiled handler in order, from arrays with one axis of patients."""
+    return [rates, start, *([] if source is None else [source]), *tables(window, rates, stops)]
+
+
+def tables(window: Window, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
+    """The arguments of the compiled handler from the stops on: what the series makes of them (M, ...). `rates` (entries,
+    ...) may have axes of patients that the stops have not. Not differentiated: time has its own rule, and any shift
+    gives the same result."""
+    rates, stops = lax.stop_gradient((rates, stops))
+    length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
+    tau = stops / length
+    plain = coefficients(window.series, tau)
+    weights = jnp.concatenate([plain, jnp.max(jnp.abs(plain), axis=1, keepdims=True)], axis=1)
+
+    def filled(table: jax.Array, rows: int) -> jax.Array:
+        return jnp.pad(table, ((0, rows - len(table)), *[(0, 0)] * (table.ndim - 1)))
+
+    arrays = [stops, filled(weights, window.rows + 2)]
+    if window.source or window.integrals:
+        arrays.append(right_side(window.series.g, coefficients(window.longer, tau)))
+    if window.source and window.integrals:
+        packed = packing(window.system)
+        loss = -packed.pack(rates)[packed.elimination.diagonal]
+        shift = jnp.maximum(jnp.min(loss, axis=0), 0.0)
+        tau = tau.reshape(*tau.shape, *[1] * (rates.ndim - tau.ndim))
+        lasting = double_integral_coefficients(window.series, tau, shift * length)
+        arrays.append(filled(lasting, window.rows))
+    return arrays
+
+
+def _accumulators() -> int:
+    """Registers for sums; what is left is for what they are made of."""
+    return jit.host().registers * 3 // 4

@@ -1,0 +1,1 @@
+"""A Rosenbrock window and its adjoint on operands."""

@@ -1,0 +1,1 @@
+"""A whole solution, its adjoint and its likelihood on operands."""

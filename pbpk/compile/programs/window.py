@@ -1,0 +1,126 @@
+"""What is known of a window of stops when its kernel is written, and so the shapes of all that goes in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pbpk.compile.backend.base import Buffer
+from pbpk.linalg.series import Series
+from pbpk.model.system import System
+
+_FURTHER = 8  # terms beyond the order that d is computed from: what c neglects, d would have 1/(smallest |z|) times
+_GROUP = range(9, 17)  # terms that are summed together: their vectors stay in the first cache
+
+
+@dataclass(frozen=True)
+class Window:
+    """`stops` M, `shared` by all patients or not; `registers` is how many sums may be held in them at once.
+
+    With `readings`, sums of amounts by the numbers of their compartments, those are what is computed at every stop, and all
+    amounts at the last alone. With `nilpotents` K, every rate, amount and inflow is a polynomial in e₁ … e_K, eᵢ² = 0
+    (tangent.py). Its `parts`, 2^K coefficients, are numbered by sets as bits, and each is a buffer of its own, whose name
+    ends with the number but for 0.
+    """
+
+    system: System
+    series: Series
+    stops: int
+    shared: bool
+    integrals: bool
+    source: bool
+    nilpotents: int = 0
+    registers: int = 24
+    readings: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.system.names)
+
+    @property
+    def parts(self) -> int:
+        return 2**self.nilpotents
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector of amounts is: all parts, one after another."""
+        return self.parts * self.size
+
+    @property
+    def stride(self) -> int:
+        """From one vector to the next: its numbers, and its readings."""
+        return self.width + len(self.readings)
+
+    @property
+    def terms(self) -> int:
+        return self.series.order + 1
+
+    @cached_property
+    def group(self) -> int:
+        """How many terms are summed together: what leaves the fewest places empty in the last group."""
+        return min(_GROUP, key=lambda q: (-(-self.terms // q) * q, -q))
+
+    @property
+    def groups(self) -> int:
+        return -(-self.terms // self.group)
+
+    @property
+    def rows(self) -> int:
+        """Of tables of coefficients: the terms, and zeros to the end of the last group."""
+        return self.groups * self.group
+
+    @property
+    def sums(self) -> int:
+        """For each amount: of the start for the amount and its integral, and the same of the source."""
+        return (1 + self.integrals) * (1 + self.source)
+
+    def tile(self, states: int, stops: int) -> tuple[int, int]:
+        """Of so many, those that are summed in one go."""
+        few = max(min(self.registers // (self.sums * states), 16), 6)
+        times = -(-stops // -(-stops // few))
+        return max(min(self.registers // (self.sums * times), 8), 1), times
+
+    @property
+    def longer(self) -> Series:
+        """The series whose coefficients `right` is made of."""
+        return replace(self.series, order=self.series.order + _FURTHER)
+
+    @property
+    def arguments(self) -> tuple[Buffer, ...]:
+        """`weights` are the cⱼ of each stop, and last the largest of them; `right` what integral.py makes of more of them;
+        `lasting` the coefficients of the double integral."""
+        given = self.in_parts("rates", (len(self.system.slopes[0]),)) + self.in_parts("start", (self.size,))
+        if self.source:
+            given += self.in_parts("source", (self.size,))
+        given.append(Buffer("stops", (self.stops,), self.shared))
+        given.append(Buffer("weights", (self.rows + 2, self.stops + 1), self.shared))
+        if self.source or self.integrals:
+            given.append(Buffer("right", (self.longer.order + 1, self.stops), self.shared))
+        if self.source and self.integrals:
+            given.append(Buffer("lasting", (self.rows, self.stops)))
+        return tuple(given)
+
+    @property
+    def results(self) -> tuple[Buffer, ...]:
+        names = ("amounts", "integral") if self.integrals else ("amounts",)
+        seen = (self.stops, len(self.readings) or self.size)
+        found = [b for name in names for b in self.in_parts(name, seen)]
+        found += [Buffer(f"last_{name}", (self.size,)) for name in names if self.readings]
+        return *found, Buffer("error", (1,))
+
+    def in_parts(self, name: str, shape: tuple[int, ...]) -> list[Buffer]:
+        return [Buffer(self.called(name, part), shape) for part in range(self.parts)]
+
+    def called(self, name: str, part: int) -> str:
+        return f"{name}{part}" if part else name
+
+    def part_of(self, buffer: Buffer) -> int:
+        """0 for what has no parts: all the others are made of it."""
+        return int(buffer.name[len(buffer.name.rstrip("0123456789")) :] or 0)
+
+    def part(self, name: str, part: int) -> Buffer:
+        return self.buffer[self.called(name, part)]
+
+    @cached_property
+    def buffer(self) -> dict[str, Buffer]:
+        return {b.name: b for b in (*self.arguments, *self.results)}

@@ -1,0 +1,1 @@
+"""Compiled programs inside JAX: handlers, caches, launches, batching and derivatives."""

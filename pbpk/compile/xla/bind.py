@@ -1,0 +1,187 @@
+"""A compiled program as a function of JAX arrays, for use inside `jit` and any number of `vmap`s.
+
+Every array has its own axes first and the patients' last, whatever the number of those; one that is the same for all
+patients may have none of them. A `vmap` adds one more axis of patients, 1 long for what it does not reach: those who differ
+in later axes alone are a group (many draws of each subject's parameters, say), for which its data are read once a vector
+and never copied. No derivatives here: those are the callers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.compile.backend.base import Buffer, Machine
+from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.xla import cuda, jit
+from pbpk.compile.xla.handler import write_handler
+
+
+class Program(Protocol):
+    """An algorithm on operands with its buffers; compared and hashed by what makes its code."""
+
+    @property
+    def arguments(self) -> tuple[Buffer, ...]: ...
+
+    @property
+    def results(self) -> tuple[Buffer, ...]: ...
+
+    def run(self, machine: Machine) -> None: ...
+
+
+class Kernel(Protocol):
+    """What makes programs for arrays of the shapes that come; compared and hashed like a program."""
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """How many axes of its own each array has; arrays at the end may be left out."""
+        ...
+
+    @property
+    def common(self) -> tuple[bool, ...]:
+        """Whether each array may be the same for all patients; else it is copied for each."""
+        ...
+
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[Program, list[jax.Array]]:
+        """The program and its arguments in order, from arrays with one axis of patients, 1 long where `shared`."""
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A kernel some of whose results do not depend on all of its arguments."""
+
+    def reached(self, moved: Sequence[bool]) -> list[bool]:
+        """Which results differ where these arguments do: the others stay without an axis that `vmap` gives those."""
+        ...
+
+
+@runtime_checkable
+class Structured(Protocol):
+    """A kernel some of whose arrays say what is to be done."""
+
+    @property
+    def fixed(self) -> tuple[bool, ...]:
+        """Which arrays must be the same for all patients: under a `vmap` of one, the members are called one by one."""
+        ...
+
+
+def call(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
+    """The results (*buffer's shape, *patients). The first array that has axes of patients says which."""
+    axes = max((a.ndim - r for a, r in zip(arrays, kernel.ranks, strict=False)), default=0)
+    patients = next(a.shape[r:] for a, r in zip(arrays, kernel.ranks, strict=False) if a.ndim - r == axes)
+    for k, (a, r) in enumerate(zip(arrays, kernel.ranks, strict=False)):
+        if a.dtype != np.float64:
+            raise TypeError(f"argument {k} of a kernel must be float64, not {a.dtype}")
+        if a.shape[r:] != patients and not (kernel.common[k] and a.ndim == r):
+            raise TypeError(f"argument {k} of a kernel has shape {a.shape}: its last axes must be {patients}")
+    return _batched(kernel)(*arrays)
+
+
+@cache
+def _batched(kernel: Kernel):
+    """The kernel with any axes of patients, and the rule that makes of a vmapped axis one more of them."""
+    run = jax.custom_batching.custom_vmap(lambda *arrays: _flat(kernel, *arrays))
+
+    @run.def_vmap
+    def rule(size: int, batched: list[bool], *arrays: jax.Array):
+        if isinstance(kernel, Structured) and any(b and f for b, f in zip(batched, kernel.fixed, strict=True)):
+            found = _one_by_one(kernel, batched, arrays)
+            return found, [True] * len(found)
+        # Axes of patients that some member has already: what all of them had in common must grow these too.
+        own = [a.shape[1:] if has else a.shape for a, has in zip(arrays, batched, strict=True)]
+        inner = max((shape[r:] for shape, r in zip(own, kernel.ranks, strict=False)), key=len)
+        out = []
+        for array, has, r, common in zip(arrays, batched, kernel.ranks, kernel.common, strict=False):
+            if not has and common and array.ndim == r:
+                out.append(array)
+                continue
+            last = jnp.moveaxis(array, 0, -1) if has else array[..., None]
+            if last.ndim == r + 1:
+                last = last.reshape(*last.shape[:r], *([1] * len(inner)), last.shape[-1])
+            out.append(last)
+        found = _batched(kernel)(*out)
+        reached = kernel.reached(batched) if isinstance(kernel, Selective) else [True] * len(found)
+        return [jnp.moveaxis(x, -1, 0) if r else x[..., 0] for x, r in zip(found, reached, strict=True)], reached
+
+    return run
+
+
+def _one_by_one(kernel: Kernel, batched: list[bool], arrays: Sequence[jax.Array]) -> list[jax.Array]:
+    def one(moving: list[jax.Array]):
+        left = iter(moving)
+        return _batched(kernel)(*(next(left) if has else a for a, has in zip(arrays, batched, strict=True)))
+
+    return jax.lax.map(one, [a for a, has in zip(arrays, batched, strict=True) if has])
+
+
+def _flat(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
+    """One call with all patients on one axis, as many of them as a vector has lanes at least."""
+    own = [a.shape[r:] for a, r in zip(arrays, kernel.ranks, strict=False)]
+    patients = tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*filter(None, own), strict=True))
+    count, lanes = int(np.prod(patients)), jit.host().lanes
+    inner = _grouped(patients, own, lanes)
+    flat, shared = [], []
+    for a, r, shape in zip(arrays, kernel.ranks, own, strict=False):
+        same = not shape and bool(patients)
+        alike = all(n == 1 for n in shape[len(inner) :])  # in each group
+        axes = () if same else inner if alike else patients
+        one = a.reshape(*a.shape[:r], *shape[: len(axes)]) if len(axes) < len(shape) else a
+        one = jnp.broadcast_to(one, (*a.shape[:r], *axes)).reshape(*a.shape[:r], int(np.prod(axes)))
+        if not same and 0 < count < lanes:
+            one = jnp.pad(one, [(0, 0)] * r + [(0, lanes - count)], mode="edge")
+        flat.append(one)
+        shared.append(same)
+    program, given = kernel.prepare(tuple(shared), flat)
+    if count == 0:
+        return [jnp.zeros((*b.shape, *patients)) for b in program.results]
+    types = [jax.ShapeDtypeStruct((*b.shape, max(count, lanes)), np.float64) for b in program.results]
+    done = _compiled(program, types, given)
+    return [x[..., :count].reshape(*x.shape[:-1], *patients) for x in done]
+
+
+_WASTE = 1.25  # lanes computed over patients, by which groups may cost more than copies for each
+
+
+def _grouped(patients: tuple[int, ...], own: Sequence[tuple[int, ...]], lanes: int) -> tuple[int, ...]:
+    """The axes that tell groups apart: those beyond which some arrays do not differ, the most that leave groups to fill
+    vectors with. All where there are no such."""
+    if not cuda.why_not():
+        return patients
+    ends = {max((k + 1 for k, n in enumerate(shape) if n != 1), default=0) for shape in own if shape}
+    for end in sorted(ends - {len(patients)}, reverse=True):
+        each = int(np.prod(patients[end:]))
+        if lanes <= each and -(-each // lanes) * lanes <= _WASTE * each:
+            return patients[:end]
+    return patients
+
+
+def _compiled(program: Program, types: list[jax.ShapeDtypeStruct], given: Sequence[jax.Array]) -> list[jax.Array]:
+    """The handler's call; where there are CUDA devices, either platform's, whichever the program is lowered for."""
+    patients = types[0].shape[-1]
+    arguments = zip(program.arguments, given, strict=True)
+    grouped = frozenset(b.name for b, a in arguments if not b.share and a.shape[-1] != patients)
+    on_processor = jax.ffi.ffi_call(registered(program, grouped), types)
+    if cuda.why_not():
+        return list(on_processor(*given))
+    return jax.lax.platform_dependent(
+        *given, cpu=lambda *a: list(on_processor(*a)), cuda=lambda *a: cuda.call(program, types, a)
+    )
+
+
+@cache
+def registered(program: Program, grouped: frozenset[str] = frozenset()) -> str:
+    """The name under which JAX knows the compiled program."""
+    return jit.register(assembly(program, jit.host(), grouped))
+
+
+def assembly(program: Program, processor: jit.Processor, grouped: frozenset[str] = frozenset()) -> str:
+    """LLVM's assembly of the program and its handler; the arguments named in `grouped` have one number for each group."""
+    machine, arguments, results = Vectors(processor.lanes, grouped=grouped), program.arguments, program.results
+    kernel = write_kernel(machine, (*arguments, *results), lambda: program.run(machine))
+    return kernel + "\n" + write_handler(arguments, results, processor.lanes, machine.vectors, grouped)

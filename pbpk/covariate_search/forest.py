@@ -1,0 +1,76 @@
+"""What an effect amounts to: the factor it puts on its parameter, at the ends of the covariate's range and in each category.
+
+The factor is 1 at the reference. Every form is monotone in its coefficient, so the ends of the coefficient's interval give
+those of the factor. `relevance`: against bounds of no clinical relevance, by default 0.8 to 1.25, as bioequivalence has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pbpk.covariate_search.candidates import Candidate
+from pbpk.covariate_search.covariate_table import Column
+from pbpk.covariate_search.relations import CATEGORICAL
+from pbpk.population.covariates import FORMS
+from pbpk.study.schema import EffectPart
+
+ENDS = (5.0, 95.0)
+BEYOND = {
+    "below": 0,
+    "above": -1,
+}  # one factor on one side of the reference: shown at that end of the covariate's values
+COLUMNS = ("relation", "parameter", "covariate", "at", "value", "reference", "factor", "low", "high", "relevance")
+
+
+def forest(
+    chosen: tuple[Candidate, ...],
+    columns: Mapping[str, Column],
+    estimates: Mapping[str, float],
+    errors: Mapping[str, float],
+    bounds: tuple[float, float],
+    z: float,
+) -> pd.DataFrame:
+    """`z` standard errors to either side are the interval; a NaN standard error gives none."""
+    rows = []
+    for c in chosen:
+        r = c.relation
+        for at, value, effects in _where(c, columns[r.covariate]):
+            low, factor, high = (_factor(effects, value, estimates, errors, side * z) for side in (-1, 0, 1))
+            low, high = min(low, high), max(low, high)
+            found = (r.name, r.parameter, r.covariate, at, value, c.reference, factor, low, high)
+            rows.append((*found, relevance(low, high, bounds)))
+    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+def _where(c: Candidate, of: Column) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
+    if c.relation.form == CATEGORICAL:
+        return [(f"{c.relation.covariate} = {e.reference:g}", e.reference, (e,)) for e in c.effects]
+    if c.relation.form in BEYOND:
+        end = of.values[BEYOND[c.relation.form]]
+        return [(f"{c.relation.covariate} {c.relation.form} {c.reference:g}", float(end), c.effects)]
+    return [(f"{p:g}th percentile", of.percentile(p), c.effects) for p in ENDS]
+
+
+def _factor(
+    effects: tuple[EffectPart, ...], x: float, estimates: Mapping[str, float], errors: Mapping[str, float], shift: float
+) -> float:
+    """Of a hockey stick's two slopes one alone acts at any x, so that they need no covariance."""
+    out = 1.0
+    for e in effects:
+        name = str(e.estimate)
+        b = estimates[name] + (shift * errors[name] if shift else 0.0)
+        out *= float(np.asarray(FORMS[e.form](np.float64(x), e.reference, b)))
+    return out
+
+
+def relevance(low: float, high: float, bounds: tuple[float, float]) -> str:
+    """In words; unknown without an interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "unknown"
+    if bounds[0] <= low and high <= bounds[1]:
+        return "not relevant"
+    return "relevant" if high < bounds[0] or low > bounds[1] else "uncertain"

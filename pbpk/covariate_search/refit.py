@@ -1,0 +1,101 @@
+"""One model of a search: the enlarged problem with some coefficients held at 0, minimised by the method's own rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pbpk.estimation import quasi_newton as rules
+from pbpk.estimation.base import CONVERGED, Evaluation, Numbers, State
+from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.likelihood.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Among(QuasiNewton):
+    """A likelihood method that moves only the coordinates `free` (P,) of ψ: the gradient of the others counts as 0, and BFGS
+    then never leaves them."""
+
+    inner: QuasiNewton | None = None
+    free: np.ndarray | None = None
+
+    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        assert self.inner is not None and self.free is not None
+        return masked(measured(self.inner, problem, psi, eta), self.free)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Where a model's search ended. `cause` is `converged` or what kept it from that."""
+
+    psi: np.ndarray
+    eta: np.ndarray
+    ofv: float
+    cause: str
+    iterations: int = 0
+    evaluations: int = 0
+
+    @property
+    def converged(self) -> bool:
+        return self.cause == CONVERGED
+
+
+def measured(method: QuasiNewton, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+    """An evaluation on the host, with the gradient of every coordinate."""
+    return Evaluation(*(np.asarray(x) for x in method.evaluate(problem, psi, eta)))
+
+
+def masked(e: Evaluation, free: np.ndarray) -> Evaluation:
+    return e._replace(gradient=np.where(free[:, None], e.gradient, 0.0))
+
+
+def refit(
+    method: QuasiNewton,
+    problem: Problem,
+    free: np.ndarray,
+    psi: np.ndarray,
+    eta: np.ndarray,
+    first: Evaluation | None = None,
+) -> Fitted:
+    """From ψ and η, where `first` is the evaluation if it is known. Never raises for a fit that fails: its cause is said."""
+    among = Among(method.name, method.about, method, free)
+    found = masked(first, free) if first is not None else among.evaluate(problem, psi, eta)
+    ofv = rules.total(problem, psi, found.objective)
+    if not (np.isfinite(ofv) and np.isfinite(found.gradient).all()):
+        return Fitted(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
+    try:
+        begun = (psi, ofv, found.objective, found.gradient, found.eta, rules._scores(found.gradient), 0, 1)
+        state = State(*begun, good=found.good)
+        while not state.finished:
+            state, _ = among.step(problem, state)
+    except np.linalg.LinAlgError as e:
+        return Fitted(psi, eta, ofv, f"a matrix could not be inverted ({e})")
+    lost = int((~np.asarray(state.good)).sum())
+    cause = f"no individual optimum found for {lost} subjects" if lost and state.status == CONVERGED else state.status
+    return Fitted(state.psi, np.asarray(state.eta), float(state.ofv), cause, state.iteration, state.evaluations)
+
+
+def scores_inverse(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+    """(¼ Σ gg')⁻¹ of the free coordinates of gradients (P, N): their covariance as the S matrix has it; None if singular."""
+    g = gradient[free]
+    s = g @ g.T / 4
+    return np.linalg.inv(s) if np.isfinite(s).all() and np.linalg.matrix_rank(s) == len(s) else None
+
+
+def hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: Fitted) -> np.ndarray:
+    """Of the OFV in the free coordinates, by central differences of its exact gradient, as uncertainty.py takes them."""
+    e = measured(method, problem, fitted.psi, fitted.eta)
+    inverse = rules._scores(e.gradient[free])
+    step = np.clip(0.01 * np.sqrt(np.maximum(2 * np.diag(inverse), 1e-12)), 1e-5, 1e-2)
+    rows = []
+    for j, h in zip(np.flatnonzero(free), step, strict=True):
+        ends = []
+        for sign in (1.0, -1.0):
+            psi = fitted.psi.copy()
+            psi[j] += sign * h
+            at = measured(method, problem, psi, fitted.eta)
+            ends.append(rules.total_gradient(problem, psi, at.gradient)[free])
+        rows.append((ends[0] - ends[1]) / (2 * h))
+    found = np.array(rows)
+    return (found + found.T) / 2

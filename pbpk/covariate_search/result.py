@@ -1,0 +1,145 @@
+"""What a search found: every step's table, the final model, what its effects amount to, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from pbpk.covariate_search.candidates import Candidate
+from pbpk.covariate_search.options import Plan
+
+FORWARD, BACKWARD, FULL = "forward", "backward", "full"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One relation at one step. `delta_ofv`: OFV of the model tried less that of its parent. `p` is of the likelihood ratio;
+    the score test's is apart. Estimates and their standard errors (of the scores, S) are of the relation's coefficients, in
+    the larger of the two models. `status`: fitted, failed, or screened (not fitted, for its score test)."""
+
+    step: int
+    direction: str
+    relation: str
+    df: int
+    ofv: float = float("nan")
+    delta_ofv: float = float("nan")
+    p: float = float("nan")
+    score: float = float("nan")
+    score_p: float = float("nan")
+    estimates: dict[str, float] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
+    status: str = "fitted"
+    cause: str = "converged"
+    chosen: bool = False
+    iterations: int = 0
+    evaluations: int = 0
+
+    @property
+    def converged(self) -> bool:
+        return self.status == "fitted"
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """`trials` in the order they were made; `parameters` and `forest` of the final model (shown units)."""
+
+    study: str
+    model: str
+    estimation: str
+    plan: Plan
+    subjects: int
+    base_ofv: float
+    final_ofv: float
+    trials: tuple[Trial, ...]
+    chosen: tuple[Candidate, ...]
+    parameters: pd.DataFrame
+    forest: pd.DataFrame
+    tests: pd.DataFrame
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    references: dict[str, float]
+    seconds: float
+
+    @property
+    def relations(self) -> list[str]:
+        """The names of those in the final model."""
+        return [c.name for c in self.chosen]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each trial."""
+        return trials_table(self.trials)
+
+    @property
+    def failed(self) -> list[str]:
+        return [f"{t.relation} ({t.direction} step {t.step}: {t.cause})" for t in self.trials if t.status == "failed"]
+
+    @property
+    def verdict(self) -> str:
+        if self.plan.method == "full":
+            words = [f"All {len(self.chosen)} relations fitted at once."]
+        elif self.chosen:
+            words = [f"In the final model: {', '.join(self.relations)}."]
+        else:
+            words = ["No relation is in the final model."]
+        screened = sum(t.status == "screened" for t in self.trials)
+        if screened:
+            words.append(f"{screened} trials were left out by the score test, which is approximate.")
+        if self.failed:
+            words.append(f"Failed, and so not chosen: {'; '.join(self.failed)}.")
+        return " ".join([*words, *self.warnings])
+
+    def to_dict(self) -> dict[str, Any]:
+        steps = [
+            {k: getattr(t, k) for k in Trial.__dataclass_fields__} | {"converged": t.converged} for t in self.trials
+        ]
+        rows = self.parameters.set_index("name")
+        return {
+            "study": self.study,
+            "model": self.model,
+            "method": self.plan.method,
+            "estimation": self.estimation,
+            "forward": self.plan.forward,
+            "backward": self.plan.backward,
+            "screen": self.plan.screen,
+            "seed": self.plan.seed,
+            "level": self.plan.level,
+            "subjects": self.subjects,
+            "base_ofv": self.base_ofv,
+            "ofv": self.final_ofv,
+            "relations": self.relations,
+            "references": self.references,
+            "steps": steps,
+            "parameter_estimates": rows["estimate"].to_dict(),
+            "standard_errors": rows["se"].to_dict(),
+            "parameter_units": rows["unit"].to_dict(),
+            "tests": self.tests.to_dict("records"),
+            "forest": self.forest.to_dict("records"),
+            "bounds": list(self.plan.bounds),
+            "notes": list(self.notes),
+            "failed": self.failed,
+            "warnings": list(self.warnings),
+            "verdict": self.verdict,
+            "seconds": self.seconds,
+        }
+
+
+def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """One line each; several coefficients of one relation in one cell, `NAME=value` apart by `;`."""
+    head = [f for f in Trial.__dataclass_fields__ if f not in ("estimates", "standard_errors")]
+    rows = []
+    for t in trials:
+        row: dict[str, Any] = {k: getattr(t, k) for k in head}
+        row["estimate"], row["se"] = (_cell(x) for x in (t.estimates, t.standard_errors))
+        rows.append(row | {"converged": t.converged})
+    columns = [*head[:9], "estimate", "se", "converged", *head[9:]]
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def _cell(of: dict[str, float]) -> str:
+    if len(of) == 1:
+        return repr(next(iter(of.values())))
+    return ";".join(f"{k}={v!r}" for k, v in of.items())

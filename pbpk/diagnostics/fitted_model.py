@@ -1,0 +1,55 @@
+"""A fit as a check by simulation takes it: the study, its problem, and the parameters to simulate under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pbpk.diagnostics.simulate_replicates import typical
+from pbpk.errors import BadInput, ScienceFailed
+from pbpk.likelihood.problem import Problem
+from pbpk.study.load import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """ψ (P,) of the problem's own layout."""
+
+    study: Study
+    problem: Problem
+    psi: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def fitted(study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()) -> Fitted:
+    """From estimates by name, in shown units. Raises `BadInput` where they are not this study's."""
+    layout, names = problem.spec.layout, study.problem.spec.layout.names
+    if missing := [n for n in layout.names if not np.isfinite(estimates.get(n, np.nan))]:
+        raise BadInput(f"the run has no estimate of `{missing[0]}`", where=study.name, hint="fit the study again")
+    natural = np.array([estimates[n] * study.scale[names.index(n)] for n in layout.names])
+    try:
+        psi = layout.free(natural)
+    except np.linalg.LinAlgError:
+        psi = np.array([np.nan])
+    if not np.isfinite(psi).all():
+        raise ScienceFailed(
+            "the estimated Ω is not positive definite, so nothing can be drawn from it",
+            where=study.name,
+            why="a variance went to zero, or two random effects are one",
+            hint="leave that random effect out and fit again",
+        )
+    return Fitted(study, problem, psi, notes)
+
+
+def check_unchanged(fit: Fitted, recorded: np.ndarray, quantified: np.ndarray, where: str) -> None:
+    """The typical predictions must be those that the run recorded (n,), where `quantified`; else something has changed."""
+    now = typical(fit.problem, fit.psi)[quantified]
+    scale = max(1e-12, float(np.nanmax(np.abs(recorded), initial=0.0)))
+    if len(now) != len(recorded) or not np.allclose(now, recorded, rtol=1e-5, atol=1e-6 * scale):
+        raise ScienceFailed(
+            "its predictions are no longer those that it recorded",
+            where=where,
+            why="its data, model or program has changed since",
+            hint="fit the study again",
+        )

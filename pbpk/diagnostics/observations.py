@@ -1,0 +1,120 @@
+"""What was observed, line by line, as a check by simulation reads it: units as shown, limits of quantification, kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pbpk import units as units_of
+from pbpk.diagnostics.simulate_replicates import order
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.likelihood.endpoints.counts import Count
+from pbpk.likelihood.endpoints.events import Event
+from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.problem import Problem
+from pbpk.likelihood.replicates import limits_of
+from pbpk.observe import display_factor
+from pbpk.study.load import Study
+from pbpk.study.observed_arrays import in_unit_of_data, limit_factor
+
+CONTINUOUS, COUNT, GRADE, EVENT = "continuous", "count", "grade", "event"
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """`table`: ID TIME DVID DV BELOW ABOVE, a row for each observation in the order of `simulate.order`; `subject` (n,)
+    counts the subjects from 0; `lower` and `upper` (n,) are the limits of quantification, ∓∞ where there is none; `scale`
+    (n,): coherent units in one unit shown. `additive` (n,): residuals add on this scale, because it is a transformed one."""
+
+    table: pd.DataFrame
+    subject: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    scale: np.ndarray
+    additive: np.ndarray
+    kinds: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def values(self) -> np.ndarray:
+        """DV with −∞ for what lies below a limit, +∞ for what lies above one."""
+        return self.ranked(self.table["DV"].to_numpy(dtype=float), self.table["BELOW"], self.table["ABOVE"])
+
+    @staticmethod
+    def ranked(values: np.ndarray, below: np.ndarray | pd.Series, above: np.ndarray | pd.Series) -> np.ndarray:
+        return np.where(below, -np.inf, np.where(above, np.inf, values))
+
+    def of(self, endpoint: str | None) -> list[str]:
+        """The endpoints asked for. Raises `BadInput` for one that was not observed."""
+        if endpoint is None:
+            return list(self.kinds)
+        if endpoint not in self.kinds:
+            raise BadInput(f"no endpoint `{endpoint}` was observed", hint=did_you_mean(endpoint, self.kinds))
+        return [endpoint]
+
+
+def kind_of(endpoint: object) -> str:
+    if isinstance(endpoint, Gaussian):
+        return CONTINUOUS
+    return EVENT if isinstance(endpoint, Event) else COUNT if isinstance(endpoint, Count) else GRADE
+
+
+def read_observations(study: Study, problem: Problem) -> Observations:
+    """Of a study as its problem holds it."""
+    place = order(problem)
+    o, ends = problem.observed, problem.spec.endpoints
+    which = np.asarray(problem.endpoint)[place]
+    low, high, y = (np.asarray(a)[place] for a in (o.low, o.high, o.y))
+    below, above = (low < high) & (y == high), (low < high) & (y == low)
+    scale = np.array([_factor(study, e.name) for e in ends])[which]
+    lower, upper, notes = _limits(study, problem)
+    lower, upper = lower[place] / scale, upper[place] / scale
+    names = np.array([e.name for e in ends], dtype=object)[which]
+    hours = units_of.factor(study.spec.data.units.get("TIME", "h"))
+    table = pd.DataFrame(
+        {
+            "ID": np.array(study.subjects, dtype=object)[place[1]],
+            "TIME": np.asarray(o.when)[place] / hours,
+            "DVID": names,
+            "DV": y / scale,
+        }
+    )
+    dv = table["DV"].to_numpy(dtype=float)
+    # Beyond the limit is beyond the limit, whatever stands there: replicates are treated alike.
+    table = table.assign(BELOW=below | (dv < lower), ABOVE=above | (dv > upper))
+    kinds = {e.name: kind_of(e) for i, e in enumerate(ends) if (which == i).any()}
+    given = np.array([getattr(e, "given", False) for e in ends])[which]
+    return Observations(table, place[1], lower, upper, scale, given, kinds, tuple(notes))
+
+
+def _limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Coherent limits (T, N): as fit.toml has them, else as the censored values of the data show them."""
+    lower, upper = (np.array(a) for a in limits_of(problem))
+    o, seen, notes = problem.observed, np.asarray(problem.seen), []
+    for i, e in enumerate(problem.spec.endpoints):
+        part, own = study.spec.error[e.name], seen & (np.asarray(problem.endpoint) == i)
+        factor = limit_factor(study.spec, study.model, e.name)
+        if part.lloq is not None:
+            lower[own] = part.lloq * factor
+        if part.uloq is not None:
+            upper[own] = part.uloq * factor
+        y, low, high = (np.asarray(a)[own] for a in (o.y, o.low, o.high))
+        several = np.unique(y[(low < high) & (y == high)])
+        if len(several) > 1:
+            notes.append(
+                f"{e.name} was censored below {len(several)} different limits: all its values are read against the largest"
+            )
+            lower[own] = max(several[-1], lower[own].max())
+    return lower, upper, notes
+
+
+def _factor(study: Study, name: str) -> float:
+    """How many coherent units one shown unit of an endpoint is, as in sdtab.csv."""
+    part, given = study.spec.error[name], study.spec.data.units
+    if not in_unit_of_data(part):
+        return 1.0
+    if "DV" in given:
+        return units_of.factor(given["DV"])
+    return display_factor(study.model.system, study.model.parameters, part.observable or name)

@@ -1,0 +1,100 @@
+"""Replicates of a study under given parameters, in one compiled program: what every check by simulation is made from.
+
+Replicate r draws from fold_in(key(seed), r), so neither how many are asked for nor how they are batched changes one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.errors import ScienceFailed
+from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.mixture import log_probabilities
+from pbpk.likelihood.problem import Problem
+from pbpk.likelihood.replicates import draw, draw_class
+
+LANES = 512  # subjects side by side: enough to fill the vector units, few enough for the cache
+
+
+@partial(jax.jit, static_argnames="count")
+def _replicates(problem: Problem, psi: jax.Array, base: jax.Array, first: jax.Array, count: int) -> jax.Array:
+    """y (count, T, N) of the replicates from `first` on."""
+
+    def one(number):
+        key = jax.random.fold_in(base, number)
+        y, _ = draw(problem, psi, key)
+        k, n = problem.spec.classes, problem.subjects
+        if k == 1:
+            return y
+        which = draw_class(problem, psi, jax.random.fold_in(key, 2))
+        return jnp.take_along_axis(y.reshape(-1, k, n), which[None, None, :], axis=1)[:, 0]
+
+    return jax.vmap(one)(first + jnp.arange(count))
+
+
+def replicates(
+    problem: Problem,
+    psi: np.ndarray,
+    count: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    lanes: int = LANES,
+) -> np.ndarray:
+    """(count, n), coherent: each replicate's observations, subject by subject. NaN for a subject whose solve failed.
+
+    Batch by batch from the host: the program does not depend on how many are asked for, and only what is kept stays in memory.
+    """
+    width, place = max(1, lanes // max(problem.columns, 1)), order(problem)
+    base, out = jax.random.key(seed), np.empty((count, len(place[0])))
+    for first in range(0, count, width):
+        last = min(first + width, count)
+        y = np.asarray(_replicates(problem, jnp.asarray(psi), base, jnp.asarray(first), width))
+        out[first:last] = y[: last - first, *place]
+        progress(last, count)
+    return out
+
+
+def order(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """(time, subject) of each observation, subject by subject: the order of the lines of the data."""
+    seen = np.asarray(problem.seen)[:, : problem.subjects]
+    time, who = np.nonzero(seen.T)[::-1]
+    return time, who
+
+
+def sound(found: np.ndarray, what: str) -> tuple[np.ndarray, list[str]]:
+    """The replicates (rows) in which every subject was solved, and a note on those left out. Raises `ScienceFailed` where
+    these are more than a tenth: what is left would no longer be the model's own distribution."""
+    whole = np.isfinite(found).all(axis=1)
+    lost = int((~whole).sum())
+    if lost > 0.1 * len(found):
+        raise ScienceFailed(
+            f"{lost} of {len(found)} replicates of {what} could not be solved",
+            why="the estimates spread parameters so wide that the model has no solution for some subjects",
+            hint="look at the variances: one may be far too large",
+        )
+    told = f"{lost} of {len(found)} replicates of {what} left out: the solver failed for a subject"
+    return found[whole], [told] if lost else []
+
+
+@jax.jit
+def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
+    theta, _, sigma = problem.unpack(psi)
+    f, _ = problem.predict(problem.mixed(theta, jnp.zeros((len(problem.spec.layout.etas), problem.columns))))
+    for i, e in enumerate(problem.spec.endpoints):
+        if isinstance(e, Gaussian) and e.given:
+            own = jnp.asarray(problem.endpoint) == i
+            f = jnp.where(own, e.scale(jnp.where(own, f, 1.0), theta | sigma), f)
+    if problem.spec.classes > 1:
+        share = jnp.exp(log_probabilities(problem, theta))
+        f = jnp.einsum("tkn,k->tn", f.reshape(f.shape[0], problem.spec.classes, -1), share)
+    return f
+
+
+def typical(problem: Problem, psi: np.ndarray) -> np.ndarray:
+    """PRED (n,), coherent: at η = 0, in a mixture the mean over its classes, on the scale of the data."""
+    return np.asarray(_typical(problem, jnp.asarray(psi)))[order(problem)]

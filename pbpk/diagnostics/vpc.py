@@ -1,0 +1,222 @@
+"""Visual predictive checks: percentiles, shares and survival as observed, against what the fit's own model would give.
+
+Holford 2005 (PAGE 14:738); Karlsson & Holford 2008 (PAGE 17:1434); Bergstrand et al. 2011 for prediction correction; values
+below a limit of quantification as censored, with their share beside, as Bergstrand & Karlsson 2009 (AAPS J 11:371).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pbpk.diagnostics.bins import make_bins
+from pbpk.diagnostics.fitted_model import Fitted
+from pbpk.diagnostics.observations import CONTINUOUS, COUNT, EVENT, Observations, read_observations
+from pbpk.diagnostics.options import Plan
+from pbpk.diagnostics.panels import (
+    COLUMNS,
+    SURVIVAL,
+    Row,
+    against,
+    beyond_rows,
+    category_rows,
+    groups_of,
+    percentile_rows,
+)
+from pbpk.diagnostics.prediction_correction import correction
+from pbpk.diagnostics.simulate_replicates import replicates, sound, typical
+from pbpk.diagnostics.strata import strata
+from pbpk.diagnostics.survival import followed, hours, kaplan_meier
+
+
+@dataclass(frozen=True, eq=False)
+class Vpc:
+    """`table` (panels.COLUMNS): a row for each statistic of each bin; not finite where it lies beyond a limit of
+    quantification. `points`: the observations as they are set against it, prediction-corrected where that was asked for."""
+
+    study: str
+    plan: Plan
+    table: pd.DataFrame
+    points: pd.DataFrame
+    limits: dict[str, dict[str, float]]
+    kinds: dict[str, str]
+    notes: tuple[str, ...] = field(default=())
+
+    def inside(self) -> dict[str, tuple[int, int]]:
+        """By panel: how many observed statistics lie inside their interval, of how many."""
+        found = {}
+        for panel, rows in self.table.dropna(subset=["INSIDE"]).groupby("PANEL", sort=False):
+            found[str(panel)] = (int(rows["INSIDE"].sum()), len(rows))
+        return found
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.inside(), self.plan.interval)
+
+    def to_dict(self) -> dict[str, Any]:
+        asked = {"bins": list(b) if isinstance(b := self.plan.bins, tuple) else b, "bin_method": self.plan.method}
+        return {
+            "study": self.study,
+            "replicates": self.plan.replicates,
+            "seed": self.plan.seed,
+            "interval": self.plan.interval,
+            "quantiles": list(self.plan.quantiles),
+            "prediction_corrected": self.plan.corrected,
+            "variability_corrected": self.plan.variability,
+            "by": self.plan.by,
+            **asked,
+            "kinds": self.kinds,
+            "limits": self.limits,
+            "inside": {k: {"inside": a, "of": n} for k, (a, n) in self.inside().items()},
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+            "statistics": self.table.to_dict("records"),
+        }
+
+
+WORDS = {
+    "percentile": "observed percentiles",
+    "below": "observed shares below the limit of quantification",
+    "above": "observed shares above the limit of quantification",
+    "category": "observed shares of categories",
+    "survival": "points of the observed survival curve",
+}
+
+
+def verdict(found: dict[str, tuple[int, int]], interval: float) -> str:
+    """What is inside, and whether that is much less than it should be. Neighbouring statistics are not independent, so no p."""
+    parts, poor = [], False
+    for panel, (a, n) in found.items():
+        parts.append(f"{a} of {n} {WORDS[panel]} ({100 * a / n:.0f} %) lie inside their {interval:g} % interval")
+        share = interval / 100
+        poor = poor or a / n < share - max(2.5 * float(np.sqrt(share * (1 - share) / n)), 0.05)
+    if not parts:
+        return "There is nothing to judge by."
+    told = "fewer than the model would give: look where they lie outside" if poor else "as the model would give"
+    return f"{'; '.join(parts)}: {told}."
+
+
+def vpc(fit: Fitted, plan: Plan, progress: Callable[[int, int], None] = lambda done, of: None) -> Vpc:
+    """Raises `WrongUsage` for the plan, `BadInput` for an endpoint or covariate that is not there, `ScienceFailed` where many
+    replicates cannot be solved."""
+    plan.check()
+    observed = read_observations(fit.study, fit.problem)
+    asked, (names, stratum) = observed.of(plan.endpoint), strata(fit.study, plan.by)
+    rows: list[Row] = []
+    points: list[pd.DataFrame] = []
+    notes = [*fit.notes, *observed.notes]
+    binned = [e for e in asked if observed.kinds[e] != EVENT]
+    if binned:
+        simulated = replicates(fit.problem, fit.psi, plan.replicates, plan.seed, progress)
+        pred = typical(fit.problem, fit.psi) / observed.scale
+        simulated, told = sound(simulated / observed.scale, fit.study.name)
+        notes += told
+        for endpoint in binned:
+            for k, name in enumerate(names):
+                own = (observed.table["DVID"] == endpoint).to_numpy() & (stratum[observed.subject] == k)
+                if own.any():
+                    found, part, told = _binned(observed, own, simulated, pred, endpoint, plan)
+                    rows += [{"DVID": endpoint, "STRATUM": name, **r} for r in found]
+                    points.append(part.assign(STRATUM=name))
+                    notes += told
+    for endpoint in (e for e in asked if observed.kinds[e] == EVENT):
+        found, part, told = _survival(fit, endpoint, plan, names, stratum, progress)
+        rows += found
+        points.append(part)
+        notes += told
+    return Vpc(
+        fit.study.name,
+        plan,
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        pd.concat(points, ignore_index=True),
+        _limits(observed, asked),
+        {e: observed.kinds[e] for e in asked},
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _binned(
+    o: Observations, own: np.ndarray, simulated: np.ndarray, pred: np.ndarray, endpoint: str, plan: Plan
+) -> tuple[list[Row], pd.DataFrame, list[str]]:
+    """One endpoint in one stratum."""
+    part, notes = o.table[own], []
+    time = part["TIME"].to_numpy(dtype=float)
+    bins = make_bins(time, plan.bins, plan.method, part["ID"].nunique())
+    if out := int((bins.where < 0).sum()):
+        notes.append(f"{out} observations of {endpoint} lie outside the bins")
+    seen, drawn = o.values[own], simulated[:, own]
+    expected = o.ranked(drawn, drawn < o.lower[own], drawn > o.upper[own])
+    kind, shares = o.kinds[endpoint], list(beyond_rows(seen, expected, bins, plan.interval))
+    if kind != CONTINUOUS:
+        groups = groups_of(seen, drawn)
+        found = (
+            list(percentile_rows(seen, expected, _ends(o, own), bins, plan.quantiles, plan.interval))
+            if kind == COUNT
+            else []
+        )
+        return [*found, *category_rows(seen, drawn, groups, bins, plan.interval)], part, notes
+    ends, dv = _ends(o, own), part["DV"].to_numpy(dtype=float)
+    if plan.corrected:
+        additive = bool(o.additive[own].all())
+        by = correction(pred[own], bins.where, additive, drawn, plan.variability, endpoint)
+        if lost := int((~by.kept & (bins.where >= 0)).sum()):
+            notes.append(f"{lost} observations of {endpoint} left out: a prediction of 0 cannot be corrected")
+            bins = bins.without(~by.kept)
+        seen, expected, dv = by(seen), by(expected), by(dv)
+        ends = by(ends[0]), by(ends[1])
+    found = list(percentile_rows(seen, expected, ends, bins, plan.quantiles, plan.interval))
+    return [*found, *shares], part.assign(DV=np.where(bins.where >= 0, dv, np.nan)), notes
+
+
+def _ends(o: Observations, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return o.lower[own], o.upper[own]
+
+
+def _survival(
+    fit: Fitted, endpoint: str, plan: Plan, names: list[str], stratum: np.ndarray, progress: Callable[[int, int], None]
+) -> tuple[list[Row], pd.DataFrame, list[str]]:
+    """Kaplan–Meier of the time to the first event, in each stratum."""
+    study, unit = fit.study, hours(fit.study)
+    laid = followed(study, fit.problem, endpoint)
+    drawn, notes = sound(replicates(laid.problem, fit.psi, plan.replicates, plan.seed, progress), endpoint)
+    if laid.repeated:
+        notes.append(f"{endpoint} happens more than once: its curve is of the time to the first")
+    time, event = laid.first(drawn)
+    rows: list[Row] = []
+    for k, name in enumerate(names):
+        own = stratum == k
+        grid = laid.grid[laid.grid <= laid.time[own].max()]
+        seen = kaplan_meier(laid.time[own], laid.event[own], grid)
+        curves = np.stack([kaplan_meier(t[own], e[own], grid) for t, e in zip(time, event, strict=True)], axis=1)
+        # A replicate in which everybody's event came sooner has no one left: its survival is 0 there.
+        found = against(seen, np.where(np.isnan(curves), 0.0, curves), plan.interval)
+        for i, at in enumerate(grid / unit):
+            where = {"BIN": i + 1, "TIME": at, "FROM": at, "TO": at, "N": int((laid.time[own] >= grid[i]).sum())}
+            values = {name: float(v[i]) for name, v in found.items()}
+            rows.append({"DVID": endpoint, "STRATUM": name, "PANEL": SURVIVAL, "LEVEL": "", **where, **values})
+    points = pd.DataFrame(
+        {
+            "ID": study.subjects,
+            "TIME": laid.time / unit,
+            "DVID": endpoint,
+            "DV": laid.event.astype(float),
+            "BELOW": False,
+            "ABOVE": False,
+            "STRATUM": [names[k] for k in stratum],
+        }
+    )
+    return rows, points, notes
+
+
+def _limits(o: Observations, asked: list[str]) -> dict[str, dict[str, float]]:
+    out: dict[str, dict[str, float]] = {}
+    for endpoint in asked:
+        own = (o.table["DVID"] == endpoint).to_numpy()
+        ends = {"lower": float(o.lower[own].max()), "upper": float(o.upper[own].min())}
+        if known := {k: v for k, v in ends.items() if np.isfinite(v)}:
+            out[endpoint] = known
+    return out

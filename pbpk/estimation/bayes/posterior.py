@@ -1,0 +1,107 @@
+"""Draws from a posterior as a `Fit`: medians, standard deviations, quantile intervals in shown units, and what was assumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from pbpk.estimation.bayes.default_priors import Assumed
+from pbpk.estimation.result import Fit
+from pbpk.likelihood.parameter_layout import Layout
+from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
+
+QUANTILES = (0.025, 0.05, 0.25, 0.75, 0.95, 0.975)
+MATRIX = "posterior"
+
+
+@partial(jax.jit, static_argnames="layout")
+def _natural(layout: Layout, psi: jax.Array, initial: jax.Array) -> jax.Array:
+    return jax.vmap(lambda x: layout.natural(x, initial))(psi)
+
+
+def natural_draws(study: Study, problem: Problem, psi: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The free natural parameters of draws (..., P), in shown units, and their names."""
+    layout = problem.spec.layout
+    free = np.flatnonzero(~layout.fixed)
+    flat = np.asarray(_natural(layout, jnp.asarray(psi.reshape(-1, psi.shape[-1])), np.asarray(problem.initial)))
+    shown = flat[:, free] / np.asarray(study.scale)[free]
+    return shown.reshape(*psi.shape[:-1], len(free)), [layout.names[i] for i in free]
+
+
+def described(
+    study: Study, problem: Problem, fit: Fit, psi: np.ndarray, beside: pd.DataFrame | None, stated: tuple[Assumed, ...],
+    extra: dict[str, Any], notes: list[str],
+) -> Fit:  # fmt: skip
+    """`psi` (S, P) draws; `beside`: further columns of the table, a row for each free parameter."""
+    values, names = natural_draws(study, problem, psi)
+    median, sd = np.median(values, axis=0), values.std(axis=0, ddof=1)
+    quantiles = np.quantile(values, QUANTILES, axis=0)
+    unit = fit.parameters.set_index("name")["unit"]
+    table = pd.DataFrame(
+        {"name": names, "unit": [unit[n] for n in names], "mean": values.mean(axis=0), "median": median, "sd": sd}
+    )
+    table = table.assign(**{f"q{100 * p:g}": q for p, q in zip(QUANTILES, quantiles, strict=True)})
+    if beside is not None:
+        table = pd.concat([table, beside], axis=1)
+    by_name = {n: float(x) for n, x in zip(names, median, strict=True)}
+    errors = {n: float(x) for n, x in zip(names, sd, strict=True)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = {
+            n: {"estimate": float(np.log(values[:, i]).mean()), "se": float(np.log(values[:, i]).std(ddof=1))}
+            for i, n in enumerate(names)
+            if n in fit.log_estimates
+        }
+    assumed = {a.name: a.words for a in stated}
+    sources = {n: p.source for n, p in study.spec.priors.items()}
+    priors = [f"Assumed prior of {n}: {w}." for n, w in assumed.items()]
+    return replace(
+        fit,
+        estimates=fit.estimates | by_name,
+        standard_errors={MATRIX: errors},
+        printed_matrix=MATRIX,
+        covariance=pd.DataFrame(np.atleast_2d(np.cov(values.T)), index=pd.Index(names), columns=pd.Index(names)),
+        parameters=_with_intervals(
+            fit.parameters, problem, by_name, errors, dict(zip(names, quantiles[[0, -1]].T, strict=True))
+        ),
+        log_estimates=logs,
+        extra={
+            **fit.extra,
+            "assumed": assumed,
+            "priors": sources,
+            "posterior": {
+                row["name"]: {k: v for k, v in row.items() if k != "name"} for row in table.to_dict("records")
+            },
+            **extra,
+            "notes": [*notes, *priors],
+        },
+        files={**fit.files, "posterior.csv": table},
+    )
+
+
+def _with_intervals(
+    parameters: pd.DataFrame,
+    problem: Problem,
+    estimates: dict[str, float],
+    errors: dict[str, float],
+    ends: dict[str, np.ndarray],
+) -> pd.DataFrame:
+    rows = []
+    for row, fixed in zip(parameters.to_dict("records"), problem.spec.layout.fixed, strict=True):
+        name = str(row["name"])
+        if name in estimates:
+            value, se = estimates[name], errors[name]
+            row |= {"estimate": value, "se": se, "rse": 100 * se / abs(value) if value else np.nan}
+            row |= {"ci_low": ends[name][0], "ci_high": ends[name][1]}
+            if np.isfinite(row["cv"]):
+                row["cv"] = 100 * np.sqrt(np.expm1(value)) if value < 50 else np.nan
+        rows.append(row | {"fixed": bool(fixed)})
+    return pd.DataFrame(rows, columns=parameters.columns)

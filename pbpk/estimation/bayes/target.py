@@ -1,0 +1,76 @@
+"""The density that Bayesian methods work on: ln p(y, ψ, z) up to a constant, in coordinates without bounds.
+
+    ln p = −½ Σ_i data_i(ψ, η) − ½ Σ z² + ln p(natural(ψ)) + ln |∂ natural/∂ψ|,    η = L(ψ) z,   LL' = Ω
+
+z is standard normal beforehand, so that η and Ω do not hold each other in a funnel where the data say little (the non-centred
+form; Papaspiliopoulos, Roberts & Sköld 2007). With `centred` z is η itself, which suits many data a subject. A mixture's
+subjects have their η in each class, and their likelihood is the mean over classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.estimation.bayes.default_priors import Assumed
+from pbpk.likelihood.mixture import log_probabilities
+from pbpk.likelihood.priors import log_density
+from pbpk.likelihood.problem import Problem
+from pbpk.solve.choose import reverse_mode
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Target:
+    problem: Problem
+    assumed: tuple[Assumed, ...] = field(metadata={"static": True})
+    centred: bool = field(default=False, metadata={"static": True})
+
+    def eta(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+        """η (q, N) from z (q, N)."""
+        return z if self.centred or not z.shape[0] else jnp.linalg.cholesky(self.problem.unpack(psi)[1]) @ z
+
+    def z(self, psi: jax.Array, eta: jax.Array) -> jax.Array:
+        if self.centred or not eta.shape[0]:
+            return eta
+        return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(self.problem.unpack(psi)[1]), eta, lower=True)
+
+    def log_density(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+        return self.log_likelihood(psi, z) + self.log_random(psi, z) + self.log_prior(psi)
+
+    def log_likelihood(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+        """ln p(y | ψ, z) of all subjects."""
+        problem = self.problem
+        found = -0.5 * problem.data_loss(psi, self.eta(psi, z))
+        if problem.spec.classes > 1:
+            log_p = log_probabilities(problem, problem.unpack(psi)[0])
+            found = jax.nn.logsumexp(log_p[:, None] + found.reshape(problem.spec.classes, -1), axis=0)
+        return jnp.sum(found)
+
+    def log_random(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+        """ln p(z | ψ)."""
+        if not self.centred or not z.shape[0]:
+            return -0.5 * jnp.sum(z**2)
+        omega = self.problem.unpack(psi)[1]
+        return -0.5 * (jnp.sum(z * jnp.linalg.solve(omega, z)) + z.shape[1] * jnp.linalg.slogdet(omega)[1])
+
+    def log_prior(self, psi: jax.Array) -> jax.Array:
+        """ln p(ψ)."""
+        layout, initial = self.problem.spec.layout, jnp.asarray(self.problem.initial)
+        free = np.flatnonzero(~layout.fixed)
+
+        def natural(x):
+            return layout.natural(x, initial)
+
+        values, jacobian = natural(psi), jax.jacfwd(natural)(psi)[free]
+        stated = log_density(self.problem.spec.priors, values)
+        return stated + sum((a.log_density(values) for a in self.assumed), 0.0) + jnp.linalg.slogdet(jacobian)[1]
+
+
+def target(problem: Problem, assumed: tuple[Assumed, ...], centred: bool = False) -> Target:
+    """With the solver ready for reverse mode: a gradient costs a few solutions, however many coordinates there are."""
+    spec = replace(problem.spec, solver=reverse_mode(problem.spec.solver))
+    return Target(replace(problem, spec=spec), assumed, centred)

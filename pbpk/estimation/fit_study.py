@@ -1,0 +1,51 @@
+"""`pbpk.fit`: a study by name or folder, fitted by one call of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pbpk.estimation.methods import METHODS, get_method
+from pbpk.estimation.result import Fit
+
+if TYPE_CHECKING:
+    from pbpk.compile.engine import Engine
+
+
+def fit_study(
+    study: str | Path,
+    *,
+    method: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    solver: str | None = None,
+    engine: Engine | None = None,
+    seed: int | None = None,
+    start: Fit | str | Path | None = None,
+    starts: int | None = None,
+) -> Fit:
+    """Fit a study by name or folder and return the result; nothing is printed or written.
+
+    `method` is one of `METHODS` (default: the study's own), `settings` override initial values or entries of fit.toml.
+    `start`: a fit, or a run's folder, whose estimates are the initial values where the names match. `starts`: how many
+    starts to search from (multistart.py). `engine`: what computes (docs/kernels.md).
+    Raises `BadInput` for the study, `ScienceFailed` when the objective is not finite at the start; a fit that does not
+    converge is returned with `successful` False.
+    """
+    from pbpk.compile.engine import using
+    from pbpk.estimation.multistart import run_multistart
+    from pbpk.estimation.run import run_fit
+    from pbpk.estimation.start import read_start, start_of
+    from pbpk.study.load import load_study
+
+    with using(engine):
+        loaded = load_study(study, settings=settings, solver=solver)
+        chosen = get_method(method or loaded.spec.estimation.method)
+        seed = loaded.spec.estimation.seed if seed is None else seed
+        begun = None if start is None else start_of(start) if isinstance(start, Fit) else read_start(start)
+        if starts:
+            return run_multistart(loaded, chosen, starts, seed=seed, start=begun)
+        return run_fit(loaded, chosen, seed=seed, start=begun)
+
+
+setattr(fit_study, "METHODS", METHODS)  # noqa: B010 - `pbpk.fit.METHODS` is what scripts read

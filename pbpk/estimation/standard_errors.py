@@ -1,0 +1,76 @@
+"""Standard errors for every parameter, Ω included: R (Hessian), S (scores) and the sandwich R⁻¹SR⁻¹.
+
+R is half the Hessian of the OFV in ψ, by central differences of its exact gradient; S is Σ gg'/4 over subjects. Both are
+carried to the natural parameters by the delta method. NONMEM's $COVARIANCE prints the sandwich unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pbpk.estimation.base import Method, State
+from pbpk.estimation.quasi_newton import total_gradient
+from pbpk.likelihood.parameter_layout import natural_with_jacobian
+from pbpk.likelihood.problem import Problem
+
+MATRICES = ("R", "S", "sandwich")
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """`covariance[matrix]` is (names, names) in natural coherent units, held parameters at 0; `trouble` says what failed."""
+
+    covariance: dict[str, np.ndarray]
+    condition_number: float
+    trouble: tuple[str, ...]
+
+
+def uncertainty(
+    method: Method, problem: Problem, state: State, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Uncertainty:
+    """All three matrices at the estimates. `progress(done, of)` is called as the gradients come in (2 per parameter)."""
+    hessian = numerical_hessian(method, problem, state, progress)
+    r, s = hessian / 2, state.gradient @ state.gradient.T / 4
+    trouble = []
+    covariance: dict[str, np.ndarray] = {}
+    to_natural = np.asarray(natural_with_jacobian(problem.spec.layout, state.psi, problem.initial)[1])
+    values = np.linalg.eigvalsh(_correlation(r))
+    if not np.isfinite(r).all() or values.min() <= 1e-10:
+        trouble.append("the R matrix is not positive definite: some parameters are not determined by these data")
+    else:
+        inverse = np.linalg.inv(r)
+        covariance["R"] = to_natural @ inverse @ to_natural.T
+        covariance["sandwich"] = to_natural @ inverse @ s @ inverse @ to_natural.T
+    if np.linalg.matrix_rank(s) < len(s):
+        trouble.append(f"the S matrix is singular: {problem.subjects} subjects cannot support {len(s)} parameters")
+    else:
+        covariance["S"] = to_natural @ np.linalg.inv(s) @ to_natural.T
+    condition = float(values.max() / values.min()) if values.min() > 0 else float("inf")
+    return Uncertainty(covariance, condition, tuple(trouble))
+
+
+def numerical_hessian(method: Method, problem: Problem, state: State, progress=lambda done, of: None) -> np.ndarray:
+    """Hessian of the OFV in ψ: steps of a hundredth of each parameter's own standard error, symmetrised."""
+    size = np.sqrt(np.maximum(2 * np.diag(state.inverse), 1e-12))
+    step = np.clip(0.01 * size, 1e-5, 1e-2)
+    rows = []
+    for j, h in enumerate(step):
+        ends = []
+        for sign in (1.0, -1.0):
+            psi = state.psi.copy()
+            psi[j] += sign * h
+            ends.append(total_gradient(problem, psi, method.evaluate(problem, psi, state.eta).gradient))
+            progress(2 * j + (sign < 0) + 1, 2 * len(step))
+        rows.append((ends[0] - ends[1]) / (2 * h))
+    h = np.array(rows)
+    return (h + h.T) / 2
+
+
+def _correlation(matrix: np.ndarray) -> np.ndarray:
+    d = np.sqrt(np.abs(np.diag(matrix)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = matrix / np.outer(d, d)
+    return np.nan_to_num(scaled, nan=0.0)

@@ -1,0 +1,1 @@
+"""The likelihood of a study: parameters, subjects, predictions, endpoints, priors. No searches here."""

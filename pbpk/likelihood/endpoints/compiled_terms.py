@@ -1,0 +1,75 @@
+"""Endpoints as what a solver judges observations by itself (pbpk.solve.compiled_likelihood): a term each, where its loss is one record's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pbpk.compile.programs.solution.likelihood import Judge, Term
+from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
+from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.endpoints.likelihood import Endpoints
+from pbpk.model.system import System
+from pbpk.observe import compartments_read, observe_sums
+from pbpk.solve.compiled_likelihood import Facts
+
+
+@dataclass(frozen=True)
+class Loss:
+    """An endpoint's loss as a function of its prediction, its columns and its parameters, in this order."""
+
+    endpoint: Endpoint
+
+    def __call__(self, f: Numbers, *rest: Numbers) -> Numbers:
+        e, columns = self.endpoint, self.endpoint.columns or ()
+        o = dict(zip(columns, rest, strict=False))
+        y = o["y"]
+        seen = Observed(y, o.get("low", y), o.get("high", y), o.get("floor", -jnp.inf), 0.0, -1)
+        own = dict(zip((name for _, name in e.names), rest[len(columns) :], strict=True))
+        return e.loss(Predicted(f, f, 1.0, 0.0), seen, own)
+
+
+@cache
+def judge_of(system: System, endpoints: Endpoints) -> Judge | None:
+    """A term for each endpoint, and one more for what limits leave of its observations: what was quantified costs no
+    distribution function. None where an observation's likelihood depends on other records."""
+    names = _parameters(endpoints)
+    readings = compartments_read(system, [e.observable for e in endpoints])
+    terms = []
+    for k, e in enumerate(endpoints):
+        for one in _kinds(e):
+            if one.columns is None:
+                return None
+            terms.append(Term(Loss(one), (k,), one.columns, tuple(names.index(name) for _, name in one.names)))
+    return Judge(readings, tuple(terms), len(names))
+
+
+def facts_of(
+    system: System, endpoints: Endpoints, p: jax.Array, which: Any, seen: Any, o: Observed, sigma: dict[str, Any]
+) -> Facts:
+    """What the judge judges by, for patients with parameters p (1, m, N); which, seen and `o` (T, N)."""
+    patients, names = p.shape[-1], _parameters(endpoints)
+    ones = jnp.ones((1, len(endpoints), patients))
+    factor = observe_sums(system, [e.observable for e in endpoints], ones, p)[:, 0]
+    parameters = [jnp.broadcast_to(sigma[name], (patients,)) for name in names]
+    needed = {name for e in endpoints for name in e.columns or ()}
+    columns = {name: jnp.asarray(getattr(o, name), float) for name in sorted(needed)}
+    term, limited, first = jnp.zeros(jnp.shape(which)), o.censored | jnp.isfinite(o.floor), 1.0
+    for k, e in enumerate(endpoints):
+        kinds = len(_kinds(e))
+        own = jnp.where(limited, first + kinds - 1, first)
+        term, first = jnp.where(jnp.asarray(seen) & (jnp.asarray(which) == k), own, term), first + kinds
+    return Facts(factor, jnp.stack(parameters) if names else jnp.zeros((0, patients)), term, columns)
+
+
+def _kinds(e: Endpoint) -> tuple[Endpoint, ...]:
+    """The endpoint for observations without limits, and for those with some, where there may be any."""
+    return (replace(e, limits=False), e) if isinstance(e, Gaussian) and e.limits else (e,)
+
+
+def _parameters(endpoints: Endpoints) -> list[str]:
+    return list(dict.fromkeys(name for e in endpoints for _, name in e.names))

@@ -1,0 +1,52 @@
+"""The likelihood at given random effects with all its slopes: backwards in one call of a solver that judges by itself
+(pbpk.solve.compiled_likelihood), else from predictions and their derivatives taken forward."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from pbpk.likelihood.prediction_jets import first_order
+from pbpk.likelihood.problem import Problem
+from pbpk.solve.choose import reverse_mode
+
+
+def slopes(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """−2 log p(y | η; ψ) of each subject (N,), its slopes in ψ (P, N) and in u (k, N).
+
+    By hand through u and the residuals' parameters: all of it runs along the subjects, where a gradient of each subject's own
+    would take them one by one.
+    """
+    theta, _, sigma = problem.unpack(psi)
+    u = problem.mixed(theta, eta)
+    loss, by_u, by_sigma = (
+        _backwards(problem, u, theta | sigma) if problem.judged else _by_jet(problem, u, theta | sigma)
+    )
+
+    def along(v: jax.Array) -> jax.Array:
+        def both(p: jax.Array):
+            theta, _, sigma = problem.unpack(p)
+            return problem.mixed(theta, eta), theta | sigma
+
+        of_u, of_sigma = jax.jvp(both, (psi,), (v,))[1]
+        return jnp.sum(by_u * of_u, axis=0) + sum(bar * of_sigma[name] for name, bar in by_sigma.items())
+
+    return loss, jax.vmap(along)(jnp.eye(len(psi))), by_u
+
+
+def _backwards(problem: Problem, u: jax.Array, sigma: dict) -> tuple[jax.Array, jax.Array, dict]:
+    """The loss and its slopes in u and in all parameters, (N,) each: one call of the solver."""
+    back = replace(problem, spec=replace(problem.spec, solver=reverse_mode(problem.spec.solver)))
+    own = {name: jnp.broadcast_to(value, u.shape[-1:]) for name, value in sigma.items()}
+    loss, pull = jax.vjp(back.loss_at, u, own)
+    return loss, *pull(jnp.ones_like(loss))
+
+
+def _by_jet(problem: Problem, u: jax.Array, sigma: dict) -> tuple[jax.Array, jax.Array, dict]:
+    """The same from predictions and their first derivatives, taken forward."""
+    jet, own = first_order(problem, u), {name: jnp.broadcast_to(value, u.shape[-1:]) for name, value in sigma.items()}
+    loss, pull = jax.vjp(problem.loss_of, jet.f, own)
+    by_f, by_sigma = pull(jnp.ones_like(loss))
+    return jnp.where(jet.result == 0, loss, jnp.inf), jnp.einsum("ktn,tn->kn", jet.first, by_f), by_sigma

@@ -1,0 +1,101 @@
+"""Predictions with their derivatives in u, and a local polynomial that carries them into a likelihood.
+
+A marginal likelihood of FOCEI's kind contains ∂f/∂η, so its gradient needs second derivatives of the predictions, and
+nothing more. They are taken here, forward over forward, through the solver, once; everything above differentiates the
+polynomial f + J·δ + ½ δ'Hδ instead, which has the same derivatives at δ = 0 and costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.likelihood.problem import Problem
+
+
+class Jet(NamedTuple):
+    """At u (k, N): f (T, N), J (k, T, N), H (k, k, T, N) or None, the solver's result codes (N,), and third derivatives
+    (k, k, k, T, N) or None."""
+
+    u: jax.Array
+    f: jax.Array
+    first: jax.Array
+    second: jax.Array | None
+    result: jax.Array
+    third: jax.Array | None = None
+
+
+def first_order(problem: Problem, u: jax.Array) -> Jet:
+    basis = _basis(u)
+
+    def along(v):
+        (f, result), (df, _) = jax.jvp(problem.stacked, (u,), (v,))
+        return f, result, df
+
+    f, result, first = jax.vmap(along, out_axes=(None, None, 0))(basis)
+    return Jet(u, f, first, None, result)
+
+
+def second_order(problem: Problem, u: jax.Array) -> Jet:
+    k, basis = u.shape[0], _basis(u)
+    i, j = np.triu_indices(k)
+
+    def along(v, w):
+        def inner(x):
+            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (w,))
+            return f, result, df
+
+        (f, result, _), (dv, _, dvw) = jax.jvp(inner, (u,), (v,))
+        return f, result, dv, dvw
+
+    f, result, dv, dvw = jax.vmap(along, out_axes=(None, None, 0, 0))(basis[i], basis[j])
+    first = dv[np.array([int(np.flatnonzero(i == a)[0]) for a in range(k)])]
+    pair = np.zeros((k, k), int)
+    pair[i, j] = pair[j, i] = np.arange(len(i))
+    return Jet(u, f, first, dvw[pair], result)
+
+
+def third_order(problem: Problem, u: jax.Array) -> Jet:
+    """What the gradient of Laplace's objective needs, whose determinant holds second derivatives already."""
+    k, basis = u.shape[0], _basis(u)
+    triples = np.array(list(combinations_with_replacement(range(k), 3)))
+
+    def along(v, w, z):
+        def one(x):
+            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (z,))
+            return f, result, df
+
+        def two(x):
+            (f, result, dz), (dw, _, dwz) = jax.jvp(one, (x,), (w,))
+            return f, result, dz, dw, dwz
+
+        (f, result, *_), (dv, _, _, dvw, dvwz) = jax.jvp(two, (u,), (v,))
+        return f, result, dv, dvw, dvwz
+
+    outer = (None, None, 0, 0, 0)
+    f, result, dv, dvw, dvwz = jax.vmap(along, out_axes=outer)(*(basis[triples[:, a]] for a in range(3)))
+    where = {tuple(t): n for n, t in enumerate(triples.tolist())}
+    first = np.array([where[a, a, a] for a in range(k)])
+    pair = np.array([[where[tuple(sorted((a, b, max(a, b))))] for b in range(k)] for a in range(k)])
+    third = np.array([[[where[tuple(sorted((a, b, c)))] for c in range(k)] for b in range(k)] for a in range(k)])
+    return Jet(u, f, dv[first], dvw[pair], result, dvwz[third])
+
+
+def _basis(u: jax.Array) -> jax.Array:
+    """One direction per slot, the same for all subjects: subjects are independent, so N derivatives come for one."""
+    return jnp.broadcast_to(jnp.eye(u.shape[0])[:, :, None], (u.shape[0], *u.shape))
+
+
+def polynomial(jet: Jet, u: jax.Array) -> jax.Array:
+    """f near the jet's point, for one subject (arrays without the last axis) or for all."""
+    delta = u - jet.u
+    f = jet.f + jnp.einsum("kt...,k...->t...", jet.first, delta)
+    if jet.second is not None:
+        f = f + 0.5 * jnp.einsum("jkt...,j...,k...->t...", jet.second, delta, delta)
+    if jet.third is not None:
+        f = f + jnp.einsum("ijkt...,i...,j...,k...->t...", jet.third, delta, delta, delta) / 6
+    return f

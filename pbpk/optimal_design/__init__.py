@@ -1,0 +1,1 @@
+"""Optimal sampling designs: what a study will tell before it is run, and which times tell most."""

@@ -1,0 +1,53 @@
+"""The numbers a design speaks of: θ and Ω as a fit prints them, residual errors as variances.
+
+−ln det of an information matrix depends on what it is taken in. Here: the units that a fit shows, and σ² for every residual
+standard deviation, as NONMEM's $DESIGN and PopED have it. Which design is best does not depend on it, save through rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.likelihood.parameter_layout import natural_with_jacobian
+from pbpk.study.load import Study
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """`value` (P,) as shown (residual errors as SD), `per_sd` ∂coordinate/∂shown, `to` ∂ψ/∂coordinate (P, P)."""
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    value: np.ndarray
+    per_sd: np.ndarray
+    to: np.ndarray
+
+    def covariance(self, information: np.ndarray) -> np.ndarray:
+        """Of the shown numbers, from an information matrix in these coordinates."""
+        return np.linalg.inv(information) / np.outer(self.per_sd, self.per_sd)
+
+    def index(self, name: str) -> int:
+        if name in self.names:
+            return self.names.index(name)
+        raise BadInput(f"`{name}` is none of the parameters estimated", hint=did_you_mean(name, self.names))
+
+
+def coordinates(study: Study, psi: np.ndarray) -> Coordinates:
+    layout = study.problem.spec.layout
+    natural, jacobian, _ = (
+        np.asarray(x) for x in natural_with_jacobian(layout, psi, np.asarray(study.problem.initial))
+    )
+    free = ~np.asarray(layout.fixed)
+    scale = np.asarray(study.scale)[free]
+
+    def of(words):
+        return tuple(w for w, there in zip(words, free, strict=True) if there)
+
+    names, value = of(layout.names), natural[free] / scale
+    per_sd = np.array([2 * v if n in layout.sigmas else 1.0 for n, v in zip(names, value, strict=True)])
+    to = np.linalg.inv(jacobian[free] * (per_sd / scale)[:, None])
+    return Coordinates(names, of(study.labels), of(study.units), value, per_sd, to)

@@ -1,0 +1,104 @@
+"""What makes one design better than another.
+
+D: ln det M, the volume of the confidence region of all parameters. Ds: ln det M − ln det M₂₂, that of the parameters of
+interest with the others unknown (M₂₂ is the others' block). ED: the mean of either over draws of the parameters from a prior,
+so that a design need not be right for one guess alone (of the logarithm, so also called ELD or API; Pronzato & Walter 1985,
+Math Biosci 75:103).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pbpk.errors import ScienceFailed
+from pbpk.optimal_design.moments import Moments, each
+
+CRITERIA = ("D", "Ds", "ED")
+_AT_ONCE = 16
+_FLAT = 1e-10  # an eigenvalue of the information's correlation that counts as none
+
+
+def value(m: Any, interest: tuple[int, ...]) -> jax.Array:
+    """The criterion of M (..., P, P), to be maximised; −∞ where M is singular. `interest` () is D."""
+    whole = _log_det(m)
+    others = np.setdiff1d(np.arange(m.shape[-1]), interest)
+    if not interest or not len(others):
+        return whole
+    return jnp.where(whole > -jnp.inf, whole - _log_det(m[..., others[:, None], others]), -jnp.inf)
+
+
+def mean_value(m: Any, interest: tuple[int, ...]) -> jax.Array:
+    """Of (..., D, P, P): the mean over the D draws."""
+    return jnp.mean(value(m, interest), axis=-1)
+
+
+def sensitivity(m: np.ndarray, parts: np.ndarray, interest: tuple[int, ...]) -> np.ndarray:
+    """The derivative of the criterion towards each of `parts` (E, D, P, P) from M (D, P, P), plus its dimension: (E,).
+
+    tr(M⁻¹Mₑ), less tr(M₂₂⁻¹Mₑ₂₂) under Ds (Kiefer & Wolfowitz 1960, Can J Math 12:363; Silvey 1980, Optimal Design).
+    """
+    found = np.einsum("dij,edji->e", np.linalg.inv(m), parts)
+    others = np.setdiff1d(np.arange(m.shape[-1]), interest)
+    if interest and len(others):
+        block = np.ix_(others, others)
+        inverse = np.linalg.inv(m[:, *block])
+        found = found - np.einsum("dij,edji->e", inverse, parts[:, :, *block])
+    return found / len(m)
+
+
+def dimension(size: int, interest: tuple[int, ...]) -> int:
+    return len(interest) or size
+
+
+@jax.jit
+def totals(m: Moments, to: jax.Array, counts: jax.Array, rows: jax.Array) -> jax.Array:
+    """(B, D, P, P): the information of all subjects for each of B choices of `rows` (B, N, R).
+
+    Moments carry two axes in front: D draws of the parameters, whose criteria are averaged, and S of η, whose information is.
+    """
+
+    def one(choice):
+        def draw(moments, to):
+            m = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, each(s, choice)))(moments)
+            return to.T @ jnp.mean(m, axis=0) @ to
+
+        return jax.vmap(draw)(m, to)
+
+    return jax.lax.map(one, rows, batch_size=min(_AT_ONCE, len(rows)))
+
+
+def refuse_singular(m: np.ndarray, names: tuple[str, ...]) -> None:
+    """Raises `ScienceFailed` naming the parameters that a design with information `m` cannot tell."""
+    if not np.isfinite(m).all():
+        raise ScienceFailed(
+            "the information is not finite", why="a prediction is not finite, or has no residual variance"
+        )
+    size = np.sqrt(np.diag(m))
+    blind = [n for n, s in zip(names, size, strict=True) if not s > 0]
+    if blind:
+        raise ScienceFailed(
+            f"these samples say nothing of {', '.join(blind)}",
+            hint="hold it (`fixed = true`), or sample something else",
+        )
+    values, vectors = np.linalg.eigh(m / np.outer(size, size))
+    if values[0] < _FLAT:
+        mixed = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.25]
+        raise ScienceFailed(
+            f"the information matrix is singular: these samples cannot tell {' from '.join(mixed)}"
+            if len(mixed) > 1
+            else f"the information matrix is singular: these samples hardly see {mixed[0]}",
+            why=f"its smallest eigenvalue is {values[0]:.1e} of what each parameter has by itself",
+            hint="hold one of them, or take more samples",
+        )
+
+
+def _log_det(m: jax.Array) -> jax.Array:
+    size = jnp.sqrt(jnp.maximum(jnp.diagonal(m, axis1=-2, axis2=-1), 1e-300))
+    scaled = m / (size[..., :, None] * size[..., None, :])
+    sign, log = jnp.linalg.slogdet(scaled)
+    good = (sign > 0) & (jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))[..., 0] > _FLAT)
+    return jnp.where(good, log + 2 * jnp.sum(jnp.log(size), axis=-1), -jnp.inf)

@@ -1,0 +1,152 @@
+"""The files of a simulation: one patient's table, or a population's bands, patients and curves; and the figures.
+
+Several scenarios go into the same files, told apart by a first column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from pbpk.errors import MissingExtra
+from pbpk.model.load import Model
+from pbpk.model.parameters import read_number
+from pbpk.observe.readings import find_observable
+from pbpk.population.bands import bands, medians, quantiles
+from pbpk.population.simulate import Path
+from pbpk.run_folders.write import Folder, command_line, environment
+from pbpk.units import factor
+
+MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
+
+
+class Solved(NamedTuple):
+    """A simulation; `name` is "" where it is the only one, and otherwise its scenario's, with the `settings` of that."""
+
+    name: str
+    model: Model
+    path: Path
+    settings: Mapping[str, str] = MappingProxyType({})
+
+
+def write_simulation(
+    folder: Folder, solved: Sequence[Solved], time: np.ndarray, keep: str, *, population: bool
+) -> list[str]:
+    """Write the files into `folder`, with `time` (T) in the unit to show; returns what was left out, and why.
+
+    `keep`: "curves", "bands", or "auto", which keeps the curves unless they are huge.
+    """
+    folder.write("command.txt", command_line() + "\n")
+    folder.write_json("run.json", {**_record(solved), **environment()})
+    left_out: list[str] = []
+    if population:
+        left_out += _write_population(folder, solved, time, keep)
+    else:
+        folder.write("simulation.csv", _stacked(solved, lambda s: _one(s.path, time)).to_csv(index=False))
+    try:
+        if population and not solved[0].name:
+            _quantile_figures(folder, solved[0], time)
+        else:
+            _curves_figure(folder, solved, time, population)
+    except MissingExtra as e:
+        left_out.append(f"no figure: {e.what} ({e.hint})")
+    return left_out
+
+
+def _record(solved: Sequence[Solved]) -> dict[str, Any]:
+    units = {k: unit for s in solved for k, unit in s.path.unit.items()}
+    first = solved[0]
+    if not first.name:
+        return {"model": first.model.name, "nuclide": first.model.nuclide, "units": units}
+    scenarios = [{"name": s.name, "settings": dict(s.settings), "nuclide": s.model.nuclide} for s in solved]
+    return {"model": first.model.name, "scenarios": scenarios, "units": units}
+
+
+def _stacked(solved: Sequence[Solved], table: Callable[[Solved], pd.DataFrame]) -> pd.DataFrame:
+    """The tables one below the other, with the scenario in front where it has a name."""
+    tables = [table(s) for s in solved]
+    for s, t in zip(solved, tables, strict=True):
+        if s.name:
+            t.insert(0, "scenario", s.name)
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def _one(path: Path, time: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in _by_time(path).items()})
+    for k, v in (path.to_infinity or {}).items():  # one number, on every line
+        table[f"{k}_to_infinity"] = float(v[0])
+    return table
+
+
+def _write_population(folder: Folder, solved: Sequence[Solved], time: np.ndarray, keep: str) -> list[str]:
+    _stacked(solved, lambda s: bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
+    _stacked(solved, lambda s: _patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
+    rows = sum(len(s.path.patients) for s in solved) * len(time)
+    if keep == "curves" or (keep == "auto" and rows <= MOST_CURVES):
+        _stacked(solved, lambda s: _curves(s.path, time)).to_parquet(folder.partial / "curves.parquet", index=False)
+    elif keep == "auto":
+        return [f"curves.parquet left out: {rows:,} rows (ask with --keep curves)"]
+    return []
+
+
+def _quantile_figures(folder: Folder, only: Solved, time: np.ndarray) -> None:
+    from pbpk.report.population_bands import quantile_figure
+
+    found = bands(only.path, time)
+    for k, unit in only.path.unit.items():
+        (folder.partial / f"{k}.png").write_bytes(quantile_figure(found, k, unit, only.model.time_unit))
+
+
+def _curves_figure(folder: Folder, solved: Sequence[Solved], time: np.ndarray, population: bool) -> None:
+    from pbpk.report.curves import Panel, curves_figure
+
+    shown = {s.name: quantiles(s.path) if population else medians(s.path, s.path.observables) for s in solved}
+    panels = []
+    for k in dict.fromkeys(k for s in solved for k in s.path.observables):
+        having = [s for s in solved if k in s.path.observables]
+        abouts = {find_observable(s.model.system, k).about for s in having}
+        about = abouts.pop() if len(abouts) == 1 else k
+        panels.append(Panel(k, about, having[0].path.unit[k], {s.name: shown[s.name][k] for s in having}))
+    scenarios = {s.name: s.settings for s in solved}
+    title = ": ".join(filter(None, [_varied(solved), "median and 90 % of patients" if population else ""]))
+    figure = curves_figure(time, solved[0].model.time_unit, panels, scenarios, title)
+    (folder.partial / "curves.png").write_bytes(figure)
+
+
+def _varied(solved: Sequence[Solved]) -> str:
+    """`purity`, `CL (L/h)`: what is varied, with its unit where the values have none of their own; "" if it is several."""
+    if len(solved[0].settings) != 1:
+        return ""
+    (name,) = solved[0].settings
+    row = solved[0].model.parameters.get(name)
+    bare = all(not read_number(s.settings[name])[1] for s in solved) if row else False
+    return f"{name} ({row.unit})" if row and bare and row.unit != "1" else name.removeprefix("option.")
+
+
+def _curves(path: Path, time: np.ndarray) -> pd.DataFrame:
+    ids = path.patients.ids
+    return pd.DataFrame(
+        {"patient": np.repeat(ids, len(time)), "time": np.tile(time, len(ids))}
+        | {k: np.asarray(v).T.ravel() for k, v in _by_time(path).items()}
+    )
+
+
+def _by_time(path: Path) -> dict[str, jax.Array]:
+    """What has a value at each time: the observables, and their integrals if they were asked for."""
+    return path.observables | {f"{k}_integral": v for k, v in (path.integral or {}).items()}
+
+
+def _patients(model: Model, path: Path) -> pd.DataFrame:
+    """One line per patient: how it was solved, covariates and drawn parameters in their own units, integrals to infinity."""
+    who, table = path.patients, model.parameters
+    changed = [n for n, r in table.rows.items() if r.spread or r.effects]
+    values = {n: who.values[model.system.parameter_index(n)] / factor(table[n].unit) for n in changed}
+    covariates = {n: who.covariates[n].to_numpy() for n in who.covariates}
+    solved = {"patient": who.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
+    endless = {f"{k}_to_infinity": np.asarray(v) for k, v in (path.to_infinity or {}).items()}
+    return pd.DataFrame(solved | covariates | values | endless)

@@ -1,0 +1,213 @@
+"""Finished runs side by side: likelihoods, criteria, estimates, and which differences mean anything.
+
+What is not comparable is left out, never shown with a warning beside it: an OFV of another method or of other data has no
+difference, no AIC and no weight here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pbpk.errors import WrongUsage
+from pbpk.estimation import criteria
+from pbpk.report.numbers import finite
+from pbpk.run_comparison.candidate import Candidate, read_candidates
+from pbpk.run_comparison.comparability import cautions, objections
+from pbpk.run_comparison.likelihood_ratio import RatioTest, ratio_test
+from pbpk.run_folders.find import find_run
+
+_COLUMNS = ("estimate", "se", "rse", "shrinkage", "fixed")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run among those compared. `ofv` and the like are as the run has them; differences, criteria and the weight are
+    None where its likelihood cannot be compared with the first run's. `bic` has n = observations; `bicc` is for mixed
+    effects (`pbpk.estimation.criteria.bicc`)."""
+
+    label: str
+    run: str
+    study: str
+    model: str
+    options: dict[str, str]
+    asked: dict[str, str]
+    method: str
+    subjects: int
+    observations: int
+    parameters: int
+    ofv: float | None
+    minus2ll: float | None
+    comparable: bool
+    delta_ofv: float | None
+    aic: float | None
+    delta_aic: float | None
+    akaike_weight: float | None
+    bic: float | None
+    bicc: float | None
+    condition_number: float | None
+    minimization_successful: bool
+    termination_cause: str
+    eta_shrinkage: dict[str, float]
+    epsilon_shrinkage: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """`runs` in the order given; `table`: a row per parameter, columns `LABEL.estimate`, `.se`, `.rse` (%), `.shrinkage` (%)
+    and `.fixed` for each run; `warnings` say what is not comparable and what else must be known."""
+
+    runs: tuple[Compared, ...]
+    tests: tuple[RatioTest, ...]
+    table: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def comparable(self) -> bool:
+        return all(r.comparable for r in self.runs)
+
+    @property
+    def sound(self) -> bool:
+        """Comparable, and every run minimised."""
+        return self.comparable and all(r.minimization_successful for r in self.runs)
+
+    @property
+    def statistics(self) -> pd.DataFrame:
+        """A row per run, indexed by its label."""
+        return pd.DataFrame([asdict(r) for r in self.runs]).set_index("label")
+
+    def to_dict(self) -> dict[str, Any]:
+        parts: dict[str, dict[str, Any]] = {}
+        for row in self.table.to_dict("records"):
+            part = parts.setdefault(str(row["name"]), {"label": row["label"]})
+            for n in (r.label for r in self.runs):
+                if row[f"{n}.estimate"] == row[f"{n}.estimate"]:
+                    part[n] = {"unit": row["unit"]} | {c: row[f"{n}.{c}"] for c in _COLUMNS}
+        return {
+            "comparable": self.comparable,
+            "runs": [asdict(r) for r in self.runs],
+            "likelihood_ratio_tests": [asdict(t) for t in self.tests],
+            "parameters": parts,
+            "warnings": list(self.warnings),
+        }
+
+
+def compare(runs: Sequence[str | Path]) -> Comparison:
+    """Two or more finished runs: folders, `STUDY/NUMBER`, or studies (their latest). Differences are against the first.
+
+    Raises `WrongUsage` for fewer than two, or one given twice; `BadInput` for what is no finished run.
+    """
+    if isinstance(runs, str | Path):
+        runs = [runs]
+    if len(runs) < 2:
+        raise WrongUsage("one run has nothing to be compared with", hint="give two or more:  pbpk compare RUN RUN")
+    folders = [find_run(r) for r in runs]
+    places = [f.resolve() for f in folders]
+    if doubled := next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None):
+        raise WrongUsage(f"the run {doubled} is given twice")
+    candidates = read_candidates(folders)
+    first, *others = candidates
+    against = {c.label: objections(first, c) for c in others}
+    against[first.label] = [] if first.has_likelihood else objections(first, first)
+    warnings = [f"NOT COMPARABLE: {said}." for c in candidates for said in against[c.label]]
+    warnings += [
+        f"{c.label} is not minimised ({c.results.get('termination_cause')}): {_UNFINISHED}."
+        for c in _unsound(candidates)
+    ]
+    warnings += [f"Caution: {said}." for c in others for said in cautions(first, c)]
+    warnings += [f"Caution: {c.label}: {said}." for c in candidates for said in c.results.get("warnings") or []]
+    tests = [ratio_test(first, c) for c in others if not against[c.label]]
+    return Comparison(
+        _compared(candidates, [not against[c.label] for c in candidates]),
+        tuple(tests),
+        _table(candidates),
+        tuple(dict.fromkeys(warnings)),
+    )
+
+
+_UNFINISHED = "its OFV is not yet the least, so it has no weight and no test here"
+
+
+def _unsound(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [c for c in candidates if not c.minimised]
+
+
+def _compared(candidates: Sequence[Candidate], fair: Sequence[bool]) -> tuple[Compared, ...]:
+    first = candidates[0]
+    aics = [_aic(c) for c in candidates]
+    weighed = [k for k, c in enumerate(candidates) if fair[k] and c.minimised and aics[k] == aics[k]]
+    weights = dict(zip(weighed, criteria.akaike_weights([aics[k] for k in weighed]), strict=True))
+    lowest = min((aics[k] for k in weighed), default=float("nan"))
+    return tuple(_line(c, first, fair[k], aics[k] - lowest, weights.get(k)) for k, c in enumerate(candidates))
+
+
+def _line(c: Candidate, first: Candidate, fair: bool, delta: float, weight: float | None) -> Compared:
+    r, k, n, v = c.results, len(c.free), c.observations, len(c.varying)
+    minus2ll, ofv = finite(r.get("minus2ll")), finite(r["ofv"])
+
+    def only(x: float) -> float | None:
+        return x if fair and x == x else None
+
+    return Compared(
+        label=c.label,
+        run=str(c.run.path),
+        study=str(r["study"]),
+        model=str(r["model"]),
+        options=c.options,
+        asked=c.asked,
+        method=c.method,
+        subjects=c.subjects,
+        observations=n,
+        parameters=k,
+        ofv=_number(ofv),
+        minus2ll=_number(minus2ll) if c.has_likelihood else None,
+        comparable=fair,
+        delta_ofv=only(ofv - finite(first.results["ofv"])),
+        aic=only(_aic(c)),
+        delta_aic=only(delta),
+        akaike_weight=weight,
+        bic=only(criteria.bic(minus2ll, k, n)),
+        bicc=only(criteria.bicc(minus2ll, v, k - v, c.subjects, n)),
+        condition_number=_number(finite(r.get("condition_number"))),
+        minimization_successful=c.minimised,
+        termination_cause=str(r.get("termination_cause") or "not recorded"),
+        eta_shrinkage={str(a): finite(b) for a, b in (r.get("eta_shrinkage") or {}).items()},
+        epsilon_shrinkage=_number(finite(r.get("epsilon_shrinkage"))),
+    )
+
+
+def _aic(c: Candidate) -> float:
+    return criteria.aic(finite(c.results.get("minus2ll")), len(c.free))
+
+
+def _number(x: float) -> float | None:
+    return x if x == x else None
+
+
+def _table(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """A parameter that has two units in two runs stands in two rows."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for c in candidates:
+        for p in c.run.parameters.to_dict("records"):
+            key = str(p["name"]), str(p.get("unit") or "")
+            row = rows.setdefault(key, {"name": key[0], "label": p.get("label") or "", "unit": key[1]})
+            row |= {f"{c.label}.{n}": p.get(n) for n in _COLUMNS}
+            row[f"{c.label}.fixed"] = p["name"] not in c.free
+    columns = ["name", "label", "unit", *(f"{c.label}.{n}" for c in candidates for n in _COLUMNS)]
+    return pd.DataFrame(_ordered(rows.values()), columns=columns)
+
+
+def _ordered(rows) -> list[dict[str, Any]]:
+    """Typical values and effects first, then Ω, then residual SDs, each in the order of the runs."""
+    found = list(rows)
+    last = ("add", "prop")
+
+    def rank(row: dict[str, Any]) -> int:
+        name = row["name"]
+        return 1 if name.startswith("OMEGA_") else 2 if name in last or name.startswith(("add_", "prop_")) else 0
+
+    return sorted(found, key=rank)

@@ -1,0 +1,164 @@
+"""Whether one run's model is a special case of another's, decided by what the runs recorded.
+
+A model is written out as statements: name -> a number that is held, `FREE` where it is estimated, absent where it plays no
+part (a random effect or covariate effect that is not there is one of size 0). The smaller model is nested when every
+statement of the two is the same, save that the larger frees what the smaller holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pbpk.errors import PbpkError
+from pbpk.model.parameters import ParameterTable, read_parameters
+from pbpk.run_comparison.candidate import Candidate
+from pbpk.study.schema import FitSpec
+
+FREE = "estimated"
+_FORM = ("distribution of ", "how SDs add up ")  # of what may not be there
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """`freed`: the larger's parameters that the smaller holds; `edges`: those it holds where they can go no lower (a variance
+    at 0). With `reason`, a sentence, they are not nested, or it cannot be told."""
+
+    smaller: Candidate
+    larger: Candidate
+    freed: tuple[str, ...] = ()
+    edges: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def nesting(a: Candidate, b: Candidate) -> Nesting:
+    """How two runs that may be compared are nested, whichever of them is the smaller."""
+    smaller, larger = (a, b) if len(a.free) <= len(b.free) else (b, a)
+    reason = _frames(smaller, larger)
+    if reason:
+        return Nesting(smaller, larger, reason=reason)
+    mentioned = _mentioned(smaller) | _mentioned(larger)
+    small, large = _statements(smaller, mentioned), _statements(larger, mentioned)
+    freed, edges = [], []
+    for key in dict.fromkeys((*large, *small)):
+        if key.startswith(_FORM) and not (key in small and key in large):
+            continue
+        ours, theirs = small.get(key, 0.0), large.get(key, 0.0)
+        if theirs == FREE and ours != FREE:
+            freed.append(key)
+            edges += [key] if _on_edge(key, ours, larger) else []
+        elif not _same(ours, theirs):
+            return Nesting(smaller, larger, reason=_told(key, ours, theirs, smaller, larger))
+    if not freed:
+        return Nesting(smaller, larger, reason="they estimate the same parameters")
+    if len(freed) != len(larger.free) - len(smaller.free):
+        return Nesting(smaller, larger, reason="their records do not account for every parameter")
+    return Nesting(smaller, larger, tuple(freed), tuple(edges))
+
+
+def _frames(a: Candidate, b: Candidate) -> str:
+    """What must be the same before any parameter is looked at."""
+    if a.spec is None or b.spec is None:
+        return f"{(a if a.spec is None else b).label} has no fit.toml, so its model cannot be told"
+    if a.results["model"] != b.results["model"]:
+        return f"they are different models ({a.results['model']}, {b.results['model']})"
+    for option in sorted(a.options.keys() | b.options.keys()):
+        if a.options.get(option) != b.options.get(option):
+            mine, other = (c.options.get(option, "not said") for c in (a, b))
+            return f"their option {option} differs ({mine} in {a.label}, {other} in {b.label})"
+    if not a.model_hash or a.model_hash != b.model_hash:
+        return f"the files of their model {a.results['model']} are not the same"
+    if not a.data_hash or a.data_hash != b.data_hash:
+        return "their data files are not the same"
+    for what, mine, other in (
+        ("nuclide", a.spec.nuclide, b.spec.nuclide),
+        ("[data]", a.spec.data.model_dump(exclude={"file"}), b.spec.data.model_dump(exclude={"file"})),
+        ("[[void]]", a.spec.void, b.spec.void),
+    ):
+        if mine != other:
+            return f"their {what} differs"
+    return ""
+
+
+def _statements(c: Candidate, mentioned: set[str]) -> dict[str, float | str]:
+    """Of a run with a spec, by the names of parameters.csv where there is one."""
+    spec: FitSpec = c.spec  # type: ignore[assignment]
+    free, out = set(c.free), {}
+
+    def say(key: str, name: str) -> None:
+        if name in c.estimates:
+            out[key] = FREE if name in free else c.estimates[name]
+
+    table = _table(c)
+    for name in sorted(mentioned):
+        out[name] = _held(table, name, spec.values.get(name))
+    for name, part in spec.parameters.items():
+        say(name, name)
+        if name in c.etas:
+            out[f"distribution of {name}"] = part.distribution
+            say(f"OMEGA_{name}", f"OMEGA_{name}")
+        if part.iov is not None:
+            say(f"OMEGA_IOV_{name}", f"OMEGA_IOV_{name}")
+        for e in part.covariates:
+            key = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
+            if e.estimate:
+                say(key, e.estimate)
+            else:
+                out[key] = float(e.coefficient or 0.0)
+    for block in spec.omega.blocks:
+        for i, a in enumerate(block):
+            for b in block[:i]:
+                for name in (f"OMEGA_{a}_{b}", f"OMEGA_{b}_{a}"):
+                    say(f"covariance of {' and '.join(sorted((a, b)))}", name)
+    for observable, part in spec.error.items():
+        settings = part.settings()
+        if part.add is not None and part.prop is not None:
+            out[f"how SDs add up in {observable}"] = part.model
+        elif part.model not in ("additive", "proportional"):
+            out[f"error model of {observable}"] = part.model
+        for kind in settings:
+            out[f"{kind} of {observable}"] = str(getattr(part, kind))
+        for kind in (k for k, v in part.numbers().items() if v is not None):
+            say(f"{kind} of {observable}", f"{kind}_{observable}" if len(spec.error) > 1 else kind)
+    return out
+
+
+def _mentioned(c: Candidate) -> set[str]:
+    """The model's parameters that a run's spec sets or estimates."""
+    return {*c.spec.values, *c.spec.parameters} if c.spec else set()
+
+
+def _table(c: Candidate) -> ParameterTable | None:
+    places = sorted(c.run.path.glob("model/*/parameters.toml"))
+    try:
+        return read_parameters(places[0]) if places else None
+    except PbpkError:
+        return None
+
+
+def _held(table: ParameterTable | None, name: str, given: float | str | None) -> float | str:
+    """A constant in its row's unit; where the row is not to be had, as it was written."""
+    try:
+        rows = table.filled([name]) if table else None
+        return rows.with_values({} if given is None else {name: given})[name].value if rows else str(given)
+    except (PbpkError, KeyError):
+        return str(given)
+
+
+def _on_edge(key: str, held: float | str, larger: Candidate) -> bool:
+    """At 0, what is a variance, a standard deviation, or a parameter that is estimated by its logarithm."""
+    spread = key.startswith(("OMEGA_", "add of ", "prop of "))
+    return held == 0.0 and (spread or key in (larger.results.get("log_estimates") or {}))
+
+
+def _same(a: float | str, b: float | str) -> bool:
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    return math.isclose(a, b, rel_tol=1e-9)
+
+
+def _told(key: str, ours: float | str, theirs: float | str, smaller: Candidate, larger: Candidate) -> str:
+    def words(x: float | str) -> str:
+        return x if isinstance(x, str) else f"{x:g}"
+
+    return f"{key} is {words(ours)} in {smaller.label} and {words(theirs)} in {larger.label}"

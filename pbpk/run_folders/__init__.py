@@ -1,0 +1,1 @@
+"""Run folders: found, claimed, written, resumed, read back and reopened for further analyses."""

@@ -1,0 +1,53 @@
+"""The subjects of a finished fit as patients: each at its own estimates, for doses of those who were measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pbpk.errors import BadInput
+from pbpk.run_folders.find import find_run
+from pbpk.run_folders.fitted_kinetics import as_found
+from pbpk.run_folders.read import read_run
+from pbpk.run_folders.reopen import read_finished
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+    from pbpk.population.patients import Patients
+
+
+def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
+    """The fit's model, and its subjects in the order of patab.csv with the parameters at their random effects there.
+
+    `simulate(model, regimen, times, patients=…)` and what goes on from a simulation take them as they take virtual patients;
+    `covariates` has their `ID`, and what of the model's covariates the data do not give at its usual value. Raises
+    `BadInput` for what is no finished run, for a mixture, and where parameters change within a subject.
+    """
+    import jax.numpy as jnp
+
+    from pbpk.population.patients import Patients
+
+    folder = find_run(run)
+    fit, table = read_finished(folder), read_run(folder).individual
+    problem, individual = fit.problem, fit.problem.spec.individual
+    etas = [f"ETA_{n}" for n in problem.spec.layout.etas]
+    if problem.covariates.shape[0] > 1 or any("@" in n for n in etas):
+        raise BadInput(
+            "parameters change within a subject in this fit",
+            where=str(folder),
+            hint="doses are of one set of parameters",
+        )
+    if problem.spec.classes > 1:
+        raise BadInput("a mixture's subjects have parameters by class", where=str(folder), hint="fit one population")
+    theta, _, _ = problem.unpack(jnp.asarray(fit.psi))
+    u = problem.mixed(theta, jnp.asarray(table[etas].to_numpy(float).T))
+    rest = (jnp.asarray(a) for a in (problem.constants, problem.covariates, problem.overrides))
+    values = np.asarray(individual.parameters(problem.spec.system, u, *rest))[0]
+    model, usual = as_found(fit.study), fit.study.model.parameters.covariates
+    own = dict(zip(individual.covariates, np.asarray(problem.covariates)[0], strict=True))
+    covariates = table[["ID"]].assign(**{n: own.get(n, row.value) for n, row in usual.items()})
+    covariates.index = pd.RangeIndex(1, len(table) + 1)
+    return model, Patients(np.arange(1, len(table) + 1), values, covariates)

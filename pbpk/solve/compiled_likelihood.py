@@ -1,0 +1,184 @@
+"""The likelihood of each patient's observations by one call of machine code, with its derivatives (pbpk.compile.programs.solution.likelihood).
+
+A solver that has it need not say what the amounts are: what is observed is judged where it is looked at. Solved, judged and,
+where derivatives are asked for, gone back through in one call; what it has no derivatives for (those of times, derivatives
+forward and of derivatives) is taken of the same by a scan.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from pbpk.compile.programs.solution.kernel import Arrays, judged
+from pbpk.compile.programs.solution.layout import Plan
+from pbpk.compile.programs.solution.likelihood import Judge, column
+from pbpk.compile.xla.opaque import opaque
+from pbpk.model.system import System
+from pbpk.solve.base import NOT_FINITE, cast
+from pbpk.solve.compiled_solution import Legwork, Moved, Scan, asked, cotangents, jvp, moved_of, nothing, with_moved
+from pbpk.solve.schedule import Legs, Seen, read_seen
+from pbpk.solve.timeline import Timeline
+
+
+class Facts(NamedTuple):
+    """What a `Judge` judges by: of each reading its factor (R, N), the parameters (P, N), of each look which term judges it,
+    from 1, or 0 where there is none (T, N), and columns of the data (T, N) by name. Floats all."""
+
+    factor: jax.Array
+    parameters: jax.Array
+    which: jax.Array
+    columns: dict[str, jax.Array]
+
+
+class Verdict(NamedTuple):
+    """−2 ln likelihood of each patient's observations (N,), and result codes (N,)."""
+
+    loss: jax.Array
+    code: jax.Array
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """A solver that may judge by itself, ready for derivatives as its `solve` is (base.py)."""
+
+    def judges(self, system: System, p: jax.Array, judge: Judge) -> bool:
+        """Whether it can, under parameters like p (C, m, N): by their shape and type alone."""
+        ...
+
+    def judge(self, system: System, timeline: Timeline, p: jax.Array, judge: Judge, facts: Facts) -> Verdict: ...
+
+
+class _Own(NamedTuple):
+    """What the way back has cotangents of."""
+
+    moved: Moved
+    factor: jax.Array
+    parameters: jax.Array
+
+
+def losses(judge: Judge, facts: Facts, read: jax.Array) -> jax.Array:
+    """−2 ln likelihood of each patient (N,), from what is read (T, R, N): what the call computes, by JAX."""
+    seen = read * facts.factor
+    found = jnp.zeros(facts.which.shape)
+    for k, term in enumerate(judge.terms):
+        mine = facts.which == k + 1
+        given = [jnp.where(mine, seen[:, r], 1.0) for r in term.reads]
+        given += [jnp.where(mine, facts.columns[name], 1.0) for name in term.columns]
+        found = jnp.where(mine, term.function(*given, *(facts.parameters[p] for p in term.parameters)), found)
+    return jnp.sum(found, axis=0)
+
+
+def judge_in_one_call_forward(
+    work: Legwork, judge: Judge, facts: Facts, legs: Legs, _: Scan, scan_forward: Scan, own: bool
+) -> Seen:
+    """Differentiable by jvp: by the scan then. The verdict takes the place of the amounts."""
+
+    @jax.custom_jvp
+    def solve(legs: Legs, facts: Facts) -> Verdict:
+        return _there(work, judge, legs, facts, sloped=False)[0]
+
+    @partial(solve.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        return jvp(partial(_by_scan, scan_forward, judge), primals, tangents)
+
+    return _seen(solve(legs, facts))
+
+
+def judge_in_one_call(
+    work: Legwork, judge: Judge, facts: Facts, legs: Legs, scan: Scan, scan_forward: Scan, own: bool
+) -> Seen:
+    """Differentiable by vjp, and by jvp of that."""
+
+    @jax.custom_jvp
+    def there(legs: Legs, facts: Facts):
+        return _there(work, judge, legs, facts, sloped=True)
+
+    @partial(there.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        found, slopes = there(*primals)
+        onward = jvp(partial(_by_scan, scan_forward, judge), primals, tangents)[1]
+        return (found, slopes), (onward, jax.tree.map(jnp.zeros_like, slopes))  # `back` has the slopes' derivatives
+
+    @jax.custom_jvp
+    def back(legs: Legs, facts: Facts, slopes: Arrays, bar: jax.Array) -> _Own:
+        plan, _ = _planned(work, judge, legs, facts)
+        found = {name: slope * bar for name, slope in slopes.items()}
+        return _Own(cotangents(work, legs, plan, found), found["factor"], found.get("parameters", facts.parameters))
+
+    @partial(back.defjvp, symbolic_zeros=True)
+    def _(primals, tangents):
+        (legs, facts, slopes, bar), (legs_moved, facts_moved, _, bar_moved) = primals, tangents
+
+        def again(legs: Legs, facts: Facts, bar: jax.Array) -> _Own:
+            def loss(own: _Own) -> jax.Array:
+                legs_, facts_ = _with(legs, facts, own)
+                return _by_scan(scan, judge, legs_, facts_).loss
+
+            return jax.vjp(loss, _own(legs, facts))[1](bar)[0]
+
+        onward = jvp(again, (legs, facts, bar), (legs_moved, facts_moved, bar_moved))[1]
+        return back(legs, facts, slopes, bar), onward
+
+    @jax.custom_vjp
+    def solve(legs: Legs, facts: Facts) -> Verdict:
+        return _there(work, judge, legs, facts, sloped=False)[0]
+
+    def forward(legs, facts):
+        given = jax.tree.map(lambda leaf: leaf.value, (legs, facts))
+        perturbed = jax.tree.map(
+            lambda leaf: leaf.perturbed and jnp.issubdtype(leaf.value.dtype, jnp.floating), (legs, facts)
+        )
+        mine = jax.tree.map(lambda _: False, _own(*perturbed))
+        if any(jax.tree.leaves(_with(perturbed[0], perturbed[1], mine))):
+            found, pull = jax.vjp(partial(_by_scan, scan, judge), *given)
+            return found, (*given, None, pull)
+        found, slopes = opaque(there)(*given)
+        return found, (*given, slopes, None)
+
+    def backward(residual, bars: Verdict):
+        legs, facts, slopes, pull = residual
+        bar = jnp.zeros(legs.begin.shape[-1:]) if isinstance(bars.loss, SymbolicZero) else bars.loss
+        if pull is not None:
+            return pull(Verdict(bar, nothing(jnp.zeros(bar.shape, jnp.int32))))
+        own = opaque(back)(legs, facts, slopes, bar)
+        return _with(jax.tree.map(nothing, legs), jax.tree.map(nothing, facts), own)
+
+    solve.defvjp(forward, backward, symbolic_zeros=True)
+    return _seen(solve(legs, facts))
+
+
+def _seen(verdict: Verdict) -> Seen:
+    return Seen(verdict.loss, None, verdict.code)
+
+
+def _by_scan(scan: Scan, judge: Judge, legs: Legs, facts: Facts) -> Verdict:
+    seen = read_seen(scan(legs), judge.readings)
+    return Verdict(losses(judge, facts, seen.amounts), seen.code)
+
+
+def _own(legs: Legs, facts: Facts) -> _Own:
+    return _Own(moved_of(legs), facts.factor, facts.parameters)
+
+
+def _with(legs: Legs, facts: Facts, own: _Own) -> tuple[Legs, Facts]:
+    return with_moved(legs, own.moved), facts._replace(factor=own.factor, parameters=own.parameters)
+
+
+def _planned(work: Legwork, judge: Judge, legs: Legs, facts: Facts) -> tuple[Plan, Arrays]:
+    plan, given, _ = asked(work, legs, True, judge.readings)
+    given |= {"factor": facts.factor, "parameters": facts.parameters, "which": facts.which}
+    return plan, given | {column(name): a for name, a in facts.columns.items()}
+
+
+def _there(work: Legwork, judge: Judge, legs: Legs, facts: Facts, *, sloped: bool) -> tuple[Verdict, Arrays]:
+    """The verdict, and the slopes by the name of what they are slopes in."""
+    plan, given = _planned(work, judge, legs, facts)
+    found = judged(plan, judge, given, sloped=sloped)
+    code = work.code(found["judged"]) | cast(jnp.where(found["sound"][0] == 0, 0, NOT_FINITE))
+    slopes = {name.removeprefix("of_"): a for name, a in found.items() if name.startswith("of_")}
+    return Verdict(found["loss"][0], code), slopes

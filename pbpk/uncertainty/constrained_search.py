@@ -1,0 +1,116 @@
+"""Minimising the OFV where one natural parameter is held: a quasi-Newton search along the surface c(ψ) = value.
+
+c is a function of ψ, not always one of its coordinates: a variance of a block of Ω is a sum of squares of its Cholesky factor.
+So each step is that of the Lagrangian, with multiplier λ = c'H⁻¹g / c'H⁻¹c', brought back to the surface along H⁻¹c'; on it the
+OFV alone decides. λ is the slope of the profile, ∂OFV/∂c at the optimum (Nocedal & Wright 2006, chapters 12 and 18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pbpk.estimation import quasi_newton as rules
+from pbpk.uncertainty.descent import Point, Study
+from pbpk.uncertainty.parallel_searches import Search
+
+Surface = Callable[[np.ndarray], tuple[float, np.ndarray]]  # ψ -> c and its gradient (P,)
+_ENOUGH, _FARTHEST, _MOST = rules._ENOUGH, rules._FARTHEST, rules._MOST
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The optimum on the surface, with the inverse Hessian learnt on the way; `cause` as in descent.py."""
+
+    point: Point
+    inverse: np.ndarray
+    slope: float
+    cause: str
+
+    @property
+    def converged(self) -> bool:
+        return self.cause == "converged"
+
+
+def onto(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -> np.ndarray | None:
+    """The point with c = value reached from ψ along H⁻¹c', by Newton's method; None where it does not get there."""
+    for _ in range(60):
+        c, a = surface(psi)
+        gap = value - c
+        if not np.isfinite(gap) or not np.isfinite(a).all():
+            return None
+        if abs(gap) <= 1e-12 * max(1.0, abs(value)):
+            return psi
+        along = inverse @ a
+        step = gap / float(a @ along) * along if a @ along > 0 else gap / float(a @ a) * a
+        psi = psi + step * min(1.0, _FARTHEST / max(float(np.abs(step).max()), 1e-300))
+    return None
+
+
+def minimise_on(
+    study: Study, surface: Surface, value: float, psi: np.ndarray, eta: np.ndarray, inverse: np.ndarray
+) -> Search[Held | None]:
+    """The least OFV with c = value, sought from a point near it; None where that has no finite OFV."""
+    start = onto(surface, value, psi, inverse)
+    if start is None:
+        return None
+    point = yield from study.measure(start, eta)
+    if not point.sound:
+        return None
+    fresh = False
+    for _ in range(_MOST):
+        a = surface(point.psi)[1]
+        multiplier, direction = _tangent(point.gradient, a, inverse)
+        slope = float(point.gradient @ direction)
+        if -slope / 2 < _ENOUGH:
+            return Held(point, inverse, multiplier, _cause(point))
+        new = yield from _line_search(study, surface, value, point, direction, slope, inverse)
+        if new is None:
+            if -slope / 2 < 1e-4:  # below what the objective can resolve
+                return Held(point, inverse, multiplier, _cause(point))
+            if fresh:
+                return Held(point, inverse, multiplier, rules.STALLED)
+            inverse, fresh = rules._scores(point.each), True
+            continue
+        b = surface(new.psi)[1]
+        after = _tangent(new.gradient, b, inverse)[0]
+        change = (new.gradient - after * b) - (point.gradient - after * a)
+        inverse = rules._update(inverse, new.psi - point.psi, change)
+        point = new
+    return Held(point, inverse, _tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.LIMIT)
+
+
+def _tangent(gradient: np.ndarray, a: np.ndarray, inverse: np.ndarray) -> tuple[float, np.ndarray]:
+    """λ, and the quasi-Newton step that leaves c as it is to first order."""
+    along = inverse @ a
+    multiplier = float(along @ gradient / (along @ a))
+    return multiplier, -inverse @ (gradient - multiplier * a)
+
+
+def _line_search(
+    study: Study,
+    surface: Surface,
+    value: float,
+    point: Point,
+    direction: np.ndarray,
+    slope: float,
+    inverse: np.ndarray,
+) -> Search[Point | None]:
+    length = min(1.0, _FARTHEST / max(float(np.abs(direction).max()), 1e-300))
+    for _ in range(30):
+        psi = onto(surface, value, point.psi + length * direction, inverse)
+        if psi is None:
+            length *= 0.25
+            continue
+        trial = yield from study.measure(psi, point.eta)
+        falls = trial.ofv < point.ofv and trial.ofv <= point.ofv + 1e-4 * length * slope
+        if falls and trial.sound and not (trial.lost & ~point.lost).any():
+            return trial
+        length *= rules._shorter(point.ofv, trial.ofv, slope, length)
+    return None
+
+
+def _cause(point: Point) -> str:
+    return "no individual optimum found" if point.lost.any() else rules.CONVERGED

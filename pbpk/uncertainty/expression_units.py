@@ -1,0 +1,73 @@
+"""The unit of an expression, worked out from those of its parameters, and the checks that come with it.
+
+The expression is run once on pint quantities at the estimates. What it adds or compares must be of one dimension; what it
+takes a logarithm or an exponential of must be a pure number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pbpk import units
+from pbpk.errors import BadInput
+from pbpk.model.parameters import read_number
+from pbpk.uncertainty.expression import Expression
+
+_HINT = 'divide by a constant with a unit, as in log(CL/"1 L/h")'
+
+
+def in_units(
+    expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]
+) -> tuple[Callable[[Mapping[str, float]], float], str]:
+    """A function of coherent numbers by name, and the unit its value is in ("1": none).
+
+    `values` are the estimates, in the units of `shown`. Raises `BadInput` where dimensions do not fit one another.
+    """
+    unit = _unit(expression, values, shown)
+    size = units.factor(unit)
+    constants = {t: _constant(t, expression)[0] for t in expression.texts}
+    return lambda coherent: expression.value(coherent, constants.__getitem__) / size, unit
+
+
+def _unit(expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
+    import pint
+
+    quantity = units.registry().Quantity
+
+    def of_text(text: str) -> Any:
+        _, number, unit = _constant(text, expression)
+        return quantity(number, unit)
+
+    functions = {
+        "exp": lambda x: math.exp(_pure(x)),
+        "log": lambda x: math.log(_pure(x)),
+        "sqrt": lambda x: x**0.5,
+        "min": lambda *xs: min(quantity(x) for x in xs),
+        "max": lambda *xs: max(quantity(x) for x in xs),
+    }
+    known = {n: quantity(values[n], "" if shown[n] == "1" else shown[n]) for n in expression.names}
+    try:
+        found = quantity(expression.value(known, of_text, functions)).to_reduced_units()
+    except pint.DimensionalityError as e:
+        raise BadInput(f'"{expression.text}": its units do not fit ({e})', hint=_HINT) from e
+    except (ArithmeticError, ValueError, TypeError) as e:
+        raise BadInput(f'"{expression.text}" has no value at the estimates ({e})') from e
+    if isinstance(found.magnitude, complex) or not math.isfinite(found.magnitude):
+        raise BadInput(f'"{expression.text}" has no finite value at the estimates')
+    return format(found.units, "~C") or "1"
+
+
+def _pure(x: Any) -> float:
+    """A number without a unit; pint's own error where there is one."""
+    return float(x.to("").magnitude) if hasattr(x, "to") else float(x)
+
+
+def _constant(text: str, expression: Expression) -> tuple[float, float, str]:
+    """A constant such as "1 L/h": coherent, as written, and its unit."""
+    try:
+        number, unit = read_number(text)
+    except ValueError as e:
+        raise BadInput(f'"{expression.text}": the constant "{text}" cannot be read', hint='write it as "1 L/h"') from e
+    return units.to_internal(number, unit or "1", expression.text), number, unit or ""

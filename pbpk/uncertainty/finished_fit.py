@@ -1,0 +1,122 @@
+"""A finished fit as the starting point of what is asked of it: the problem, its optimum, and the covariance there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pbpk.errors import ScienceFailed, WrongUsage
+from pbpk.estimation.base import Method, State
+from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.likelihood.parameter_layout import Layout, natural_with_jacobian
+from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """P free parameters, N subjects. `names`, `scale`, `units` and `labels` are those of the free parameters, in the order of
+    the natural vector; a coherent number divided by its `scale` is in the unit shown. `covariance` (P, P) is that of the
+    natural free parameters, coherent; None where the fit has none. `inverse` (P, P): of the OFV's Hessian in ψ."""
+
+    study: Study
+    method: Method
+    problem: Problem
+    psi: np.ndarray
+    eta: np.ndarray
+    ofv: float
+    inverse: np.ndarray
+    covariance: np.ndarray | None
+    matrix: str
+    names: tuple[str, ...]
+    scale: np.ndarray
+    units: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def layout(self) -> Layout:
+        return self.problem.spec.layout
+
+    @property
+    def estimates(self) -> np.ndarray:
+        """(P,), in shown units."""
+        return self.shown(self.psi)
+
+    def shown(self, psi: np.ndarray) -> np.ndarray:
+        """The free natural parameters at ψ, in shown units."""
+        return self.natural(psi)[0] / self.scale
+
+    def natural(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The free natural parameters (P,), coherent, and their Jacobian in ψ (P, P): they are as many as ψ is long."""
+        values, jacobian, _ = natural_with_jacobian(self.layout, psi, np.asarray(self.problem.initial))
+        return np.asarray(values)[~self.layout.fixed], np.asarray(jacobian)[~self.layout.fixed]
+
+    @property
+    def psi_covariance(self) -> np.ndarray | None:
+        """`covariance` carried to ψ by the delta method; None where there is none, or where a parameter is on its edge."""
+        if self.covariance is None:
+            return None
+        jacobian = self.natural(self.psi)[1]
+        with np.errstate(all="ignore"):
+            try:
+                back = np.linalg.inv(jacobian)
+            except np.linalg.LinAlgError:
+                return None
+            found = back @ self.covariance @ back.T
+        found = (found + found.T) / 2
+        sound = np.isfinite(found).all() and np.linalg.eigvalsh(found).min() > 0
+        return found if sound else None
+
+
+def finished(
+    study: Study, method: Method, state: State, covariance: np.ndarray | None = None, matrix: str = "R"
+) -> Finished:
+    """From the last state of an estimation. `covariance` is of the free natural parameters, coherent.
+
+    Raises `ScienceFailed` where the estimation did not converge.
+    """
+    problem = method.prepare(study.problem)
+    if state.status != "converged":
+        raise ScienceFailed(
+            f"the fit did not converge ({state.status})",
+            where=study.name,
+            why="what is asked of its minimum has no meaning at a point that is none",
+        )
+    layout = problem.spec.layout
+    free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+    at = [study.problem.spec.layout.names.index(n) for n in free]
+    return Finished(
+        study=study,
+        method=method,
+        problem=problem,
+        psi=np.asarray(state.psi),
+        eta=np.asarray(state.eta),
+        ofv=float(state.ofv),
+        inverse=np.asarray(state.inverse),
+        covariance=covariance,
+        matrix=matrix,
+        names=tuple(free),
+        scale=np.asarray(study.scale)[at],
+        units=tuple(study.units[i] for i in at),
+        labels=tuple(study.labels[i] for i in at),
+    )
+
+
+def require_gradient(fit: Finished) -> None:
+    """Refits, profiles and importance weights need an objective with an exact gradient, and subjects."""
+    able = "focei, foce, fo, laplace, agq, imp and pooled"
+    if not isinstance(fit.method, QuasiNewton):
+        raise WrongUsage(
+            f"a run by {fit.method.name} cannot be evaluated many times",
+            why=f"that takes an objective with an exact gradient, which {able} have",
+            hint="fit the study by one of them first",
+        )
+    if not isinstance(fit.problem, Problem):
+        raise WrongUsage(
+            "a fit to published aggregates cannot be evaluated many times",
+            why="its rows are no subjects, to be drawn or simulated",
+        )

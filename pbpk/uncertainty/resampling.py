@@ -1,0 +1,74 @@
+"""What a bootstrap replicate is fitted to: how often each subject is drawn, or observations simulated under the estimates.
+
+Counter-based: replicate r depends on the seed and r alone, however many there are and in whatever order they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.likelihood.endpoints.base import Observed
+from pbpk.likelihood.problem import Problem
+from pbpk.likelihood.replicates import draw, draw_class, limits_of, observed_again
+from pbpk.study.load import Study
+
+
+def strata_of(study: Study, column: str | None) -> np.ndarray:
+    """A number (N,) for each subject's group: by the value of a column of the data, which must not change within a subject."""
+    if column is None:
+        return np.zeros(study.problem.subjects, int)
+    events = study.events
+    if column not in events.covariates:
+        hint = did_you_mean(column, events.covariates) or "the data hold no covariate"
+        raise BadInput(f"no column `{column}` to stratify by", where=events.source, hint=hint)
+    by_subject = events.frame.groupby("ID", sort=False)[column]
+    changing = by_subject.nunique()
+    if (changing > 1).any():
+        who = str(changing.index[changing > 1][0])
+        raise BadInput(f"`{column}` changes within ID {who}, so it puts a subject in no one group", where=events.source)
+    return pd.factorize(by_subject.first())[0]
+
+
+@partial(jax.jit, static_argnames="sizes")
+def _indices(key: jax.Array, replicate: jax.Array, sizes: tuple[int, ...]) -> list[jax.Array]:
+    own = jax.random.fold_in(key, replicate)
+    return [jax.random.randint(jax.random.fold_in(own, h), (n,), 0, n) for h, n in enumerate(sizes)]
+
+
+def case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
+    """How often each subject (N,) is drawn, with replacement, as many from each stratum as are in it."""
+    members = [np.flatnonzero(strata == h) for h in range(strata.max() + 1)]
+    drawn = _indices(jax.random.key(seed), replicate, tuple(len(m) for m in members))
+    weights = np.zeros(len(strata))
+    for own, picks in zip(members, drawn, strict=True):
+        np.add.at(weights, own[np.asarray(picks)], 1.0)
+    return weights
+
+
+@jax.jit
+def _simulated(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.Array) -> tuple[Observed, jax.Array]:
+    own = jax.random.fold_in(key, replicate)
+    y, eta = draw(problem, psi, jax.random.fold_in(own, 0))
+    if problem.spec.classes > 1:  # a column in each class, of which a subject is in one
+        member = draw_class(problem, psi, jax.random.fold_in(own, 1))
+        n = problem.subjects
+        y = jnp.tile(jnp.take(y, member * n + jnp.arange(n), axis=1), (1, problem.spec.classes))
+    return observed_again(problem, y, *limits_of(problem)).observed, eta
+
+
+def simulated(problem: Problem, psi: np.ndarray, seed: int, replicate: int) -> tuple[Observed, np.ndarray]:
+    """What would be observed in a study like this one at ψ, censored where its data are, and the η (q, N) behind it."""
+    observed, eta = _simulated(problem, psi, jax.random.key(seed), replicate)
+    return Observed(*(np.asarray(part) for part in observed)), np.asarray(eta)
+
+
+def counts(weights: Sequence[np.ndarray], subjects: Sequence[str]) -> pd.DataFrame:
+    """A row for each replicate, a column for each subject: how often it was drawn."""
+    return pd.DataFrame(np.array(weights, dtype=int), columns=pd.Index(subjects))

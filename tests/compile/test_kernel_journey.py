@@ -1,0 +1,231 @@
+"""A whole solution's programs: compiled against NumPy, there and back; and rows that no table may make them write."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from pbpk.compile.backend.base import Arrays
+from pbpk.compile.programs.rosenbrock.window import Method
+from pbpk.compile.programs.solution import kernel as whole
+from pbpk.compile.programs.solution.adjoint import JourneyBack
+from pbpk.compile.programs.solution.forward import Journey
+from pbpk.compile.programs.solution.likelihood import Judge, Likelihood, Term
+from pbpk.linalg.packing import linear_part
+from pbpk.linalg.series import design
+from pbpk.linalg.tableau import TABLEAUS
+from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, saturable
+from pbpk.model.system import build_system
+from pbpk.regimen.void import void
+from pbpk.solve.compiled_solution import asked as asked_of
+from pbpk.solve.right_hand_side import field
+from pbpk.solve.segment_program import Linear, Saturable
+from pbpk.solve.segments import _legs
+from pbpk.solve.timeline import build_timeline
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+VALUES = {"KA": 1.2, "KT": 0.3, "VM": 2.0, "KM": 4.0, "KE": 0.3, "V": 3.0}
+NOTHING = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": "", "MDV": 1}
+RECORDS = [
+    {"TIME": 0.0, "EVID": 1, "AMT": 50.0, "CMT": "blood"},
+    {"TIME": 0.0, "MDV": 0},
+    {"TIME": 1.0, "MDV": 0},
+    {"TIME": 2.5, "MDV": 0},
+    {"TIME": 3.0, "EVID": 1, "AMT": 20.0, "CMT": "depot"},
+    {"TIME": 4.0, "MDV": 0},
+    {"TIME": 6.0, "EVID": 4, "AMT": 10.0, "CMT": "tissue"},
+    {"TIME": 6.0, "MDV": 0},
+    {"TIME": 9.0, "MDV": 0},
+    {"TIME": 10.0, "EVID": 1, "AMT": 10.0, "CMT": "blood"},
+]
+FED = [
+    {"TIME": 0.5, "EVID": 1, "AMT": 30.0, "RATE": 10.0, "CMT": "blood"},
+    {"TIME": 3.0, "EVID": 1, "AMT": 30.0, "DUR": 4.0, "CMT": "depot"},
+]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["linear", "saturable"])
+def bent(request):
+    return request.param
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("amounts",), ("integrals",), ("infusions",), ("voids",), ("own",), ("own integrals",)],
+    ids=lambda p: p[0],
+)
+def asked(request, bent):
+    """(plan, arguments) of a solution of 11 patients."""
+    (what,) = request.param
+    depot, blood, tissue = (
+        Compartment(n, "mg", volume="V" if n == "blood" else None) for n in ("depot", "blood", "tissue")
+    )
+    taken = (
+        flux(blood >> tissue, saturable, c=conc(blood), vmax="VM", km="KM")
+        if bent
+        else flux(blood >> tissue, first_order, a=amount(blood), k="VM")
+    )
+    arrows = [(depot, blood, "KA"), (tissue, blood, "KT"), (blood, OUT, "KE")]
+    fluxes = [flux(a >> b, first_order, a=amount(a), k=k) for a, b, k in arrows]
+    system = build_system(Block((depot, blood, tissue), (*fluxes, taken)))
+    records, own = [NOTHING | r for r in RECORDS + (FED if what in ("infusions", "own") else [])], "own" in what
+    frame = pd.DataFrame(sorted(records, key=lambda r: r["TIME"]))
+    voids = void("tissue", into="depot", every=2, left=0.1).voids if what in ("voids", "own") else ()
+    # Each patient without one of the records, which may be a dose, a reset or a look.
+    frames = [frame.drop(index=1 + k % (len(frame) - 1)) for k in range(11)] if own else [frame]
+    timeline = build_timeline(frames, system, voids=voids)
+    rng = np.random.default_rng(0)
+    p = np.array([np.full(11, VALUES[n]) for n in system.parameter_names])[None]
+    p = p * np.exp(0.3 * rng.standard_normal(p.shape))
+    timeline = replace(timeline, amount=timeline.amount * rng.uniform(0.9, 1.0, (1, 11)))
+    integrals = "integrals" in what
+    if bent:
+        method = Method(field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400)
+        work = Saturable(method)
+        rows = jax.vmap(method.field.bind)(jnp.asarray(p))
+    else:
+        work = Linear(system, design(timeline.windows.span, 1e-13), integrals, 1e-9)
+        _, production, rates = jax.vmap(lambda q: linear_part(system, q))(jnp.asarray(p))
+        rows = (rates, production)
+    plans = []
+
+    @jax.jit
+    def arguments(p):
+        windows = timeline.stretches if bent else timeline.windows
+        legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, windows, None, None)
+        plan, given, covered = asked_of(work, legs, own)
+        plans.append(plan)
+        return given, covered
+
+    given, covered = arguments(jnp.asarray(p))
+    assert covered
+    return plans[0], given
+
+
+def by_numpy(program, given):
+    arrays = {b.name: np.asarray(given[b.name]).reshape(*b.shape, -1) for b in program.arguments}
+    arrays |= {b.name: np.full((*b.shape, 11), np.nan) for b in program.results}
+    machine = Arrays({k: np.array(a, float) for k, a in arrays.items()})
+    program.run(machine)
+    return {b.name: machine.buffers[b.name].reshape(*b.shape, 11) for b in program.results}
+
+
+def compare(found, wanted, rtol):
+    assert found.keys() == wanted.keys()
+    for name, own in wanted.items():
+        own, other = own.reshape(-1, 11), np.asarray(found[name]).reshape(-1, 11)
+        largest = np.maximum(np.abs(own).max(axis=1, keepdims=True), 1e-12)
+        assert np.max(np.abs(own - other) / largest, initial=0.0) < rtol, name
+
+
+def test_there_and_back_against_numpy(asked):
+    plan, given = asked
+    there = Journey(plan, True)
+    wanted = by_numpy(there, given)
+    found = jax.jit(lambda g: whole.travel(plan, g, keeps=True))(given)
+    # Nothing is known of windows of no length, or of what a step's error is beside rounding.
+    compare(
+        {k: found[k] for k in ("amounts", "sound", "starts")},
+        {k: wanted[k] for k in ("amounts", "sound", "starts")},
+        1e-11,
+    )
+    assert np.all(np.isfinite(wanted["amounts"]))
+    rng = np.random.default_rng(1)
+    handed = {"of_amounts": rng.standard_normal((plan.rows, plan.size, 11))}
+    if plan.integrals:
+        compare({"integral": found["integral"]}, {"integral": wanted["integral"]}, 1e-11)
+        handed["of_integral"] = rng.standard_normal((plan.rows, plan.size, 11))
+    every = dict(given) | {b.name: found[b.name] for b in plan.kept} | handed
+    back = JourneyBack(plan, whole._reverse(plan.leg))
+    wanted = by_numpy(back, {k: np.asarray(v) for k, v in every.items()})
+    found = jax.jit(lambda g: whole.travel_back(plan, g))(every)
+    compare({f"of_{k}": v for k, v in found.items()}, wanted, 1e-9)
+
+
+def test_readings_against_numpy(asked):
+    plan, given = asked
+    readings = ((1,), (2, 0, 1))
+    leg = replace(plan.leg, readings=readings) if hasattr(plan.leg, "readings") else plan.leg
+    plan = replace(plan, leg=leg, readings=readings)
+    wanted = by_numpy(Journey(plan, False), given)
+    found = jax.jit(lambda g: whole.travel(plan, g, keeps=False))(given)
+    names = ["amounts", "sound", *(["integral"] if plan.integrals else [])]
+    compare({k: found[k] for k in names}, {k: wanted[k] for k in names}, 1e-11)
+    assert found["amounts"].shape == (plan.rows, 2, 11)
+
+
+def test_no_table_makes_a_program_write_elsewhere(asked):
+    """Indices beyond all rows, negative ones and no numbers are kept within; the results are wrong, and all there is."""
+    plan, given = asked
+    run = jax.jit(lambda g: [whole.travel(plan, g, keeps=keeps)["amounts"] for keeps in (False, True)])
+    for wrong in (1e300, -1e300, np.nan, np.inf, 7.9e8):
+        spoilt = dict(given)
+        for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
+            spoilt[name] = jnp.full_like(given[name], wrong)
+        assert all(found.shape == (plan.rows, plan.size, 11) for found in run(spoilt))
+
+
+def quadratic(f, y, sd):
+    return ((y - f) / sd) ** 2 + 2 * jnp.log(sd)
+
+
+def relative(f, y, sd):
+    return jnp.log1p((y / (f + 0.1)) ** 2) * sd
+
+
+JUDGE = Judge(((1,), (2, 0, 1)), (Term(quadratic, (0,), ("y",), (0,)), Term(relative, (1,), ("y",), (1,))), 2)
+
+
+def judged_of(plan, given):
+    """A plan, and arguments beside it, of a likelihood: some looks are of either term, some of none."""
+    leg = replace(plan.leg, readings=JUDGE.readings) if hasattr(plan.leg, "readings") else plan.leg
+    rng, seen = np.random.default_rng(2), (plan.rows, 11)
+    more = {"factor": rng.uniform(0.1, 1.0, (2, 11)), "parameters": rng.uniform(0.5, 2.0, (2, 11))}
+    more |= {"which": rng.integers(0, 3, seen).astype(float), "data_y": rng.uniform(0, 9, seen)}
+    return replace(plan, leg=leg, readings=JUDGE.readings), dict(given) | {k: jnp.asarray(a) for k, a in more.items()}
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_likelihood_against_numpy(asked):
+    plan, given = judged_of(*asked)
+    for sloped in (False, True):
+        program = Likelihood(plan, JUDGE, whole._reverse(plan.leg) if sloped else None)
+        wanted = by_numpy(program, given)
+        found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=sloped))(given)  # noqa: B023
+        named = [name for name in wanted if name != "judged"]  # of which rounding says as much as anything
+        compare({k: found[k] for k in named}, {k: wanted[k] for k in named}, 1e-9)
+        assert np.all(wanted["sound"] == 0) and np.all(np.isfinite(wanted["loss"]))
+    assert {"of_factor", "of_parameters", "of_firsts"} < found.keys()
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_slopes_are_the_losses_own(asked):
+    """By differences; where a patient looks twice at one place, and at what is there before anything has happened."""
+    plan, given = judged_of(*asked)
+    look = np.asarray(given["look"]).copy()
+    look[0], look[2] = 0.0, look[1]
+    given |= {"look": jnp.asarray(look), "which": given["which"].at[:3].set(jnp.array([1.0, 1.0, 2.0])[:, None])}
+    loss = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=False)["loss"][0])
+    found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True))(given)
+    for name in ("firsts", "jump", "anew_from", "factor", "parameters"):
+        rng = np.random.default_rng(3)
+        way = jnp.asarray(rng.standard_normal(given[name].shape))
+        by = jnp.sum((found[f"of_{name}"] * way).reshape(-1, 11), axis=0)
+        onward = (
+            loss(given | {name: given[name] + 1e-4 * way}) - loss(given | {name: given[name] - 1e-4 * way})
+        ) / 2e-4
+        np.testing.assert_allclose(by, onward, rtol=1e-5, atol=1e-5 * np.abs(onward).max(), err_msg=name)
+        assert np.abs(onward).max() > 1e-3
+
+
+@pytest.mark.parametrize("asked", [("own",)], indirect=True)
+def test_no_table_makes_a_likelihood_write_elsewhere(asked):
+    plan, given = judged_of(*asked)
+    run = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True)["loss"])
+    for wrong in (1e300, -1e300, np.nan, 7.9e8):
+        spoilt = dict(given) | {k: jnp.full_like(given[k], wrong) for k in ("look", "row", "into", "which")}
+        assert run(spoilt).shape == (1, 11)

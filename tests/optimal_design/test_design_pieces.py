@@ -1,0 +1,82 @@
+"""Weights, numbers of patients and the space of designs by themselves."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from pbpk.errors import BadInput, ScienceFailed
+from pbpk.optimal_design.criteria import refuse_singular, value
+from pbpk.optimal_design.sample_size import patients_for_error, patients_for_power, wald_power
+from pbpk.optimal_design.sampling_space import Space, spread
+from pbpk.optimal_design.schedule_mixture import rounded, split
+
+
+class Regression:
+    """A quadratic in x on [−1, 1], each elementary design one x: D-optimal is a third at −1, 0 and 1."""
+
+    to = np.zeros((1, 3, 3))
+
+    def __init__(self, interest=()):
+        self.interest = interest
+
+    def arm(self, _, choices):
+        x = np.linspace(-1, 1, 21)[choices[:, 0]]
+        g = np.stack([np.ones_like(x), x, x**2], axis=1)
+        return np.einsum("ei,ej->eij", g, g)[:, None]
+
+    def value(self, m):
+        return np.mean(np.asarray(value(m, self.interest)), axis=-1)
+
+
+def test_the_multiplicative_algorithm_finds_the_optimum_of_quadratic_regression():
+    found = split(Regression(), {"all": np.arange(21)[:, None]})
+    weights = found.weights["all"]
+    np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], 1 / 3, atol=1e-3)
+    assert found.value == pytest.approx(np.log(4 / 27), abs=1e-3)
+    assert found.value <= np.log(4 / 27) + 1e-9 <= found.bound + 1e-9
+    assert 0 <= found.excess < 1e-3
+
+
+def test_the_curvature_alone_wants_half_in_the_middle():
+    """Ds for x²: weights ¼, ½, ¼ (Atkinson, Donev & Tobias 2007, Optimum Experimental Designs, §10.3)."""
+    found = split(Regression(interest=(2,)), {"all": np.arange(21)[:, None]})
+    weights = found.weights["all"]
+    np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], [0.25, 0.5, 0.25], atol=1e-3)
+    assert found.excess < 1e-3 and found.value == pytest.approx(np.log(0.25), abs=1e-3)
+
+
+def test_whole_subjects():
+    assert rounded(np.array([0.5, 0.3, 0.2, 1e-9]), 11).tolist() == [6, 3, 2, 0]
+    assert rounded(np.array([1 / 3] * 3), 10).sum() == 10
+
+
+def test_patients_follow_from_the_information():
+    assert patients_for_error(0.2, 25, 0.1) == 100
+    assert patients_for_error(0.2, 25, 0.2) == 25
+    assert wald_power(0.0, 1.0) == pytest.approx(0.05)
+    assert wald_power(1.96, 1.0) == pytest.approx(norm.cdf(1.96 - norm.ppf(0.975)) + norm.cdf(-1.96 - norm.ppf(0.975)))
+    n = patients_for_power(0.3, 0.12, 30, 0.8)
+    assert wald_power(0.3, 0.12 * np.sqrt(30 / n)) >= 0.8 > wald_power(0.3, 0.12 * np.sqrt(30 / (n - 1)))
+
+
+def test_singular_information_is_worthless_and_named():
+    g = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 5.0]])
+    assert float(value(g, ())) == -np.inf
+    with pytest.raises(ScienceFailed, match="cannot tell CL from V"):
+        refuse_singular(g, ("CL", "V", "KA"))
+    with pytest.raises(ScienceFailed, match="say nothing of KA"):
+        refuse_singular(np.diag([1.0, 1.0, 0.0]), ("CL", "V", "KA"))
+
+
+def test_a_space_counts_and_keeps_its_rules():
+    times = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    space = Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 2.0, True)
+    every = space.every("all", 1000)
+    assert len(every) == 6 and (np.diff(times[every], axis=1) >= 2).all()
+    assert space.allowed("all", np.array([0, 2]), 0).tolist() == [True, False, False, False, True]
+    assert len(Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, False).every("all", 1000)) == 15
+    assert len(Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, True).every("all", 1000)) == 10
+    with pytest.raises(BadInput, match="do not fit"):
+        Space({"all": times}, {"all": ((0.0, 4.0),) * 4}, 2.0, True).start(None)
+    assert spread((0.01, 200.0))[1] / 0.01 == pytest.approx(20000 ** (1 / 59))
+    assert np.ptp(np.diff(spread((0.0, 10.0)))) < 1e-12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ import pandas as pd
 from pbpk import units
 from pbpk.aggregate_data.schema import SpreadPart, SummaryPart
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
 from pbpk.population.infinity import no_infinity
 from pbpk.regimen.dose import Regimen, parse_dose
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
 
 
 @dataclass(frozen=True, eq=False)

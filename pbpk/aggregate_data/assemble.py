@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,16 +16,18 @@ from pbpk.aggregate_data.blocks import check_noise, make_plan, numbers
 from pbpk.aggregate_data.problem import JointProblem, SummaryProblem, SummarySpec
 from pbpk.aggregate_data.quantities import Measured, read_quantities
 from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
-from pbpk.aggregate_data.schema import NumberPart, SummaryPart
 from pbpk.aggregate_data.virtual_patients import standard_normals
 from pbpk.data.events import COLUMNS, EventTable
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.parameter_layout import Layout, Theta
-from pbpk.model.load import Model
 from pbpk.model.parameters import read_number
-from pbpk.population.individual import Individual
 from pbpk.population.patients import with_effects
-from pbpk.solve.base import Solver
+
+if TYPE_CHECKING:
+    from pbpk.aggregate_data.schema import NumberPart, SummaryPart
+    from pbpk.model.load import Model
+    from pbpk.population.individual import Individual
+    from pbpk.solve.base import Solver
 
 
 class Aggregates(NamedTuple):

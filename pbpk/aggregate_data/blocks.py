@@ -7,15 +7,17 @@ each correlation stands alone. Rows that are not used are predicted one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pbpk import units
-from pbpk.aggregate_data.quantities import Measured
 from pbpk.aggregate_data.rows import MOMENTS, ORDERS, Row
-from pbpk.aggregate_data.schema import SummaryPart
 from pbpk.errors import BadInput
+
+if TYPE_CHECKING:
+    from pbpk.aggregate_data.quantities import Measured
+    from pbpk.aggregate_data.schema import SummaryPart
 
 
 @dataclass(frozen=True)

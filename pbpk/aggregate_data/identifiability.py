@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
 from pbpk.study.identifiability import information
 
 if TYPE_CHECKING:
+    from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
     from pbpk.study.load import Study
 
 

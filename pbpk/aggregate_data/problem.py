@@ -8,7 +8,7 @@ tangents of the solver, whatever the number of parameters: `_measured` has a der
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,16 @@ import numpy as np
 
 from pbpk.aggregate_data.blocks import Numbers, Plan, Share
 from pbpk.aggregate_data.likelihood import columns, predictions
-from pbpk.aggregate_data.quantities import Measured
-from pbpk.likelihood.parameter_layout import Layout
-from pbpk.model.system import System
 from pbpk.observe import observe_all
-from pbpk.population.individual import Individual
-from pbpk.solve.base import Solver
 from pbpk.solve.resolvent import to_infinity
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.aggregate_data.quantities import Measured
+    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.model.system import System
+    from pbpk.population.individual import Individual
+    from pbpk.solve.base import Solver
+    from pbpk.solve.timeline import Timeline
 
 
 @dataclass(frozen=True)

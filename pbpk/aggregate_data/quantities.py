@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,13 @@ import jax.numpy as jnp
 from pbpk import units
 from pbpk.aggregate_data.schema import KINDS, QuantityPart, SummaryPart
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.load import Model
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
 from pbpk.observe import observable_names, observable_unit
 from pbpk.regimen.dose import hours
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +11,11 @@ import pandas as pd
 
 from pbpk.aggregate_data.blocks import scale
 from pbpk.aggregate_data.method import evaluated
-from pbpk.aggregate_data.problem import SummaryProblem
-from pbpk.aggregate_data.rows import Row
 from pbpk.estimation.result import Fit
+
+if TYPE_CHECKING:
+    from pbpk.aggregate_data.problem import SummaryProblem
+    from pbpk.aggregate_data.rows import Row
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pbpk.aggregate_data.schema import SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.tables import read_csv
+
+if TYPE_CHECKING:
+    from pbpk.aggregate_data.schema import SummaryPart
 
 MOMENTS = ("mean", "sd", "cv", "geometric_mean", "geometric_cv")
 ORDERS = ("min", "quantile", "median", "max")

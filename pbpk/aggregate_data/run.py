@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from pbpk.aggregate_data.method import Together, together
-from pbpk.aggregate_data.problem import JointProblem
 from pbpk.aggregate_data.result import SummaryFit, summary_table
 from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
 from pbpk.errors import ScienceFailed
@@ -24,6 +23,7 @@ from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.solve.base import explain
 
 if TYPE_CHECKING:
+    from pbpk.aggregate_data.problem import JointProblem
     from pbpk.study.load import Study
 
 _codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])

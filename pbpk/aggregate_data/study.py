@@ -12,13 +12,13 @@ import pandas as pd
 
 from pbpk.aggregate_data.assemble import Aggregates, as_events, extended, join, read_aggregates, summary_problem
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
 from pbpk.solve.choose import choose_solver
 from pbpk.study.assemble import build_individual, build_layout, check_parameters, read_priors
-from pbpk.study.schema import FitSpec
 
 if TYPE_CHECKING:
+    from pbpk.model.load import Model
     from pbpk.study.load import Study
+    from pbpk.study.schema import FitSpec
 
 
 def study_with_summary(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk.covariate_search.relations import CATEGORICAL, Relation
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
 
 _COLLINEAR = 0.9
 _MOST_CATEGORIES = 10

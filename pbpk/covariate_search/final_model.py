@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.covariate_search.candidates import at_estimates, enlarged_spec
-from pbpk.covariate_search.result import Search
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.result import Search
+    from pbpk.study.load import Study
 
 
 def final_toml(study: Study, found: Search, model: str) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.covariate_search.candidates import Candidate, Enlarged
 from pbpk.covariate_search.refit import Fitted, hessian, measured, refit, scores_inverse
-from pbpk.estimation.base import Evaluation
-from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Candidate, Enlarged
+    from pbpk.estimation.base import Evaluation
+    from pbpk.estimation.quasi_newton import QuasiNewton
+    from pbpk.likelihood.problem import Problem
 
 BASE = "base"
 

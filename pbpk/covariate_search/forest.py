@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pbpk.covariate_search.candidates import Candidate
-from pbpk.covariate_search.covariate_table import Column
 from pbpk.covariate_search.relations import CATEGORICAL
 from pbpk.population.covariates import FORMS
-from pbpk.study.schema import EffectPart
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.covariate_table import Column
+    from pbpk.study.schema import EffectPart
 
 ENDS = (5.0, 95.0)
 BEYOND = {

@@ -6,16 +6,20 @@ nothing is chosen by looking, intervals keep their meaning; what a relation amou
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from pbpk.covariate_search.candidates import Candidate
-from pbpk.covariate_search.fitted_models import Models
-from pbpk.covariate_search.refit import Fitted
 from pbpk.covariate_search.result import FULL, Trial
 from pbpk.covariate_search.stepwise import _row
 from pbpk.errors import ScienceFailed
 from pbpk.estimation.criteria import chi2_tail
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.fitted_models import Models
+    from pbpk.covariate_search.refit import Fitted
 
 COLUMNS = ("relation", "df", "wald", "wald_p", "delta_ofv", "p", "status", "cause")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.estimation import quasi_newton as rules
 from pbpk.estimation.base import CONVERGED, Evaluation, Numbers, State
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pbpk.covariate_search.candidates import Candidate
-from pbpk.covariate_search.options import Plan
+if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.options import Plan
 
 FORWARD, BACKWARD, FULL = "forward", "backward", "full"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from pbpk.covariate_search.candidates import Enlarged, enlarge
 from pbpk.covariate_search.fitted_models import BASE, Models, Watch
 from pbpk.covariate_search.forest import forest
 from pbpk.covariate_search.full_model import full_model, wald_tests
-from pbpk.covariate_search.options import Plan
 from pbpk.covariate_search.refit import Among, Fitted, refit
 from pbpk.covariate_search.result import Search
 from pbpk.covariate_search.stepwise import stepwise
@@ -20,7 +20,10 @@ from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.estimation.run import _check_start
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.options import Plan
+    from pbpk.study.load import Study
 
 
 def search(study: Study, plan: Plan, watch: Watch | None = None, enlarged: Enlarged | None = None) -> Search:

@@ -10,14 +10,17 @@ too small, and effects that just made it are too large (Ribbing & Jonsson 2004, 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pbpk.covariate_search.candidates import Candidate
-from pbpk.covariate_search.fitted_models import Models
-from pbpk.covariate_search.options import Plan
-from pbpk.covariate_search.refit import Fitted
 from pbpk.covariate_search.result import BACKWARD, FORWARD, Trial
 from pbpk.covariate_search.score_test import score_test
 from pbpk.estimation.criteria import chi2_tail
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.fitted_models import Models
+    from pbpk.covariate_search.options import Plan
+    from pbpk.covariate_search.refit import Fitted
 
 _RISE = 1e-3  # by which a larger model may seem worse than a smaller one for rounding
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pbpk.data.sheet import Sheet
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 _CLOCK = re.compile(r"(\d+):([0-5]?\d)(?::([0-5]?\d(?:\.\d*)?))?", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pbpk.data.cells import numbers
 from pbpk.data.headers import find
-from pbpk.data.sheet import Sheet
 from pbpk.errors import BadInput
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk.data.cells import number
 from pbpk.data.names import chosen, read_names
-from pbpk.data.sheet import Sheet
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 _SCHEDULE = ("RATE", "DUR", "ADDL", "II", "SS")
 _MODELLED = (-1.0, -2.0)  # RATE that asks the model for a rate or for a duration: codes, so they have no unit

@@ -7,12 +7,13 @@ what a simulator without ADDL needs.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from pbpk.data.events import EventTable
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
 
 # Sums such as 0.1 + 2 * 0.1 miss the 0.3 of the file by a rounding; such a dose belongs to that record's instant.
 _SAME_INSTANT = 1e-9

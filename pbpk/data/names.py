@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pbpk.data.cells import number
 from pbpk.data.headers import find
-from pbpk.data.sheet import Sheet
 from pbpk.errors import BadInput, did_you_mean
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 
 def lookup(cell: str, known: Sequence[str]) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk.data.names import chosen, read_names
-from pbpk.data.sheet import Sheet
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 
 def read_observations(sheet: Sheet, evid: pd.Series, scale: float, need_dv: bool) -> tuple[pd.DataFrame, list[str]]:

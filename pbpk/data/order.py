@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
-from pbpk.data.sheet import Sheet
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
 
 
 def check_subjects(sheet: Sheet) -> None:

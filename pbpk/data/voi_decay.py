@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pbpk.data.sheet import Sheet
-from pbpk.data.voi_headers import Column
 from pbpk.errors import BadInput
-from pbpk.nuclides import Nuclide
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
+    from pbpk.data.voi_headers import Column
+    from pbpk.nuclides import Nuclide
 
 _YES, _NO = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pbpk.data.sheet import Sheet
-from pbpk.data.voi_headers import Column
 from pbpk.errors import BadInput, did_you_mean
+
+if TYPE_CHECKING:
+    from pbpk.data.sheet import Sheet
+    from pbpk.data.voi_headers import Column
 
 
 def read_names(

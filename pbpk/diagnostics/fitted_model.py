@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.diagnostics.simulate_replicates import typical
 from pbpk.errors import BadInput, ScienceFailed
-from pbpk.likelihood.problem import Problem
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 
 @dataclass(frozen=True, eq=False)

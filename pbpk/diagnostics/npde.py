@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from pbpk.diagnostics.fitted_model import Fitted
 from pbpk.diagnostics.normality import Tested, check_normal
 from pbpk.diagnostics.observations import CONTINUOUS, read_observations
 from pbpk.diagnostics.options import check_replicates
 from pbpk.diagnostics.simulate_replicates import replicates, sound, typical
 from pbpk.errors import BadInput, WrongUsage
+
+if TYPE_CHECKING:
+    from pbpk.diagnostics.fitted_model import Fitted
 
 
 @dataclass(frozen=True, eq=False)

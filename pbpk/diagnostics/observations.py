@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,13 @@ from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.counts import Count
 from pbpk.likelihood.endpoints.events import Event
 from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.replicates import limits_of
 from pbpk.observe import display_factor
-from pbpk.study.load import Study
 from pbpk.study.observed_arrays import in_unit_of_data, limit_factor
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 CONTINUOUS, COUNT, GRADE, EVENT = "continuous", "count", "grade", "event"
 

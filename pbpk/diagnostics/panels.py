@@ -6,12 +6,14 @@ A statistic is a percentile, a share beyond a limit of quantification, or the sh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pbpk.diagnostics.bins import Bins
 from pbpk.diagnostics.percentiles import hidden, inside, percentiles, shown
+
+if TYPE_CHECKING:
+    from pbpk.diagnostics.bins import Bins
 
 COLUMNS = (
     "DVID",

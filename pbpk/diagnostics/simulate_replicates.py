@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,10 @@ import numpy as np
 from pbpk.errors import ScienceFailed
 from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.likelihood.mixture import log_probabilities
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.replicates import draw, draw_class
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 LANES = 512  # subjects side by side: enough to fill the vector units, few enough for the cache
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
 
 MOST = 6  # values of a covariate that are strata of their own
 

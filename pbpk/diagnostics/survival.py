@@ -8,6 +8,7 @@ Kaplan–Meier's estimate does not depend on when subjects are censored, only on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ import pandas as pd
 from pbpk import units as units_of
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.events import Event
-from pbpk.likelihood.problem import Problem
 from pbpk.study.load import Study, with_records
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 POINTS = 60  # of the grid
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pbpk.diagnostics.bins import make_bins
-from pbpk.diagnostics.fitted_model import Fitted
 from pbpk.diagnostics.observations import CONTINUOUS, COUNT, EVENT, Observations, read_observations
-from pbpk.diagnostics.options import Plan
 from pbpk.diagnostics.panels import (
     COLUMNS,
     SURVIVAL,
@@ -31,6 +29,10 @@ from pbpk.diagnostics.prediction_correction import correction
 from pbpk.diagnostics.simulate_replicates import replicates, sound, typical
 from pbpk.diagnostics.strata import strata
 from pbpk.diagnostics.survival import followed, hours, kaplan_meier
+
+if TYPE_CHECKING:
+    from pbpk.diagnostics.fitted_model import Fitted
+    from pbpk.diagnostics.options import Plan
 
 
 @dataclass(frozen=True, eq=False)

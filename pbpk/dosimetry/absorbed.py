@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.compile.engine import Engine
 from pbpk.dosimetry.constants import MGY_PER_MBQ, SECONDS
 from pbpk.dosimetry.lesions import lesion_dose, sphere_table
 from pbpk.dosimetry.phantom.body import BLOOD as BLOOD_MASS
@@ -32,6 +31,9 @@ from pbpk.nuclides import Evaluation, load_nuclide
 from pbpk.population.batch import traced
 from pbpk.population.simulate import Path, simulate
 from pbpk.regimen.dose import Regimen, dose
+
+if TYPE_CHECKING:
+    from pbpk.compile.engine import Engine
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,9 @@ from pbpk.dosimetry.tiac import Tiac, tiac_of_path
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
 from pbpk.observe import amount_in
-from pbpk.population.simulate import Path
+
+if TYPE_CHECKING:
+    from pbpk.population.simulate import Path
 
 
 @dataclass(frozen=True, eq=False)

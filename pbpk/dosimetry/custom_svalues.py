@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from pbpk.dosimetry.phantom.body import Phantom, check_phantom
 from pbpk.dosimetry.progeny import in_situ
 from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, SValues, s_values, source_names, target_names
 from pbpk.errors import BadInput, near
-from pbpk.nuclides import Evaluation
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 from pbpk.tables import read_csv, read_text
+
+if TYPE_CHECKING:
+    from pbpk.nuclides import Evaluation
 
 ICRP133 = {
     "adrenals": "Adrenals",

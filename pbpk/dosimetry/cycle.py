@@ -7,7 +7,7 @@ proportion, G as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
@@ -17,7 +17,9 @@ from pbpk.dosimetry.effect.bed import rbe_bed
 from pbpk.dosimetry.effect.defaults import radiobiology
 from pbpk.dosimetry.effect.rbe import split
 from pbpk.errors import BadInput
-from pbpk.population.simulate import Path
+
+if TYPE_CHECKING:
+    from pbpk.population.simulate import Path
 
 
 class Cycle(NamedTuple):

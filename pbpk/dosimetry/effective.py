@@ -6,10 +6,12 @@ smaller and depends on the effect; the two must not be mixed, and nothing else h
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pbpk.dosimetry.absorbed import Dose
 from pbpk.errors import BadInput
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.absorbed import Dose
 
 ALPHA = 20.0
 TISSUES = {

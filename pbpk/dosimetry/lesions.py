@@ -7,7 +7,7 @@ photons come from there. What its surroundings' charged particles bring in at it
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,12 @@ import numpy as np
 from pbpk.dosimetry.charged.bodies import sphere_radius
 from pbpk.dosimetry.constants import GY_PER_MEV_G
 from pbpk.dosimetry.phantom.body import regions
-from pbpk.dosimetry.region_map import Lesion
 from pbpk.dosimetry.spheres import fractions_of
 from pbpk.dosimetry.svalues import RADIATIONS, SValues
-from pbpk.nuclides import Evaluation
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.region_map import Lesion
+    from pbpk.nuclides import Evaluation
 
 _SEEN_BY = {"bone": "endosteum"}  # whose photons stand for those of a region that is no target
 _MASSES = np.geomspace(1e-4, 1e4, 65)  # g

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pbpk.dosimetry.phantom.body import Phantom, regions
-from pbpk.dosimetry.tiac import Tiac
 from pbpk.errors import BadInput
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.tiac import Tiac
 
 _SOURCES = {
     "Adrenals": ("adrenals",),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from pbpk.dosimetry.phantom.body import Phantom, regions
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.chains import tag
-from pbpk.model.load import Model
 from pbpk.nuclides.chains import chain
 from pbpk.observe import amount_in
 from pbpk.tables import read_toml
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
 
 OUTSIDE, BLOOD, OTHER = "outside", "blood", "other"
 _GONADS = {"adult-male": "testes", "adult-female": "ovaries"}

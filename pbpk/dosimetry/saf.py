@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pbpk.dosimetry.phantom.body import Phantom
 from pbpk.errors import BadInput, did_you_mean
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.phantom.body import Phantom
 
 _TABLES = Path(__file__).parent / "tables"
 LOCAL = 0.010  # MeV; photons of less stay where they are set free

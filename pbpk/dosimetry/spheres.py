@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from pbpk.dosimetry.constants import GY_PER_MEV_G
 from pbpk.dosimetry.progeny import in_situ
 from pbpk.dosimetry.saf import in_sphere
 from pbpk.errors import BadInput
-from pbpk.nuclides import Evaluation
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
+
+if TYPE_CHECKING:
+    from pbpk.nuclides import Evaluation
 
 
 def sphere_s(

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.dosimetry.phantom.body import Phantom
 from pbpk.dosimetry.region_map import OUTSIDE, Placement, check_region, read_placement
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
 from pbpk.observe import amount_in
 from pbpk.population.batch import traced
-from pbpk.population.simulate import Path
 from pbpk.tables import read_csv
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.phantom.body import Phantom
+    from pbpk.population.simulate import Path
 
 MOST_TAIL = 0.05
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pbpk.likelihood.problem import Problem
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 Numbers = Any  # a JAX array inside compiled code, a NumPy array on the host
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,15 @@ from pbpk.estimation.base import CONVERGED, Info, Method, State
 from pbpk.estimation.preflight import beforehand, undetermined
 from pbpk.estimation.residuals import diagnose, post_hoc
 from pbpk.estimation.result import Fit, parameter_table
-from pbpk.estimation.standard_errors import Uncertainty
 from pbpk.likelihood.mixture import class_objectives, memberships, most_probable
 from pbpk.likelihood.parameter_layout import Layout, natural_with_jacobian
-from pbpk.likelihood.problem import Problem
 from pbpk.observe import display_factor, observable_unit
-from pbpk.study.load import Study
 from pbpk.study.observed_arrays import in_unit_of_data
+
+if TYPE_CHECKING:
+    from pbpk.estimation.standard_errors import Uncertainty
+    from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 
 def collect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,10 @@ from pbpk.estimation.quasi_newton import QuasiNewton, compiled_gradient
 from pbpk.estimation.requirements import need_continuous
 from pbpk.likelihood.mixture import combined
 from pbpk.likelihood.prediction_jets import second_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @jax.jit

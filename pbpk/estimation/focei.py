@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,10 @@ from pbpk.estimation.requirements import need_continuous
 from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.implicit import along_modes
 from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @partial(jax.jit, static_argnames="interaction")

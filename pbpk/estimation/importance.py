@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,9 @@ from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.mixture import combined
 from pbpk.likelihood.problem import Problem, prior_terms
 from pbpk.likelihood.subject import Terms, each_subject
-from pbpk.study.schema import EstimationPart
+
+if TYPE_CHECKING:
+    from pbpk.study.schema import EstimationPart
 
 _WIDER = 1.2  # proposals' standard deviations, over those of the information
 _AT_ONCE = 64

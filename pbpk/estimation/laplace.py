@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +26,10 @@ from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.implicit import along_modes
 from pbpk.likelihood.mixture import combined
 from pbpk.likelihood.prediction_jets import second_order, third_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Subject, Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _LEAST, _POOR = 0.02, 0.2
 

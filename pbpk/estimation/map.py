@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,10 @@ import numpy as np
 from pbpk.estimation.base import CONVERGED, STALLED, Evaluation, Info, Numbers, State
 from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @jax.jit

@@ -22,7 +22,6 @@ from pbpk.estimation import quasi_newton as rules
 from pbpk.estimation.base import CONVERGED, Evaluation, Info, State
 from pbpk.estimation.quasi_newton import QuasiNewton, total
 from pbpk.estimation.run import Watch, run_fit
-from pbpk.likelihood.problem import Problem
 from pbpk.uncertainty import descent
 from pbpk.uncertainty.finished_fit import Finished
 from pbpk.uncertainty.parallel_searches import Lanes, Search
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pbpk.estimation.base import Method
     from pbpk.estimation.result import Fit
     from pbpk.estimation.start import Start
+    from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 FACTOR, SPREAD_FACTOR = 5.0, 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.likelihood.gradients import slopes
 from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @jax.jit

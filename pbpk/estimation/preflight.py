@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import State
 from pbpk.likelihood.endpoints.likelihood import curvatures, predicted
 from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
 from pbpk.population.covariates import FORMS
-from pbpk.population.individual import Factor
 
 if TYPE_CHECKING:
+    from pbpk.estimation.base import State
+    from pbpk.likelihood.problem import Problem
+    from pbpk.population.individual import Factor
     from pbpk.study.load import Study
 
 _NOTHING = 1e-6  # information: a standard error of a thousand e-folds

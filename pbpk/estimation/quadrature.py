@@ -10,6 +10,7 @@ quadrature to the quadrature's own error. Nodes are a product grid, as many a di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,10 @@ from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.mixture import combined
 from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _MOST, _BEST, _LEAST = 3600, 15, 3  # nodes in all; nodes a dimension, at best and at least
 _AT_ONCE = 64

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pbpk.errors import WrongUsage
 from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 def need_continuous(problem: Problem, method: str, quantified: bool = False) -> None:

@@ -6,7 +6,7 @@ Shrinkage as Savic & Karlsson 2009, on standard deviations: 1 − SD(η̂)/ω an
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,10 @@ from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.endpoints.likelihood import correlation
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 class Diagnosis(NamedTuple):

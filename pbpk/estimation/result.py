@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pbpk.estimation import criteria
-from pbpk.estimation.base import Info
-from pbpk.likelihood.parameter_layout import Layout
+
+if TYPE_CHECKING:
+    from pbpk.estimation.base import Info
+    from pbpk.likelihood.parameter_layout import Layout
 
 SCHEMA_VERSION = 1
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import Info, Method, State
 from pbpk.estimation.build_fit import collect
-from pbpk.estimation.result import Fit
 from pbpk.estimation.standard_errors import uncertainty
 from pbpk.estimation.start import Start, begun_from, warmed
 from pbpk.likelihood.endpoints.likelihood import losses, moments, predicted
-from pbpk.likelihood.problem import Problem
 from pbpk.solve.base import explain
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.estimation.base import Info, Method, State
+    from pbpk.estimation.result import Fit
+    from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 
 @dataclass

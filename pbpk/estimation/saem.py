@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -30,7 +30,9 @@ from pbpk.estimation.stochastic.maximise import Moments
 from pbpk.estimation.stochastic.roles import find_roles
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.likelihood.problem import Problem, prior_terms
-from pbpk.study.schema import EstimationPart
+
+if TYPE_CHECKING:
+    from pbpk.study.schema import EstimationPart
 
 _LANES = 100  # chains × subjects, at least
 _NEAR = 0.02  # OFV that the marginal likelihood may still promise: a seventh of a standard error

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.estimation.base import Method, State
 from pbpk.estimation.quasi_newton import total_gradient
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.estimation.base import Method, State
+    from pbpk.likelihood.problem import Problem
 
 MATRICES = ("R", "S", "sandwich")
 

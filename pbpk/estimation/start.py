@@ -19,11 +19,11 @@ from pbpk.errors import BadInput, WrongUsage
 from pbpk.estimation.base import Evaluation, Method, State
 from pbpk.estimation.map import Posterior
 from pbpk.estimation.quasi_newton import QuasiNewton, total
-from pbpk.likelihood.parameter_layout import Layout
-from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
+    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 _LEAST = 1e-3  # of the study's own initial variance: one that went to zero has no logarithm to start from

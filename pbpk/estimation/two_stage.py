@@ -33,10 +33,10 @@ from pbpk.estimation.quasi_newton import QuasiNewton, compiled_gradient
 from pbpk.estimation.result import Fit, parameter_table
 from pbpk.likelihood.conditional_modes import conditional_modes
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
 
 if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 _FLAT = 1e8  # times the initial Ω: a population so wide that it says nothing

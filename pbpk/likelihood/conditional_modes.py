@@ -6,14 +6,16 @@ from second-order jets, each of which squares the error that is left: two, as a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pbpk.likelihood.prediction_jets import Jet, first_order, second_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Subject, Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _ENOUGH = 1e-5  # predicted further fall of −2 log p, at which the Newton steps take over
 _NEAR = 1e-2  # the fall that an exact Newton step may promise: about a tenth of the posterior's own spread

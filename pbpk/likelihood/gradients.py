@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.problem import Problem
 from pbpk.solve.choose import reverse_mode
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 def slopes(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -7,11 +7,13 @@ theorem. No finite differences.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.likelihood.subject import Subject
+if TYPE_CHECKING:
+    from pbpk.likelihood.subject import Subject
 
 
 def along_modes(

@@ -8,13 +8,14 @@ polynomial f + J·δ + ½ δ'Hδ instead, which has the same derivatives at δ =
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.problem import Problem
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 class Jet(NamedTuple):

@@ -7,6 +7,7 @@ is in the static `spec`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,16 @@ import numpy as np
 from pbpk.likelihood.endpoints.base import Observed
 from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
 from pbpk.likelihood.endpoints.likelihood import Endpoints, losses, predicted, subject_loss
-from pbpk.likelihood.parameter_layout import Layout
 from pbpk.likelihood.priors import Placed, penalty
-from pbpk.model.system import System
 from pbpk.observe import observe_all
-from pbpk.population.individual import Individual
-from pbpk.solve.base import Solver
 from pbpk.solve.compiled_likelihood import Judging
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.model.system import System
+    from pbpk.population.individual import Individual
+    from pbpk.solve.base import Solver
+    from pbpk.solve.timeline import Timeline
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,17 @@ Counter-based: subject i of a replicate draws from fold_in(key, i), so neither b
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 
 from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.likelihood.endpoints.likelihood import draws, predicted
 from pbpk.likelihood.mixture import log_probabilities
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 def draw_eta(problem: Problem, psi: jax.Array, key: jax.Array) -> jax.Array:

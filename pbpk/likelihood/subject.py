@@ -7,14 +7,17 @@ Sheiner & Beal 1980; Lindstrom & Beal 1990; the objective's constants as NONMEM 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.likelihood.endpoints.base import Observed, Predicted
 from pbpk.likelihood.endpoints.likelihood import correlation, curvatures, losses, moments, predicted, subject_loss
 from pbpk.likelihood.prediction_jets import Jet, polynomial
-from pbpk.likelihood.problem import Problem, Spec
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.endpoints.base import Observed, Predicted
+    from pbpk.likelihood.problem import Problem, Spec
 
 
 @jax.tree_util.register_dataclass

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.linalg.elimination import Elimination, plan_elimination
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.linalg.tableau import Tableau
+if TYPE_CHECKING:
+    from pbpk.linalg.tableau import Tableau
 
 _NOTHING = 1e-11  # a coefficient that is 0 in exact arithmetic
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import textwrap
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from pbpk.model.declare import OUT, Flux
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 WIDTH = 100
 DECAY = ("decay.k",)  # the parameters of an arrow made by organs.physical_decay

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pbpk.model.declare import OUT, Amount, Binding, Flux, Observable, Reading, Total
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 SUM, PRODUCT, POWER, NAME = range(4)  # how tightly the outermost operation binds
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Var
 
-from pbpk.model.declare import Flux
+if TYPE_CHECKING:
+    from pbpk.model.declare import Flux
 
 
 def is_linear(flux: Flux) -> bool:

@@ -10,17 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.check import check_model, check_values, names_used, with_derived
-from pbpk.model.declare import Option
 from pbpk.model.parameters import ParameterTable, read_parameters
 from pbpk.model.structure import run_structure
 from pbpk.model.system import System, build_system
 from pbpk.nuclides import load_nuclide
+
+if TYPE_CHECKING:
+    from pbpk.model.declare import Option
 
 
 @dataclass(frozen=True)

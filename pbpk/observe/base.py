@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,12 @@ import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, near
-from pbpk.nuclides import Nuclide
 from pbpk.observe.counting import read_noise
-from pbpk.observe.noise import Noise
 from pbpk.observe.quantity import convert
+
+if TYPE_CHECKING:
+    from pbpk.nuclides import Nuclide
+    from pbpk.observe.noise import Noise
 
 
 class Simulated(Protocol):

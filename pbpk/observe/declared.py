@@ -13,10 +13,9 @@ noise = { model = "poisson", sensitivity = "68 cps/MBq", duration = "20 min", ba
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.observe.base import Measurement
 from pbpk.observe.blood import Blood
 from pbpk.observe.counts import Counts
 from pbpk.observe.exposure import DoseRate
@@ -24,6 +23,9 @@ from pbpk.observe.quantity import construct
 from pbpk.observe.urine import Urine
 from pbpk.observe.voi import Voi
 from pbpk.tables import read_toml
+
+if TYPE_CHECKING:
+    from pbpk.observe.base import Measurement
 
 KINDS: dict[str, type[Measurement]] = {
     "blood": Blood,

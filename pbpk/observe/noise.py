@@ -8,13 +8,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.nuclides import Nuclide
+
+if TYPE_CHECKING:
+    from pbpk.nuclides import Nuclide
 
 # model: (its standard deviations by name, variance from the expected value f and those)
 VARIANCES: dict[str, tuple[tuple[str, ...], Callable]] = {

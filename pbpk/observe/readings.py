@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.declare import Amount, Concentration, Observable, Total
-from pbpk.model.parameters import ParameterTable
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.parameters import ParameterTable
+    from pbpk.model.system import System
 
 _AMOUNT = "amount:"
 

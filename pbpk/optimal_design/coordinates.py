@@ -7,12 +7,15 @@ standard deviation, as NONMEM's $DESIGN and PopED have it. Which design is best 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.study.load import Study
 
 
 @dataclass(frozen=True)

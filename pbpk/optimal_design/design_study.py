@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage, did_you_mean
-from pbpk.likelihood.problem import Problem
 from pbpk.optimal_design.coordinates import Coordinates, coordinates
 from pbpk.optimal_design.criteria import CRITERIA, dimension, refuse_singular
 from pbpk.optimal_design.exact_information import exact_information
@@ -26,10 +25,13 @@ from pbpk.optimal_design.records import Profile, Sampled, profiles, repeated, sa
 from pbpk.optimal_design.refine_times import Around, refine
 from pbpk.optimal_design.result import Design, Schedule
 from pbpk.optimal_design.sample_size import patients_for_error, patients_for_power, wald_power
-from pbpk.optimal_design.sampling_space import Space, Window
 from pbpk.optimal_design.schedule_mixture import rounded, split
 from pbpk.solve.base import explain
 from pbpk.study.load import Study, load_study
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.optimal_design.sampling_space import Space, Window
 
 APPROXIMATIONS = ("fo", "foce")
 _ELEMENTARY = 40_000  # elementary designs, times kinds of subjects, that a split is looked for among

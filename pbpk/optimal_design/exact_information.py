@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,11 @@ import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation.methods import get_method
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.replicates import draw, observed_again
-from pbpk.optimal_design.coordinates import Coordinates
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.optimal_design.coordinates import Coordinates
 
 MARGINALS = ("agq", "laplace", "focei")
 _BATCHES = 20

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from pbpk.optimal_design.criteria import mean_value, totals
-from pbpk.optimal_design.moments import Moments
-from pbpk.optimal_design.records import Sampled
-from pbpk.optimal_design.sampling_space import Space
+
+if TYPE_CHECKING:
+    from pbpk.optimal_design.moments import Moments
+    from pbpk.optimal_design.records import Sampled
+    from pbpk.optimal_design.sampling_space import Space
 
 _GAIN = 1e-9
 

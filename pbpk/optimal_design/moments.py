@@ -15,15 +15,17 @@ of rows.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.likelihood.prediction_jets import first_order, second_order
-from pbpk.likelihood.problem import Problem, Spec
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem, Spec
 
 FORMS = ("reduced", "full")
 

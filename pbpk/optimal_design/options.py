@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
-from pbpk.optimal_design.records import Profile
 from pbpk.optimal_design.sampling_space import Space, Window, spread
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.optimal_design.records import Profile
+    from pbpk.study.load import Study
 
 
 def observables_asked(study: Study, asked: Sequence[str] | None) -> tuple[str, ...]:

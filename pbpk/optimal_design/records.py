@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.likelihood.problem import Problem
 from pbpk.study.load import Study, with_records
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _NOT_SAMPLED = ("AMT", "RATE", "DUR", "ADDL", "II", "SS")
 _MARK = "@LOOK"

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.problem import Problem
 from pbpk.optimal_design.criteria import mean_value
 from pbpk.optimal_design.moments import Moments, each, moving, unplanned
 from pbpk.optimal_design.records import Profile, sampled
-from pbpk.optimal_design.sampling_space import Space
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.optimal_design.sampling_space import Space
+    from pbpk.study.load import Study
 
 _MOST = 100
 

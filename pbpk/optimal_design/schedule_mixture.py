@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.errors import ScienceFailed
 from pbpk.optimal_design.criteria import dimension, sensitivity
-from pbpk.optimal_design.exchange import Judge
+
+if TYPE_CHECKING:
+    from pbpk.optimal_design.exchange import Judge
 
 _NEAR = 1e-4  # of p: the sensitivity that the optimum may still be exceeded by
 _ROUNDS, _STEPS, _FEW = 100, 5000, 60

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pbpk.population.simulate import Path
+if TYPE_CHECKING:
+    from pbpk.population.simulate import Path
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NAMES = tuple(f"q{q * 100:02.0f}" for q in QUANTILES)

@@ -7,16 +7,18 @@ twice. No patient's numbers depend on who its neighbours are: a lane sees only i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from pbpk.model.system import System
 from pbpk.population.lanes import Asked, Found, Lanes, solve_lanes
 from pbpk.solve.base import BAD_DOSE, NEGATIVE_RATE, NO_STEADY_STATE, OVERLAPS, Solver
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 CHUNK = 1024  # a call costs 0.15 ms, and a kernel takes 256 patients to a core; 512 to 4,096 are as good
 _HOPELESS = NEGATIVE_RATE | BAD_DOSE | OVERLAPS  # these are wrong whoever solves it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,12 @@ from jax.core import Tracer
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
-from pbpk.regimen.dose import Regimen
 from pbpk.solve.events import BOLUS, END
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+    from pbpk.regimen.dose import Regimen
+    from pbpk.solve.timeline import Timeline
 
 
 def read_doses(given: Any, regimen: Regimen, what: str) -> jax.Array:

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.model.system import System
 from pbpk.population.covariates import FORMS
 from pbpk.population.distributions import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True)

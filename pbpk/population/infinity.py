@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.linalg.packing import not_linear, produces
-from pbpk.model.load import Model
 from pbpk.population.doses import rows_of_doses
-from pbpk.regimen.dose import Regimen
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+    from pbpk.regimen.dose import Regimen
 
 
 def no_infinity(model: Model, regimen: Regimen) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.model.system import System
 from pbpk.observe import compartments_read, observe_all, observe_sums
 from pbpk.solve.base import NOT_FINITE, Solver, cast
 from pbpk.solve.resolvent import to_infinity
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,11 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
-from pbpk.model.parameters import Parameter
 from pbpk.population.covariates import FORMS
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+    from pbpk.model.parameters import Parameter
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.data.events import EventTable
-from pbpk.model.load import Model
 from pbpk.population.patients import with_effects
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.model.load import Model
 
 
 def coherent_overrides(events: EventTable, model: Model, given: Mapping[str, str]) -> EventTable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.compile.engine import Engine, using
-from pbpk.data.events import EventTable
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.batch import CHUNK, in_this_process, solve_all, traced, width
 from pbpk.population.doses import give, read_doses, rows_of_doses, with_room
@@ -29,10 +27,14 @@ from pbpk.population.infinity import last_input, no_infinity, too_late
 from pbpk.population.lanes import Asked, Lanes
 from pbpk.population.patients import Patients, typical_patient
 from pbpk.population.records import parameters_by_record
-from pbpk.regimen.dose import Regimen
-from pbpk.solve.base import Solver
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.timeline import Between, Timeline, build_timeline, moves_events, weigh
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.model.load import Model
+    from pbpk.regimen.dose import Regimen
+    from pbpk.solve.base import Solver
 
 Precision = Literal["float32", "float64"]
 

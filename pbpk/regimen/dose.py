@@ -18,10 +18,10 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.load import Model
 from pbpk.model.parameters import read_number
 
 if TYPE_CHECKING:
+    from pbpk.model.load import Model
     from pbpk.regimen.void import Void
 
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.system import System
 from pbpk.regimen.dose import Regimen, hours
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True)

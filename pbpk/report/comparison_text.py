@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pbpk.report.fit_text import percent
 from pbpk.report.grid import grid
 from pbpk.report.numbers import MISSING, objective, shown
-from pbpk.run_comparison.compare import Compared, Comparison
-from pbpk.run_comparison.likelihood_ratio import RatioTest
+
+if TYPE_CHECKING:
+    from pbpk.run_comparison.compare import Compared, Comparison
+    from pbpk.run_comparison.likelihood_ratio import RatioTest
 
 EXPLAINED = (
     "Smaller is better. AIC adds 2 for each parameter to −2LL; BIC ln(observations); BICc ln(subjects) for what varies "

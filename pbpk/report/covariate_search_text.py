@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from pbpk.covariate_search.result import Search, Trial
 from pbpk.report.grid import grid
 from pbpk.report.numbers import MISSING, interval, objective, shown
+
+if TYPE_CHECKING:
+    from pbpk.covariate_search.result import Search, Trial
 
 _STEP = ("", "relation", "df", "ΔOFV", "p", "score p", "estimate", "SE (S)")
 _FINAL = ("parameter", "unit", "estimate", "SE", "%RSE")

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 
 from pbpk.errors import MissingExtra
-from pbpk.model.load import Model
 from pbpk.model.parameters import read_number
 from pbpk.observe.readings import find_observable
 from pbpk.population.bands import bands, medians, quantiles
-from pbpk.population.simulate import Path
 from pbpk.run_folders.write import Folder, command_line, environment
 from pbpk.units import factor
+
+if TYPE_CHECKING:
+    from pbpk.model.load import Model
+    from pbpk.population.simulate import Path
 
 MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
 

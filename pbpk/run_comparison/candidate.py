@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.run_folders.read import RunFolder, read_run
-from pbpk.study.schema import FitSpec
 from pbpk.study.settings import spec_of
+
+if TYPE_CHECKING:
+    from pbpk.study.schema import FitSpec
 
 # Methods whose estimates are not those of the greatest likelihood, and why.
 NO_LIKELIHOOD = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pbpk.estimation import criteria
 from pbpk.report.numbers import finite
-from pbpk.run_comparison.candidate import Candidate
 from pbpk.run_comparison.nested import nesting
+
+if TYPE_CHECKING:
+    from pbpk.run_comparison.candidate import Candidate
 
 _SLACK = 0.01
 """Of OFV, below which a larger model that fits worse is a matter of the optimiser's tolerance."""

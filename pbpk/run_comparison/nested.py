@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pbpk.errors import PbpkError
 from pbpk.model.parameters import ParameterTable, read_parameters
-from pbpk.run_comparison.candidate import Candidate
-from pbpk.study.schema import FitSpec
+
+if TYPE_CHECKING:
+    from pbpk.run_comparison.candidate import Candidate
+    from pbpk.study.schema import FitSpec
 
 FREE = "estimated"
 _FORM = ("distribution of ", "how SDs add up ")  # of what may not be there

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.report.axes import Units
 from pbpk.report.npde import npde_panels
 from pbpk.report.vpc import Checked, vpc_panels
 from pbpk.run_folders.read import read_object
+
+if TYPE_CHECKING:
+    from pbpk.report.axes import Units
 
 
 class Judged(NamedTuple):

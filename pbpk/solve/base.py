@@ -7,14 +7,15 @@ each patient has a result code, and nothing raises inside a compiled batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.model.system import System
-from pbpk.solve.timeline import Timeline
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 OK, NOT_FINITE, NEGATIVE_RATE, GAVE_UP = 0, 1, 2, 4
 NO_STEADY_STATE, OVERLAPS, BAD_DOSE = 8, 16, 32

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from pbpk.compile import engine
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.linalg.tableau import TABLEAUS
-from pbpk.model.system import System
-from pbpk.solve.base import Solver
 from pbpk.solve.contour import Contour
 from pbpk.solve.general import SOLVERS, General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.base import Solver
 
 # In order of preference; the first that does not refuse is taken.
 PREFERRED = (Resolvent, Rosenbrock)

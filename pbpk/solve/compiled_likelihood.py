@@ -8,21 +8,23 @@ forward and of derivatives) is taken of the same by a scan.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from pbpk.compile.programs.solution.kernel import Arrays, judged
-from pbpk.compile.programs.solution.layout import Plan
 from pbpk.compile.programs.solution.likelihood import Judge, column
 from pbpk.compile.xla.opaque import opaque
-from pbpk.model.system import System
 from pbpk.solve.base import NOT_FINITE, cast
 from pbpk.solve.compiled_solution import Legwork, Moved, Scan, asked, cotangents, jvp, moved_of, nothing, with_moved
 from pbpk.solve.schedule import Legs, Seen, read_seen
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.solution.layout import Plan
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 
 class Facts(NamedTuple):

@@ -7,7 +7,7 @@ stops are differentiated. Going back, both go together in one rule, so that deri
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,11 @@ from jax import lax
 from pbpk.compile.programs.linear.kernel import LinearKernel
 from pbpk.compile.xla.opaque import opaque
 from pbpk.linalg.packing import packing
-from pbpk.linalg.series import Series
-from pbpk.model.system import System
 from pbpk.solve.stop_derivatives import at_zero, in_time
+
+if TYPE_CHECKING:
+    from pbpk.linalg.series import Series
+    from pbpk.model.system import System
 
 
 class Window(Protocol):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,14 @@ import numpy as np
 
 from pbpk.linalg.contour import hyperbola, longest_cycle, wedge
 from pbpk.linalg.packing import linear_part, not_linear, packing, produces
-from pbpk.model.system import System
 from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 _LONGEST = 12  # beyond it the contour needs over 150 nodes, and the general solver is the better choice
 _LEAST = 6  # a chain of 30 equal compartments, though without cycles, needs the wedge of a cycle of 4 for 1e-11

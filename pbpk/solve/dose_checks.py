@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pbpk.errors import BadInput
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 @cache

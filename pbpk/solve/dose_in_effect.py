@@ -6,12 +6,13 @@ The parameters are those of the dose's own record, for its additional doses too.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.model.system import System
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 class Given(NamedTuple):

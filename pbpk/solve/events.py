@@ -9,15 +9,17 @@ holds back and the ends of the infusions that still run are events to come (`bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.model.system import System
 from pbpk.regimen.void import Void, places_of
 from pbpk.solve.dose_checks import check_dose
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import diffrax
 import jax
 import jax.numpy as jnp
 
-from pbpk.model.system import System
 from pbpk.solve.base import GAVE_UP, NOT_FINITE, Readings, Trajectory, by_species, cast
 from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,6 @@ from pbpk.linalg.series import (
     integral_coefficients,
     vectors,
 )
-from pbpk.model.system import System
 from pbpk.solve import compiled_window as machine
 from pbpk.solve.base import INACCURATE, Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
@@ -45,7 +44,10 @@ from pbpk.solve.interval import Crossing
 from pbpk.solve.segment_program import Linear
 from pbpk.solve.segments import Whole, run_segments
 from pbpk.solve.stop_derivatives import in_time
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 _MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
 _FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded

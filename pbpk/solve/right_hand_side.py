@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.linalg.elimination import Elimination
 from pbpk.linalg.packing import Packing, packing, unlike
-from pbpk.model.system import Group, System
+
+if TYPE_CHECKING:
+    from pbpk.linalg.elimination import Elimination
+    from pbpk.model.system import Group, System
 
 
 class Bound(NamedTuple):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,6 @@ from pbpk.compile.programs.rosenbrock.right_hand_side import unsupported
 from pbpk.compile.programs.rosenbrock.window import Method
 from pbpk.compile.programs.solution.likelihood import Judge, unjudged
 from pbpk.linalg.tableau import TABLEAUS, Tableau
-from pbpk.model.system import System
 from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, Trajectory, by_species, cast
 from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
@@ -39,7 +38,10 @@ from pbpk.solve.right_hand_side import Field, field
 from pbpk.solve.segment_program import Saturable
 from pbpk.solve.segments import Whole, run_segments
 from pbpk.solve.stage import pull_step, take_step
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 

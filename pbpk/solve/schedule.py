@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.solve.base import Readings
-from pbpk.solve.steady import SteadyState
+if TYPE_CHECKING:
+    from pbpk.solve.base import Readings
+    from pbpk.solve.steady import SteadyState
 
 
 class Legs(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,15 @@ import jax.numpy as jnp
 from pbpk.compile.programs.linear.kernel import tables
 from pbpk.compile.programs.rosenbrock.kernel import bound_arrays
 from pbpk.compile.programs.rosenbrock.step import weights
-from pbpk.compile.programs.rosenbrock.window import Method
 from pbpk.compile.programs.solution.kernel import Arrays, linear_leg, march_leg
 from pbpk.linalg.packing import produces
-from pbpk.linalg.series import Series
-from pbpk.model.system import System
 from pbpk.solve.base import Readings, cast
 from pbpk.solve.compiled_solution import accurate
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.rosenbrock.window import Method
+    from pbpk.linalg.series import Series
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.model.system import System
 from pbpk.solve.base import BAD_DOSE, NOT_FINITE, Readings, cast
 from pbpk.solve.dose_in_effect import Given, effective
 from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
@@ -23,7 +22,10 @@ from pbpk.solve.interval import Advance, Interval
 from pbpk.solve.schedule import Legs, Seen, read_seen
 from pbpk.solve.steady import SteadyState, steady_states
 from pbpk.solve.timeline import Timeline, settle
-from pbpk.solve.windows import Windows
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.windows import Windows
 
 Scan = Callable[[Legs], Seen]
 Whole = Callable[[Legs, Scan, Scan, bool], Seen]

@@ -7,13 +7,17 @@ others without a solve.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.linalg.tableau import Tableau
 from pbpk.solve.right_hand_side import Bound, Field
+
+if TYPE_CHECKING:
+    from pbpk.linalg.tableau import Tableau
 
 
 def take_step(

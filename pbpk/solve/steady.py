@@ -16,18 +16,20 @@ a rate of 0 keeps from emptying is found out by Newton's singular matrix, and it
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.model.system import System
 from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS, cast
 from pbpk.solve.dose_checks import lasting
 from pbpk.solve.dose_in_effect import Dose, Given, effective
 from pbpk.solve.interval import Interval
-from pbpk.solve.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.solve.timeline import Timeline
 
 _ENDLESS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
 _CLOSE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that

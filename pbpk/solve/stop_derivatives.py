@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from pbpk.linalg.packing import packing
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 def in_time(system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None):

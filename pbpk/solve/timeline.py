@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import numpy as np
 import pandas as pd
 
 from pbpk.linalg.series import SPANS
-from pbpk.model.system import System
-from pbpk.regimen.void import Void
 from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, Course, Event, Repeat, given_length, read_course
 from pbpk.solve.windows import Windows, plan_windows
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
+    from pbpk.regimen.void import Void
 
 Between = Literal["nocb", "locf"]
 """Which record's covariates and parameters hold between two records: the next one's (NONMEM's) or the last one's."""

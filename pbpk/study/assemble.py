@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.data.events import EventTable
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.endpoints.base import Argument
 from pbpk.likelihood.endpoints.declared import Declared, declare
 from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.likelihood.mixture import by_class, probability_names
 from pbpk.likelihood.parameter_layout import Layout, OmegaBlock, Theta
 from pbpk.likelihood.priors import PRIORS, InverseWishart, Placed
 from pbpk.likelihood.problem import Problem, Spec
-from pbpk.model.load import Model
 from pbpk.model.parameters import DERIVED
 from pbpk.observe import display_factor, observable_names, observable_unit
 from pbpk.population.covariates import FORMS
@@ -30,7 +27,12 @@ from pbpk.population.records import by_record, check_dose_unit, covariates_used,
 from pbpk.regimen.void import Void, void
 from pbpk.solve.timeline import build_timeline, moves_events
 from pbpk.study.observed_arrays import censored, has_limits, in_unit_of_data, read_observed
-from pbpk.study.schema import FitSpec, ParameterPart
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.likelihood.endpoints.base import Argument
+    from pbpk.model.load import Model
+    from pbpk.study.schema import FitSpec, ParameterPart
 
 
 def read_endpoints(spec: FitSpec, model: Model, where: str) -> tuple[Declared, ...]:

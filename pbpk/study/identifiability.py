@@ -6,13 +6,17 @@ A direction that the data hardly see is named by the parameters it mixes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.subject import Terms, each_subject
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 @jax.jit

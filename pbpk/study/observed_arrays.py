@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.data.events import EventTable
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.base import Endpoint, Observed
 from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.likelihood.endpoints.grades import Binary, Ordinal
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
-from pbpk.likelihood.problem import Spec
-from pbpk.model.load import Model
 from pbpk.observe import display_factor
 from pbpk.observe.noise import VARIANCES
-from pbpk.study.schema import ErrorPart, FitSpec
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.likelihood.problem import Spec
+    from pbpk.model.load import Model
+    from pbpk.study.schema import ErrorPart, FitSpec
 
 
 def in_unit_of_data(part: ErrorPart) -> bool:

@@ -11,17 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.uncertainty.finished_fit import Finished
 from pbpk.uncertainty.intervals import bca, summary
 from pbpk.uncertainty.parallel_searches import Lanes
 from pbpk.uncertainty.replicates import HEAD, Replicate, Resampled, at_zero, replicates
 from pbpk.uncertainty.resampling import case_weights, counts, simulated, strata_of
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
 
 Kind = Literal["case", "parametric"]
 _MANY = 0.1  # of the replicates failing, above which the rest may be a biased choice

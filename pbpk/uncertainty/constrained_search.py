@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.estimation import quasi_newton as rules
-from pbpk.uncertainty.descent import Point, Study
-from pbpk.uncertainty.parallel_searches import Search
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.descent import Point, Study
+    from pbpk.uncertainty.parallel_searches import Search
 
 Surface = Callable[[np.ndarray], tuple[float, np.ndarray]]  # ψ -> c and its gradient (P,)
 _ENOUGH, _FARTHEST, _MOST = rules._ENOUGH, rules._FARTHEST, rules._MOST

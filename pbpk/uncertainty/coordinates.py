@@ -6,12 +6,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pbpk.likelihood.parameter_layout import Theta
-from pbpk.uncertainty.finished_fit import Finished
 from pbpk.uncertainty.replicates import spread_names
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
 
 _FAR = math.log(1e4)  # of a logarithm or a logit
 _ERRORS = 30.0  # of a parameter that may have any sign, in its standard errors

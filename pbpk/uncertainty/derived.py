@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,9 @@ import pandas as pd
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
 from pbpk.uncertainty.expression import read_expression
 from pbpk.uncertainty.expression_units import in_units
-from pbpk.uncertainty.finished_fit import Finished
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
 
 Quantity = str | Callable[[dict[str, float]], float]
 COUNT = 10_000

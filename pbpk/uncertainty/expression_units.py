@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
-from pbpk.uncertainty.expression import Expression
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.expression import Expression
 
 _HINT = 'divide by a constant with a unit, as in log(CL/"1 L/h")'
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.estimation.base import Method, State
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.likelihood.parameter_layout import Layout, natural_with_jacobian
 from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
+    from pbpk.estimation.base import Method, State
     from pbpk.study.load import Study
 
 

@@ -11,15 +11,17 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import Method
-from pbpk.likelihood.problem import Problem
 from pbpk.uncertainty.finished_fit import Finished, require_gradient
+
+if TYPE_CHECKING:
+    from pbpk.estimation.base import Method
+    from pbpk.likelihood.problem import Problem
 
 _LANES = {"cpu": (16, 16_384), "gpu": (1024, 131_072)}  # lanes at most, and subjects in all of them
 

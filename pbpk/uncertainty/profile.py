@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,10 @@ from pbpk.errors import BadInput, WrongUsage, did_you_mean
 from pbpk.uncertainty.constrained_search import Held, minimise_on
 from pbpk.uncertainty.coordinates import Coordinate, coordinate, standard_error
 from pbpk.uncertainty.descent import Study
-from pbpk.uncertainty.finished_fit import Finished
 from pbpk.uncertainty.parallel_searches import Lanes, Search
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
 
 FOUND, OPEN, FAILED, LOWER = "found", "open", "failed", "lower OFV"
 _EXACT = 1e-4  # of the OFV: a bound is then right to a hundredth of a percent of its distance from the estimate

@@ -7,13 +7,15 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pbpk.uncertainty.descent import Outcome, Study, minimise
-from pbpk.uncertainty.finished_fit import Finished
-from pbpk.uncertainty.parallel_searches import Lanes, Search
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.parallel_searches import Lanes, Search
 
 HEAD = ("replicate", "ofv", "converged", "cause", "iterations", "evaluations")
 _EDGE = 1e-5  # a variance below is at zero, as in a fit's own warning

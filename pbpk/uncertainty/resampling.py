@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,11 @@ import pandas as pd
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.problem import Problem
 from pbpk.likelihood.replicates import draw, draw_class, limits_of, observed_again
-from pbpk.study.load import Study
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 
 def strata_of(study: Study, column: str | None) -> np.ndarray:

@@ -13,15 +13,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
-from pbpk.uncertainty.finished_fit import Finished
 from pbpk.uncertainty.intervals import summary
 from pbpk.uncertainty.parallel_searches import Found, Lanes
+
+if TYPE_CHECKING:
+    from pbpk.uncertainty.finished_fit import Finished
 
 SAMPLES, RESAMPLES = (1000, 1000, 1000, 2000, 2000), (200, 400, 500, 1000, 1000)  # as in Dosne 2017 and in PsN
 _BETTER = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum

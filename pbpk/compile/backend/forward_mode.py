@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbpk.compile.backend import functions
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Buffer, Index, Machine, Operand  # singledispatch evaluates annotations
 from pbpk.compile.backend.jet import Jet, parts_of, quotient, subsets, taylor, value
 from pbpk.compile.programs.elimination import Columns, Entry, Factors, Pivot, factor, solve, solve_transposed
 

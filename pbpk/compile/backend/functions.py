@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import singledispatch
 from math import factorial
+from typing import TYPE_CHECKING
 
-from pbpk.compile.backend.base import Machine, Operand
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Machine, Operand
 
 _LOWEST, _HIGHEST = -708.0, 709.0  # where eˣ is a normal number
 _ROUND = 1.5 * 2.0**52  # adding it leaves the nearest integer in the last bits

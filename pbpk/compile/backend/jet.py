@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import factorial
+from typing import TYPE_CHECKING
 
-from pbpk.compile.backend.base import Operand
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Operand
 
 
 @dataclass(frozen=True, eq=False)

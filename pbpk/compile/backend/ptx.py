@@ -6,9 +6,13 @@ side by side touch numbers side by side, and where a slot stands is known when t
 
 from __future__ import annotations
 
-from pbpk.compile.backend.base import Buffer
+from typing import TYPE_CHECKING
+
 from pbpk.compile.backend.llvm import Vectors
 from pbpk.compile.xla import jit
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer
 
 ENTRY = "pbpk_kernel"
 BLOCK = 128

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Machine, Operand
 from pbpk.compile.backend.jet import subsets
 from pbpk.compile.programs.elimination import Factors, solve, solve_transposed
-from pbpk.compile.programs.window import Window
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Machine, Operand
+    from pbpk.compile.programs.window import Window
 
 
 @dataclass(frozen=True)

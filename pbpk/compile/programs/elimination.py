@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Machine, Operand
 from pbpk.compile.backend.functions import inverses, total
-from pbpk.linalg.elimination import Elimination
+
+if TYPE_CHECKING:
+    from pbpk.linalg.elimination import Elimination
 
 Entry = tuple[int, int]
 Columns = Mapping[int, Operand] | Sequence[Operand]

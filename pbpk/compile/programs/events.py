@@ -7,12 +7,14 @@ beyond the last, and is forgotten.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Rows, copy
 from pbpk.compile.programs.rosenbrock.step import each
-from pbpk.compile.programs.solution.layout import Plan
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.programs.solution.layout import Plan
 
 
 class Closing:

@@ -8,13 +8,15 @@ A `place` numbers the events at the first instant, and after them all stops.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.functions import total as summed
 from pbpk.compile.backend.redirected import Read, Rows, Write, copy
 from pbpk.compile.programs.rosenbrock.step import blocks
-from pbpk.compile.programs.solution.layout import Plan
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.programs.solution.layout import Plan
 
 
 def nothing(_: Index) -> float:

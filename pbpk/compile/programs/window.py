@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pbpk.compile.backend.base import Buffer
-from pbpk.linalg.series import Series
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.linalg.series import Series
+    from pbpk.model.system import System
 
 _FURTHER = 8  # terms beyond the order that d is computed from: what c neglects, d would have 1/(smallest |z|) times
 _GROUP = range(9, 17)  # terms that are summed together: their vectors stay in the first cache

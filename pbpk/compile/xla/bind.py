@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.compile.backend.base import Buffer, Machine
 from pbpk.compile.backend.llvm import Vectors, write_kernel
 from pbpk.compile.xla import cuda, jit
 from pbpk.compile.xla.handler import write_handler
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer, Machine
 
 
 class Program(Protocol):

@@ -8,11 +8,14 @@ record a launch and play it again. XLA itself allocates the scratch, as one more
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pbpk.compile.backend.base import Buffer
 from pbpk.compile.backend.ptx import BLOCK
 from pbpk.compile.xla.handler_checks import Code, answer_metadata, check, complaints, dimension, fail, refuse, texts
 from pbpk.compile.xla.layout import CONSTANTS, OFFSETS
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer
 
 _FAILED = "pbpk kernel: the launch failed, CUDA error "
 _DIGITS = 4

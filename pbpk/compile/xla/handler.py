@@ -9,10 +9,13 @@ being computed. A helper that comes late finds none left; the job's record is fr
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from pbpk.compile.backend.base import Buffer
 from pbpk.compile.xla.handler_checks import Code, answer_metadata, check, complaints, refuse, texts
 from pbpk.compile.xla.layout import OFFSETS
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer
 
 CHUNK = 256
 """Patients that a thread takes at a time, in whole vectors: a multiple of every width."""

@@ -5,10 +5,12 @@ checks the number of arguments and results and every one's dtype, rank and dimen
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pbpk.compile.backend.base import Buffer
 from pbpk.compile.xla.layout import API, CONSTANTS, OFFSETS
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer
 
 
 class Code:

@@ -9,19 +9,21 @@ numbers each time, and derivatives in every length.
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.cells.source_distances import Seen
 from pbpk.dosimetry.charged.ranges import particle_range
 from pbpk.dosimetry.constants import MEV
 from pbpk.dosimetry.progeny import in_situ
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
 from pbpk.nuclides.emissions import load_emissions
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.source_distances import Seen
 
 CM = 1e-4  # of a µm; times 1 g/cm³ an areal length
 _KG = 1e-15  # of a µm³ of water

@@ -9,15 +9,17 @@ z' = z0 √(1 − e^(−(z/z0)²)), with z0 = (R_n/r_d)²/√(β(1 + (R_n/r_d)²
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.cells.hits import Hits
 from pbpk.dosimetry.charged.ranges import particle_range
 from pbpk.dosimetry.constants import MEV
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.hits import Hits
 
 _NUCLEON, _CHARGE, _MASS = 931.5, 2, 4.0  # MeV; of helium
 _ENERGY = np.geomspace(0.02, 9.0, 160)  # MeV of an alpha

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.dosimetry.cells import survival
-from pbpk.dosimetry.cells.hits import Hits
 from pbpk.dosimetry.cells.mkm import Mkm, z_star
 from pbpk.dosimetry.cells.spectrum import mean_hits, unhit
-from pbpk.dosimetry.cells.tissues import Tissue
 from pbpk.dosimetry.effect.bed import bed, rbe_bed
 from pbpk.dosimetry.effect.defaults import radiobiology
-from pbpk.dosimetry.effect.rbe import Rbe
 from pbpk.errors import BadInput
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.hits import Hits
+    from pbpk.dosimetry.cells.tissues import Tissue
+    from pbpk.dosimetry.effect.rbe import Rbe
 
 
 class CellBiology(NamedTuple):

@@ -7,12 +7,13 @@ then gains a sixth of a grid step squared per hit: under 1e-6 of it up to 20 Gy.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.dosimetry.cells.hits import Hits
+if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.hits import Hits
 
 POINTS = 131072
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.dosimetry.cells.hits import Hits
 from pbpk.dosimetry.cells.spectrum import mean_hits, spectrum
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.hits import Hits
 
 
 def single_hit(hits: Hits, dose: Any, z0: Any) -> jax.Array:

@@ -7,12 +7,14 @@ D_low + RBE_min D_α, RBE_min = √(β_α/β), 1 unless given (the usual assumpt
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
 from pbpk.dosimetry.effect.protraction import Exponentials
-from pbpk.dosimetry.effect.sampled import Sampled
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.effect.sampled import Sampled
 
 
 def bed(dose: Any, alpha_beta: Any, protraction: Any = 1.0) -> Any:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.dosimetry.absorbed import Dose
-from pbpk.dosimetry.cells.report import Row
-from pbpk.dosimetry.effect.defaults import Radiobiology
-from pbpk.dosimetry.effect.rbe import Rbe
 from pbpk.dosimetry.patient.cells import CONTENTS, GLANDS, MUCOSA, STOMACH, Seen
 from pbpk.dosimetry.phantom.body import Phantom, regions
-from pbpk.model.load import Model
 
 if TYPE_CHECKING:
+    from pbpk.dosimetry.absorbed import Dose
+    from pbpk.dosimetry.cells.report import Row
+    from pbpk.dosimetry.effect.defaults import Radiobiology
+    from pbpk.dosimetry.effect.rbe import Rbe
     from pbpk.dosimetry.patient.report import Organ
+    from pbpk.model.load import Model
 
 
 def assumptions(

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pbpk.dosimetry.absorbed import Dose
 from pbpk.dosimetry.cells import tissues
 from pbpk.dosimetry.cells.hits import alpha_energy
 from pbpk.dosimetry.cells.report import Target
-from pbpk.dosimetry.cells.tissues import Tissue
 from pbpk.dosimetry.constants import MEV
 from pbpk.dosimetry.effect.rbe import split
 from pbpk.dosimetry.effect.targets import biology_of
@@ -24,8 +22,12 @@ from pbpk.dosimetry.phantom.body import Phantom, regions
 from pbpk.dosimetry.region_map import BLOOD, Placement
 from pbpk.errors import BadInput
 from pbpk.observe import amount_in
-from pbpk.population.simulate import Path
 from pbpk.tables import read_toml
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.absorbed import Dose
+    from pbpk.dosimetry.cells.tissues import Tissue
+    from pbpk.population.simulate import Path
 
 MARROW, GLANDS, STOMACH, LESIONS = "red_marrow", "salivary_glands", "stomach_wall", "lesions"
 MUCOSA, CONTENTS = "stomach_mucosa", "stomach_contents"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,16 +11,18 @@ import numpy as np
 from pbpk.dosimetry.absorbed import Dose, absorbed_dose
 from pbpk.dosimetry.curves import Course, dose_over_time
 from pbpk.dosimetry.effect.sampled import Sampled
-from pbpk.dosimetry.phantom.body import Phantom
-from pbpk.dosimetry.region_map import Lesion
-from pbpk.dosimetry.svalues import SValues
 from pbpk.dosimetry.tiac import compartments
 from pbpk.errors import BadInput
-from pbpk.model.load import Model
 from pbpk.nuclides import load_nuclide
-from pbpk.population.patients import Patients
 from pbpk.population.simulate import Path, simulate
 from pbpk.regimen.dose import Regimen, dose
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.phantom.body import Phantom
+    from pbpk.dosimetry.region_map import Lesion
+    from pbpk.dosimetry.svalues import SValues
+    from pbpk.model.load import Model
+    from pbpk.population.patients import Patients
 
 HALF_LIVES = 12  # after the last dose: 1/4096 is left
 FIRST = 1 / 60  # h after a dose

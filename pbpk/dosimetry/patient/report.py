@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pbpk.dosimetry.absorbed import Dose
 from pbpk.dosimetry.cells.report import Row, alpha_report
 from pbpk.dosimetry.effect.bed import bed, eqd2, rbe_bed
-from pbpk.dosimetry.effect.defaults import Radiobiology
 from pbpk.dosimetry.effect.rbe import split
 from pbpk.dosimetry.effect.targets import biology_of
 from pbpk.dosimetry.patient.assumptions import assumptions
@@ -27,8 +25,12 @@ from pbpk.dosimetry.svalues import BODY, RADIATIONS
 from pbpk.dosimetry.uncertain.doses import Method, Uncertain, dose_uncertainty
 from pbpk.dosimetry.uncertain.inputs import rbe_of
 from pbpk.model.load import Model, load_model
-from pbpk.population.patients import Patients
-from pbpk.regimen.dose import Regimen
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.absorbed import Dose
+    from pbpk.dosimetry.effect.defaults import Radiobiology
+    from pbpk.population.patients import Patients
+    from pbpk.regimen.dose import Regimen
 
 _Z = NormalDist().inv_cdf(0.95)
 

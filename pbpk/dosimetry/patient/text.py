@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pbpk.dosimetry.cells.report import Row
 from pbpk.dosimetry.uncertain.doses import BED, DOSE, WEIGHTED, Uncertain
-from pbpk.dosimetry.uncertain.spread import Spread
 
 if TYPE_CHECKING:
+    from pbpk.dosimetry.cells.report import Row
     from pbpk.dosimetry.patient.report import Organ, PatientReport
+    from pbpk.dosimetry.uncertain.spread import Spread
 
 WIDTH = 150
 _ORGANS = (

@@ -13,14 +13,16 @@ A lane whose photon has ended begins the next, so that none idles.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.phantom.grid import Grid
 from pbpk.dosimetry.photons.media import ELECTRON, Media, angle_row, build_media, cell
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.phantom.grid import Grid
 
 LANES, GROUPS = 16384, 16
 CUTOFF = 2e-3  # MeV; below, all energy stays

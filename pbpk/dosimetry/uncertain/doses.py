@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,9 @@ from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.load import Model
 from pbpk.population.patients import Patients, typical_patient
 from pbpk.population.simulate import Path, simulate
-from pbpk.regimen.dose import Regimen
+
+if TYPE_CHECKING:
+    from pbpk.regimen.dose import Regimen
 
 Method = Literal["propagate", "montecarlo"]
 DOSE, WEIGHTED, BED = "absorbed_dose", "rbe_weighted_dose", "bed"

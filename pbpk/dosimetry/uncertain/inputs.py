@@ -11,17 +11,19 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
 
 from pbpk import units
-from pbpk.dosimetry.effect.rbe import Rbe
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.load import Model
-from pbpk.model.parameters import Parameter
 from pbpk.population.patients import typical_patient
+
+if TYPE_CHECKING:
+    from pbpk.dosimetry.effect.rbe import Rbe
+    from pbpk.model.load import Model
+    from pbpk.model.parameters import Parameter
 
 KINETICS, MASS, S, RBE = "kinetics", "mass", "S", "RBE"
 ORIGINS = (KINETICS, MASS, S, RBE)

@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.parameter_layout import OmegaBlock, Theta
 from pbpk.likelihood.priors import HalfNormal, LogNormal, Normal, Prior, Uniform
-from pbpk.likelihood.problem import Problem
 from pbpk.population.distributions import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.parameter_layout import OmegaBlock, Theta
+    from pbpk.likelihood.problem import Problem
 
 _SD_OF_LOG, _TIMES, _LKJ = 1.5, 3.0, 2.0
 

@@ -24,10 +24,10 @@ from pbpk.estimation.bayes.marginal import marginal
 from pbpk.estimation.bayes.posterior import described, natural_draws
 from pbpk.estimation.bayes.target import Target, target
 from pbpk.estimation.map import evaluate as most_probable_eta
-from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
+    from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
     from pbpk.study.schema import EstimationPart
 

@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from pbpk.estimation.bayes.default_priors import Assumed
-from pbpk.estimation.result import Fit
-from pbpk.likelihood.parameter_layout import Layout
-from pbpk.likelihood.problem import Problem
-
 if TYPE_CHECKING:
+    from pbpk.estimation.bayes.default_priors import Assumed
+    from pbpk.estimation.result import Fit
+    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 QUANTILES = (0.025, 0.05, 0.25, 0.75, 0.95, 0.975)

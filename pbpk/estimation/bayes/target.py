@@ -10,16 +10,19 @@ subjects have their η in each class, and their likelihood is the mean over clas
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.bayes.default_priors import Assumed
 from pbpk.likelihood.mixture import log_probabilities
 from pbpk.likelihood.priors import log_density
-from pbpk.likelihood.problem import Problem
 from pbpk.solve.choose import reverse_mode
+
+if TYPE_CHECKING:
+    from pbpk.estimation.bayes.default_priors import Assumed
+    from pbpk.likelihood.problem import Problem
 
 
 @jax.tree_util.register_dataclass

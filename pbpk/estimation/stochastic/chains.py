@@ -12,14 +12,16 @@ Every number drawn depends on (seed, iteration, subject) alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.estimation.stochastic.complete_data import data_loss, squares
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _SINGLE = range(5)
 ROUND = np.array([_REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _INDEPENDENT, _SINGLE, _SINGLE, _SINGLE])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from pbpk.likelihood.gradients import slopes
 from pbpk.likelihood.prediction_jets import Jet, first_order, polynomial
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 
 def data_loss(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:

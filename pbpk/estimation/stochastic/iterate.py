@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Numbers
 from pbpk.estimation.stochastic import phases
 from pbpk.estimation.stochastic.chains import Tuning, move
 from pbpk.estimation.stochastic.maximise import Moments, average, descend, recentre, respread
 from pbpk.estimation.stochastic.roles import Roles, shifts
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.estimation.base import Numbers
+    from pbpk.likelihood.problem import Problem
 
 _COOLING, _CREEPING = 0.05, 0.1  # while annealed: most that a log standard deviation falls, that the rest moves
 _PACE = 0.02  # of the moments that proposals are made of, once many draws are in

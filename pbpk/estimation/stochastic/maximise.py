@@ -11,15 +11,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.estimation.stochastic.complete_data import around
-from pbpk.estimation.stochastic.roles import Roles
-from pbpk.likelihood.problem import Problem
+
+if TYPE_CHECKING:
+    from pbpk.estimation.stochastic.roles import Roles
+    from pbpk.likelihood.problem import Problem
 
 _SCORINGS = 4  # from where the last iteration left off
 _FARTHEST = 0.3  # step of a coordinate of the rest, relative to it where it is above 1

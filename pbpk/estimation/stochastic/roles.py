@@ -9,12 +9,14 @@ rest     the others: typical values without a random effect, effects of covariat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.problem import Problem
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _EXACT = 1e-6
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from pbpk.compile.programs.solution.likelihood import Judge, Term
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
 from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.endpoints.likelihood import Endpoints
-from pbpk.model.system import System
 from pbpk.observe import compartments_read, observe_sums
 from pbpk.solve.compiled_likelihood import Facts
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.endpoints.likelihood import Endpoints
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True)

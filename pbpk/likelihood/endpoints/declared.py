@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.base import Argument, Endpoint
@@ -15,7 +15,9 @@ from pbpk.likelihood.endpoints.gaussian import Gaussian
 from pbpk.likelihood.endpoints.grades import Binary, Ordinal
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
 from pbpk.observe.noise import VARIANCES
-from pbpk.study.schema import ErrorPart
+
+if TYPE_CHECKING:
+    from pbpk.study.schema import ErrorPart
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ T_(J+1), the nearest of which to z = 0 is at some 0.02: so much larger than roun
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from pbpk.compile.backend.base import Index, Machine, Operand
-from pbpk.compile.programs.window import Window
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.programs.window import Window
 
 _TOGETHER = 6  # stops whose recursions run side by side
 

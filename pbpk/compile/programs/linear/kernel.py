@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,15 @@ from jax.custom_derivatives import SymbolicZero
 from pbpk.compile.programs.linear.integral import right_side
 from pbpk.compile.programs.linear.window import Crossing
 from pbpk.compile.programs.linear.window_adjoint import Pulling
-from pbpk.compile.programs.window import Window
 from pbpk.compile.xla import bind, jit
 from pbpk.compile.xla.coefficients import Parts, alone, halves, joined, numbers
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
 from pbpk.linalg.packing import not_linear, packing
 from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.window import Window
+    from pbpk.model.system import System
 
 _Kind = TypeVar("_Kind", Crossing, Pulling)
 

@@ -9,10 +9,12 @@ states and stops together, while a group is added to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Index, Machine, Operand
-from pbpk.compile.programs.window import Window
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.window import Window
 
 Weight = Callable[[Index, int], Operand]
 """The coefficient of a term at a stop."""

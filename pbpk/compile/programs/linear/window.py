@@ -9,11 +9,10 @@ the factors, σ, what falls as e^(−σt) and the integral's dⱼ (integral.py),
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pbpk.compile.backend.base import Index, Machine, Operand
 from pbpk.compile.backend.functions import exp
 from pbpk.compile.backend.tangent import slopes, solve_parts
 from pbpk.compile.programs.elimination import Factors, factor, plan
@@ -21,6 +20,9 @@ from pbpk.compile.programs.linear.integral import integral_weights
 from pbpk.compile.programs.linear.powers import Solve, Sums, Weight, read, sum_powers
 from pbpk.compile.programs.window import Window
 from pbpk.linalg.packing import packing
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Index, Machine, Operand
 
 _ROUNDING = 10 * float(np.finfo(float).eps)
 

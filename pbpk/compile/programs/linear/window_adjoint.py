@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.jet import subsets
 from pbpk.compile.backend.tangent import arrows, rise, solve_parts_transposed
-from pbpk.compile.programs.linear.powers import Weight
 from pbpk.compile.programs.linear.window import Known, begin, pairs_of, prepare
 from pbpk.compile.programs.window import Window
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.programs.linear.powers import Weight
 
 
 @dataclass(frozen=True)

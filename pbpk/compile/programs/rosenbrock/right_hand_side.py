@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import numpy as np
@@ -19,9 +19,11 @@ from pbpk.compile.backend.base import Buffer, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, total
 from pbpk.compile.programs.elimination import Columns, Factors, Pivot, Written, factor, plan
 from pbpk.compile.programs.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
-from pbpk.linalg.elimination import Elimination
-from pbpk.linalg.packing import Packing
-from pbpk.model.system import Group, System
+
+if TYPE_CHECKING:
+    from pbpk.linalg.elimination import Elimination
+    from pbpk.linalg.packing import Packing
+    from pbpk.model.system import Group, System
 
 Entry = tuple[int, int]
 Levels = dict["Argument", Operand]

@@ -8,15 +8,18 @@ only the laws and the elimination are straight-line code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.functions import total
 from pbpk.compile.programs.elimination import Factors, solve
-from pbpk.compile.programs.rosenbrock.right_hand_side import Flow
 from pbpk.linalg.stage_chain import chain_of
-from pbpk.linalg.tableau import Tableau
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.programs.rosenbrock.right_hand_side import Flow
+    from pbpk.linalg.tableau import Tableau
 
 _AT_ONCE = 8
 

@@ -11,13 +11,15 @@ and since everything a stage solves for but the stage before is proportional to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Index, Machine, Operand
 from pbpk.compile.programs.elimination import Factors, solve_transposed
 from pbpk.compile.programs.laws import evaluate
-from pbpk.compile.programs.rosenbrock.right_hand_side import Curve, Flow
 from pbpk.compile.programs.rosenbrock.step import Step, chunks, each, product
+
+if TYPE_CHECKING:
+    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.programs.rosenbrock.right_hand_side import Curve, Flow
 
 
 class Cotangents:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from pbpk.compile.backend.functions import TOGETHER, divide, exp, log
 from pbpk.compile.backend.redirected import arrive
 from pbpk.compile.programs.rosenbrock.right_hand_side import Field, Flow, arrows_of
 from pbpk.compile.programs.rosenbrock.step import Step, each, product, weights
-from pbpk.linalg.tableau import Tableau
+
+if TYPE_CHECKING:
+    from pbpk.linalg.tableau import Tableau
 
 _LEAST = 1e-13  # of an interval: a step this short means that no step will do
 _WORST = 1e10  # an error that is no number, or larger

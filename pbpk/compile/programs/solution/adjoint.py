@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
 from pbpk.compile.programs.events import Closing
-from pbpk.compile.programs.linear.window_adjoint import Pulling
 from pbpk.compile.programs.outputs import ApartBack, Handed, TogetherBack
-from pbpk.compile.programs.rosenbrock.window_adjoint import Unmarch
 from pbpk.compile.programs.solution.layout import Plan, leg_tables
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.linear.window_adjoint import Pulling
+    from pbpk.compile.programs.rosenbrock.window_adjoint import Unmarch
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -18,8 +18,10 @@ from pbpk.compile.programs.solution.forward import Journey
 from pbpk.compile.programs.solution.layout import OF_STOPS, Plan
 from pbpk.compile.programs.solution.likelihood import Judge, Likelihood
 from pbpk.compile.xla import bind, jit
-from pbpk.linalg.series import Series
-from pbpk.model.system import System
+
+if TYPE_CHECKING:
+    from pbpk.linalg.series import Series
+    from pbpk.model.system import System
 
 Arrays = dict[str, jax.Array]
 """By name as in forward.py, each (rows, ...) with its own axes first and then the patients'; what all share has none."""

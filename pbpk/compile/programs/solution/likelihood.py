@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -18,12 +18,14 @@ from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Rows, Write
 from pbpk.compile.backend.scratch import Held
 from pbpk.compile.programs.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
-from pbpk.compile.programs.linear.window_adjoint import Pulling
 from pbpk.compile.programs.outputs import Apart, looked_at
-from pbpk.compile.programs.rosenbrock.window_adjoint import Unmarch
 from pbpk.compile.programs.solution.adjoint import Back, JourneyBack
 from pbpk.compile.programs.solution.forward import Journey, Traveller
-from pbpk.compile.programs.solution.layout import Plan
+
+if TYPE_CHECKING:
+    from pbpk.compile.programs.linear.window_adjoint import Pulling
+    from pbpk.compile.programs.rosenbrock.window_adjoint import Unmarch
+    from pbpk.compile.programs.solution.layout import Plan
 
 
 @dataclass(frozen=True)

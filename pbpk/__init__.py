@@ -8,11 +8,81 @@ coherent inside. Importing this sets float64 and the compile cache before JAX lo
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from pbpk import runtime as runtime
 
 __version__ = "0.1.0"
 
+# What type checkers and editors read. At run time the same names load on first use, from `_HOME`: tests compare the two.
+if TYPE_CHECKING:
+    from pbpk.data.events import read_events as read_events
+    from pbpk.data.voi import read_voi as read_voi
+    from pbpk.dosimetry.absorbed import absorbed_dose as absorbed_dose
+    from pbpk.errors import PbpkError as PbpkError
+    from pbpk.estimation.fit_study import fit_study as fit
+    from pbpk.model.load import list_models as list_models
+    from pbpk.model.load import load_model as load_model
+    from pbpk.nuclides import load_nuclide as load_nuclide
+    from pbpk.nuclides.chains import activities as activities
+    from pbpk.nuclides.chains import chain as chain
+    from pbpk.observe.declared import read_measurements as read_measurements
+    from pbpk.observe.measure import measure as measure
+    from pbpk.optimal_design.design_study import design_study as design
+    from pbpk.population.patients import virtual_patients as virtual_patients
+    from pbpk.population.simulate import simulate as simulate
+    from pbpk.regimen.dose import dose as dose
+    from pbpk.regimen.dose import parse_dose as parse_dose
+    from pbpk.regimen.dose import parse_times as parse_times
+    from pbpk.regimen.void import parse_void as parse_void
+    from pbpk.regimen.void import void as void
+    from pbpk.run_comparison.compare import compare as compare
+    from pbpk.run_folders.covariate_search import covsearch as covsearch
+    from pbpk.run_folders.find import runs as runs
+    from pbpk.run_folders.simulation_checks import npde as npde
+    from pbpk.run_folders.simulation_checks import vpc as vpc
+    from pbpk.run_folders.uncertainty import bootstrap as bootstrap
+    from pbpk.run_folders.uncertainty import derived as derived
+    from pbpk.run_folders.uncertainty import profile as profile
+    from pbpk.run_folders.uncertainty import sir as sir
+    from pbpk.study.load import list_studies as list_studies
+    from pbpk.study.load import load_study as load_study
+
+__all__ = [
+    "PbpkError",
+    "absorbed_dose",
+    "activities",
+    "bootstrap",
+    "chain",
+    "compare",
+    "covsearch",
+    "derived",
+    "design",
+    "dose",
+    "fit",
+    "list_models",
+    "list_studies",
+    "load_model",
+    "load_nuclide",
+    "load_study",
+    "measure",
+    "npde",
+    "parse_dose",
+    "parse_times",
+    "parse_void",
+    "profile",
+    "read_events",
+    "read_measurements",
+    "read_voi",
+    "runs",
+    "simulate",
+    "sir",
+    "virtual_patients",
+    "void",
+    "vpc",
+]
+
+# Public name -> module, or module:name where the function is called otherwise at home.
 _HOME = {
     "load_model": "pbpk.model.load",
     "list_models": "pbpk.model.load",
@@ -23,8 +93,8 @@ _HOME = {
     "parse_times": "pbpk.regimen.dose",
     "virtual_patients": "pbpk.population.patients",
     "simulate": "pbpk.population.simulate",
-    "fit": "pbpk.estimation.fit_study",
-    "design": "pbpk.optimal_design.design_study",
+    "fit": "pbpk.estimation.fit_study:fit_study",
+    "design": "pbpk.optimal_design.design_study:design_study",
     "load_study": "pbpk.study.load",
     "list_studies": "pbpk.study.load",
     "runs": "pbpk.run_folders.find",
@@ -47,14 +117,14 @@ _HOME = {
     "PbpkError": "pbpk.errors",
 }
 
-_CALLED = {"fit": "fit_study", "design": "design_study"}  # where a function has a longer name at home
+if not TYPE_CHECKING:  # else type checkers would accept every name
 
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), _CALLED.get(name, name))
-    raise AttributeError(f"module 'pbpk' has no attribute {name!r}")
+    def __getattr__(name: str):
+        if name not in _HOME:
+            raise AttributeError(f"module 'pbpk' has no attribute {name!r}")
+        module, _, called = _HOME[name].partition(":")
+        return getattr(importlib.import_module(module), called or name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME})

@@ -73,9 +73,9 @@ def oral(folder: Path) -> dict[str, Any]:
     study = load_study(folder, planned=True)
     grid = np.geomspace(0.01, 200, 60)
     runs = {
-        "evaluate": lambda: pbpk.optimal_design(study, subjects=32),
-        "exchange": lambda: pbpk.optimal_design(study, subjects=32, samples=3, times=grid),
-        "continuous": lambda: pbpk.optimal_design(study, subjects=32, samples=3, windows=[(0.01, 200)]),
+        "evaluate": lambda: pbpk.design(study, subjects=32),
+        "exchange": lambda: pbpk.design(study, subjects=32, samples=3, times=grid),
+        "continuous": lambda: pbpk.design(study, subjects=32, samples=3, windows=[(0.01, 200)]),
     }
     found = {}
     for name, run in runs.items():
@@ -84,7 +84,7 @@ def oral(folder: Path) -> dict[str, Any]:
 
 
 def recovered() -> dict[str, Any]:
-    table = pbpk.optimal_design("alpha_t1_recovery", settings=TRUTH).parameters.set_index("name")["rse"]
+    table = pbpk.design("alpha_t1_recovery", settings=TRUTH).parameters.set_index("name")["rse"]
     return {n: {"expected": figures(table[n], 3), "refitted": r} for n, r in REFITTED.items()}
 
 

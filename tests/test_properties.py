@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
-from pbpk.solve.base import INACCURATE
+from pbpk.results import ResultCode
 from pbpk.solve.contour import Contour
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
@@ -90,7 +90,7 @@ def test_right_or_flagged(rates, out, scale):
     at = [0.02, 0.1, 0.3, 0.5, 0.9, 1.7, 3.0, 8.0]
     timeline = build_timeline([in_order([dose(0.0, 1.0, "c0"), dose(0.4, 2.0, "c1", DUR=0.8), *seen(*at)])], COMPLETE)
     ours, sure = both(COMPLETE, timeline, scale * jnp.array([*rates, *out])[None, :, None])
-    flagged = bool(ours.result[0] & INACCURATE)
+    flagged = bool(ours.result[0] & ResultCode.INACCURATE)
     for a, b in ((ours.amounts, sure.amounts), (ours.integrals, sure.integrals)):
         assert flagged or np.abs(a - b)[: len(at)].max() < 3e-8
 

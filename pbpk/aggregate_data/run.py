@@ -20,7 +20,7 @@ from pbpk.estimation.preflight import beforehand
 from pbpk.estimation.result import parameter_table
 from pbpk.estimation.standard_errors import Uncertainty, uncertainty
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.solve.base import explain
+from pbpk.results import explain
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.problem import JointProblem

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
     from pbpk.uncertainty.bootstrap import Bootstrap, Plan
     from pbpk.uncertainty.replicates import Replicate
 
@@ -78,23 +78,23 @@ def bootstrap(
 
 def _ready(source: Path, plan: Plan) -> Any:
     """The run, once all that can be refused has been looked at."""
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.finished_fit import require_gradient
     from pbpk.uncertainty.resampling import strata_of
 
-    fit = read_finished(source)
+    fit = reopen_fit(source)
     require_gradient(fit)
     strata_of(fit.study, plan.strata)
     return fit
 
 
-def _reopen(name: str) -> tuple[Folder, Path, Plan]:
+def _reopen(name: str) -> tuple[OutputFolder, Path, Plan]:
     """The unfinished bootstrap called by its folder, or the latest one of a run."""
     from pbpk.errors import BadInput
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.read import read_object
-    from pbpk.run_folders.reopen import check_same
-    from pbpk.run_folders.write import reopen
+    from pbpk.run_folders.read import read_json_object
+    from pbpk.run_folders.reopen import check_same_run
+    from pbpk.run_folders.write import resume_folder
     from pbpk.uncertainty.bootstrap import Plan
 
     path = Path(name)
@@ -106,17 +106,17 @@ def _reopen(name: str) -> tuple[Folder, Path, Plan]:
         if not unfinished:
             raise BadInput(f"no unfinished bootstrap of `{name}`", hint=f"start one:  pbpk bootstrap {name}")
         path = unfinished[-1]
-    folder = reopen(path)
-    record = read_object(path / "run.json")
+    folder = resume_folder(path)
+    record = read_json_object(path / "run.json")
     if record.get("verb") != "bootstrap":
         raise BadInput("is not an unfinished bootstrap", where=str(path))
     beside = path.resolve().parent.parent  # where the run is, wherever it has been moved to
     source = find_run(beside if (beside / "results.json").exists() else record["run"])
-    check_same(path, source)
+    check_same_run(path, source)
     return folder, source, Plan(**record["settings"])
 
 
-def _run(folder: Folder, fit: Any, plan: Plan) -> Bootstrap:
+def _run(folder: OutputFolder, fit: Any, plan: Plan) -> Bootstrap:
     from pbpk.commands.run_analyses import Progress
     from pbpk.uncertainty.bootstrap import Watch
     from pbpk.uncertainty.bootstrap import bootstrap as resample
@@ -143,7 +143,7 @@ def _append(file: Path, one: Replicate) -> None:
         rows.write(one.line)
 
 
-def _recovered(folder: Folder, name: str, names: tuple[str, ...]) -> list[Replicate]:
+def _recovered(folder: OutputFolder, name: str, names: tuple[str, ...]) -> list[Replicate]:
     """What an interrupted run left, in a file that ends after its last whole line; a new one where there is none."""
     from pbpk.commands.shared import say
     from pbpk.uncertainty.replicates import header, read_lines
@@ -156,7 +156,7 @@ def _recovered(folder: Folder, name: str, names: tuple[str, ...]) -> list[Replic
     return done
 
 
-def _write(folder: Folder, found: Bootstrap) -> Path:
+def _write(folder: OutputFolder, found: Bootstrap) -> Path:
     folder.write("summary.csv", found.summary.to_csv(index=False))
     folder.write("correlation.csv", found.correlation.to_csv())
     if found.drawn is not None:
@@ -167,7 +167,7 @@ def _write(folder: Folder, found: Bootstrap) -> Path:
     return folder.finish()
 
 
-def _tidy(folder: Folder) -> None:
+def _tidy(folder: OutputFolder) -> None:
     """What failed before its first replicate leaves nothing behind."""
     rows = folder.partial / ROWS
     if not rows.exists() or rows.read_text(encoding="utf-8").count("\n") < 2:

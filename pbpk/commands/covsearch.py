@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pbpk.covariate_search.options import Plan
     from pbpk.covariate_search.refit import Fitted
     from pbpk.covariate_search.result import Search
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
     from pbpk.study.load import Study
 
 VERB = "covsearch"
@@ -46,7 +46,7 @@ def covsearch(
     from pbpk.commands.shared import print_json, read_pairs, say
     from pbpk.covariate_search.run import ready
     from pbpk.errors import WrongUsage
-    from pbpk.run_folders.covariate_search import source_of, study_of
+    from pbpk.run_folders.covariate_search import find_search_source, load_source_study
 
     asked = {
         "relations": relation or None,
@@ -62,9 +62,9 @@ def covsearch(
             raise WrongUsage("--resume goes on with what was started", hint="leave the other options out")
         folder, source, wanted, changed = _reopen(run)
     else:
-        source, wanted, changed, folder = source_of(run), _plan(plan, given), read_pairs(settings, "--set"), None
+        source, wanted, changed, folder = find_search_source(run), _plan(plan, given), read_pairs(settings, "--set"), None
         wanted.read()
-    study = study_of(source, changed)
+    study = load_source_study(source, changed)
     enlarged = ready(study, wanted)
     folder = folder or _open(source, study, out, wanted, changed)
     say(f"{study.name}: {len(enlarged.candidates)} relations; first call compiles")
@@ -95,24 +95,24 @@ def _plan(file: Path | None, given: dict[str, Any]) -> Plan:
     return make_plan(**((read_plan(file) if file else {}) | given))
 
 
-def _open(source: Path, study: Study, out: Path | None, plan: Plan, settings: dict[str, str]) -> Folder:
+def _open(source: Path, study: Study, out: Path | None, plan: Plan, settings: dict[str, str]) -> OutputFolder:
     """Claim the folder and say in it what is asked of what."""
     from datetime import UTC, datetime
 
     from pbpk.errors import BadInput
-    from pbpk.run_folders.write import claim, command_line, environment
+    from pbpk.run_folders.write import claim_folder, command_line, read_environment
 
     if out is not None and (partial := out.with_name(out.name + ".partial")).exists():
         hint = f"go on with it:  pbpk {VERB} {partial} --resume   (or remove it)"
         raise BadInput("an unfinished search is there", where=str(partial), hint=hint)
     finished = (source / "results.json").is_file()
-    folder = claim(source / VERB if finished else Path("fits") / study.name / VERB, out)
+    folder = claim_folder(source / VERB if finished else Path("fits") / study.name / VERB, out)
     try:
         (folder.partial / "fits").mkdir()
         folder.write("command.txt", command_line() + "\n")
         record = {"verb": VERB, "run": str(source), "of": _identity(source, study), "settings": settings}
         record |= {"plan": plan.model_dump(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        folder.write_json("run.json", record | environment())
+        folder.write_json("run.json", record | read_environment())
     except BaseException:
         folder.abandon()
         raise
@@ -124,43 +124,43 @@ def _identity(source: Path, study: Study) -> dict[str, str]:
     from hashlib import sha256
 
     files = [source / "fit.toml", source / study.spec.data.file, source / "results.json"]
-    files += [study.model.folder / n for n in ("structure.py", "parameters.toml")]
+    files += [study.model.folder / n for n in study.model.files]
     return {f.name: sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
 
 
-def _reopen(name: str) -> tuple[Folder, Path, Plan, dict[str, str]]:
+def _reopen(name: str) -> tuple[OutputFolder, Path, Plan, dict[str, str]]:
     """The unfinished search called by its folder, or the latest one of a run or study."""
     from pbpk.covariate_search.options import Plan
     from pbpk.errors import BadInput
-    from pbpk.run_folders.covariate_search import source_of, study_of
-    from pbpk.run_folders.read import read_object
-    from pbpk.run_folders.write import reopen
+    from pbpk.run_folders.covariate_search import find_search_source, load_source_study
+    from pbpk.run_folders.read import read_json_object
+    from pbpk.run_folders.write import resume_folder
 
     path = Path(name)
     if not path.name.endswith(".partial"):
         started = path.with_name(f"{path.name}.partial") if path.name else path
         unfinished = [started] if (started / "fits").is_dir() else []
         if not unfinished:
-            places = (source_of(name) / VERB, Path("fits") / name / VERB)
+            places = (find_search_source(name) / VERB, Path("fits") / name / VERB)
             unfinished = sorted(p for place in places for p in place.glob("*.partial"))
         if not unfinished:
             raise BadInput(
                 f"no unfinished search of `{name}`", hint=f'start one:  pbpk {VERB} {name} --relation "CL: WT power"'
             )
         path = unfinished[-1]
-    folder = reopen(path)
-    record = read_object(path / "run.json")
+    folder = resume_folder(path)
+    record = read_json_object(path / "run.json")
     if record.get("verb") != VERB:
         raise BadInput("is not an unfinished search", where=str(path))
     beside = path.resolve().parent.parent  # where the run is, wherever it has been moved to
     source = beside if (beside / "results.json").exists() else Path(record["run"])
     settings = {str(k): str(v) for k, v in record["settings"].items()}
-    if _identity(source, study_of(source, settings)) != record["of"]:
+    if _identity(source, load_source_study(source, settings)) != record["of"]:
         raise BadInput(f"is not of {source} as it is now", where=str(path), hint="start a new search")
     return folder, source, Plan.model_validate(record["plan"]), settings
 
 
-def _run(folder: Folder, study: Study, plan: Plan, enlarged: Any) -> Search:
+def _run(folder: OutputFolder, study: Study, plan: Plan, enlarged: Any) -> Search:
     from pbpk.commands.shared import say
     from pbpk.covariate_search.fitted_models import Watch
     from pbpk.covariate_search.run import search
@@ -177,7 +177,7 @@ def _run(folder: Folder, study: Study, plan: Plan, enlarged: Any) -> Search:
     return search(study, plan, Watch(keep, lines.step, lines.seen, done), enlarged)
 
 
-def _save_fit(folder: Folder, name: str, model: Fitted) -> None:
+def _save_fit(folder: OutputFolder, name: str, model: Fitted) -> None:
     """At once and whole: what is written is what a resumed search need not fit again."""
     import os
 
@@ -190,7 +190,7 @@ def _save_fit(folder: Folder, name: str, model: Fitted) -> None:
     os.replace(temporary, place / f"{number:04d}.npz")
 
 
-def _read_fits(folder: Folder):
+def _read_fits(folder: OutputFolder):
     import numpy as np
 
     from pbpk.covariate_search.refit import Fitted
@@ -230,23 +230,23 @@ class _Lines:
         say(f"    {self.done} of {self.of}  {model.ofv:>13.4f}  {name}  {elapsed:.0f} s{left}{said}")
 
 
-def _write(folder: Folder, study: Study, found: Search) -> Path:
+def _write(folder: OutputFolder, study: Study, found: Search) -> Path:
     """The tables, the result and the final model as a study; the single fits go."""
     import shutil
 
     from pbpk.covariate_search.final_model import final_toml
-    from pbpk.run_folders.write import copy_in
+    from pbpk.run_folders.write import copy_files
 
     tables = {"steps": found.table, "parameters": found.parameters, "forest": found.forest, "tests": found.tests}
     for name, table in tables.items():
         folder.write(f"{name}.csv", table.to_csv(index=False))
     folder.write_json(f"{VERB}.json", {"schema_version": 1, **found.to_dict()})
     model, home = study.model, f"final/model/{study.model.name}"
-    sources = {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
+    sources = {f"{home}/{n}": model.folder / n for n in (*model.files, "README.md")}
     own = model.folder / "references.bib"
     sources[f"{home}/references.bib"] = own if own.is_file() else model.folder.parent / "references.bib"
     sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file
-    copy_in(folder, {k: v for k, v in sources.items() if v.is_file()})
+    copy_files(folder, {k: v for k, v in sources.items() if v.is_file()})
     folder.write("final/fit.toml", final_toml(study, found, f"model/{model.name}"))
     shutil.rmtree(folder.partial / "fits")
     return folder.finish()

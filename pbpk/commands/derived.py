@@ -35,11 +35,11 @@ def derived(
     from pbpk.commands.run_analyses import open_subfolder
     from pbpk.commands.shared import print_json, read_pairs, say
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import read_finished, read_sample
+    from pbpk.run_folders.reopen import reopen_fit, read_sample
     from pbpk.uncertainty.derived import derived as of
 
     asked, source = read_pairs(quantity, "--quantity"), find_run(run)
-    fit = read_finished(source)
+    fit = reopen_fit(source)
     drawn = None if sample == "covariance" else read_sample(source, fit.names, sample)
     found = of(fit, asked, drawn, seed, level)
     folder = open_subfolder(

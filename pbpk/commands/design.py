@@ -82,9 +82,9 @@ def design(
     )
     result = found.to_json()
     if out is not None:
-        from pbpk.run_folders.write import claim
+        from pbpk.run_folders.write import claim_folder
 
-        folder = claim(Path("designs") / found.study, out)
+        folder = claim_folder(Path("designs") / found.study, out)
         try:
             folder.write_json("design.json", result)
             folder.write("parameters.csv", found.parameters.to_csv(index=False))

@@ -17,10 +17,10 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
 
     from pbpk.commands.shared import print_json
     from pbpk.model.load import list_models
-    from pbpk.run_folders.write import environment
+    from pbpk.run_folders.write import read_environment
     from pbpk.study.load import list_studies
 
-    found = environment()
+    found = read_environment()
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
     folder = Path(cache) if cache else None
     found["compile_cache"] = cache or None

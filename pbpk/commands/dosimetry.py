@@ -66,7 +66,7 @@ def dosimetry(
     from pbpk.commands.shared import choose_engine, print_json, read_pairs, say
     from pbpk.dosimetry.phantom.body import check_phantom
     from pbpk.errors import WrongUsage
-    from pbpk.run_folders.write import claim
+    from pbpk.run_folders.write import claim_folder
 
     choose_engine(engine)
     body = check_phantom(phantom)
@@ -112,7 +112,7 @@ def dosimetry(
         result["seed"] = seed
     if page:
         result["report"] = page.to_dict()
-    folder = claim(Path("dosimetry"), out) if out is not None else None
+    folder = claim_folder(Path("dosimetry"), out) if out is not None else None
     if folder:
         from pbpk.commands.dosimetry_output import write
 

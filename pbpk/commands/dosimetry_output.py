@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.uncertain.doses import Uncertain
     from pbpk.model.load import Model
     from pbpk.population.patients import Patients
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
 
 
 def summary(
@@ -132,7 +132,7 @@ def list_regions(phantom: Any, as_json: bool) -> None:
 
 
 def write(
-    folder: Folder, found: Dose, result: dict[str, Any], course: Course | None, page: PatientReport | None
+    folder: OutputFolder, found: Dose, result: dict[str, Any], course: Course | None, page: PatientReport | None
 ) -> list[str]:
     """The files of --out; returns what was left out, and why."""
     from pbpk.dosimetry.olinda import olinda_case
@@ -157,7 +157,7 @@ def write(
     return _figures(folder, found, result, course)
 
 
-def _figures(folder: Folder, found: Dose, result: dict[str, Any], course: Course | None) -> list[str]:
+def _figures(folder: OutputFolder, found: Dose, result: dict[str, Any], course: Course | None) -> list[str]:
     from pbpk.dosimetry.svalues import target_names
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide

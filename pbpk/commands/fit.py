@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbpk.estimation.multistart import End
     from pbpk.estimation.result import Fit
     from pbpk.estimation.start import Start
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
     from pbpk.study.load import Study
 
 
@@ -211,11 +211,11 @@ class _Lines:
 def _open(
     study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None,
     starts: int | None = None, origin: Start | None = None,
-) -> Folder:  # fmt: skip
+) -> OutputFolder:  # fmt: skip
     """Claim the run folder and freeze the inputs in it."""
-    from pbpk.run_folders.write import claim
+    from pbpk.run_folders.write import claim_folder
 
-    folder = claim(Path("fits") / study.name / "runs", out)
+    folder = claim_folder(Path("fits") / study.name / "runs", out)
     try:
         _freeze(folder, study, method, seed, settings, solver, starts)
         if origin:
@@ -227,7 +227,7 @@ def _open(
 
 
 def _freeze(
-    folder: Folder,
+    folder: OutputFolder,
     study: Study,
     method: str,
     seed: int,
@@ -239,7 +239,7 @@ def _freeze(
     from datetime import UTC, datetime
 
     from pbpk.compile.engine import asked
-    from pbpk.run_folders.write import command_line, copy_in, environment
+    from pbpk.run_folders.write import command_line, copy_files, read_environment
     from pbpk.study.settings import of_run
 
     data, model = study.folder / study.spec.data.file, study.model
@@ -249,11 +249,11 @@ def _freeze(
     if study.spec.summary:
         table = study.folder / study.spec.summary.file
         sources, frozen = sources | {table.name: table}, frozen | {"summary.file": table.name}
-    sources |= {f"{home}/{n}": model.folder / n for n in ("structure.py", "parameters.toml", "README.md")}
+    sources |= {f"{home}/{n}": model.folder / n for n in (*model.files, "README.md")}
     own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
     beside = {f"{home}/references.bib": own, "model/references.bib": shared}
     sources |= beside if own.is_file() else {f"{home}/references.bib": shared}
-    hashes = copy_in(folder, {k: v for k, v in sources.items() if v.is_file()})
+    hashes = copy_files(folder, {k: v for k, v in sources.items() if v.is_file()})
     folder.write("command.txt", command_line() + "\n")
     folder.write_json(
         "run.json",
@@ -270,19 +270,19 @@ def _freeze(
             "solver": solver,
             "engine": asked(),
             "sha256": hashes,
-            **environment(),
+            **read_environment(),
         },
     )
 
 
-def _reopen(name: str) -> tuple[Folder, Study, str, int, int | None]:
+def _reopen(name: str) -> tuple[OutputFolder, Study, str, int, int | None]:
     """The unfinished run called by its folder, or a study's latest one."""
     import json
     from dataclasses import replace
 
     from pbpk.commands.shared import choose_engine
     from pbpk.errors import BadInput
-    from pbpk.run_folders.write import reopen
+    from pbpk.run_folders.write import resume_folder
     from pbpk.study.load import load_study
 
     path = Path(name)
@@ -293,26 +293,26 @@ def _reopen(name: str) -> tuple[Folder, Study, str, int, int | None]:
         if not unfinished and not (started / "run.json").exists():
             raise BadInput(f"no unfinished run of `{name}`", hint=f"start one:  pbpk fit {name}")
         path = unfinished[-1] if unfinished else started
-    folder = reopen(path)
+    folder = resume_folder(path)
     run = json.loads((folder.partial / "run.json").read_text())
     choose_engine(run.get("engine"))
     study = load_study(folder.partial, solver=run["solver"])
     return folder, replace(study, name=run["study"]), run["method"], run["seed"], run.get("starts")
 
 
-def _tidy(folder: Folder) -> None:
+def _tidy(folder: OutputFolder) -> None:
     """A run that failed before its first iteration leaves nothing behind."""
     if not any((folder.partial / n).exists() for n in ("checkpoint.npz", "ends.npz")):
         folder.abandon()
 
 
-def _write(folder: Folder, study: Study, result: Fit) -> Path:
+def _write(folder: OutputFolder, study: Study, result: Fit) -> Path:
     """results.json and the tables, then the report where its libraries are, then the final name."""
     import pandas as pd
 
     from pbpk.commands.shared import say
     from pbpk.errors import MissingExtra
-    from pbpk.run_folders.write import write_beside
+    from pbpk.run_folders.write import write_method_files
 
     folder.write_json("results.json", result.to_json() | {"run": str(folder.final)})
     folder.write("parameters.csv", result.parameters.to_csv(index=False))
@@ -322,7 +322,7 @@ def _write(folder: Folder, study: Study, result: Fit) -> Path:
     folder.write("iterations.csv", pd.DataFrame(result.iterations).to_csv(index=False))
     if study.spec.summary:
         folder.write("summary_table.csv", result.summary.to_csv(index=False))  # type: ignore[attr-defined]
-    write_beside(folder, result.files)
+    write_method_files(folder, result.files)
     folder.write("warnings.txt", "".join(f"{w}\n" for w in (*study.events.notes, *result.warnings)))
     try:
         from pbpk.report.page import write_report

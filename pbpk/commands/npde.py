@@ -32,11 +32,11 @@ def npde(
     from pbpk.report.npde import npde_images
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.read import read_run
-    from pbpk.run_folders.simulation_checks import read_fitted
+    from pbpk.run_folders.simulation_checks import reopen_for_simulation
 
     check_replicates(replicates)
     source = find_run(run)
-    fit = read_fitted(source)
+    fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
     found = of(fit, replicates, seed, endpoint, Progress("replicates"))
     settings = {"replicates": replicates, "endpoint": endpoint, "seed": seed}

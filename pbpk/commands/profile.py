@@ -29,13 +29,13 @@ def profile(
     from pbpk.commands.run_analyses import open_subfolder
     from pbpk.commands.shared import print_json, say
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.finished_fit import require_gradient
     from pbpk.uncertainty.profile import check_names
     from pbpk.uncertainty.profile import profile as of
 
     source = find_run(run)
-    fit = read_finished(source)
+    fit = reopen_fit(source)
     require_gradient(fit)
     names = check_names(fit, parameter or [])
     folder = open_subfolder(source, "profile", out, {"parameters": names, "level": level})

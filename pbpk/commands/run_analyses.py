@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
 
 _EVERY = 5.0  # seconds between progress lines
 
 
-def open_subfolder(run: Path, verb: str, out: Path | None, settings: dict[str, Any]) -> Folder:
+def open_subfolder(run: Path, verb: str, out: Path | None, settings: dict[str, Any]) -> OutputFolder:
     """Claim RUN/VERB/NNN (or `out`) and say in it what is asked of which run."""
     from datetime import UTC, datetime
 
     from pbpk.errors import BadInput
-    from pbpk.run_folders.reopen import identity
-    from pbpk.run_folders.write import claim, command_line, environment
+    from pbpk.run_folders.reopen import identify_run
+    from pbpk.run_folders.write import claim_folder, command_line, read_environment
 
     if out is not None and (partial := out.with_name(out.name + ".partial")).exists():
         raise BadInput("an unfinished folder is there", where=str(partial), hint="choose another --out, or remove it")
-    folder = claim(run / verb, out)
+    folder = claim_folder(run / verb, out)
     try:
         folder.write("command.txt", command_line() + "\n")
-        record = {"verb": verb, "run": str(run), "of": identity(run), "settings": settings}
-        folder.write_json("run.json", record | {"started": _now(datetime.now(UTC)), **environment()})
+        record = {"verb": verb, "run": str(run), "of": identify_run(run), "settings": settings}
+        folder.write_json("run.json", record | {"started": _now(datetime.now(UTC)), **read_environment()})
     except BaseException:
         folder.abandon()
         raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.run_folders.find import Run
+    from pbpk.run_folders.find import RunSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ HEADER = ("run", "model", "method", "OFV", "par", "minimised", "started (UTC)", 
 NUMERIC = tuple(c in ("OFV", "par", "seconds", "seed") for c in HEADER)
 
 
-def _lines(found: tuple[Run, ...]) -> list[str]:
+def _lines(found: tuple[RunSummary, ...]) -> list[str]:
     from pbpk.report.grid import grid
 
     lines = grid(HEADER, [_row(r) for r in found], NUMERIC)
@@ -43,7 +43,7 @@ def _lines(found: tuple[Run, ...]) -> list[str]:
     return [*lines, "", *remarks] if remarks else lines
 
 
-def _row(r: Run) -> tuple[str, ...]:
+def _row(r: RunSummary) -> tuple[str, ...]:
     from pbpk.report.numbers import MISSING, objective, shown
 
     asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
@@ -54,7 +54,7 @@ def _row(r: Run) -> tuple[str, ...]:
     return _name(r), model, r.method or MISSING, objective(r.ofv), count, done, when, shown(r.seconds, 3), seed, r.state
 
 
-def _name(r: Run) -> str:
+def _name(r: RunSummary) -> str:
     """As other verbs take it: STUDY/NUMBER where it lies in its study's place, else its folder."""
     from pathlib import Path
 

@@ -18,9 +18,9 @@ def say(text: str = "") -> None:
 
 
 def print_json(data: dict[str, Any]) -> None:
-    from pbpk.run_folders.write import finite
+    from pbpk.run_folders.write import replace_nonfinite
 
-    print(json.dumps(finite({"schema_version": SCHEMA_VERSION, **data}), indent=1))
+    print(json.dumps(replace_nonfinite({"schema_version": SCHEMA_VERSION, **data}), indent=1))
 
 
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:

@@ -150,14 +150,14 @@ def _from_words(
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
     from pbpk.report.simulation_files import Solved, write_simulation
-    from pbpk.run_folders.write import claim
+    from pbpk.run_folders.write import claim_folder
     from pbpk.units import factor
 
     asked, observed = plan(how.measure, model, wanted, at)
     who = virtual_patients(model, patients, seed) if patients is not None else None
     folder, notes, measured, written = None, [], None, None
     if out is not None or who is not None:
-        folder = claim(Path("simulations") / model.name, out)
+        folder = claim_folder(Path("simulations") / model.name, out)
     shown = at / factor(model.time_unit)
     begun = time.perf_counter()
     try:
@@ -222,8 +222,8 @@ def _from_data(
     from pbpk.data.events import read_events
     from pbpk.population.records import check_dose_unit, coherent_overrides
     from pbpk.population.simulate import simulate_table
-    from pbpk.run_folders.write import claim, command_line
-    from pbpk.solve.base import explain
+    from pbpk.results import explain
+    from pbpk.run_folders.write import claim_folder, command_line
     from pbpk.units import factor
 
     routes = {c.name for c in model.system.block.routes.values()}
@@ -240,7 +240,7 @@ def _from_data(
     check_dose_unit(events, model, given, events.source)
     for note in events.notes:
         say(f"note: {note}")
-    folder = claim(Path("simulations") / model.name, out) if out is not None else None
+    folder = claim_folder(Path("simulations") / model.name, out) if out is not None else None
     try:
         table, units, codes, again = simulate_table(
             *(model, events),

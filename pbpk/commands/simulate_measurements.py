@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pbpk.observe.base import Measurement
     from pbpk.observe.measure import Measured
     from pbpk.population.simulate import Path as Simulated
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
 
 
 def plan(
@@ -95,7 +95,7 @@ def as_text(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_measured(folder: Folder, measured: Measured, file: Path, *, population: bool) -> None:
+def write_measured(folder: OutputFolder, measured: Measured, file: Path, *, population: bool) -> None:
     """The measurements, beside the file that declared them."""
     frame = measured.frame()
     folder.write("measurements.toml", file.read_text(encoding="utf-8-sig"))

@@ -55,7 +55,7 @@ def progress(patients: int, name: str = ""):
 
 def report_failures(path: Simulated, name: str = "") -> None:
     """Who could not be solved, and why; in the scenario `name`, if it has one."""
-    from pbpk.solve.base import explain
+    from pbpk.results import explain
 
     scenario = f"{name}: " if name else ""
     codes = np.asarray(path.result)

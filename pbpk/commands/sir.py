@@ -33,14 +33,14 @@ def sir(
     from pbpk.commands.run_analyses import Progress, open_subfolder
     from pbpk.commands.shared import print_json, say
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.finished_fit import require_gradient
     from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan, require_covariance
     from pbpk.uncertainty.sir import sir as of
 
     drawn, kept = _counts(samples, "--samples") or SAMPLES, _counts(resamples, "--resamples") or RESAMPLES
     plan, source = Plan(drawn, kept, seed, cap, inflation, level), find_run(run)
-    fit = read_finished(source)
+    fit = reopen_fit(source)
     require_gradient(fit)
     plan.check(len(fit.names))
     require_covariance(fit)

@@ -34,7 +34,7 @@ def simulate_scenarios(
     from pbpk.commands.shared import print_json, say
     from pbpk.commands.simulate_output import print_table, report_failures, summary
     from pbpk.report.simulation_files import write_simulation
-    from pbpk.run_folders.write import claim
+    from pbpk.run_folders.write import claim_folder
     from pbpk.units import factor
 
     if how.measure is not None:
@@ -43,7 +43,7 @@ def simulate_scenarios(
     model, population = scenarios[0].model, patients is not None
     folder, written, notes = None, None, _only_in_some(observed)
     if out is not None or population:
-        folder = claim(Path("simulations") / model.name, out)
+        folder = claim_folder(Path("simulations") / model.name, out)
     shown, begun = at / factor(model.time_unit), time.perf_counter()
     try:
         solved = [_solve(s, at, observed[s.name], patients, seed, how) for s in scenarios]

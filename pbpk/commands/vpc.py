@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pbpk.diagnostics.vpc import Vpc
-    from pbpk.run_folders.write import Folder
+    from pbpk.run_folders.write import OutputFolder
 
 
 def register(app: typer.Typer) -> None:
@@ -40,14 +40,14 @@ def vpc(
     from pbpk.diagnostics.vpc import vpc as of
     from pbpk.errors import MissingExtra
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.simulation_checks import read_fitted
+    from pbpk.run_folders.simulation_checks import reopen_for_simulation
 
     levels = tuple(sorted(_numbers(quantiles, "--quantiles")))
     corrected = corrected or variability
     plan = Plan(*(replicates, _bins(bins), bin_method, by, corrected, variability, levels, interval, endpoint, seed))
     plan.check()
     source = find_run(run)
-    fit = read_fitted(source)
+    fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {plan.replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
     found = of(fit, plan, Progress("replicates"))
     folder = open_subfolder(source, "vpc", out, vars(plan))
@@ -91,7 +91,7 @@ def _bins(text: str | None) -> int | tuple[float, ...] | None:
     return int(text) if text.strip().lstrip("-").isdigit() else _numbers(text, "--bins")
 
 
-def _figures(folder: Folder, found: Vpc, source: Path) -> None:
+def _figures(folder: OutputFolder, found: Vpc, source: Path) -> None:
     from pbpk.report.vpc import Checked, vpc_images
     from pbpk.run_folders.read import read_run
 

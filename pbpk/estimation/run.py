@@ -20,7 +20,7 @@ from pbpk.estimation.build_fit import collect
 from pbpk.estimation.standard_errors import uncertainty
 from pbpk.estimation.start import Start, begun_from, warmed
 from pbpk.likelihood.endpoints.likelihood import losses, moments, predicted
-from pbpk.solve.base import explain
+from pbpk.results import explain
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import Info, Method, State

@@ -1,4 +1,4 @@
-"""Floor 1: what a model is. `models/*/structure.py` import from here alone."""
+"""Floor 1: what a model is. Files in `models/` import from here alone."""
 
 from pbpk.model import rules as rules
 from pbpk.model.body import held as held

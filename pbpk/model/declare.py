@@ -24,6 +24,8 @@ from pathlib import Path as FilePath
 
 from pbpk.errors import BadInput
 
+_BUILDERS = FilePath(__file__).parent
+
 
 @dataclass(frozen=True)
 class Compartment:
@@ -237,9 +239,8 @@ class Block:
 
 
 def _caller() -> str:
-    """File and line of the nearest frame outside the files that build blocks: where the modeller wrote it."""
+    """File and line of the nearest frame outside this folder, whose files build blocks: where the modeller wrote it."""
     frame = sys._getframe(1)
-    builders = ("declare.py", "organs.py", "body.py", "symporter.py", "chains.py")
-    while frame.f_back and FilePath(frame.f_code.co_filename).name in builders:
+    while frame.f_back and FilePath(frame.f_code.co_filename).parent == _BUILDERS:
         frame = frame.f_back
     return f"{FilePath(frame.f_code.co_filename).name}:{frame.f_lineno}"

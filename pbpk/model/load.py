@@ -18,7 +18,7 @@ from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.check import check_model, check_values, names_used, with_derived
 from pbpk.model.parameters import ParameterTable, read_parameters
-from pbpk.model.structure import run_structure
+from pbpk.model.structure import list_model_files, run_structure
 from pbpk.model.system import System, build_system
 from pbpk.nuclides import load_nuclide
 
@@ -38,6 +38,11 @@ class Model:
     remarks: tuple[str, ...] = field(default=())
     options: Mapping[str, str] = field(default_factory=dict)
     choices: tuple[Option, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files in `folder` that say what the model is."""
+        return list_model_files(self.folder)
 
     @property
     def title(self) -> str:
@@ -125,7 +130,7 @@ def load_model(
     a unit; `options` chooses among the variants that the model declares. Raises `BadInput` naming the file and the row.
     """
     folder = _find(name)
-    stamp = tuple((folder / f).stat().st_mtime_ns for f in ("structure.py", "parameters.toml") if (folder / f).exists())
+    stamp = tuple((folder / f).stat().st_mtime_ns for f in list_model_files(folder) if (folder / f).exists())
     model = _load(folder, stamp, tuple(sorted((k, str(v)) for k, v in (options or {}).items())))
     if "decay.k" in model.parameters:
         model = model.with_nuclide(nuclide or _usual_nuclide(model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,24 @@ def _chosen(option: Option, text: str) -> str:
     return ",".join(words) or "none"
 
 
+def list_model_files(folder: Path) -> list[str]:
+    """The names of the files that say what the model in `folder` is: structure.py, the files beside it that it is split
+    over, and parameters.toml. Run folders keep copies of them, and their hashes tell whether two runs had one model."""
+    parts = sorted(p.name for p in folder.glob("*.py") if p.name != "structure.py")
+    return ["structure.py", *parts, "parameters.toml"]
+
+
 def run_structure(path: Path) -> Structure:
-    spec = importlib.util.spec_from_file_location(f"_pbpk_model_{path.parent.name}", path)
+    """Run a structure.py, which may import from files beside it (`from .organs import liver`).
+
+    Raises `BadInput` with the file and line of whatever goes wrong in them.
+    """
+    name = f"_pbpk_model_{path.parent.name}"
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
+        del sys.modules[loaded]  # another model of this name, or this one before its files were changed
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     _guarded(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
     model, options = getattr(module, "model", None), tuple(getattr(module, "options", ()))
     if not all(isinstance(o, Option) for o in options):
@@ -73,14 +88,17 @@ def _guarded(path: Path, run: Callable):
     except BadInput:
         raise
     except Exception as e:
-        line = getattr(e, "lineno", None) or _line_in(path, e)
-        raise BadInput(f"{type(e).__name__}: {e}", where=f"{path}:{line}" if line else str(path)) from e
+        raise BadInput(f"{type(e).__name__}: {e}", where=_locate_error(path, e)) from e
 
 
-def _line_in(path: Path, error: Exception) -> int | None:
-    trace, line = error.__traceback__, None
+def _locate_error(path: Path, error: Exception) -> str:
+    """`FILE:LINE` of the model's own files, innermost last, in which `error` was raised; the file alone if unknown."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{error.filename or path}:{error.lineno}"
+    place, trace = str(path), error.__traceback__
     while trace:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.parent == path.parent:
+            place = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return line
+    return place

@@ -26,7 +26,7 @@ from pbpk.optimal_design.refine_times import Around, refine
 from pbpk.optimal_design.result import Design, Schedule
 from pbpk.optimal_design.sample_size import patients_for_error, patients_for_power, wald_power
 from pbpk.optimal_design.schedule_mixture import rounded, split
-from pbpk.solve.base import explain
+from pbpk.results import explain
 from pbpk.study.load import Study, load_study
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ import numpy as np
 from jax.core import Tracer
 
 from pbpk.population.lanes import Asked, Found, Lanes, solve_lanes
-from pbpk.solve.base import BAD_DOSE, NEGATIVE_RATE, NO_STEADY_STATE, OVERLAPS, Solver
+from pbpk.results import ResultCode
+from pbpk.solve.base import Solver
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
 
 CHUNK = 1024  # a call costs 0.15 ms, and a kernel takes 256 patients to a core; 512 to 4,096 are as good
-_HOPELESS = NEGATIVE_RATE | BAD_DOSE | OVERLAPS  # these are wrong whoever solves it
+_HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong whoever solves it
 
 Task = tuple[Solver, Asked, Lanes]
 Run = Callable[[Iterable[Task]], Iterator[Found]]
@@ -101,7 +102,7 @@ def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chun
 
 def _curable(code) -> np.ndarray:
     code = np.asarray(code)
-    return (code != 0) & (code & _HOPELESS == 0) & (code != NO_STEADY_STATE)
+    return (code != 0) & (code & _HOPELESS == 0) & (code != ResultCode.NO_STEADY_STATE)
 
 
 def _sane(system: System, lanes: Lanes) -> np.ndarray:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.observe import compartments_read, observe_all, observe_sums
-from pbpk.solve.base import NOT_FINITE, Solver, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import Solver, cast
 from pbpk.solve.resolvent import to_infinity
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def solve_lanes(system: System, solver: Solver, asked: Asked, lanes: Lanes) -> F
     shown = observe(path.amounts, here)
     # Amounts may be numbers where a concentration is none, as in a volume of 0.
     finite = jnp.all(jnp.isfinite(shown) | ~timeline.seen, axis=(0, 1))
-    code = path.result | cast(jnp.where(finite, 0, NOT_FINITE))
+    code = path.result | cast(jnp.where(finite, 0, ResultCode.NOT_FINITE))
 
     def good(values: jax.Array) -> jax.Array:
         return jnp.where(code == 0, values, jnp.nan)

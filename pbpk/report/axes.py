@@ -20,7 +20,7 @@ WIDE = 200.0  # largest over smallest value from which a logarithmic scale reads
 
 
 @dataclass(frozen=True)
-class Units:
+class ObservationUnits:
     """Of the axes: `time`, and each observable's; empty when unknown."""
 
     time: str

@@ -12,8 +12,8 @@ from pbpk.report.grid import grid
 from pbpk.report.numbers import MISSING, objective, shown
 
 if TYPE_CHECKING:
-    from pbpk.run_comparison.compare import Compared, Comparison
-    from pbpk.run_comparison.likelihood_ratio import RatioTest
+    from pbpk.run_comparison.compare import ComparedRun, Comparison
+    from pbpk.run_comparison.likelihood_ratio import LikelihoodRatioTest
 
 EXPLAINED = (
     "Smaller is better. AIC adds 2 for each parameter to −2LL; BIC ln(observations); BICc ln(subjects) for what varies "
@@ -32,7 +32,7 @@ def comparison_block(found: Comparison, width: int = 100) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _about(r: Compared) -> str:
+def _about(r: ComparedRun) -> str:
     asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
     model = f"{r.model} {asked}".strip()
     return f"{model} · {r.method.upper()} · {r.observations} observations of {r.subjects} subjects · {r.run}"
@@ -80,7 +80,7 @@ def _unit(unit: str) -> str:
     return "" if unit == "1" else unit
 
 
-def _test(t: RatioTest) -> str:
+def _test(t: LikelihoodRatioTest) -> str:
     if not t.nested:
         return f"{t.first} and {t.other} are not nested, since {t.reason}: no likelihood-ratio test; AIC and BIC apply."
     if t.p_value is None or t.statistic is None:

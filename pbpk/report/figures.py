@@ -1,6 +1,6 @@
 """The diagnostic figures of a fit, each an SVG string to stand inside a page."""
 
-from pbpk.report.axes import Units as Units
+from pbpk.report.axes import ObservationUnits as ObservationUnits
 from pbpk.report.axes import endpoints as endpoints
 from pbpk.report.etas import eta_distributions as eta_distributions
 from pbpk.report.goodness import goodness as goodness

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pbpk.report.numbers import MISSING, finite, interval, objective, shown
+from pbpk.report.numbers import MISSING, finite_or_nan, interval, objective, shown
 
 MATRICES = {
     "R": "the R matrix (inverse of the Hessian of the objective)",
@@ -55,7 +55,7 @@ def options_sentence(results: dict[str, Any]) -> str:
 
 def errors_sentence(results: dict[str, Any]) -> str:
     """Which covariance matrix the standard errors are from."""
-    if not any(finite(v) > 0 for v in (results.get("standard_errors") or {}).values()):
+    if not any(finite_or_nan(v) > 0 for v in (results.get("standard_errors") or {}).values()):
         return "No standard errors: the covariance of the estimates is not available."
     name = str(results.get("standard_errors_matrix", ""))
     how = "of its quantiles" if name == "posterior" else "by the logarithm for positive parameters"
@@ -96,7 +96,7 @@ def estimate_rows(parameters: pd.DataFrame) -> list[dict[str, str]]:
 
 def percent(fraction: Any) -> str:
     """A fraction as `11.77 %`."""
-    text = shown(100 * finite(fraction))
+    text = shown(100 * finite_or_nan(fraction))
     return text if text == MISSING else f"{text} %"
 
 
@@ -123,7 +123,7 @@ def _objective(results: dict[str, Any]) -> list[str]:
 
 def time_sentence(results: dict[str, Any]) -> str:
     """Seconds of each phase, and in all."""
-    seconds = {k: finite(v) for k, v in (results.get("seconds") or {}).items()}
+    seconds = {k: finite_or_nan(v) for k, v in (results.get("seconds") or {}).items()}
     if not seconds:
         return f"Time: {MISSING}"
     parts = [f"{phase} {shown(s)} s" for phase, s in seconds.items()]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import Units, finite, label, limits_of, logarithmic, rows_of, wide
+from pbpk.report.axes import ObservationUnits, finite, label, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREY, ORANGE, dots, nothing, panel, style, to_svg
 from pbpk.report.normal_quantiles import normal_quantiles
 from pbpk.report.trend import running_median
 
 
-def goodness(table: pd.DataFrame, endpoint: str, units: Units, name: str = "gof") -> list[str]:
+def goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "gof") -> list[str]:
     """Six panels for one endpoint: DV–PRED, DV–IPRED, |IWRES|–IPRED, CWRES–TIME, CWRES–PRED, CWRES quantiles."""
     part = rows_of(table, endpoint)
     pred, ipred = units.of(endpoint, "PRED"), units.of(endpoint, "IPRED")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pbpk.diagnostics.bins import make_bins
 from pbpk.diagnostics.normality import bands
-from pbpk.report.axes import Units, label, limits_of
+from pbpk.report.axes import ObservationUnits, label, limits_of
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, dots, nothing, panel, style, to_svg
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LEVELS = (5.0, 50.0, 95.0)
 MOST_BINS = 10
 
 
-def npde_panels(table: pd.DataFrame, endpoint: str, units: Units, name: str = "npde") -> list[str]:
+def npde_panels(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "npde") -> list[str]:
     """Four SVGs of one endpoint. `table`: ID TIME DVID NPDE NPD PRED."""
     part = _part(table, endpoint)
     if len(part) < 3:
@@ -35,7 +35,7 @@ def npde_panels(table: pd.DataFrame, endpoint: str, units: Units, name: str = "n
     return out
 
 
-def npde_images(table: pd.DataFrame, units: Units) -> dict[str, bytes]:
+def npde_images(table: pd.DataFrame, units: ObservationUnits) -> dict[str, bytes]:
     """A PNG for each endpoint, by its file's name."""
     import io
     import warnings
@@ -64,7 +64,7 @@ def _part(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
     return part[np.isfinite(part["NPDE"].to_numpy(dtype=float))]
 
 
-def _quantiles(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+def _quantiles(axes: Axes, part: pd.DataFrame, endpoint: str, units: ObservationUnits) -> None:
     values, normal = np.sort(part["NPDE"].to_numpy(dtype=float)), NormalDist()
     n = len(values)
     at = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
@@ -80,7 +80,7 @@ def _quantiles(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> N
     label(axes, f"NPDE of {endpoint}", "quantile of a standard normal", "NPDE")
 
 
-def _histogram(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+def _histogram(axes: Axes, part: pd.DataFrame, endpoint: str, units: ObservationUnits) -> None:
     values = part["NPDE"].to_numpy(dtype=float)
     reach = max(3.0, 1.05 * np.abs(values).max())
     edges = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(len(values)), 5, 20)) + 1)
@@ -92,12 +92,12 @@ def _histogram(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> N
     label(axes, "Distribution", "NPDE", "density")
 
 
-def _over_time(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+def _over_time(axes: Axes, part: pd.DataFrame, endpoint: str, units: ObservationUnits) -> None:
     _over(axes, part, "TIME")
     label(axes, "Over time", units.clock, "NPDE")
 
 
-def _over_prediction(axes: Axes, part: pd.DataFrame, endpoint: str, units: Units) -> None:
+def _over_prediction(axes: Axes, part: pd.DataFrame, endpoint: str, units: ObservationUnits) -> None:
     _over(axes, part, "PRED")
     label(axes, "Over the prediction", units.of(endpoint, "PRED"), "NPDE")
 

@@ -8,7 +8,7 @@ from typing import Any
 MISSING = "–"
 
 
-def finite(x: Any) -> float:
+def finite_or_nan(x: Any) -> float:
     """`x` as a float, NaN when it is missing, not a number or infinite."""
     try:
         value = float(x)
@@ -19,7 +19,7 @@ def finite(x: Any) -> float:
 
 def shown(x: Any, digits: int = 4) -> str:
     """1.590, 31.81, 0.06910, 1.235e-06. Whole digits are never rounded away below a million."""
-    value = finite(x)
+    value = finite_or_nan(x)
     if math.isnan(value):
         return MISSING
     if value == 0:
@@ -32,7 +32,7 @@ def shown(x: Any, digits: int = 4) -> str:
 
 def objective(x: Any) -> str:
     """Likelihoods keep three decimals: a difference of 3.84 decides between models, whatever the size of the whole."""
-    value = finite(x)
+    value = finite_or_nan(x)
     return MISSING if math.isnan(value) else _signed(f"{value:.3f}")
 
 

@@ -15,9 +15,9 @@ from pbpk.report.aggregates import COLUMNS, RIGHT, aggregate_rows
 from pbpk.report.canvas import need_extra
 from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
 from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
-from pbpk.report.numbers import MISSING, finite, objective, shown
+from pbpk.report.numbers import MISSING, finite_or_nan, objective, shown
 from pbpk.run_folders.latest_checks import read_npde, read_vpc
-from pbpk.run_folders.read import RunFolder, read_run
+from pbpk.run_folders.read import RunFiles, read_run
 
 TEMPLATE = "page.html.j2"
 SENTENCES = (text.constant_sentence, text.errors_sentence, text.minimisation_sentence, text.time_sentence)
@@ -40,7 +40,7 @@ def write_report(run_folder: Path) -> Path:
     return target
 
 
-def render(run: RunFolder) -> str:
+def render(run: RunFiles) -> str:
     """The page as text; the same run gives the same text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -93,7 +93,7 @@ def correlations(covariance: pd.DataFrame) -> dict[str, Any]:
         (
             name,
             [
-                {"text": "1" if i == j else f"{v:.2f}".replace("-", "−") if np.isfinite(v) else MISSING, "r": finite(v)}
+                {"text": "1" if i == j else f"{v:.2f}".replace("-", "−") if np.isfinite(v) else MISSING, "r": finite_or_nan(v)}
                 for j, v in enumerate(r[i, : i + 1])
             ],
         )
@@ -110,16 +110,16 @@ def _marked(markup, figure, *args) -> list:
     return [markup(svg) for svg in figure(*args)]
 
 
-def _covariates(run: RunFolder, markup) -> dict[str, Any]:
+def _covariates(run: RunFiles, markup) -> dict[str, Any]:
     """η against the covariates of the data, and what it says."""
     known = read_covariates(run.path)
     found = pairs(run.individual, known)
-    shrunk = [k for k, v in (run.results.get("eta_shrinkage") or {}).items() if finite(v) > 0.3]
+    shrunk = [k for k, v in (run.results.get("eta_shrinkage") or {}).items() if finite_or_nan(v) > 0.3]
     panels = _marked(markup, eta_covariates, run.individual, known, found)
     return {"covariates": panels, "covariates_verdict": verdict(found), "shrunk": shrunk}
 
 
-def _judged(run: RunFolder, markup) -> list:
+def _judged(run: RunFiles, markup) -> list:
     """Checks by simulation that are in the run's folder: (id, title, what was found)."""
     both = (
         ("vpc", "Visual predictive check", read_vpc(run.path, run.units)),
@@ -128,7 +128,7 @@ def _judged(run: RunFolder, markup) -> list:
     return [(i, t, j._replace(panels=[markup(svg) for svg in j.panels])) for i, t, j in both if j is not None]
 
 
-def _title(run: RunFolder) -> str:
+def _title(run: RunFiles) -> str:
     import tomllib
 
     given = tomllib.loads(run.fit_toml).get("title", "") if run.fit_toml else ""
@@ -173,7 +173,7 @@ def _individual(individual: pd.DataFrame) -> dict[str, Any]:
 
 def _variances(parameters: pd.DataFrame) -> dict[str, float]:
     found = zip(parameters["name"], parameters["estimate"], strict=True)
-    return {str(n).removeprefix("OMEGA_"): finite(v) for n, v in found if str(n).startswith("OMEGA_")}
+    return {str(n).removeprefix("OMEGA_"): finite_or_nan(v) for n, v in found if str(n).startswith("OMEGA_")}
 
 
 def _flat(record: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

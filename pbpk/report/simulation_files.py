@@ -17,7 +17,7 @@ from pbpk.errors import MissingExtra
 from pbpk.model.parameters import read_number
 from pbpk.observe.readings import find_observable
 from pbpk.population.bands import bands, medians, quantiles
-from pbpk.run_folders.write import Folder, command_line, environment
+from pbpk.run_folders.write import OutputFolder, command_line, read_environment
 from pbpk.units import factor
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Solved(NamedTuple):
 
 
 def write_simulation(
-    folder: Folder, solved: Sequence[Solved], time: np.ndarray, keep: str, *, population: bool
+    folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, keep: str, *, population: bool
 ) -> list[str]:
     """Write the files into `folder`, with `time` (T) in the unit to show; returns what was left out, and why.
 
     `keep`: "curves", "bands", or "auto", which keeps the curves unless they are huge.
     """
     folder.write("command.txt", command_line() + "\n")
-    folder.write_json("run.json", {**_record(solved), **environment()})
+    folder.write_json("run.json", {**_record(solved), **read_environment()})
     left_out: list[str] = []
     if population:
         left_out += _write_population(folder, solved, time, keep)
@@ -85,7 +85,7 @@ def _one(path: Path, time: np.ndarray) -> pd.DataFrame:
     return table
 
 
-def _write_population(folder: Folder, solved: Sequence[Solved], time: np.ndarray, keep: str) -> list[str]:
+def _write_population(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, keep: str) -> list[str]:
     _stacked(solved, lambda s: bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
     _stacked(solved, lambda s: _patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
     rows = sum(len(s.path.patients) for s in solved) * len(time)
@@ -96,7 +96,7 @@ def _write_population(folder: Folder, solved: Sequence[Solved], time: np.ndarray
     return []
 
 
-def _quantile_figures(folder: Folder, only: Solved, time: np.ndarray) -> None:
+def _quantile_figures(folder: OutputFolder, only: Solved, time: np.ndarray) -> None:
     from pbpk.report.population_bands import quantile_figure
 
     found = bands(only.path, time)
@@ -104,7 +104,7 @@ def _quantile_figures(folder: Folder, only: Solved, time: np.ndarray) -> None:
         (folder.partial / f"{k}.png").write_bytes(quantile_figure(found, k, unit, only.model.time_unit))
 
 
-def _curves_figure(folder: Folder, solved: Sequence[Solved], time: np.ndarray, population: bool) -> None:
+def _curves_figure(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, population: bool) -> None:
     from pbpk.report.curves import Panel, curves_figure
 
     shown = {s.name: quantiles(s.path) if population else medians(s.path, s.path.observables) for s in solved}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import Units, finite, limits_of, logarithmic, rows_of, wide
+from pbpk.report.axes import ObservationUnits, finite, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREEN, ORANGE, dots, new_figure, style, to_svg
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Scale:
     log: bool
 
 
-def individual_fits(table: pd.DataFrame, endpoint: str, units: Units, name: str = "ind") -> list[str]:
+def individual_fits(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "ind") -> list[str]:
     """Pages of at most 24 subjects: observations, IPRED and PRED. All have one scale unless their peaks are unequal."""
     part = rows_of(table, endpoint)
     groups = {str(who): g.sort_values("TIME", kind="stable") for who, g in part.groupby("ID", sort=False)}
@@ -53,7 +53,7 @@ def _scale(part: pd.DataFrame, groups: list[pd.DataFrame]) -> Scale:
     return Scale(limits_of([part["TIME"]], zero=False), values, log)
 
 
-def _page(groups: dict[str, pd.DataFrame], endpoint: str, units: Units, scale: Scale, name: str) -> str:
+def _page(groups: dict[str, pd.DataFrame], endpoint: str, units: ObservationUnits, scale: Scale, name: str) -> str:
     columns = min(COLUMNS, max(3, len(groups)))
     rows = -(-len(groups) // columns)
     gap = 0.14 if scale.values else 0.44  # its own scale needs its own numbers

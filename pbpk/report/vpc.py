@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import Units, finite, label, limits_of, logarithmic, wide
+from pbpk.report.axes import ObservationUnits, finite, label, limits_of, logarithmic, wide
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, panel, style, to_svg
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Checked:
     table: pd.DataFrame
     points: pd.DataFrame
     info: dict[str, Any]
-    units: Units
+    units: ObservationUnits
 
     def figures(self) -> Iterator[tuple[str, str, list[tuple[str, pd.DataFrame]]]]:
         """(endpoint, stratum, its panels), each panel a title and its rows."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.run_folders.read import RunFolder, read_run
+from pbpk.run_folders.read import RunFiles, read_run
 from pbpk.study.settings import spec_of
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ NO_LIKELIHOOD = {
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class RunCandidate:
     """`label` tells it apart from the others; `spec` is None where the folder does not say how it was fitted."""
 
     label: str
-    run: RunFolder
+    run: RunFiles
     spec: FitSpec | None
 
     @property
@@ -61,7 +61,7 @@ class Candidate:
         return {str(k): str(v) for k, v in known.items()}
 
     @property
-    def asked(self) -> dict[str, str]:
+    def asked_options(self) -> dict[str, str]:
         return {k: str(v) for k, v in self.spec.options.items()} if self.spec else {}
 
     @cached_property
@@ -70,21 +70,21 @@ class Candidate:
         return dict(zip(self.run.parameters["name"], self.run.parameters["estimate"].astype(float), strict=True))
 
     @cached_property
-    def free(self) -> tuple[str, ...]:
+    def free_parameters(self) -> tuple[str, ...]:
         rows = self.run.parameters
-        held = rows["fixed"].astype(str).str.lower() == "true" if "fixed" in rows else rows["name"].isna()
-        return tuple(rows.loc[~held, "name"])
+        fixed = rows["fixed"].astype(str).str.lower() == "true" if "fixed" in rows else rows["name"].isna()
+        return tuple(rows.loc[~fixed, "name"])
 
     @cached_property
     def etas(self) -> tuple[str, ...]:
         return tuple(n for n in self.estimates if f"OMEGA_{n}" in self.estimates)
 
     @cached_property
-    def varying(self) -> tuple[str, ...]:
+    def individual_parameters(self) -> tuple[str, ...]:
         """The free parameters of what varies between subjects: see `pbpk.estimation.criteria.bicc`."""
         parts = self.spec.parameters if self.spec else {}
         effects = {e.estimate for n in self.etas if n in parts for e in parts[n].covariates if e.estimate}
-        return tuple(n for n in self.free if n in self.etas or n in effects or n.startswith("OMEGA_"))
+        return tuple(n for n in self.free_parameters if n in self.etas or n in effects or n.startswith("OMEGA_"))
 
     @property
     def subjects(self) -> int:
@@ -106,39 +106,40 @@ class Candidate:
 
     @cached_property
     def model_hash(self) -> tuple[str, ...]:
-        """Of the structure and its table; empty when not recorded."""
+        """Of the structure's files and its table; empty when not recorded."""
         hashes = {Path(k).name: str(v) for k, v in self.run.record.get("sha256", {}).items() if k.startswith("model/")}
-        wanted = ("structure.py", "parameters.toml")
-        return tuple(hashes[n] for n in wanted) if set(wanted) <= set(hashes) else ()
+        if not {"structure.py", "parameters.toml"} <= set(hashes):
+            return ()
+        return tuple(hashes[n] for n in sorted(hashes) if n.endswith(".py") or n == "parameters.toml")
 
     @cached_property
-    def observed(self) -> Counter[tuple[str, float, float]]:
+    def observation_counts(self) -> Counter[tuple[str, float, float]]:
         """The observations that were fitted: (ID, time, DV) in coherent units, and how often each is there. Of a published
         aggregate (what it is of whom, 0, its value as printed)."""
         table = self.run.table
         clock = self.spec.data.units.get("TIME", "h") if self.spec else self.run.units.time
-        time = table["TIME"] * _factor(clock)
-        scale = table["DVID"].map(lambda d: _factor(self._unit(str(d))))
+        time = table["TIME"] * _unit_factor(clock)
+        scale = table["DVID"].map(lambda d: _unit_factor(self._unit(str(d))))
         rounded = [[float(f"{x:.9g}") for x in column] for column in (time, table["DV"] * scale)]
-        said = ("group", "quantity", "statistic", "n", "unit")
-        printed = [(", ".join(str(r[k]) for k in said), 0.0, float(f"{r['published']:.9g}")) for r in self._aggregates]
+        printed_fields = ("group", "quantity", "statistic", "n", "unit")
+        printed = [(", ".join(str(r[k]) for k in printed_fields), 0.0, float(f"{r['published']:.9g}")) for r in self._aggregates]
         return Counter([*zip(table["ID"].astype(str), *rounded, strict=True), *printed])
 
     def _unit(self, observable: str) -> str:
-        given = self.spec.data.units.get("DV") if self.spec else None
-        return given or self.run.units.observable.get(observable, "")
+        stated = self.spec.data.units.get("DV") if self.spec else None
+        return stated or self.run.units.observable.get(observable, "")
 
 
-def read_candidates(folders: Sequence[Path]) -> tuple[Candidate, ...]:
+def read_candidates(folders: Sequence[Path]) -> tuple[RunCandidate, ...]:
     """Raises `BadInput` for a folder that is not a finished run."""
     read = [(read_run(f), spec_of(f) if (f / "fit.toml").is_file() else None) for f in folders]
     for run, _ in read:
         if run.parameters.empty:
             raise BadInput("holds no parameters", where=str(run.path / "parameters.csv"))
-    return tuple(Candidate(n, run, spec) for n, (run, spec) in zip(_labels(folders), read, strict=True))
+    return tuple(RunCandidate(n, run, spec) for n, (run, spec) in zip(_distinct_labels(folders), read, strict=True))
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
+def _distinct_labels(folders: Sequence[Path]) -> list[str]:
     """The number, where all are of one study; else STUDY/NUMBER, or the path where only that tells them apart."""
     paths = [Path(os.path.normpath(f)) for f in folders]
     if len({p.parent for p in paths}) == 1:
@@ -148,5 +149,5 @@ def _labels(folders: Sequence[Path]) -> list[str]:
     return named if len(set(named)) == len(named) else [str(p) for p in paths]
 
 
-def _factor(unit: str) -> float:
+def _unit_factor(unit: str) -> float:
     return units.factor(unit) if unit and unit != "1" else 1.0

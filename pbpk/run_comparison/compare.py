@@ -15,17 +15,17 @@ import pandas as pd
 
 from pbpk.errors import WrongUsage
 from pbpk.estimation import criteria
-from pbpk.report.numbers import finite
-from pbpk.run_comparison.candidate import Candidate, read_candidates
-from pbpk.run_comparison.comparability import cautions, objections
-from pbpk.run_comparison.likelihood_ratio import RatioTest, ratio_test
+from pbpk.report.numbers import finite_or_nan
+from pbpk.run_comparison.candidate import RunCandidate, read_candidates
+from pbpk.run_comparison.comparability import find_cautions, find_objections
+from pbpk.run_comparison.likelihood_ratio import LikelihoodRatioTest, run_ratio_test
 from pbpk.run_folders.find import find_run
 
-_COLUMNS = ("estimate", "se", "rse", "shrinkage", "fixed")
+_PARAMETER_COLUMNS = ("estimate", "se", "rse", "shrinkage", "fixed")
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRun:
     """One run among those compared. `ofv` and the like are as the run has them; differences, criteria and the weight are
     None where its likelihood cannot be compared with the first run's. `bic` has n = observations; `bicc` is for mixed
     effects (`pbpk.estimation.criteria.bicc`)."""
@@ -61,8 +61,8 @@ class Comparison:
     """`runs` in the order given; `table`: a row per parameter, columns `LABEL.estimate`, `.se`, `.rse` (%), `.shrinkage` (%)
     and `.fixed` for each run; `warnings` say what is not comparable and what else must be known."""
 
-    runs: tuple[Compared, ...]
-    tests: tuple[RatioTest, ...]
+    runs: tuple[ComparedRun, ...]
+    tests: tuple[LikelihoodRatioTest, ...]
     table: pd.DataFrame
     warnings: tuple[str, ...]
 
@@ -86,7 +86,7 @@ class Comparison:
             part = parts.setdefault(str(row["name"]), {"label": row["label"]})
             for n in (r.label for r in self.runs):
                 if row[f"{n}.estimate"] == row[f"{n}.estimate"]:
-                    part[n] = {"unit": row["unit"]} | {c: row[f"{n}.{c}"] for c in _COLUMNS}
+                    part[n] = {"unit": row["unit"]} | {c: row[f"{n}.{c}"] for c in _PARAMETER_COLUMNS}
         return {
             "comparable": self.comparable,
             "runs": [asdict(r) for r in self.runs],
@@ -111,20 +111,20 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
         raise WrongUsage(f"the run {doubled} is given twice")
     candidates = read_candidates(folders)
     first, *others = candidates
-    against = {c.label: objections(first, c) for c in others}
-    against[first.label] = [] if first.has_likelihood else objections(first, first)
+    against = {c.label: find_objections(first, c) for c in others}
+    against[first.label] = [] if first.has_likelihood else find_objections(first, first)
     warnings = [f"NOT COMPARABLE: {said}." for c in candidates for said in against[c.label]]
     warnings += [
         f"{c.label} is not minimised ({c.results.get('termination_cause')}): {_UNFINISHED}."
-        for c in _unsound(candidates)
+        for c in _unminimised(candidates)
     ]
-    warnings += [f"Caution: {said}." for c in others for said in cautions(first, c)]
+    warnings += [f"Caution: {said}." for c in others for said in find_cautions(first, c)]
     warnings += [f"Caution: {c.label}: {said}." for c in candidates for said in c.results.get("warnings") or []]
-    tests = [ratio_test(first, c) for c in others if not against[c.label]]
+    tests = [run_ratio_test(first, c) for c in others if not against[c.label]]
     return Comparison(
-        _compared(candidates, [not against[c.label] for c in candidates]),
+        _compare_candidates(candidates, [not against[c.label] for c in candidates]),
         tuple(tests),
-        _table(candidates),
+        _parameter_table(candidates),
         tuple(dict.fromkeys(warnings)),
     )
 
@@ -132,76 +132,76 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
 _UNFINISHED = "its OFV is not yet the least, so it has no weight and no test here"
 
 
-def _unsound(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _unminimised(candidates: Sequence[RunCandidate]) -> list[RunCandidate]:
     return [c for c in candidates if not c.minimised]
 
 
-def _compared(candidates: Sequence[Candidate], fair: Sequence[bool]) -> tuple[Compared, ...]:
+def _compare_candidates(candidates: Sequence[RunCandidate], comparable: Sequence[bool]) -> tuple[ComparedRun, ...]:
     first = candidates[0]
     aics = [_aic(c) for c in candidates]
-    weighed = [k for k, c in enumerate(candidates) if fair[k] and c.minimised and aics[k] == aics[k]]
-    weights = dict(zip(weighed, criteria.akaike_weights([aics[k] for k in weighed]), strict=True))
-    lowest = min((aics[k] for k in weighed), default=float("nan"))
-    return tuple(_line(c, first, fair[k], aics[k] - lowest, weights.get(k)) for k, c in enumerate(candidates))
+    weighted = [k for k, c in enumerate(candidates) if comparable[k] and c.minimised and aics[k] == aics[k]]
+    weights = dict(zip(weighted, criteria.akaike_weights([aics[k] for k in weighted]), strict=True))
+    lowest = min((aics[k] for k in weighted), default=float("nan"))
+    return tuple(_compare_run(c, first, comparable[k], aics[k] - lowest, weights.get(k)) for k, c in enumerate(candidates))
 
 
-def _line(c: Candidate, first: Candidate, fair: bool, delta: float, weight: float | None) -> Compared:
-    r, k, n, v = c.results, len(c.free), c.observations, len(c.varying)
-    minus2ll, ofv = finite(r.get("minus2ll")), finite(r["ofv"])
+def _compare_run(c: RunCandidate, first: RunCandidate, comparable: bool, delta: float, weight: float | None) -> ComparedRun:
+    r, k, n, v = c.results, len(c.free_parameters), c.observations, len(c.individual_parameters)
+    minus2ll, ofv = finite_or_nan(r.get("minus2ll")), finite_or_nan(r["ofv"])
 
-    def only(x: float) -> float | None:
-        return x if fair and x == x else None
+    def if_comparable(x: float) -> float | None:
+        return x if comparable and x == x else None
 
-    return Compared(
+    return ComparedRun(
         label=c.label,
         run=str(c.run.path),
         study=str(r["study"]),
         model=str(r["model"]),
         options=c.options,
-        asked=c.asked,
+        asked=c.asked_options,
         method=c.method,
         subjects=c.subjects,
         observations=n,
         parameters=k,
-        ofv=_number(ofv),
-        minus2ll=_number(minus2ll) if c.has_likelihood else None,
-        comparable=fair,
-        delta_ofv=only(ofv - finite(first.results["ofv"])),
-        aic=only(_aic(c)),
-        delta_aic=only(delta),
+        ofv=_none_if_nan(ofv),
+        minus2ll=_none_if_nan(minus2ll) if c.has_likelihood else None,
+        comparable=comparable,
+        delta_ofv=if_comparable(ofv - finite_or_nan(first.results["ofv"])),
+        aic=if_comparable(_aic(c)),
+        delta_aic=if_comparable(delta),
         akaike_weight=weight,
-        bic=only(criteria.bic(minus2ll, k, n)),
-        bicc=only(criteria.bicc(minus2ll, v, k - v, c.subjects, n)),
-        condition_number=_number(finite(r.get("condition_number"))),
+        bic=if_comparable(criteria.bic(minus2ll, k, n)),
+        bicc=if_comparable(criteria.bicc(minus2ll, v, k - v, c.subjects, n)),
+        condition_number=_none_if_nan(finite_or_nan(r.get("condition_number"))),
         minimization_successful=c.minimised,
         termination_cause=str(r.get("termination_cause") or "not recorded"),
-        eta_shrinkage={str(a): finite(b) for a, b in (r.get("eta_shrinkage") or {}).items()},
-        epsilon_shrinkage=_number(finite(r.get("epsilon_shrinkage"))),
+        eta_shrinkage={str(a): finite_or_nan(b) for a, b in (r.get("eta_shrinkage") or {}).items()},
+        epsilon_shrinkage=_none_if_nan(finite_or_nan(r.get("epsilon_shrinkage"))),
     )
 
 
-def _aic(c: Candidate) -> float:
-    return criteria.aic(finite(c.results.get("minus2ll")), len(c.free))
+def _aic(c: RunCandidate) -> float:
+    return criteria.aic(finite_or_nan(c.results.get("minus2ll")), len(c.free_parameters))
 
 
-def _number(x: float) -> float | None:
+def _none_if_nan(x: float) -> float | None:
     return x if x == x else None
 
 
-def _table(candidates: Sequence[Candidate]) -> pd.DataFrame:
+def _parameter_table(candidates: Sequence[RunCandidate]) -> pd.DataFrame:
     """A parameter that has two units in two runs stands in two rows."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for c in candidates:
         for p in c.run.parameters.to_dict("records"):
             key = str(p["name"]), str(p.get("unit") or "")
             row = rows.setdefault(key, {"name": key[0], "label": p.get("label") or "", "unit": key[1]})
-            row |= {f"{c.label}.{n}": p.get(n) for n in _COLUMNS}
-            row[f"{c.label}.fixed"] = p["name"] not in c.free
-    columns = ["name", "label", "unit", *(f"{c.label}.{n}" for c in candidates for n in _COLUMNS)]
-    return pd.DataFrame(_ordered(rows.values()), columns=columns)
+            row |= {f"{c.label}.{n}": p.get(n) for n in _PARAMETER_COLUMNS}
+            row[f"{c.label}.fixed"] = p["name"] not in c.free_parameters
+    columns = ["name", "label", "unit", *(f"{c.label}.{n}" for c in candidates for n in _PARAMETER_COLUMNS)]
+    return pd.DataFrame(_order_rows(rows.values()), columns=columns)
 
 
-def _ordered(rows) -> list[dict[str, Any]]:
+def _order_rows(rows) -> list[dict[str, Any]]:
     """Typical values and effects first, then Ω, then residual SDs, each in the order of the runs."""
     found = list(rows)
     last = ("add", "prop")

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbpk.estimation import criteria
-from pbpk.report.numbers import finite
-from pbpk.run_comparison.nested import nesting
+from pbpk.report.numbers import finite_or_nan
+from pbpk.run_comparison.nested import find_nesting
 
 if TYPE_CHECKING:
-    from pbpk.run_comparison.candidate import Candidate
+    from pbpk.run_comparison.candidate import RunCandidate
 
-_SLACK = 0.01
+_OFV_TOLERANCE = 0.01
 """Of OFV, below which a larger model that fits worse is a matter of the optimiser's tolerance."""
 
 
 @dataclass(frozen=True)
-class RatioTest:
+class LikelihoodRatioTest:
     """A likelihood-ratio test of the first run against another; with `reason`, why there is none.
 
     `p_value` by χ² with `degrees` of freedom. Where parameters tested sit on an edge in the smaller model (`edges`, such as a
@@ -38,21 +38,21 @@ class RatioTest:
     reason: str = ""
 
 
-def ratio_test(first: Candidate, other: Candidate) -> RatioTest:
-    found = nesting(first, other)
+def run_ratio_test(first: RunCandidate, other: RunCandidate) -> LikelihoodRatioTest:
+    found = find_nesting(first, other)
     if found.reason:
-        return RatioTest(first.label, other.label, nested=False, reason=found.reason)
+        return LikelihoodRatioTest(first.label, other.label, nested=False, reason=found.reason)
     small, large = found.smaller, found.larger
-    statistic = finite(small.results["ofv"]) - finite(large.results["ofv"])
-    known = RatioTest(
+    statistic = finite_or_nan(small.results["ofv"]) - finite_or_nan(large.results["ofv"])
+    test = LikelihoodRatioTest(
         first.label, other.label, True, small.label, large.label, found.freed, statistic, len(found.freed)
     )
     for c in (small, large):
         if not c.minimised:
-            return replace(known, reason=f"{c.label} is not minimised")
-    if statistic < -_SLACK:
+            return replace(test, reason=f"{c.label} is not minimised")
+    if statistic < -_OFV_TOLERANCE:
         worse = f"{large.label} has all that {small.label} has and fits worse by {-statistic:.3f}: it stands at a local minimum"
-        return replace(known, reason=f"{worse}. Start it at the estimates of {small.label}")
+        return replace(test, reason=f"{worse}. Start it at the estimates of {small.label}")
     tail = criteria.chi2_tail(statistic, len(found.freed))
     edge = criteria.edge_tail(statistic, len(found.freed)) if len(found.edges) == 1 else None
-    return replace(known, p_value=tail, edges=found.edges, p_value_on_edge=edge)
+    return replace(test, p_value=tail, edges=found.edges, p_value_on_edge=edge)

@@ -15,11 +15,11 @@ from pbpk.errors import PbpkError
 from pbpk.model.parameters import ParameterTable, read_parameters
 
 if TYPE_CHECKING:
-    from pbpk.run_comparison.candidate import Candidate
+    from pbpk.run_comparison.candidate import RunCandidate
     from pbpk.study.schema import FitSpec
 
 FREE = "estimated"
-_FORM = ("distribution of ", "how SDs add up ")  # of what may not be there
+_OPTIONAL_FORMS = ("distribution of ", "how SDs add up ")  # of what may not be there
 
 
 @dataclass(frozen=True)
@@ -27,39 +27,39 @@ class Nesting:
     """`freed`: the larger's parameters that the smaller holds; `edges`: those it holds where they can go no lower (a variance
     at 0). With `reason`, a sentence, they are not nested, or it cannot be told."""
 
-    smaller: Candidate
-    larger: Candidate
+    smaller: RunCandidate
+    larger: RunCandidate
     freed: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
     reason: str = ""
 
 
-def nesting(a: Candidate, b: Candidate) -> Nesting:
+def find_nesting(a: RunCandidate, b: RunCandidate) -> Nesting:
     """How two runs that may be compared are nested, whichever of them is the smaller."""
-    smaller, larger = (a, b) if len(a.free) <= len(b.free) else (b, a)
-    reason = _frames(smaller, larger)
+    smaller, larger = (a, b) if len(a.free_parameters) <= len(b.free_parameters) else (b, a)
+    reason = _differing_frame(smaller, larger)
     if reason:
         return Nesting(smaller, larger, reason=reason)
-    mentioned = _mentioned(smaller) | _mentioned(larger)
-    small, large = _statements(smaller, mentioned), _statements(larger, mentioned)
+    mentioned = _mentioned_parameters(smaller) | _mentioned_parameters(larger)
+    small, large = _state_model(smaller, mentioned), _state_model(larger, mentioned)
     freed, edges = [], []
     for key in dict.fromkeys((*large, *small)):
-        if key.startswith(_FORM) and not (key in small and key in large):
+        if key.startswith(_OPTIONAL_FORMS) and not (key in small and key in large):
             continue
-        ours, theirs = small.get(key, 0.0), large.get(key, 0.0)
-        if theirs == FREE and ours != FREE:
+        in_smaller, in_larger = small.get(key, 0.0), large.get(key, 0.0)
+        if in_larger == FREE and in_smaller != FREE:
             freed.append(key)
-            edges += [key] if _on_edge(key, ours, larger) else []
-        elif not _same(ours, theirs):
-            return Nesting(smaller, larger, reason=_told(key, ours, theirs, smaller, larger))
+            edges += [key] if _on_edge(key, in_smaller, larger) else []
+        elif not _same_statement(in_smaller, in_larger):
+            return Nesting(smaller, larger, reason=_describe_mismatch(key, in_smaller, in_larger, smaller, larger))
     if not freed:
         return Nesting(smaller, larger, reason="they estimate the same parameters")
-    if len(freed) != len(larger.free) - len(smaller.free):
+    if len(freed) != len(larger.free_parameters) - len(smaller.free_parameters):
         return Nesting(smaller, larger, reason="their records do not account for every parameter")
     return Nesting(smaller, larger, tuple(freed), tuple(edges))
 
 
-def _frames(a: Candidate, b: Candidate) -> str:
+def _differing_frame(a: RunCandidate, b: RunCandidate) -> str:
     """What must be the same before any parameter is looked at."""
     if a.spec is None or b.spec is None:
         return f"{(a if a.spec is None else b).label} has no fit.toml, so its model cannot be told"
@@ -67,71 +67,71 @@ def _frames(a: Candidate, b: Candidate) -> str:
         return f"they are different models ({a.results['model']}, {b.results['model']})"
     for option in sorted(a.options.keys() | b.options.keys()):
         if a.options.get(option) != b.options.get(option):
-            mine, other = (c.options.get(option, "not said") for c in (a, b))
-            return f"their option {option} differs ({mine} in {a.label}, {other} in {b.label})"
+            first, other = (c.options.get(option, "not said") for c in (a, b))
+            return f"their option {option} differs ({first} in {a.label}, {other} in {b.label})"
     if not a.model_hash or a.model_hash != b.model_hash:
         return f"the files of their model {a.results['model']} are not the same"
     if not a.data_hash or a.data_hash != b.data_hash:
         return "their data files are not the same"
-    for what, mine, other in (
+    for what, first, other in (
         ("nuclide", a.spec.nuclide, b.spec.nuclide),
         ("[data]", a.spec.data.model_dump(exclude={"file"}), b.spec.data.model_dump(exclude={"file"})),
         ("[[void]]", a.spec.void, b.spec.void),
     ):
-        if mine != other:
+        if first != other:
             return f"their {what} differs"
     return ""
 
 
-def _statements(c: Candidate, mentioned: set[str]) -> dict[str, float | str]:
+def _state_model(c: RunCandidate, mentioned: set[str]) -> dict[str, float | str]:
     """Of a run with a spec, by the names of parameters.csv where there is one."""
     spec: FitSpec = c.spec  # type: ignore[assignment]
-    free, out = set(c.free), {}
+    free, statements = set(c.free_parameters), {}
 
-    def say(key: str, name: str) -> None:
+    def state(key: str, name: str) -> None:
         if name in c.estimates:
-            out[key] = FREE if name in free else c.estimates[name]
+            statements[key] = FREE if name in free else c.estimates[name]
 
-    table = _table(c)
+    table = _read_parameter_table(c)
     for name in sorted(mentioned):
-        out[name] = _held(table, name, spec.values.get(name))
+        statements[name] = _constant_value(table, name, spec.values.get(name))
     for name, part in spec.parameters.items():
-        say(name, name)
+        state(name, name)
         if name in c.etas:
-            out[f"distribution of {name}"] = part.distribution
-            say(f"OMEGA_{name}", f"OMEGA_{name}")
+            statements[f"distribution of {name}"] = part.distribution
+            state(f"OMEGA_{name}", f"OMEGA_{name}")
         if part.iov is not None:
-            say(f"OMEGA_IOV_{name}", f"OMEGA_IOV_{name}")
+            state(f"OMEGA_IOV_{name}", f"OMEGA_IOV_{name}")
         for e in part.covariates:
             key = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
             if e.estimate:
-                say(key, e.estimate)
+                state(key, e.estimate)
             else:
-                out[key] = float(e.coefficient or 0.0)
+                statements[key] = float(e.coefficient or 0.0)
     for block in spec.omega.blocks:
         for i, a in enumerate(block):
             for b in block[:i]:
                 for name in (f"OMEGA_{a}_{b}", f"OMEGA_{b}_{a}"):
-                    say(f"covariance of {' and '.join(sorted((a, b)))}", name)
+                    state(f"covariance of {' and '.join(sorted((a, b)))}", name)
     for observable, part in spec.error.items():
         settings = part.settings()
         if part.add is not None and part.prop is not None:
-            out[f"how SDs add up in {observable}"] = part.model
+            statements[f"how SDs add up in {observable}"] = part.model
         elif part.model not in ("additive", "proportional"):
-            out[f"error model of {observable}"] = part.model
+            statements[f"error model of {observable}"] = part.model
         for kind in settings:
-            out[f"{kind} of {observable}"] = str(getattr(part, kind))
+            statements[f"{kind} of {observable}"] = str(getattr(part, kind))
         for kind in (k for k, v in part.numbers().items() if v is not None):
-            say(f"{kind} of {observable}", f"{kind}_{observable}" if len(spec.error) > 1 else kind)
-    return out
+            state(f"{kind} of {observable}", f"{kind}_{observable}" if len(spec.error) > 1 else kind)
+    return statements
 
 
-def _mentioned(c: Candidate) -> set[str]:
+def _mentioned_parameters(c: RunCandidate) -> set[str]:
     """The model's parameters that a run's spec sets or estimates."""
     return {*c.spec.values, *c.spec.parameters} if c.spec else set()
 
 
-def _table(c: Candidate) -> ParameterTable | None:
+def _read_parameter_table(c: RunCandidate) -> ParameterTable | None:
     places = sorted(c.run.path.glob("model/*/parameters.toml"))
     try:
         return read_parameters(places[0]) if places else None
@@ -139,29 +139,29 @@ def _table(c: Candidate) -> ParameterTable | None:
         return None
 
 
-def _held(table: ParameterTable | None, name: str, given: float | str | None) -> float | str:
+def _constant_value(table: ParameterTable | None, name: str, setting: float | str | None) -> float | str:
     """A constant in its row's unit; where the row is not to be had, as it was written."""
     try:
         rows = table.filled([name]) if table else None
-        return rows.with_values({} if given is None else {name: given})[name].value if rows else str(given)
+        return rows.with_values({} if setting is None else {name: setting})[name].value if rows else str(setting)
     except (PbpkError, KeyError):
-        return str(given)
+        return str(setting)
 
 
-def _on_edge(key: str, held: float | str, larger: Candidate) -> bool:
+def _on_edge(key: str, value: float | str, larger: RunCandidate) -> bool:
     """At 0, what is a variance, a standard deviation, or a parameter that is estimated by its logarithm."""
     spread = key.startswith(("OMEGA_", "add of ", "prop of "))
-    return held == 0.0 and (spread or key in (larger.results.get("log_estimates") or {}))
+    return value == 0.0 and (spread or key in (larger.results.get("log_estimates") or {}))
 
 
-def _same(a: float | str, b: float | str) -> bool:
+def _same_statement(a: float | str, b: float | str) -> bool:
     if isinstance(a, str) or isinstance(b, str):
         return a == b
     return math.isclose(a, b, rel_tol=1e-9)
 
 
-def _told(key: str, ours: float | str, theirs: float | str, smaller: Candidate, larger: Candidate) -> str:
+def _describe_mismatch(key: str, in_smaller: float | str, in_larger: float | str, smaller: RunCandidate, larger: RunCandidate) -> str:
     def words(x: float | str) -> str:
         return x if isinstance(x, str) else f"{x:g}"
 
-    return f"{key} is {words(ours)} in {smaller.label} and {words(theirs)} in {larger.label}"
+    return f"{key} is {words(in_smaller)} in {smaller.label} and {words(in_larger)} in {larger.label}"

@@ -26,12 +26,12 @@ def covsearch(
     from pbpk.covariate_search.options import make_plan
     from pbpk.covariate_search.run import search
 
-    wanted = make_plan(relations=tuple(relations), **plan)
-    wanted.read()
-    return search(study_of(source_of(run), settings or {}), wanted)
+    options = make_plan(relations=tuple(relations), **plan)
+    options.read()
+    return search(load_source_study(find_search_source(run), settings or {}), options)
 
 
-def source_of(name: str | Path) -> Path:
+def find_search_source(name: str | Path) -> Path:
     """The folder of a finished run, called as `pbpk compare` calls it, or else of a study."""
     from pbpk.run_folders.find import find_run
     from pbpk.study.load import find_study
@@ -47,13 +47,13 @@ def source_of(name: str | Path) -> Path:
             raise (no_run if Path(name).exists() or "/" in str(name) else no_study) from None
 
 
-def study_of(source: Path, settings: Mapping[str, str]) -> Study:
+def load_source_study(source: Path, settings: Mapping[str, str]) -> Study:
     """The study in that folder; a run's under its own name, by its own solver."""
     from dataclasses import replace
 
-    from pbpk.run_folders.read import read_object
+    from pbpk.run_folders.read import read_json_object
     from pbpk.study.load import load_study
 
-    record = read_object(source / "run.json") if (source / "run.json").is_file() else {}
+    record = read_json_object(source / "run.json") if (source / "run.json").is_file() else {}
     study = load_study(source, settings=settings, solver=record.get("solver"))
     return replace(study, name=str(record.get("study") or study.name))

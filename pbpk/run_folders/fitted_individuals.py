@@ -10,9 +10,9 @@ import pandas as pd
 
 from pbpk.errors import BadInput
 from pbpk.run_folders.find import find_run
-from pbpk.run_folders.fitted_kinetics import as_found
+from pbpk.run_folders.fitted_kinetics import restore_model
 from pbpk.run_folders.read import read_run
-from pbpk.run_folders.reopen import read_finished
+from pbpk.run_folders.reopen import reopen_fit
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -31,7 +31,7 @@ def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
     from pbpk.population.patients import Patients
 
     folder = find_run(run)
-    fit, table = read_finished(folder), read_run(folder).individual
+    fit, table = reopen_fit(folder), read_run(folder).individual
     problem, individual = fit.problem, fit.problem.spec.individual
     etas = [f"ETA_{n}" for n in problem.spec.layout.etas]
     if problem.covariates.shape[0] > 1 or any("@" in n for n in etas):
@@ -46,8 +46,8 @@ def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
     u = problem.mixed(theta, jnp.asarray(table[etas].to_numpy(float).T))
     rest = (jnp.asarray(a) for a in (problem.constants, problem.covariates, problem.overrides))
     values = np.asarray(individual.parameters(problem.spec.system, u, *rest))[0]
-    model, usual = as_found(fit.study), fit.study.model.parameters.covariates
-    own = dict(zip(individual.covariates, np.asarray(problem.covariates)[0], strict=True))
-    covariates = table[["ID"]].assign(**{n: own.get(n, row.value) for n, row in usual.items()})
+    model, usual = restore_model(fit.study), fit.study.model.parameters.covariates
+    recorded = dict(zip(individual.covariates, np.asarray(problem.covariates)[0], strict=True))
+    covariates = table[["ID"]].assign(**{n: recorded.get(n, row.value) for n, row in usual.items()})
     covariates.index = pd.RangeIndex(1, len(table) + 1)
     return model, Patients(np.arange(1, len(table) + 1), values, covariates)

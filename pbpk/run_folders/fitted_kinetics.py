@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbpk.errors import BadInput
-from pbpk.run_folders.reopen import read_finished
+from pbpk.run_folders.reopen import reopen_fit
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.uncertain.inputs import Kinetics
@@ -28,8 +28,8 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
     from pbpk.dosimetry.region_map import read_placement
     from pbpk.dosimetry.uncertain.inputs import KINETICS, Kinetics
 
-    fit = run if not isinstance(run, str | Path) else read_finished(run)
-    covariance, spec, model = fit.psi_covariance, fit.problem.spec, as_found(fit.study)
+    fit = run if not isinstance(run, str | Path) else reopen_fit(run)
+    covariance, spec, model = fit.psi_covariance, fit.problem.spec, restore_model(fit.study)
     if covariance is None:
         raise BadInput(
             "the fit has no covariance matrix, or a parameter on its edge",
@@ -37,18 +37,18 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
             hint="state relative SDs of parameters instead",
         )
     individual = spec.individual
-    apart = [name for kind, name in individual.slots if kind != "base" or "@" in name]
-    if apart:
+    varying = [name for kind, name in individual.slots if kind != "base" or "@" in name]
+    if varying:
         raise BadInput(
-            f"{', '.join(apart)} changes within a patient in this fit",
+            f"{', '.join(varying)} changes within a patient in this fit",
             where=fit.study.name,
             hint="doses are of one set of parameters",
         )
     names = [name for _, name in individual.slots]
-    x = _covariates(fit, individual.covariates)
+    x = _usual_covariates(fit, individual.covariates)
     factor = np.linalg.cholesky(covariance)
     free, etas = len(fit.psi), len(individual.etas) if between else 0
-    scale = _scale(fit, names)
+    scale = _unit_factors(fit, names)
 
     def values(z: Any, linear: bool) -> dict[str, Any]:
         import jax
@@ -56,40 +56,40 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
 
         psi = jnp.asarray(fit.psi)[:, None] + jnp.asarray(factor) @ z[:free]
 
-        def one(psi: Any, own: Any) -> Any:
+        def one(psi: Any, standard_eta: Any) -> Any:
             theta, omega, _ = fit.problem.unpack(psi)
-            eta = jnp.linalg.cholesky(omega) @ own if etas else jnp.zeros(len(individual.etas))
+            eta = jnp.linalg.cholesky(omega) @ standard_eta if etas else jnp.zeros(len(individual.etas))
             return individual.mixed(theta, eta[:, None], jnp.asarray(x))[:, 0]
 
         u = jax.vmap(one, (1, 1), 1)(psi, z[free:])
         return {name: u[k] / scale[k] for k, name in enumerate(names)}
 
     placement = read_placement(model, "adult-male")
-    held = {*placement.masses.values(), *(str(x.mass) for x in placement.lesions)}
-    if moved := held & set(names):
-        raise BadInput(f"{', '.join(moved)} is a mass, and the fit's parameters move together", where=fit.study.name)
+    mass_names = {*placement.masses.values(), *(str(x.mass) for x in placement.lesions)}
+    if fitted_masses := mass_names & set(names):
+        raise BadInput(f"{', '.join(fitted_masses)} is a mass, and the fit's parameters move together", where=fit.study.name)
     ranges = {n: r for n in names if (r := model.parameters[n].range)}
     more = ", and the differences between patients it found" if between else ""
     about = f"the fit of {fit.study.name}: {free} parameters with their covariance ({fit.matrix}){more}"
     kinetics = Kinetics((KINETICS,) * (free + etas), values, ranges, about)
-    found = values(np.zeros((free + etas, 1)), False)
-    return model.with_values({k: float(np.asarray(v)[0]) for k, v in found.items()}), kinetics
+    typical = values(np.zeros((free + etas, 1)), False)
+    return model.with_values({k: float(np.asarray(v)[0]) for k, v in typical.items()}), kinetics
 
 
-def as_found(study: Study) -> Model:
+def restore_model(study: Study) -> Model:
     """The model of the study's, by its name, with what the study set in it."""
     from pbpk.model.load import load_model
     from pbpk.model.parameters import DERIVED
 
-    own = study.model
-    model = load_model(own.name, nuclide=own.nuclide, options=own.options)
-    if model.system.names != own.system.names or set(model.parameters) != set(own.parameters):
-        raise BadInput(f"the model `{own.name}` is another than the one that was fitted", where=study.name)
-    kept = {n: p for n, p in own.parameters.items() if p.status != DERIVED}
-    return model.with_values({n: p.value for n, p in kept.items() if p.value != model.parameters[n].value})
+    fitted = study.model
+    model = load_model(fitted.name, nuclide=fitted.nuclide, options=fitted.options)
+    if model.system.names != fitted.system.names or set(model.parameters) != set(fitted.parameters):
+        raise BadInput(f"the model `{fitted.name}` is another than the one that was fitted", where=study.name)
+    table_rows = {n: p for n, p in fitted.parameters.items() if p.status != DERIVED}
+    return model.with_values({n: p.value for n, p in table_rows.items() if p.value != model.parameters[n].value})
 
 
-def _covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
+def _usual_covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
     """(k, 1) at the model's usual values."""
     known = fit.study.model.parameters.covariates
     missing = [n for n in names if n not in known]
@@ -102,7 +102,7 @@ def _covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
     return np.array([[known[n].internal] for n in names]).reshape(len(names), 1)
 
 
-def _scale(fit: Finished, names: list[str]) -> list[float]:
+def _unit_factors(fit: Finished, names: list[str]) -> list[float]:
     from pbpk.units import factor
 
     return [factor(fit.study.model.parameters[n].unit) for n in names]

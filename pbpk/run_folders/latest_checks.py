@@ -10,13 +10,13 @@ import pandas as pd
 from pbpk.errors import BadInput
 from pbpk.report.npde import npde_panels
 from pbpk.report.vpc import Checked, vpc_panels
-from pbpk.run_folders.read import read_object
+from pbpk.run_folders.read import read_json_object
 
 if TYPE_CHECKING:
-    from pbpk.report.axes import Units
+    from pbpk.report.axes import ObservationUnits
 
 
-class Judged(NamedTuple):
+class CheckSummary(NamedTuple):
     """`about`: what was done; `verdict`: what it says; `panels`: SVG; `notes`: what the reader must know."""
 
     about: str
@@ -25,52 +25,52 @@ class Judged(NamedTuple):
     notes: list[str]
 
 
-def latest(run: Path, verb: str, *files: str) -> Path | None:
+def find_latest_check(run: Path, verb: str, *files: str) -> Path | None:
     """The last finished folder of that verb which belongs to this run and holds these files."""
-    from pbpk.run_folders.reopen import identity
+    from pbpk.run_folders.reopen import identify_run
 
     for folder in sorted((run / verb).glob("[0-9]*"), reverse=True):
         if folder.name.endswith(".partial") or not all((folder / f).is_file() for f in ("run.json", *files)):
             continue
-        if read_object(folder / "run.json").get("of") == identity(run):
+        if read_json_object(folder / "run.json").get("of") == identify_run(run):
             return folder
     return None
 
 
-def read_vpc(run: Path, units: Units) -> Judged | None:
-    folder = latest(run, "vpc", "vpc.json", "vpc.csv", "points.csv")
+def read_vpc(run: Path, units: ObservationUnits) -> CheckSummary | None:
+    folder = find_latest_check(run, "vpc", "vpc.json", "vpc.csv", "points.csv")
     if folder is None:
         return None
-    info = read_object(folder / "vpc.json")
+    info = read_json_object(folder / "vpc.json")
     text = {"DVID": str, "STRATUM": str, "PANEL": str, "LEVEL": str, "ID": str}
-    table, points = (_read(folder / name, text) for name in ("vpc.csv", "points.csv"))
+    table, points = (_read_check_table(folder / name, text) for name in ("vpc.csv", "points.csv"))
     kind = (
         "Prediction-corrected visual predictive check"
         if info.get("prediction_corrected")
         else "Visual predictive check"
     )
     about = f"{kind} with {info.get('replicates')} replicates, seed {info.get('seed')} (vpc/{folder.name})."
-    return Judged(about, str(info.get("verdict", "")), vpc_panels(Checked(table, points, info, units)), _notes(info))
+    return CheckSummary(about, str(info.get("verdict", "")), vpc_panels(Checked(table, points, info, units)), _read_notes(info))
 
 
-def read_npde(run: Path, units: Units) -> Judged | None:
-    folder = latest(run, "npde", "npde.json", "npde.csv")
+def read_npde(run: Path, units: ObservationUnits) -> CheckSummary | None:
+    folder = find_latest_check(run, "npde", "npde.json", "npde.csv")
     if folder is None:
         return None
-    info, table = read_object(folder / "npde.json"), _read(folder / "npde.csv", {"ID": str, "DVID": str})
+    info, table = read_json_object(folder / "npde.json"), _read_check_table(folder / "npde.csv", {"ID": str, "DVID": str})
     panels = [
         svg for i, e in enumerate(table["DVID"].unique(), 1) for svg in npde_panels(table, str(e), units, f"npde{i}")
     ]
     about = f"Prediction distribution errors from {info.get('replicates')} replicates, seed {info.get('seed')}"
-    return Judged(f"{about} (npde/{folder.name}).", str(info.get("verdict", "")), panels, _notes(info))
+    return CheckSummary(f"{about} (npde/{folder.name}).", str(info.get("verdict", "")), panels, _read_notes(info))
 
 
-def _read(path: Path, text: dict[str, Any]) -> pd.DataFrame:
+def _read_check_table(path: Path, text: dict[str, Any]) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=text, keep_default_na=True, na_values={c: [] for c in text})
     except (ValueError, pd.errors.ParserError) as e:
         raise BadInput(f"is not a table: {e}", where=str(path)) from e
 
 
-def _notes(info: dict[str, Any]) -> list[str]:
+def _read_notes(info: dict[str, Any]) -> list[str]:
     return [str(n) for n in info.get("notes") or []]

@@ -11,22 +11,22 @@ from typing import Any
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.report.axes import Units
+from pbpk.report.axes import ObservationUnits
 from pbpk.tables import read_text, read_toml
 
-SCHEMA = 1
-NEEDED = {
+SCHEMA_VERSION = 1
+REQUIRED_COLUMNS = {
     "sdtab.csv": ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "IWRES", "CWRES"),
     "patab.csv": ("ID",),
     "parameters.csv": ("name", "estimate"),
     "covariance.csv": (),
     "iterations.csv": ("iteration", "ofv", "gradient"),
 }
-TEXT = {"ID", "DVID", "name", "label", "unit", "fixed"}
+TEXT_COLUMNS = {"ID", "DVID", "name", "label", "unit", "fixed"}
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFiles:
     """`record` is run.json; it, `command` and `fit_toml` are empty when their files are not there."""
 
     path: Path
@@ -39,13 +39,13 @@ class RunFolder:
     record: dict[str, Any]
     command: str
     fit_toml: str
-    units: Units
+    units: ObservationUnits
 
 
-def read_run(folder: Path) -> RunFolder:
+def read_run(folder: Path) -> RunFiles:
     """Raises `BadInput` for anything that is not a finished run, naming the file at fault."""
     folder = Path(folder)
-    missing = [name for name in ("results.json", *NEEDED) if not (folder / name).is_file()]
+    missing = [name for name in ("results.json", *REQUIRED_COLUMNS) if not (folder / name).is_file()]
     if missing:
         raise BadInput(
             f"is not a finished run: it holds no {missing[0]}" if folder.is_dir() else "is not a folder",
@@ -53,12 +53,12 @@ def read_run(folder: Path) -> RunFolder:
             hint="give the folder that `pbpk fit` named when it was done",
         )
     results = read_results(folder / "results.json")
-    tables = {name: read_table(folder / name, columns) for name, columns in NEEDED.items()}
+    tables = {name: read_table(folder / name, columns) for name, columns in REQUIRED_COLUMNS.items()}
     covariance = tables["covariance.csv"]
     covariance = covariance.set_index(covariance.columns[0]) if len(covariance.columns) else covariance
     covariance.index = covariance.index.map(str)
     fit = read_toml(folder / "fit.toml") if (folder / "fit.toml").is_file() else {}
-    return RunFolder(
+    return RunFiles(
         path=folder,
         results=results,
         table=tables["sdtab.csv"],
@@ -66,35 +66,35 @@ def read_run(folder: Path) -> RunFolder:
         parameters=tables["parameters.csv"],
         covariance=covariance.apply(pd.to_numeric, errors="coerce"),
         iterations=tables["iterations.csv"],
-        record=read_object(folder / "run.json") if (folder / "run.json").is_file() else {},
-        command=_text_of(folder / "command.txt"),
-        fit_toml=_text_of(folder / "fit.toml"),
-        units=_units(fit, results, tables["sdtab.csv"]),
+        record=read_json_object(folder / "run.json") if (folder / "run.json").is_file() else {},
+        command=_read_optional_text(folder / "command.txt"),
+        fit_toml=_read_optional_text(folder / "fit.toml"),
+        units=_read_units(fit, results, tables["sdtab.csv"]),
     )
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    results = read_object(path)
+    results = read_json_object(path)
     for key in ("schema_version", "study", "model", "method", "ofv"):
         if key not in results:
             raise BadInput(f"has no `{key}`, so it is not the result of a fit", where=str(path))
-    if results["schema_version"] != SCHEMA:
+    if results["schema_version"] != SCHEMA_VERSION:
         raise BadInput(
-            f"was written in form {results['schema_version']}; this pbpk reads form {SCHEMA}",
+            f"was written in form {results['schema_version']}; this pbpk reads form {SCHEMA_VERSION}",
             where=str(path),
             hint="use the version of pbpk named in run.json",
         )
     return results
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(read_text(path))
+        content = json.loads(read_text(path))
     except json.JSONDecodeError as e:
         raise BadInput(f"is not valid JSON: {e}", where=str(path)) from e
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise BadInput("is not a JSON object", where=str(path))
-    return found
+    return content
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -112,18 +112,18 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise BadInput(f"has no column `{lacking[0]}`", where=str(path))
     first = {frame.columns[0]} if path.name == "covariance.csv" and len(frame.columns) else set()
     for column in frame.columns:
-        if column not in TEXT | first:
+        if column not in TEXT_COLUMNS | first:
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame
 
 
-def _text_of(path: Path) -> str:
+def _read_optional_text(path: Path) -> str:
     return read_text(path) if path.is_file() else ""
 
 
-def _units(fit: dict[str, Any], results: dict[str, Any], table: pd.DataFrame) -> Units:
+def _read_units(fit: dict[str, Any], results: dict[str, Any], table: pd.DataFrame) -> ObservationUnits:
     """The data's own units as fit.toml names them; for DV without one, the observable's as results.json names it."""
-    given = fit.get("data", {}).get("units", {})
+    stated = fit.get("data", {}).get("units", {})
     known = results.get("observable_units") or {}
-    observable = {str(e): str(given.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()}
-    return Units(time=str(given.get("TIME", "h")), observable=observable)
+    observable = {str(e): str(stated.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()}
+    return ObservationUnits(time=str(stated.get("TIME", "h")), observable=observable)

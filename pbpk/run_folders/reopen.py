@@ -11,35 +11,35 @@ import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed
 from pbpk.run_folders.find import find_run
-from pbpk.run_folders.read import read_object, read_run, read_table
+from pbpk.run_folders.read import read_json_object, read_run, read_table
 
 if TYPE_CHECKING:
     from pbpk.uncertainty.derived import Sample
     from pbpk.uncertainty.finished_fit import Finished
 
-SAMPLES = {"bootstrap": "bootstrap.csv", "sir": "sir.csv"}
+SAMPLE_FILES = {"bootstrap": "bootstrap.csv", "sir": "sir.csv"}
 
 
-def read_finished(run: str | Path) -> Finished:
+def reopen_fit(run: str | Path) -> Finished:
     """A run by its folder, `STUDY/NUMBER`, or a study's latest. Raises `BadInput` for what is no finished run,
     `ScienceFailed` for one that is not minimised."""
     from dataclasses import replace
 
     from pbpk.estimation.methods import get_method
-    from pbpk.run_folders.write import Folder, load_state
+    from pbpk.run_folders.write import OutputFolder, load_state
     from pbpk.study.load import load_study
     from pbpk.uncertainty.finished_fit import finished
 
     folder = find_run(run)
-    found = read_run(folder)
-    results, record = found.results, found.record
+    files = read_run(folder)
+    results, record = files.results, files.record
     if not results.get("minimization_successful"):
         raise ScienceFailed(
             f"the run is not minimised ({results.get('termination_cause') or 'cause not recorded'})",
             where=str(folder),
             why="what is asked of its minimum has no meaning at a point that is none",
         )
-    saved = load_state(Folder(folder, folder)) if record else None
+    saved = load_state(OutputFolder(folder, folder)) if record else None
     if saved is None:
         raise BadInput(
             "holds no run.json or no checkpoint.npz, so its optimum is not known exactly",
@@ -50,11 +50,11 @@ def read_finished(run: str | Path) -> Finished:
     study = replace(load_study(folder, solver=record.get("solver")), name=str(results["study"]))
     if configured := getattr(method, "configured", None):
         method = configured(study.spec.estimation, record.get("seed", 1))
-    start = finished(study, method, saved[0], matrix=str(results.get("standard_errors_matrix", "")))
-    return replace(start, covariance=_covariance(found.covariance, start.names, start.scale))
+    fit = finished(study, method, saved[0], matrix=str(results.get("standard_errors_matrix", "")))
+    return replace(fit, covariance=_coherent_covariance(files.covariance, fit.names, fit.scale))
 
 
-def _covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.ndarray) -> np.ndarray | None:
+def _coherent_covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.ndarray) -> np.ndarray | None:
     """Of the free natural parameters, coherent; None where the fit has none."""
     if not set(names) <= set(table.index) or not set(names) <= set(table.columns):
         return None
@@ -66,19 +66,19 @@ def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
     """The parameter vectors that the run's latest finished bootstrap or SIR kept. `source`: bootstrap, sir, or a folder."""
     from pbpk.uncertainty.derived import Sample
 
-    if source in SAMPLES:
+    if source in SAMPLE_FILES:
         folders = sorted(p for p in (run / source).glob("[0-9]*") if p.is_dir() and not p.name.endswith(".partial"))
         if not folders:
             raise BadInput(f"has no finished {source}", where=str(run), hint=f"make one:  pbpk {source} {run}")
         folder = folders[-1]
     else:
         folder = Path(source)
-    file = next((f for name in SAMPLES.values() if (f := folder / name).is_file()), None)
+    file = next((f for name in SAMPLE_FILES.values() if (f := folder / name).is_file()), None)
     if file is None:
         raise BadInput(
             "holds no bootstrap.csv or sir.csv", where=str(folder), hint="bootstrap, sir, or one of their folders"
         )
-    check_same(folder, run)
+    check_same_run(folder, run)
     table = read_table(file, names)
     if file.name == "bootstrap.csv":
         table = pd.read_csv(file, dtype={"converged": str})
@@ -87,15 +87,15 @@ def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
     return Sample(values, f"{len(values)} vectors of {file.parent.parent.name} {file.parent.name}")
 
 
-def check_same(folder: Path, run: Path) -> None:
+def check_same_run(folder: Path, run: Path) -> None:
     """Raises `BadInput` where what is in `folder` was not made from this run as it is."""
-    record = read_object(folder / "run.json") if (folder / "run.json").is_file() else {}
-    if record.get("of") != identity(run):
+    record = read_json_object(folder / "run.json") if (folder / "run.json").is_file() else {}
+    if record.get("of") != identify_run(run):
         hint = f"it was made from {record['run']}" if record.get("run") else ""
         raise BadInput(f"is not of {run} as it is now", where=str(folder), hint=hint)
 
 
-def identity(run: Path) -> dict[str, str]:
+def identify_run(run: Path) -> dict[str, str]:
     """What tells a run from another: when it was started, and the hash of its results."""
     from hashlib import sha256
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pbpk.errors import BadInput
 from pbpk.run_folders.find import find_run
-from pbpk.run_folders.read import RunFolder, read_run
+from pbpk.run_folders.read import RunFiles, read_run
 
 if TYPE_CHECKING:
     from pbpk.diagnostics.fitted_model import Fitted
@@ -52,7 +52,7 @@ def vpc(
         *(levels, interval, endpoint, seed),
     )
     plan.check()
-    return of(read_fitted(run), plan, progress)
+    return of(reopen_for_simulation(run), plan, progress)
 
 
 def npde(
@@ -68,10 +68,10 @@ def npde(
     from pbpk.diagnostics.options import check_replicates
 
     check_replicates(replicates)
-    return of(read_fitted(run), replicates, seed, endpoint, progress)
+    return of(reopen_for_simulation(run), replicates, seed, endpoint, progress)
 
 
-def read_fitted(run: str | Path) -> Fitted:
+def reopen_for_simulation(run: str | Path) -> Fitted:
     """A run as its study, problem and estimates. One that did not converge is taken with a note: what it would give can be
     looked at. Raises `BadInput` for what is no finished run, `ScienceFailed` where it is not what it was."""
     from pbpk.diagnostics.fitted_model import check_unchanged, fitted
@@ -80,31 +80,31 @@ def read_fitted(run: str | Path) -> Fitted:
     from pbpk.study.load import load_study
 
     folder = find_run(run)
-    found = read_run(folder)
-    if not found.record:
+    files = read_run(folder)
+    if not files.record:
         raise BadInput(
             "holds no run.json, so it cannot be simulated again", where=str(folder), hint="fit the study again"
         )
-    study, discarded = _with_discarded(load_study(folder, solver=found.record.get("solver")), folder, found)
+    study, discarded = _censor_discarded(load_study(folder, solver=files.record.get("solver")), folder, files)
     if study.spec.summary:
         raise BadInput(
             "is a fit to published aggregates",
             where=str(folder),
             why="there are no observations of single patients to set simulated ones against",
         )
-    estimates = {str(k): float(np.nan if v is None else v) for k, v in found.results["parameter_estimates"].items()}
+    estimates = {str(k): float(np.nan if v is None else v) for k, v in files.results["parameter_estimates"].items()}
     problem = study.problem
     if not set(problem.spec.layout.names) <= set(estimates):
-        problem = get_method(str(found.results["method"])).prepare(problem)
+        problem = get_method(str(files.results["method"])).prepare(problem)
     notes = [*discarded]
-    if not found.results.get("minimization_successful"):
+    if not files.results.get("minimization_successful"):
         notes.append(
-            f"the run did not converge ({found.results.get('termination_cause')}): its estimates are no optimum"
+            f"the run did not converge ({files.results.get('termination_cause')}): its estimates are no optimum"
         )
     fit = fitted(study, problem, estimates, tuple(notes))
     observed = read_observations(study, problem)
     kept = ~observed.table["BELOW"].to_numpy(dtype=bool)
-    recorded, scale = found.table, observed.scale[kept]
+    recorded, scale = files.table, observed.scale[kept]
     if "CENS" in recorded:
         recorded = recorded[recorded["CENS"] != 1]
     if problem.spec.classes == 1:  # a mixture's table is that of each subject's own class
@@ -113,16 +113,16 @@ def read_fitted(run: str | Path) -> Fitted:
     return fit
 
 
-def _with_discarded(study: Study, folder: Path, run: RunFolder) -> tuple[Study, list[str]]:
+def _censor_discarded(study: Study, folder: Path, run: RunFiles) -> tuple[Study, list[str]]:
     """The study with what M1 or M2 left out of the fit, as censored: a check that leaves it out would not see it amiss."""
     from dataclasses import replace
 
     from pbpk.study.load import load_study
 
-    gone = [n for n, part in study.spec.error.items() if part.blq in DISCARDED]
+    discarding = [n for n, part in study.spec.error.items() if part.blq in DISCARDED]
     name = str(run.results["study"])
-    if not gone:
+    if not discarding:
         return replace(study, name=name), []
-    again = load_study(folder, settings={f"error.{n}.blq": "M3" for n in gone}, solver=run.record.get("solver"))
-    told = f"values of {', '.join(gone)} below the limit, which the fit left out, are counted as censored here"
-    return replace(again, name=name), [told]
+    censored = load_study(folder, settings={f"error.{n}.blq": "M3" for n in discarding}, solver=run.record.get("solver"))
+    note = f"values of {', '.join(discarding)} below the limit, which the fit left out, are counted as censored here"
+    return replace(censored, name=name), [note]

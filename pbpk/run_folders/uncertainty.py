@@ -28,21 +28,21 @@ def bootstrap(
 ) -> Bootstrap:
     """Refits of subjects drawn with replacement (within the values of a column `strata`), or of studies simulated under the
     estimates. `.table` has a row for each replicate, `.summary` bias, SE and interval of each parameter."""
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.bootstrap import Plan
     from pbpk.uncertainty.bootstrap import bootstrap as of
 
     plan = Plan(replicates, kind, seed, strata, bca, level)
     plan.check()
-    return of(read_finished(run), plan)
+    return of(reopen_fit(run), plan)
 
 
 def profile(run: str | Path, parameters: Sequence[str] = (), *, level: float = 0.95) -> Profile:
     """Likelihood-profile intervals of the parameters named, or of all. `.table` has the ends, `.points` the profiles."""
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.profile import profile as of
 
-    return of(read_finished(run), parameters, level)
+    return of(reopen_fit(run), parameters, level)
 
 
 def sir(
@@ -56,12 +56,12 @@ def sir(
     level: float = 0.95,
 ) -> Sir:
     """Sampling importance resampling from the run's covariance; `samples` and `resamples` have a number for each iteration."""
-    from pbpk.run_folders.reopen import read_finished
+    from pbpk.run_folders.reopen import reopen_fit
     from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan
     from pbpk.uncertainty.sir import sir as of
 
     plan = Plan(tuple(samples or SAMPLES), tuple(resamples or RESAMPLES), seed, cap, inflation, level)
-    return of(read_finished(run), plan)
+    return of(reopen_fit(run), plan)
 
 
 def derived(
@@ -75,9 +75,9 @@ def derived(
     """Quantities of the estimates by name: `{"t_half": "log(2)*V/CL"}`, or a function of all parameters by name, each in the
     unit that the run shows it in. `sample`: covariance, bootstrap, sir, or the folder of one of these two."""
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import read_finished, read_sample
+    from pbpk.run_folders.reopen import reopen_fit, read_sample
     from pbpk.uncertainty.derived import derived as of
 
-    fit = read_finished(run)
+    fit = reopen_fit(run)
     drawn = None if sample == "covariance" else read_sample(find_run(run), fit.names, sample)
     return of(fit, quantities, drawn, seed, level)

@@ -26,11 +26,11 @@ from pbpk.estimation.base import Info, State
 from pbpk.estimation.multistart import End
 
 
-class Folder:
+class OutputFolder:
     """A folder being written at `partial`, to become `final`. `made`: folders made to hold it, innermost first."""
 
     def __init__(self, final: Path, partial: Path, made: Sequence[Path] = ()):
-        self.final, self.partial, self.made = final, partial, made
+        self.final, self.partial, self.created_parents = final, partial, made
 
     def write(self, name: str, text: str) -> None:
         """Write whole or not at all: a reader never sees half a file."""
@@ -40,84 +40,84 @@ class Folder:
         os.replace(temporary, target)
 
     def write_json(self, name: str, data: Any) -> None:
-        self.write(name, json.dumps(finite(data), indent=1) + "\n")
+        self.write(name, json.dumps(replace_nonfinite(data), indent=1) + "\n")
 
     def finish(self) -> Path:
         if self.final.exists():
-            raise _exists(self.final)
+            raise _exists_error(self.final)
         self.partial.rename(self.final)
         return self.final
 
     def abandon(self) -> None:
         """Leave nothing behind: neither the folder nor those made to hold it, unless another run is in them."""
         shutil.rmtree(self.partial, ignore_errors=True)
-        _unmake(self.made)
+        _remove_empty(self.created_parents)
 
 
-def claim(base: Path, out: Path | None) -> Folder:
+def claim_folder(base: Path, out: Path | None) -> OutputFolder:
     """A new folder: `out` itself, which must not exist, or the next number under `base`."""
     if out is not None:
         final = Path(out)
         if final.exists():
-            raise _exists(final)
+            raise _exists_error(final)
         partial = final.with_name(final.name + ".partial")
         if partial.exists():
             hint = f"go on with it:  pbpk fit {partial} --resume   (or remove it)"
             raise BadInput("an unfinished run is there", where=str(partial), hint=hint)
-        return Folder(final, partial, _make(partial)[1:])
-    made = _make(base)
+        return OutputFolder(final, partial, _make_folder(partial)[1:])
+    created = _make_folder(base)
     while True:
         taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
         name = f"{max(taken, default=0) + 1:03d}"
         partial = base / f"{name}.partial"
         try:
             partial.mkdir()
-            return Folder(base / name, partial, made)
+            return OutputFolder(base / name, partial, created)
         except FileExistsError:
             continue  # another process took the number between the look and the making
         except OSError as e:
-            raise _unwritable(partial, e) from e
+            raise _unwritable_error(partial, e) from e
 
 
-def reopen(partial: Path) -> Folder:
+def resume_folder(partial: Path) -> OutputFolder:
     """The unfinished folder of an interrupted run."""
     if not partial.name.endswith(".partial") or not (partial / "run.json").exists():
         raise BadInput("is not an unfinished run", where=str(partial), hint="its name ends in .partial")
-    return Folder(partial.with_name(partial.name.removesuffix(".partial")), partial)
+    return OutputFolder(partial.with_name(partial.name.removesuffix(".partial")), partial)
 
 
-def _make(folder: Path) -> list[Path]:
+def _make_folder(folder: Path) -> list[Path]:
     """Make a folder and what is missing above it; what was made, innermost first."""
     try:
-        made = [p for p in (folder, *folder.parents) if not p.exists()]
+        created = [p for p in (folder, *folder.parents) if not p.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise _unwritable(folder, e) from e
+        raise _unwritable_error(folder, e) from e
     if not os.access(folder, os.W_OK):
-        _unmake(made)
+        _remove_empty(created)
         raise BadInput("cannot be written to", where=str(folder), hint="choose another place:  --out DIR")
-    return made
+    return created
 
 
-def _unmake(made: Sequence[Path]) -> None:
-    for folder in made:
+def _remove_empty(created: Sequence[Path]) -> None:
+    for folder in created:
         try:
             folder.rmdir()
         except OSError:  # not empty: someone else's by now
             return
 
 
-def _unwritable(folder: Path, error: OSError) -> BadInput:
+def _unwritable_error(folder: Path, error: OSError) -> BadInput:
     hint = "choose a place you can write to:  --out DIR"
     return BadInput(f"cannot be made ({error.strerror})", where=str(folder), hint=hint)
 
 
-def _exists(folder: Path) -> BadInput:
+def _exists_error(folder: Path) -> BadInput:
     hint = "choose another --out, or leave it out for a numbered folder"
     return BadInput("exists already, and runs are never overwritten", where=str(folder), hint=hint)
 
 
-def copy_in(folder: Folder, sources: dict[str, Path]) -> dict[str, str]:
+def copy_files(folder: OutputFolder, sources: dict[str, Path]) -> dict[str, str]:
     """Copy files in under the given names; returns the sha256 of each."""
     hashes = {}
     for name, source in sources.items():
@@ -128,22 +128,22 @@ def copy_in(folder: Folder, sources: dict[str, Path]) -> dict[str, str]:
     return hashes
 
 
-def write_beside(folder: Folder, files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]]) -> None:
+def write_method_files(folder: OutputFolder, files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]]) -> None:
     """A method's own tables (CSV) and arrays by name (npz)."""
-    for name, held in files.items():
-        if isinstance(held, Mapping):
-            np.savez_compressed(folder.partial / name, **held)  # type: ignore[arg-type]
+    for name, content in files.items():
+        if isinstance(content, Mapping):
+            np.savez_compressed(folder.partial / name, **content)  # type: ignore[arg-type]
         else:
-            folder.write(name, held.to_csv(index=False))
+            folder.write(name, content.to_csv(index=False))
 
 
-def environment() -> dict[str, Any]:
+def read_environment() -> dict[str, Any]:
     """Versions and machine, as run.json keeps them."""
     import jax
 
     packages = ("pbpk", "jax", "jaxlib", "diffrax", "equinox", "llvmlite", "numpy", "scipy", "pandas")
     return {
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
+        "versions": {"python": platform.python_version()} | {p: _package_version(p) for p in packages},
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -152,29 +152,29 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str:
+def _package_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
 
 
-def finite(data: Any) -> Any:
+def replace_nonfinite(data: Any) -> Any:
     """JSON has no NaN: what is not finite becomes null."""
     if isinstance(data, dict):
-        return {str(k): finite(v) for k, v in data.items()}
+        return {str(k): replace_nonfinite(v) for k, v in data.items()}
     if isinstance(data, list | tuple):
-        return [finite(v) for v in data]
+        return [replace_nonfinite(v) for v in data]
     if isinstance(data, np.ndarray):
-        return finite(data.tolist())
+        return replace_nonfinite(data.tolist())
     if isinstance(data, np.generic):
-        return finite(data.item())
+        return replace_nonfinite(data.item())
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
 
 
-def save_state(folder: Folder, state: State, infos: list[Info]) -> None:
+def save_state(folder: OutputFolder, state: State, infos: list[Info]) -> None:
     """The checkpoint: all of a method's state, so that a resumed fit goes on bit for bit."""
     temporary = folder.partial / "checkpoint.tmp.npz"
     more = {f"more.{k}": v for k, v in state.more.items()}
@@ -183,7 +183,7 @@ def save_state(folder: Folder, state: State, infos: list[Info]) -> None:
     os.replace(temporary, folder.partial / "checkpoint.npz")
 
 
-def load_state(folder: Folder) -> tuple[State, list[Info]] | None:
+def load_state(folder: OutputFolder) -> tuple[State, list[Info]] | None:
     """The last checkpoint, or None when the run had not got that far."""
     path = folder.partial / "checkpoint.npz"
     if not path.exists():
@@ -197,22 +197,22 @@ def load_state(folder: Folder) -> tuple[State, list[Info]] | None:
     return State(**fields), infos
 
 
-def save_ends(folder: Folder, ends: Sequence[End]) -> None:
+def save_ends(folder: OutputFolder, ends: Sequence[End]) -> None:
     """Where the starts of a multistart that have come to their end went."""
     temporary = folder.partial / "ends.tmp.npz"
     np.savez(temporary, **{k: np.array([getattr(e, k) for e in ends]) for k in End.__dataclass_fields__})  # type: ignore[arg-type]
     os.replace(temporary, folder.partial / "ends.npz")
 
 
-def load_ends(folder: Folder) -> list[End]:
+def load_ends(folder: OutputFolder) -> list[End]:
     path = folder.partial / "ends.npz"
     if not path.exists():
         return []
     with np.load(path) as saved:
-        kept = {k: saved[k] for k in End.__dataclass_fields__}
+        columns = {k: saved[k] for k in End.__dataclass_fields__}
     plain = {"number": int, "ofv": float, "cause": str, "iterations": int}
     return [
-        End(**{k: plain[k](v[i]) if k in plain else v[i] for k, v in kept.items()}) for i in range(len(kept["number"]))
+        End(**{k: plain[k](v[i]) if k in plain else v[i] for k, v in columns.items()}) for i in range(len(columns["number"]))
     ]
 
 

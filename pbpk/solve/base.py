@@ -13,30 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.results import ResultCode
+
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
-
-OK, NOT_FINITE, NEGATIVE_RATE, GAVE_UP = 0, 1, 2, 4
-NO_STEADY_STATE, OVERLAPS, BAD_DOSE = 8, 16, 32
-INACCURATE = 64
-RESULTS = {
-    OK: "ok",
-    NOT_FINITE: "the solution is not finite",
-    NEGATIVE_RATE: "a rate constant is negative",
-    GAVE_UP: "the solver reached its step limit or could not reach its tolerance",
-    NO_STEADY_STATE: "no steady state was found",
-    OVERLAPS: "more doses overlap at steady state than the typical lag and infusion let foresee",
-    BAD_DOSE: "a modelled rate or duration is not above zero",
-    INACCURATE: "the solver's own estimate of its error exceeds the tolerance",
-}
-
-
-def explain(code: int) -> str:
-    """Words for a result code; codes are flags and may add up."""
-    said = [words for flag, words in RESULTS.items() if flag and code & flag]
-    return "; ".join(said) or RESULTS[OK]
-
 
 Readings = tuple[tuple[int, ...], ...]
 """Sums of amounts, each by the numbers of its compartments."""
@@ -100,5 +81,5 @@ def cast(code: Any) -> jax.Array:
 def finish(amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
     """The Trajectory of a linear solver: marks negative rate constants k (C, entries, N)."""
     negative = jnp.any(k < 0, axis=(0, 1))
-    code = cast(jnp.where(negative, code & ~INACCURATE | NEGATIVE_RATE, code))  # no other solver would cure it
-    return Trajectory(amounts, code, integrals)
+    hopeless = code & ~ResultCode.INACCURATE | ResultCode.NEGATIVE_RATE  # no other solver would cure it
+    return Trajectory(amounts, cast(jnp.where(negative, hopeless, code)), integrals)

@@ -17,7 +17,8 @@ from jax.custom_derivatives import SymbolicZero
 from pbpk.compile.programs.solution.kernel import Arrays, judged
 from pbpk.compile.programs.solution.likelihood import Judge, column
 from pbpk.compile.xla.opaque import opaque
-from pbpk.solve.base import NOT_FINITE, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import cast
 from pbpk.solve.compiled_solution import Legwork, Moved, Scan, asked, cotangents, jvp, moved_of, nothing, with_moved
 from pbpk.solve.schedule import Legs, Seen, read_seen
 
@@ -181,6 +182,6 @@ def _there(work: Legwork, judge: Judge, legs: Legs, facts: Facts, *, sloped: boo
     """The verdict, and the slopes by the name of what they are slopes in."""
     plan, given = _planned(work, judge, legs, facts)
     found = judged(plan, judge, given, sloped=sloped)
-    code = work.code(found["judged"]) | cast(jnp.where(found["sound"][0] == 0, 0, NOT_FINITE))
+    code = work.code(found["judged"]) | cast(jnp.where(found["sound"][0] == 0, 0, ResultCode.NOT_FINITE))
     slopes = {name.removeprefix("of_"): a for name, a in found.items() if name.startswith("of_")}
     return Verdict(found["loss"][0], code), slopes

@@ -19,7 +19,8 @@ from jax.custom_derivatives import SymbolicZero
 from pbpk.compile.programs.solution.kernel import Arrays, travel, travel_back
 from pbpk.compile.programs.solution.layout import Plan
 from pbpk.compile.xla.opaque import opaque
-from pbpk.solve.base import INACCURATE, NOT_FINITE, Readings, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import Readings, cast
 from pbpk.solve.schedule import Legs, Seen, read_seen
 
 Scan = Callable[[Legs], Seen]
@@ -190,7 +191,7 @@ def _there(work: Legwork, legs: Legs, own: bool, *, keeps: bool, readings: Readi
     plan, given, covered = asked(work, legs, own, readings)
     found = travel(plan, given, keeps=keeps)
     whole = (found["sound"][0] == 0) & covered
-    code = work.code(found["judged"]) | cast(jnp.where(whole, 0, NOT_FINITE))
+    code = work.code(found["judged"]) | cast(jnp.where(whole, 0, ResultCode.NOT_FINITE))
     kept = {b.name: found[b.name] for b in plan.kept} if keeps else {}
     return Seen(found["amounts"], found.get("integral"), code), kept
 
@@ -274,4 +275,4 @@ def _reached(amounts: jax.Array, of: jax.Array) -> jax.Array:
 
 def accurate(error: jax.Array, tolerance: float) -> jax.Array:
     """The code (N,) of an error that was estimated."""
-    return cast(jnp.where(error > tolerance, INACCURATE, 0))
+    return cast(jnp.where(error > tolerance, ResultCode.INACCURATE, 0))

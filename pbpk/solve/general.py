@@ -14,7 +14,8 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from pbpk.solve.base import GAVE_UP, NOT_FINITE, Readings, Trajectory, by_species, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import Readings, Trajectory, by_species, cast
 from pbpk.solve.interval import Crossing
 from pbpk.solve.segments import run_segments
 
@@ -81,7 +82,7 @@ class General:
             )
             good = solution.result == diffrax.RESULTS.successful
             assert solution.ys is not None
-            return solution.ys[0], cast(jnp.where(good, 0, GAVE_UP))
+            return solution.ys[0], cast(jnp.where(good, 0, ResultCode.GAVE_UP))
 
         def ready(adjoint):
             def advance(x, here):
@@ -100,7 +101,9 @@ class General:
         )
         amounts = jnp.where(sane, amounts, jnp.nan)
         finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
-        return Trajectory(amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, NOT_FINITE)), whole)
+        return Trajectory(
+            amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, ResultCode.NOT_FINITE)), whole
+        )
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.

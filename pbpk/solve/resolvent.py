@@ -35,8 +35,9 @@ from pbpk.linalg.series import (
     integral_coefficients,
     vectors,
 )
+from pbpk.results import ResultCode
 from pbpk.solve import compiled_window as machine
-from pbpk.solve.base import INACCURATE, Readings, Solver, Trajectory, cast, finish
+from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
 from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
 from pbpk.solve.contour import Contour, cycle
@@ -82,7 +83,7 @@ class Resolvent:
         found = self._run(system, timeline, p, integrals, readings, lambda work: partial(one, work, readings))
         if self.reverse or not may_oscillate(system):
             return found
-        poor = found.result & INACCURATE != 0
+        poor = found.result & ResultCode.INACCURATE != 0
         sure = lax.cond(
             jnp.any(poor),
             lambda: Contour().solve(system, timeline, p, integrals=integrals, readings=readings),
@@ -122,7 +123,7 @@ class Resolvent:
                 matrix, b = here.row
                 source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
                 amounts, integral, error = cross(window, matrix, x, source, here.stops)
-                return Crossing(amounts, integral, cast(jnp.where(error > tolerance, INACCURATE, 0)))
+                return Crossing(amounts, integral, cast(jnp.where(error > tolerance, ResultCode.INACCURATE, 0)))
 
             return advance
 

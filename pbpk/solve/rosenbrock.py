@@ -29,7 +29,8 @@ from pbpk.compile.programs.rosenbrock.right_hand_side import unsupported
 from pbpk.compile.programs.rosenbrock.window import Method
 from pbpk.compile.programs.solution.likelihood import Judge, unjudged
 from pbpk.linalg.tableau import TABLEAUS, Tableau
-from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, Readings, Solver, Trajectory, by_species, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import Readings, Solver, Trajectory, by_species, cast
 from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
 from pbpk.solve.general import General
@@ -136,7 +137,7 @@ class Rosenbrock:
             whole=whole,
         )
         # Without numbers no step is taken, which is not for want of steps: another solver would not cure it.
-        return Trajectory(amounts, cast(jnp.where(sane, code, NOT_FINITE)), areas)
+        return Trajectory(amounts, cast(jnp.where(sane, code, ResultCode.NOT_FINITE)), areas)
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _start(march: March, x, dt, memory: _Memory) -> _Here:
 
 
 def _marching(here: _Here) -> jax.Array:
-    return (here.done < 1) & (here.code & GAVE_UP == 0)
+    return (here.done < 1) & (here.code & ResultCode.GAVE_UP == 0)
 
 
 def _own_fraction(here: _Here, dt: jax.Array) -> jax.Array:
@@ -262,9 +263,9 @@ def _once(march: March, here: _Here, atol, rate, dt, p, since) -> tuple[_Here, j
         length = jnp.where(taken, jnp.maximum(length, jnp.where(factor >= 1, here.length, 0.0)), length)
         stuck = active & ~taken & (fraction < _LEAST)
         late = here.count + 1 >= march.max_steps
-        code = code | cast(jnp.where(stuck | (late & (done < 1)), GAVE_UP, 0))
+        code = code | cast(jnp.where(stuck | (late & (done < 1)), ResultCode.GAVE_UP, 0))
     else:
-        code = code | cast(jnp.where(active & ~good, INACCURATE, 0))
+        code = code | cast(jnp.where(active & ~good, ResultCode.INACCURATE, 0))
     integral = None
     if here.integral is not None and gained is not None:
         integral = here.integral + jnp.where(taken, gained, 0.0)

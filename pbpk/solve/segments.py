@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.solve.base import BAD_DOSE, NOT_FINITE, Readings, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import Readings, cast
 from pbpk.solve.dose_in_effect import Given, effective
 from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
 from pbpk.solve.interval import Advance, Interval
@@ -72,7 +73,7 @@ def run_segments(
         found = read_seen(_by_scan(advance, integrals, together, legs), readings)
     code = found.code
     if bad is not None:
-        code = code | cast(jnp.where(bad.any(axis=0), BAD_DOSE, 0))
+        code = code | cast(jnp.where(bad.any(axis=0), ResultCode.BAD_DOSE, 0))
     return found.amounts, found.integrals, code if steady is None else code | steady.code
 
 
@@ -188,7 +189,7 @@ def _by_scan(advance: Advance, integrals: bool, together: int, legs: Legs) -> Se
     areas = None if totals is None else look(jnp.zeros_like(legs.firsts), totals)
     amounts = look(legs.firsts, seen)
     finite = jnp.all(jnp.isfinite(amounts) | ~legs.seen[:, None, :], axis=(0, 1))
-    return Seen(amounts, areas, code | cast(jnp.where(finite, 0, NOT_FINITE)))
+    return Seen(amounts, areas, code | cast(jnp.where(finite, 0, ResultCode.NOT_FINITE)))
 
 
 def _wide(a: jax.Array, patients: int) -> jax.Array:

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.solve.base import NO_STEADY_STATE, OVERLAPS, cast
+from pbpk.results import ResultCode
+from pbpk.solve.base import cast
 from pbpk.solve.dose_checks import lasting
 from pbpk.solve.dose_in_effect import Dose, Given, effective
 from pbpk.solve.interval import Interval
@@ -87,7 +88,7 @@ def steady_states(
         x, failed = _march(advance, x, _pieces(dose, gap, endless, gap - late, timeline.infusing), here, into)
         x, code = x * lasting(system)[:, None], code | failed
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
-    code = cast(code.reshape(count, patients)) | cast(jnp.where(exceeded & wide["exists"], OVERLAPS, 0))
+    code = cast(code.reshape(count, patients)) | cast(jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0))
     running = jnp.maximum(ending - 1 - waiting, 0.0)
     running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
     amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)
@@ -143,7 +144,7 @@ def _fixed_point(system: System, whole: Pieces, row, into, exists, advance, forw
     start = (x, jnp.zeros(x.shape[-1], jnp.int32), jnp.zeros(x.shape[-1], x.dtype))
     (x, code, last), _ = lax.scan(live, start, None, length=2)
     found = found & (last <= _close(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
-    return x, code | jnp.where(found, 0, NO_STEADY_STATE).astype(jnp.int32)
+    return x, code | jnp.where(found, 0, ResultCode.NO_STEADY_STATE).astype(jnp.int32)
 
 
 def _period(advance, held, pieces: Pieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:

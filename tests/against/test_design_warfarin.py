@@ -41,7 +41,7 @@ def warfarin(tmp_path_factory):
 
 
 def test_evaluation_is_nonmems(warfarin):
-    found = pbpk.optimal_design(warfarin, subjects=32)
+    found = pbpk.design(warfarin, subjects=32)
     assert found.minus_log_det == pytest.approx(EVALUATED, abs=1e-7)
     se = found.parameters.set_index("name")["se"]
     np.testing.assert_allclose(se[["CL", "V", "KA"]], [0.0553703, 0.395603, 0.156559], rtol=2e-6)
@@ -50,7 +50,7 @@ def test_evaluation_is_nonmems(warfarin):
 @pytest.mark.slow
 def test_the_best_three_times_are_nonmems_or_better(warfarin):
     """NONMEM's simplex stopped 6e-6 short. Its standard errors at the optimum are printed to three digits."""
-    found = pbpk.optimal_design(warfarin, subjects=32, optimise=True)
+    found = pbpk.design(warfarin, subjects=32, optimise=True)
     assert OPTIMISED - 2e-5 < found.minus_log_det <= OPTIMISED
     se = found.parameters.set_index("name")["se"]
     printed = {"CL": 7.50e-3, "V": 0.271, "KA": 0.157, "OMEGA_CL": 1.90e-2, "OMEGA_V": 9.91e-3, "OMEGA_KA": 0.186}
@@ -62,8 +62,8 @@ def test_the_best_three_times_are_nonmems_or_better(warfarin):
 @pytest.mark.slow
 def test_five_samples_are_the_tutorials(warfarin):
     """Three of the five fall together; the tutorial's own rounding of them is a design too."""
-    found = pbpk.optimal_design(warfarin, subjects=32, samples=5, windows=[(0.01, 200)])
+    found = pbpk.design(warfarin, subjects=32, samples=5, windows=[(0.01, 200)])
     assert found.minus_log_det == pytest.approx(OF_FIVE, abs=5e-5)
     np.testing.assert_allclose(found.schedules[0].times, [0.1314, 7.093, 7.093, 7.093, 159.39], rtol=2e-3)
-    near = pbpk.optimal_design(warfarin, subjects=32, samples=5, times=[0.13, 1.5, 7.0, 23.0, 160.0])
+    near = pbpk.design(warfarin, subjects=32, samples=5, times=[0.13, 1.5, 7.0, 23.0, 160.0])
     assert near.minus_log_det == pytest.approx(ROUNDED, abs=1e-3)

@@ -25,7 +25,7 @@ from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.laws import arrested
 from pbpk.model.system import build_system
-from pbpk.solve.base import GAVE_UP, INACCURATE
+from pbpk.results import ResultCode
 from pbpk.solve.general import General
 from pbpk.solve.interval import Interval
 from pbpk.solve.right_hand_side import field
@@ -372,13 +372,13 @@ def test_what_cannot_be_solved_says_so_and_ends():
     ill[SMALL.parameter_index("Q"), 6], ill[SMALL.parameter_index("KM"), 6] = 1e9, 1e-9
     found, (_, _, code, _) = _by_kernel(own, start, None, STOPS, ill), _by_jax(own, start, None, STOPS, ill)
     np.testing.assert_array_equal(found.code, code)
-    assert {GAVE_UP} <= set(np.asarray(found.code)[[2, 5]].tolist())
+    assert {ResultCode.GAVE_UP} <= set(np.asarray(found.code)[[2, 5]].tolist())
     others = [0, 1, 3, 7, 8]
     np.testing.assert_array_equal(found.amounts[..., others], alone.amounts[..., others])
     grid = method(SMALL, (0.5, 2.0), rtol=1e-8)
     found, (_, _, code, _) = _by_kernel(grid, start, None, STOPS, ill), _by_jax(grid, start, None, STOPS, ill)
     np.testing.assert_array_equal(found.code, code)
-    assert (np.asarray(found.code) & INACCURATE).any()
+    assert (np.asarray(found.code) & ResultCode.INACCURATE).any()
     stops = np.broadcast_to(STOPS[:, None], (len(STOPS), 9)).copy()
     stops[2:, 1] = np.nan
     _by_kernel(grid, x, None, stops, p), _by_kernel(own, x, None, stops, p)  # they end

@@ -141,9 +141,9 @@ def test_too_few_draws_are_no_posterior(short):
 
 @pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint_to_the_same_draws(short, problem, tmp_path):
-    from pbpk.run_folders.write import Folder, load_state, save_state
+    from pbpk.run_folders.write import OutputFolder, load_state, save_state
 
-    folder = Folder(tmp_path / "done", tmp_path)
+    folder = OutputFolder(tmp_path / "done", tmp_path)
     save_state(folder, short[1], [])
     again, _ = load_state(folder)
     end, _ = SHORT.step(problem, again)

@@ -19,7 +19,7 @@ from pbpk.estimation.stochastic.maximise import Moments, average, recentre, resp
 from pbpk.estimation.stochastic.roles import find_roles
 from pbpk.likelihood.parameter_layout import Layout, OmegaBlock, Theta
 from pbpk.likelihood.problem import take
-from pbpk.run_folders.write import Folder, load_state, save_state
+from pbpk.run_folders.write import OutputFolder, load_state, save_state
 from pbpk.study.load import load_study
 
 
@@ -200,7 +200,7 @@ def test_a_resumed_fit_goes_on_bit_for_bit(small, tmp_path):
     for _ in range(3):
         state, info = method.step(small, path[-1])
         path, infos = [*path, state], [*infos, info]
-    folder = Folder(tmp_path / "001", tmp_path)
+    folder = OutputFolder(tmp_path / "001", tmp_path)
     save_state(folder, path[1], infos[:1])
     state, seen = load_state(folder)
     assert seen == infos[:1] and isinstance(state, State)

@@ -68,14 +68,14 @@ def test_it_is_called_an_approximation(fit):
 
 @pytest.mark.slow
 def test_it_goes_on_from_its_checkpoint_to_the_same_digits(study, tmp_path):
-    from pbpk.run_folders.write import Folder, load_state, save_state
+    from pbpk.run_folders.write import OutputFolder, load_state, save_state
 
     method, problem = Variational(most=300), study.problem
     states = [method.init(problem)]
     while not states[-1].finished:
         states.append(method.step(problem, states[-1])[0])
     assert states[-1].status == LIMIT and states[-1].iteration == 300
-    folder = Folder(tmp_path / "done", tmp_path)
+    folder = OutputFolder(tmp_path / "done", tmp_path)
     save_state(folder, states[1], [])
     again, _ = load_state(folder)
     while not again.finished:

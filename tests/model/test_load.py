@@ -73,6 +73,19 @@ def test_a_fault_in_a_flux_is_named_with_its_line(folder):
     refused(folder(rows=rows), "structure.py:6", "central -> out", '"1/h"')
 
 
+def test_a_structure_may_be_split_over_files(folder):
+    """They are read anew when one of them changes, and faults in them are named by their own file and line."""
+    made = folder(structure="from .parts import model\n")
+    whole = folder(name="whole")
+    (made / "parts.py").write_text((whole / "structure.py").read_text())
+    assert load_model(made).system.names == load_model(whole).system.names
+    assert load_model(made).files == ["structure.py", "parts.py", "parameters.toml"]
+    (made / "parts.py").write_text("x = 1\ny = x / 0\n")
+    refused(made, "parts.py:2", "ZeroDivisionError")
+    (made / "parts.py").write_text("x = (\n")
+    refused(made, "parts.py:1", "SyntaxError")
+
+
 def test_a_missing_table(folder):
     made = folder()
     (made / "parameters.toml").unlink()

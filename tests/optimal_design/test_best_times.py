@@ -32,7 +32,7 @@ def test_slopes_in_time_are_those_of_the_criterion(oral, form, approximation):
 
 
 def test_exchange_finds_what_trying_all_finds(oral, closed):
-    found = pbpk.optimal_design(oral, samples=3, times=GRID)
+    found = pbpk.design(oral, samples=3, times=GRID)
     every = {c: np.linalg.slogdet(closed.information(c))[1] for c in combinations(GRID, 3)}
     best = max(every, key=every.get)
     assert found.schedules[0].times == best
@@ -42,7 +42,7 @@ def test_exchange_finds_what_trying_all_finds(oral, closed):
 
 
 def test_ds_is_the_volume_of_what_is_of_interest(oral, closed):
-    found = pbpk.optimal_design(oral, samples=3, times=GRID, criterion="Ds", interest=["CL", "OMEGA_CL"])
+    found = pbpk.design(oral, samples=3, times=GRID, criterion="Ds", interest=["CL", "OMEGA_CL"])
     own = [0, 3]
 
     def worth(c):
@@ -57,30 +57,30 @@ def test_ds_is_the_volume_of_what_is_of_interest(oral, closed):
 
 @pytest.mark.slow
 def test_spacing_and_windows_are_kept(oral):
-    found = pbpk.optimal_design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)], spacing=3.0)
+    found = pbpk.design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)], spacing=3.0)
     a, b, c = found.schedules[0].times
     assert 0.25 <= a <= 6 and 2 <= b <= 6 and 2 <= c <= 120
     assert np.diff(np.sort([a, b, c])).min() >= 3.0 - 1e-5
-    free = pbpk.optimal_design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)])
+    free = pbpk.design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)])
     assert free.value > found.value
 
 
 @pytest.mark.slow
 def test_a_certain_prior_is_no_prior(oral):
     """ED over a spread of 0.001 % is D; over a wide one it is another number, and lower."""
-    plain = pbpk.optimal_design(oral, samples=3, times=GRID)
-    sure = pbpk.optimal_design(oral, samples=3, times=GRID, criterion="ED", prior={"KA": (1e-5, True)}, draws=4)
+    plain = pbpk.design(oral, samples=3, times=GRID)
+    sure = pbpk.design(oral, samples=3, times=GRID, criterion="ED", prior={"KA": (1e-5, True)}, draws=4)
     assert sure.schedules[0].times == plain.schedules[0].times
     assert sure.value == pytest.approx(plain.value, abs=1e-3)
-    wide = pbpk.optimal_design(oral, samples=3, times=GRID, criterion="ED", prior={"KA": (1.0, True)}, draws=8)
+    wide = pbpk.design(oral, samples=3, times=GRID, criterion="ED", prior={"KA": (1.0, True)}, draws=8)
     assert abs(wide.value - plain.value) > 0.05
     with pytest.raises(BadInput, match="none of the parameters"):
-        pbpk.optimal_design(oral, samples=3, times=GRID, criterion="ED", prior={"KB": (1.0, True)})
+        pbpk.design(oral, samples=3, times=GRID, criterion="ED", prior={"KB": (1.0, True)})
 
 
 def test_arms_have_schedules_and_sizes_of_their_own(planned, closed):
     lines = ("ID,TIME,AMT,ARM", "1,0,70,1", "1,1,,1", "2,0,20,2", "2,1,,2")
-    found = pbpk.optimal_design(
+    found = pbpk.design(
         planned(*lines), arms="ARM", samples={"1": 3, "2": 2}, subjects={"1": 20, "2": 10}, times=GRID, starts=3
     )
     one, two = found.schedules
@@ -96,12 +96,12 @@ def test_arms_have_schedules_and_sizes_of_their_own(planned, closed):
                 other = 20 * closed.information(moved[0]) + 10 * closed.information(moved[1], dose=20.0)
                 assert np.linalg.slogdet(other)[1] <= found.value + 1e-6
     with pytest.raises(BadInput, match="no column `GROUP`"):
-        pbpk.optimal_design(planned(*lines), arms="GROUP")
+        pbpk.design(planned(*lines), arms="GROUP")
 
 
 def test_a_split_is_at_its_bound_and_beats_one_schedule(oral):
-    one = pbpk.optimal_design(oral, samples=3, times=GRID, subjects=40)
-    many = pbpk.optimal_design(oral, samples=3, times=GRID, subjects=40, split_patients=True)
+    one = pbpk.design(oral, samples=3, times=GRID, subjects=40)
+    many = pbpk.design(oral, samples=3, times=GRID, subjects=40, split_patients=True)
     assert sum(s.subjects for s in many.schedules) == 40
     assert many.value > one.value
     assert many.at_most == pytest.approx(one.at_most, abs=1e-9)

@@ -9,7 +9,7 @@ from pbpk.population.bands import quantiles
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
 from pbpk.regimen.dose import dose
-from pbpk.solve.base import INACCURATE, NEGATIVE_RATE, NOT_FINITE
+from pbpk.results import ResultCode
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 
@@ -26,7 +26,7 @@ def test_what_no_solver_can_cure_is_tried_once_and_disturbs_nobody():
     who = virtual_patients(ORAL, 5)
     clearance = np.array([2.0, -3.0, 2.5, np.nan, 4.0])
     path = simulate(ORAL, dose("100 mg", into="oral"), T, patients=who, values={"CL": clearance}, integrate=True)
-    assert path.result.tolist() == [0, NEGATIVE_RATE, 0, NOT_FINITE, 0]
+    assert path.result.tolist() == [0, ResultCode.NEGATIVE_RATE, 0, ResultCode.NOT_FINITE, 0]
     assert path.solved_again.tolist() == [0] * 5
     assert path.integral is not None and path.to_infinity is not None
     for values in (path["cp"], path.integral["cp"], path.to_infinity["cp"][None]):
@@ -42,7 +42,7 @@ def test_what_no_solver_can_cure_is_tried_once_and_disturbs_nobody():
 def test_a_zero_volume_ends_at_once():
     """Its rates are not finite, so that the general solver would go on to its last step."""
     path = simulate(ORAL, dose("100 mg", into="oral"), T, values={"V": 0.0})
-    assert path.result.tolist() == [NOT_FINITE] and path.solved_again.tolist() == [0]
+    assert path.result.tolist() == [ResultCode.NOT_FINITE] and path.solved_again.tolist() == [0]
 
 
 def test_an_explicit_method_that_gives_up_is_followed_by_a_stiff_one():
@@ -75,7 +75,7 @@ def test_a_long_chain_goes_to_the_contour(chain, monkeypatch):
     np.testing.assert_allclose(path["c19"], (k * t) ** 19 * np.exp(-k * t) / math.factorial(19), atol=1e-9)
     monkeypatch.setattr(Resolvent, "stricter", lambda self: None)
     alone = simulate(chain, dose("1 mg", into="c0"), [4.0, 9.0, 20.0], patients=who, observe=["c19"])
-    assert ((np.asarray(alone.result) == INACCURATE) == (path.solved_again == 1)).all()
+    assert ((np.asarray(alone.result) == ResultCode.INACCURATE) == (path.solved_again == 1)).all()
     assert np.isnan(np.asarray(alone["c19"])[:, path.solved_again == 1]).all()
 
 

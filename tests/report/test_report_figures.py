@@ -12,11 +12,11 @@ from finished_run import individuals, observations
 from pbpk.errors import BadInput, MissingExtra
 from pbpk.report.axes import logarithmic
 from pbpk.report.canvas import panel, style, to_svg
-from pbpk.report.figures import Units, eta_distributions, goodness, individual_fits, trace
+from pbpk.report.figures import ObservationUnits, eta_distributions, goodness, individual_fits, trace
 from pbpk.report.population_bands import quantile_figure
 from pbpk.report.trend import running_median
 
-UNITS = Units("h", {"cp": "mg/L"})
+UNITS = ObservationUnits("h", {"cp": "mg/L"})
 LARGEST = 300_000
 
 

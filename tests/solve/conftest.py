@@ -11,8 +11,8 @@ import solutions
 
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
+from pbpk.results import ResultCode
 from pbpk.solve import segments
-from pbpk.solve.base import GAVE_UP, INACCURATE
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
 
@@ -83,7 +83,7 @@ def lanes():
         timeline = records if isinstance(records, Timeline) else build_timeline([pd.DataFrame(records)], system)
         count, p = int(timeline.seen.sum(axis=0).max()), jnp.asarray(p)[None]
         done = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
-        while surely and (failed := done.result & (GAVE_UP | INACCURATE) != 0).any():
+        while surely and (failed := done.result & (ResultCode.GAVE_UP | ResultCode.INACCURATE) != 0).any():
             if (solver := solver.stricter()) is None:
                 break
             again = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))

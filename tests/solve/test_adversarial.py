@@ -13,7 +13,7 @@ from truth import exponentials
 
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.solve.base import OK
+from pbpk.results import ResultCode
 from pbpk.solve.contour import Contour
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
@@ -85,15 +85,15 @@ def test_right_or_flagged(lanes, batch, solver, tolerance):
     amounts, areas, result = lanes(system, timeline, p, solver, integrals=True)
     error = errors(amounts, areas, exact)
     for name, wrong, code in zip(CASES, error, result, strict=True):
-        assert wrong < tolerance or code != OK, f"{name}: {wrong} and says nothing"
-    assert (result == OK).sum() >= len(CASES) - 6  # saying nothing but that it failed would not do either
+        assert wrong < tolerance or code != ResultCode.OK, f"{name}: {wrong} and says nothing"
+    assert (result == ResultCode.OK).sum() >= len(CASES) - 6  # saying nothing but that it failed would not do either
 
 
 @every_solver
 def test_the_stricter_solver_is_right(lanes, batch, solver, tolerance):
     system, timeline, p, exact = batch
     amounts, areas, result = lanes(system, timeline, p, solver, integrals=True, surely=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     assert errors(amounts, areas, exact).max() < tolerance
 
 
@@ -103,7 +103,7 @@ def test_forty_half_lives_relative_to_what_is_left(lanes, batch):
     amounts, _, result = lanes(system, timeline, p, Resolvent())
     for i, name in enumerate(CASES):
         if name.startswith("40"):
-            assert result[i] == OK
+            assert result[i] == ResultCode.OK
             np.testing.assert_allclose(amounts[:, :, i].sum(axis=1), exact[0][:, :, i].sum(axis=1), rtol=1e-9)
 
 
@@ -115,9 +115,9 @@ def test_thirty_equal_transit_compartments(lanes, graph, dose, seen, solver, tol
     system, p = graph(n, edges), np.full((30, 1), 5.0)
     exact = np.stack([exponentials(n, edges, p[:, 0], t)[0][:, 0] * 10 for t in times])
     amounts, _, result = lanes(system, [dose(0, 10, "c0"), *seen(*times)], p, solver)
-    assert np.abs(amounts[..., 0] - exact).max() < 10 * tolerance or result[0] != OK
+    assert np.abs(amounts[..., 0] - exact).max() < 10 * tolerance or result[0] != ResultCode.OK
     amounts, _, result = lanes(system, [dose(0, 10, "c0"), *seen(*times)], p, solver, surely=True)
-    assert result[0] == OK
+    assert result[0] == ResultCode.OK
     assert np.abs(amounts[..., 0] - exact).max() < 10 * tolerance
 
 
@@ -140,7 +140,7 @@ def test_a_thousand_doses(lanes, dose, seen, solver, tolerance):
     times, ka, k = np.array([0.0, 0.25, 100.1, 499.5, 520.0]), 1.5, 0.2
     records = [dose(0, 10, "depot", ADDL=999, II=0.5), *seen(*times)]
     amounts, _, result = lanes(oral, records, _oral(ka), solver)
-    assert result[0] == OK
+    assert result[0] == ResultCode.OK
     given = np.array([[t - 0.5 * i for t in times] for i in range(1000)])
     past = given >= -1e-9
     since = np.where(past, given, 0.0)
@@ -169,7 +169,7 @@ def test_doses_at_the_instant_of_an_observation(lanes, dose, seen, solver, toler
     ]
     amounts, _, result = lanes(oral, records, _oral(1.5), solver)
     left = 10 * np.exp(-0.4)
-    assert result[0] == OK
+    assert result[0] == ResultCode.OK
     expected = [[0, 0], [0, 10], [0, left], [0, left + 5], [1, left + 5]]
     np.testing.assert_allclose(amounts[..., 0], expected, atol=20 * tolerance)
 
@@ -203,9 +203,9 @@ def test_saturable_elimination_in_closed_form(lanes, dose, seen, name):
     amounts, _, result = lanes(saturated, timeline, p, Rosenbrock(name))
     error = np.abs(amounts[:, 0] - exact).max(axis=0) / given
     for case, wrong, code in zip(SATURABLE, error, result, strict=True):
-        assert wrong < 1e-6 or code != OK, f"{case}: {wrong} and says nothing"
+        assert wrong < 1e-6 or code != ResultCode.OK, f"{case}: {wrong} and says nothing"
     amounts, _, result = lanes(saturated, timeline, p, Rosenbrock(name), surely=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     assert (np.abs(amounts[:, 0] - exact).max(axis=0) / given).max() < 1e-6
 
 

@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from truth import exponentials
 
 from pbpk.linalg.packing import linear_part
-from pbpk.solve.base import NOT_FINITE, OK
+from pbpk.results import ResultCode
 from pbpk.solve.contour import Contour, cycle, propagate
 from pbpk.solve.general import General
 
@@ -153,4 +153,4 @@ def test_refuses_a_ring_of_14(graph):
 def test_failure_is_a_value_of_that_patient(solve, dose, seen, graph):
     patient = [dose(0, 10, "c0"), *seen(1, 2)]
     _, result = solve(graph(2, [(0, 1), (1, 2)]), [patient] * 2, {"k0": [1.0, np.nan], "k1": 0.5}, Contour())
-    assert result.tolist() == [OK, NOT_FINITE]
+    assert result.tolist() == [ResultCode.OK, ResultCode.NOT_FINITE]

@@ -9,7 +9,7 @@ from truth import exponentials
 
 from pbpk.model import OUT, Block, Compartment, conc, flow, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.solve.base import OK
+from pbpk.results import ResultCode
 from pbpk.solve.contour import Contour
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
@@ -56,7 +56,7 @@ def test_linear_models(lanes, graph, records, rates, truth, name):
     system = graph(SIZE, EDGES)
     amounts, areas, result = lanes(system, records, rates.astype(np.float32), LINEAR[name], integrals=True)
     assert amounts.dtype == areas.dtype == np.float32
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     error = np.abs(amounts - truth[0]).max() / 16
     assert error < 2e-5
     assert (np.abs(areas - truth[1]) / TIMES[:, None, None]).max() / 16 < 2e-5
@@ -86,7 +86,7 @@ def test_a_saturable_model(lanes, dose, seen, solver):
     single, _, result = lanes(bent, records, p.astype(np.float32), solver)
     double, _, _ = lanes(bent, records, p, Rosenbrock(rtol=1e-10, atol=1e-13))
     assert single.dtype == np.float32
-    assert result[0] == OK
+    assert result[0] == ResultCode.OK
     assert 1e-9 < np.abs(single - double).max() / 100 < 1e-4
 
 

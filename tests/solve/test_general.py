@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
-from pbpk.solve.base import GAVE_UP, NOT_FINITE, OK, explain
+from pbpk.results import ResultCode, explain
 from pbpk.solve.general import SOLVERS, General
 
 depot = Compartment("depot", "mg")
@@ -57,7 +57,7 @@ def test_saturable_elimination_against_lsoda(solve, patient, name):
     """To 1e-7 of the dose: a tolerance of 1e-9 a step, some hundred steps."""
     values = VALUES | {"VM": np.array([9.0, 2.0]), "KM": np.array([0.5, 0.05])}
     amounts, result = solve(saturating, [patient, patient], values, General(name))
-    assert result.tolist() == [OK, OK]
+    assert result.tolist() == [ResultCode.OK, ResultCode.OK]
     for i in range(2):
         expected = by_scipy({k: np.broadcast_to(v, 2)[i] for k, v in values.items()}, 100.0, 20.0, 1.5)
         np.testing.assert_allclose(amounts[i], expected, atol=1e-7 * 100, rtol=0)
@@ -65,14 +65,14 @@ def test_saturable_elimination_against_lsoda(solve, patient, name):
 
 def test_giving_up_is_a_value(solve, patient):
     _, result = solve(saturating, [patient], VALUES, General("tsit5", max_steps=3))
-    assert result.tolist() == [GAVE_UP]
-    assert "step limit" in explain(GAVE_UP)
+    assert result.tolist() == [ResultCode.GAVE_UP]
+    assert "step limit" in explain(ResultCode.GAVE_UP)
 
 
 def test_a_patient_without_numbers_does_not_disturb_the_others(solve, patient):
     values = VALUES | {"KM": np.array([0.5, np.nan, 0.4])}
     amounts, result = solve(saturating, [patient] * 3, values, General("tsit5"))
-    assert result.tolist() == [OK, NOT_FINITE, OK]
+    assert result.tolist() == [ResultCode.OK, ResultCode.NOT_FINITE, ResultCode.OK]
     assert np.isnan(amounts[1]).all()
     for i in (0, 2):
         expected = by_scipy(VALUES | {"KM": values["KM"][i]}, 100.0, 20.0, 1.5)
@@ -82,7 +82,7 @@ def test_a_patient_without_numbers_does_not_disturb_the_others(solve, patient):
 def test_intervals_of_no_length(solve, dose, seen):
     records = [dose(1, 10, "central"), *seen(1, 1), dose(1, 5, "central"), *seen(1)]
     (amounts,), result = solve(saturating, [records], VALUES, General("tsit5"))
-    assert result.tolist() == [OK]
+    assert result.tolist() == [ResultCode.OK]
     np.testing.assert_allclose(amounts[:, 1], [10, 10, 15], rtol=1e-14)
 
 
@@ -118,7 +118,7 @@ def test_integrals(solve, dose, seen, graph):
     system, k, t = graph(2, [(0, 1), (1, 2)]), 0.7, np.array([1.0, 2.0, 5.0])
     records = sorted([dose(0, 10, "c0"), dose(1, 4, "c0", RATE=4.0), *seen(*t)], key=lambda r: r["TIME"])
     _, result, (areas,) = solve(system, [records], {"k0": k, "k1": 0.2}, General("tsit5"), integrals=True)
-    assert result.tolist() == [OK]
+    assert result.tolist() == [ResultCode.OK]
     of_bolus = 10 / k * (1 - np.exp(-k * t))
 
     def of_inflow(s):

@@ -21,7 +21,7 @@ from pbpk.likelihood.endpoints.likelihood import losses, predicted
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe
 from pbpk.model.system import build_system
 from pbpk.observe import observe_all
-from pbpk.solve.base import NOT_FINITE
+from pbpk.results import ResultCode
 from pbpk.solve.compiled_likelihood import losses as losses_of
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
@@ -223,7 +223,7 @@ def test_whoever_is_beside(kind, what, case):
     bad = p.at[0, system.parameter_index("KE"), 4].set(jnp.nan)
     slope, (loss, code) = run(bad, timeline, which, seen, o)
     others = np.arange(count) != 4
-    assert code[4] & NOT_FINITE and not np.any(np.asarray(code)[others])
+    assert code[4] & ResultCode.NOT_FINITE and not np.any(np.asarray(code)[others])
     np.testing.assert_array_equal(loss[others], every[1][0][others])
     np.testing.assert_array_equal(slope[..., others], every[0][..., others])
 

@@ -22,7 +22,7 @@ from pbpk.model import (
     zero_order,
 )
 from pbpk.model.system import build_system
-from pbpk.solve.base import INACCURATE, NEGATIVE_RATE, NOT_FINITE, OK, explain
+from pbpk.results import ResultCode, explain
 from pbpk.solve.contour import Contour
 from pbpk.solve.resolvent import Resolvent, Window, may_oscillate, propagate, to_infinity
 
@@ -137,21 +137,21 @@ def test_right_or_flagged(lanes, every, zoo, truth, records):
     given, hours = 20.0, TIMES[:, None, None]
     error = np.abs(amounts - truth[0]).max(axis=(0, 1)) / given
     of_areas = np.abs((areas - truth[1]) / hours).max(axis=(0, 1)) / given
-    flagged = result == INACCURATE
-    assert (flagged | (result == OK)).all()
+    flagged = result == ResultCode.INACCURATE
+    assert (flagged | (result == ResultCode.OK)).all()
     assert error[~flagged].max() < 1e-8
     assert of_areas[~flagged].max() < 1e-8
     assert 0 < flagged.sum() < 30
     assert set(zoo[1][flagged]) <= {"ring", "small ring", "chain", "sparse", "stiff"}
     amounts, areas, result = lanes(every, records, zoo[0], integrals=True, surely=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     assert np.abs(amounts - truth[0])[..., flagged].max() < 2e-11 * given
     assert np.abs((areas - truth[1]) / hours)[..., flagged].max() < 2e-11 * given
 
 
 def test_in_a_fit_the_contour_is_part_of_the_program(lanes, every, zoo, truth, records):
     amounts, areas, result = lanes(every, records, zoo[0], Resolvent().forward_mode(), integrals=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     assert np.abs(amounts - truth[0]).max() < 1e-8 * 20
     assert np.abs((areas - truth[1]) / TIMES[:, None, None]).max() < 1e-8 * 20
 
@@ -167,11 +167,11 @@ def test_a_flag_is_of_one_patient(lanes, every, zoo, records):
     """The others' bits do not depend on who is beside them."""
     rates, _ = zoo
     _, _, result = lanes(every, records, rates)
-    some = np.flatnonzero(result == OK)[[0, 5, 9, 20]]
-    bad = np.flatnonzero(result == INACCURATE)[:1]
+    some = np.flatnonzero(result == ResultCode.OK)[[0, 5, 9, 20]]
+    bad = np.flatnonzero(result == ResultCode.INACCURATE)[:1]
     together, _, codes = lanes(every, records, rates[:, [*some, *bad]])
     apart, _, _ = lanes(every, records, rates[:, [*some, some[0]]])
-    assert codes.tolist() == [OK] * 4 + [INACCURATE]
+    assert codes.tolist() == [ResultCode.OK] * 4 + [ResultCode.INACCURATE]
     np.testing.assert_array_equal(together[..., :4], apart[..., :4])
 
 
@@ -311,8 +311,11 @@ def test_failure_is_a_value_of_that_patient(solve, dose, seen, graph):
     system = graph(2, [(0, 1), (1, 2)])
     patient = [dose(0, 10, "c0"), *seen(1, 2)]
     amounts, result = solve(system, [patient] * 3, {"k0": [1.0, -1.0, np.nan], "k1": 0.5})
-    assert result.tolist() == [OK, NEGATIVE_RATE, NOT_FINITE]
+    assert result.tolist() == [ResultCode.OK, ResultCode.NEGATIVE_RATE, ResultCode.NOT_FINITE]
     assert np.isfinite(amounts[0]).all()
     assert explain(result[1]) == "a rate constant is negative"
-    assert explain(NEGATIVE_RATE | NOT_FINITE) == "the solution is not finite; a rate constant is negative"
-    assert explain(OK) == "ok"
+    assert (
+        explain(ResultCode.NEGATIVE_RATE | ResultCode.NOT_FINITE)
+        == "the solution is not finite; a rate constant is negative"
+    )
+    assert explain(ResultCode.OK) == "ok"

@@ -12,7 +12,7 @@ from pbpk.compile.xla import jit
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.solve.base import GAVE_UP, INACCURATE, NOT_FINITE, OK
+from pbpk.results import ResultCode
 from pbpk.solve.interval import Interval
 from pbpk.solve.right_hand_side import field
 from pbpk.solve.rosenbrock import March, Rosenbrock, _first_memory, _Memory, cross_window
@@ -123,7 +123,7 @@ def test_accuracy_follows_the_tolerance(lanes, records, truth, name, rtol):
     """Within 20 times rtol of the dose (errors of some hundred steps add up), and not idly exact."""
     solver = Rosenbrock(name, rtol=rtol, atol=1e-3 * rtol)
     amounts, areas, result = lanes(system, records, PATIENTS, solver, integrals=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     error = np.abs(amounts - truth[0]).max(axis=(0, 1)) / 100 / rtol
     of_areas = (np.abs(areas - truth[1]) / T[:, None, None]).max(axis=(0, 1)) / 100 / rtol
     assert error.max() < 20
@@ -139,7 +139,7 @@ def test_a_stiff_neighbour_changes_no_bit_of_a_patient(lanes, records):
     for integrals in (False, True):
         alone, areas, _ = lanes(system, records, calm, integrals=integrals, solver=Rosenbrock())
         beside, others, result = lanes(system, records, wild, integrals=integrals, solver=Rosenbrock())
-        assert (result == OK).all()
+        assert (result == ResultCode.OK).all()
         np.testing.assert_array_equal(alone[..., 0], beside[..., 0])
         if integrals:
             np.testing.assert_array_equal(areas[..., 0], others[..., 0])
@@ -151,23 +151,23 @@ def test_a_patient_that_fails_stops_no_other(lanes, records, truth, what):
     if what == "nan":
         p[:, 2] = np.nan
         amounts, _, result = lanes(system, records, p, Rosenbrock())
-        assert result[2] == NOT_FINITE
+        assert result[2] == ResultCode.NOT_FINITE
         assert np.isnan(amounts[..., 2]).all()
         others = [0, 1, 3]
     else:  # fewer steps than the patient of fast exchange and sharp saturation needs in the first window
         amounts, _, result = lanes(system, records, p, Rosenbrock(max_steps=80))
-        others = np.flatnonzero(result == OK)
+        others = np.flatnonzero(result == ResultCode.OK)
         assert 0 < len(others) < 4
-        assert (np.delete(result, others) == GAVE_UP).all()
-    assert (result[others] == OK).all()
+        assert (np.delete(result, others) == ResultCode.GAVE_UP).all()
+    assert (result[others] == ResultCode.OK).all()
     np.testing.assert_allclose(amounts[..., others], truth[0][..., others], atol=1e-5)
 
 
 def test_too_few_steps_are_no_answer(lanes, records):
     _, _, result = lanes(system, records, PATIENTS, Rosenbrock(max_steps=3))
-    assert result.tolist() == [GAVE_UP] * 4
+    assert result.tolist() == [ResultCode.GAVE_UP] * 4
     _, _, result = lanes(system, records, PATIENTS, Rosenbrock(max_steps=3), surely=True)
-    assert result.tolist() == [OK] * 4
+    assert result.tolist() == [ResultCode.OK] * 4
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +179,11 @@ def test_on_a_shared_grid_offenders_say_so(lanes, records, truth, coarse):
     """Steps that suit the gentle patient are too long for the sharply saturated: those say so, and their own steps cure it."""
     amounts, _, result = lanes(system, records, PATIENTS, coarse)
     error = np.abs(amounts - truth[0]).max(axis=(0, 1)) / 100
-    assert set(result.tolist()) == {OK, INACCURATE}
-    assert error[result == OK].max() < 20e-6
+    assert set(result.tolist()) == {ResultCode.OK, ResultCode.INACCURATE}
+    assert error[result == ResultCode.OK].max() < 20e-6
     assert error.max() > 20e-6
     amounts, _, result = lanes(system, records, PATIENTS, coarse, surely=True)
-    assert (result == OK).all()
+    assert (result == ResultCode.OK).all()
     assert np.abs(amounts - truth[0]).max() < 20e-6 * 100
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pbpk.errors import BadInput
 from pbpk.model.load import load_model
-from pbpk.solve.base import OK
+from pbpk.results import ResultCode
 from pbpk.solve.general import General
 from pbpk.solve.interval import Crossing
 from pbpk.solve.resolvent import Resolvent
@@ -44,7 +44,7 @@ def central(solve, seen):
 
     def central(doses, times, **values):
         (amounts,), result = solve(oral, [[*doses, *seen(*times)]], PLAIN | values)
-        assert result.tolist() == [OK]
+        assert result.tolist() == [ResultCode.OK]
         return amounts[:, 1]
 
     return central
@@ -319,7 +319,7 @@ def test_two_compartments(solve, dose, seen, solver):
     records = [dose(0, 100, "central"), dose(4, 100, "central", RATE=50.0, ADDL=1, II=5.0), *seen(0, 1, 5, 8, 20)]
     records.sort(key=lambda r: r["TIME"])
     (amounts,), result = solve(two, [records], values, solver)
-    assert result.tolist() == [OK]
+    assert result.tolist() == [ResultCode.OK]
     t = np.array([0, 1, 5, 8, 20.0])
     expected = form(t, lambda t, k: after_bolus(t, 100, k))
     for start in (4, 9):

@@ -14,7 +14,7 @@ from pbpk.errors import BadInput
 from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
-from pbpk.solve.base import BAD_DOSE, NO_STEADY_STATE, OK, OVERLAPS
+from pbpk.results import ResultCode
 from pbpk.solve.dose_checks import lasting
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
@@ -117,7 +117,7 @@ def test_against_the_doses_of_the_past(solve, dose, seen, cases, solver):
     values = {n: np.array([(PLAIN | more).get(n) for _, _, more, _ in cases]) for n in PLAIN} | {"CL": cl}
     patients = [[dose(0, 100, "central", SS=1) | record, *seen(*T)] for _, record, _, _ in cases]
     amounts, result = solve(oral, patients, values, solver)
-    assert result.tolist() == [OK] * len(cases)
+    assert result.tolist() == [ResultCode.OK] * len(cases)
     for (name, _, _, form), got, one in zip(cases, amounts, cl, strict=True):
         close = {"rtol": 1e-9, "atol": 1e-9} if solver.name == "resolvent" else {"rtol": 2e-7, "atol": 1e-7}
         np.testing.assert_allclose(got[:, 1], form(one / V), **close, err_msg=name)
@@ -129,7 +129,7 @@ def test_the_second_kind_adds_and_the_first_replaces(solve, dose, seen):
     before = [dose(-4, 70, "central"), dose(-4, 60, "depot", ADDL=9, II=5.0), dose(-1, 80, "central", RATE=10.0)]
     both = [[*before, dose(0, 100, "central", SS=ss, II=6.0, RATE=25.0), *seen(*T)] for ss in (1, 2)]
     (replaced, added), result = solve(oral, both, PLAIN)
-    assert result.tolist() == [OK, OK]
+    assert result.tolist() == [ResultCode.OK, ResultCode.OK]
     steady = always(lambda t: infused(t, 25.0, 4.0, k), 6.0)
     there = decay(T + 4, 70.0, k) + infused(T + 1, 10.0, 8.0, k)
     there += sum(absorbed(T + 4 - 5.0 * i, 60.0, k, KA) for i in range(10))
@@ -174,7 +174,7 @@ def test_a_body_of_many_organs(solve, dose, seen):
     steady = [dose(0, 1, "blood", SS=1, II=24.0), *seen(0, 5, 30)]
     spelt = [dose(0, 1, "blood", ADDL=400, II=24.0), *seen(9600, 9605, 9630)]
     (short, long), result = solve(iodide.system, [steady, spelt], values)
-    assert result.tolist() == [OK, OK]
+    assert result.tolist() == [ResultCode.OK, ResultCode.OK]
     last = iodide.system.index("decayed")
     np.testing.assert_allclose(np.delete(short, last, axis=1), np.delete(long, last, axis=1), rtol=1e-8, atol=1e-9)
 
@@ -194,7 +194,7 @@ def test_newtons_first_step_is_the_closed_form(solve, dose, seen, graph, matrix_
     expected = np.append(steady, 0.0) + first
     values = {f"k{i}": k for i, k in enumerate(RATES)}
     (amounts,), result = solve(system, [[dose(0, 10, "c1", SS=1, II=t), *seen(0, 2.0)]], values, solver)
-    assert result.tolist() == [OK]
+    assert result.tolist() == [ResultCode.OK]
     close = 1e-11 if solver.name == "resolvent" else 1e-7
     np.testing.assert_allclose(amounts, [expected, expm(a * 2.0) @ expected], atol=10 * close)
 
@@ -219,7 +219,7 @@ def test_saturable_elimination(solve, dose, seen):
     patient, endless = dose(0, a, "body", SS=1, II=ii), dose(0, 0, "body", SS=1, RATE=15.0)
     patients = [[one, *seen(0, ii)] for one in (patient, patient, patient, endless, patient)]
     amounts, result = solve(bounded, patients, values, General("tsit5"))
-    assert result.tolist() == [OK, OK, OK, OK, NO_STEADY_STATE]
+    assert result.tolist() == [ResultCode.OK, ResultCode.OK, ResultCode.OK, ResultCode.OK, ResultCode.NO_STEADY_STATE]
     for i in range(3):
         c0 = float(trough(values["VM"][i], values["KM"][i], v, a, ii))
         np.testing.assert_allclose(amounts[i][:, 0], [c0 + a, c0], rtol=1e-6)
@@ -303,7 +303,7 @@ def test_a_patient_without_steady_state_spoils_no_derivative(dose, seen, graph):
 
     k = jnp.array([0.2, 0.0])
     slope, result = jax.jit(jax.grad(f, has_aux=True))(k)
-    assert result.tolist() == [OK, NO_STEADY_STATE]
+    assert result.tolist() == [ResultCode.OK, ResultCode.NO_STEADY_STATE]
     expected = jax.grad(lambda k: 10 / (1 - jnp.exp(-6 * k)) * jnp.exp(-k))(0.2)
     np.testing.assert_allclose(slope, [expected, 0.0], rtol=1e-9)
 
@@ -315,7 +315,7 @@ def test_more_overlap_than_foreseen_is_told(dose, seen):
     p[0, oral.parameter_index("D2")] = [9.0, 17.5, 40.0]
     timeline = build_timeline([records] * 3, oral, typical=np.where(p == 17.5, 9.0, np.where(p == 40.0, 9.0, p)))
     done = jax.jit(lambda p: Resolvent().solve(oral, timeline, p))(p)
-    assert done.result.tolist() == [OK, OK, OVERLAPS]
+    assert done.result.tolist() == [ResultCode.OK, ResultCode.OK, ResultCode.OVERLAPS]
     for i, length in enumerate((9.0, 17.5)):
         expected = always(lambda t, d=length: infused(t, 100 / d, d, CL / V), 6.0)
         np.testing.assert_allclose(done.amounts[: len(T), 1, i], expected, rtol=1e-9)
@@ -325,7 +325,7 @@ def test_a_modelled_rate_or_duration_of_nothing_is_told(solve, dose, seen):
     patients = [[dose(0, 100, "central", RATE=code), *seen(*T)] for code in (-1.0, -2.0, -1.0, -2.0)]
     values = PLAIN | {"R2": np.array([0.0, 1.0, 5.0, 5.0]), "D2": np.array([1.0, -1.0, 0.0, 2.0])}
     amounts, result = solve(oral, patients, values)
-    assert result.tolist() == [BAD_DOSE, BAD_DOSE, OK, OK]
+    assert result.tolist() == [ResultCode.BAD_DOSE, ResultCode.BAD_DOSE, ResultCode.OK, ResultCode.OK]
     np.testing.assert_allclose(amounts[2][:, 1], infused(T, 5.0, 20.0, CL / V), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(amounts[3][:, 1], infused(T, 50.0, 2.0, CL / V), rtol=1e-9, atol=1e-9)
 

@@ -13,7 +13,7 @@ import pytest
 from solutions import CASES, LINEAR, SATURABLE, SOLVERS, VOIDS, close
 
 from pbpk.compile.xla import jit
-from pbpk.solve.base import INACCURATE, NOT_FINITE
+from pbpk.results import ResultCode
 
 pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
 
@@ -81,7 +81,7 @@ def test_sums_of_amounts_may_be_all_that_is_computed(kind, what, integrals, case
     (value, code), seen, slope = both(READINGS)
     (value_, code_), _, slope_ = both(())
     np.testing.assert_array_equal(code, code_)
-    assert [bool(c & NOT_FINITE) for c in code] == [k == 4 for k in range(9)]
+    assert [bool(c & ResultCode.NOT_FINITE) for c in code] == [k == 4 for k in range(9)]
     assert not code[sane].any()
     close(value, value_, 1e-13)
     close(seen[0], value_, 1e-13)
@@ -218,12 +218,14 @@ def test_what_goes_wrong_is_said_of_the_patient_alone(kind, case):
     bad = p.at[0, system.parameter_index("KB"), 4].set(jnp.nan)
     run = jax.jit(lambda p: SOLVERS[kind].solve(system, timeline, p))
     found, good = run(bad), run(p)
-    assert found.result.tolist() == [NOT_FINITE if k == 4 else 0 for k in range(9)]
+    assert found.result.tolist() == [ResultCode.NOT_FINITE if k == 4 else 0 for k in range(9)]
     others = np.arange(9) != 4
     np.testing.assert_array_equal(found.amounts[..., others], good.amounts[..., others])
     if kind == "saturable":
         rough = replace(SATURABLE, grid=(0.5, 2.0))
-        assert np.all(np.asarray(jax.jit(lambda p: rough.solve(system, timeline, p))(p).result) == INACCURATE)
+        assert np.all(
+            np.asarray(jax.jit(lambda p: rough.solve(system, timeline, p))(p).result) == ResultCode.INACCURATE
+        )
 
 
 def test_observations_that_nothing_writes_are_no_results(case):
@@ -231,7 +233,7 @@ def test_observations_that_nothing_writes_are_no_results(case):
     system, timeline, p = case("linear", "boluses")
     twice = replace(timeline, at=np.where(np.arange(len(timeline.at))[:, None] == 4, timeline.at[3], timeline.at))
     found = jax.jit(lambda p: LINEAR.solve(system, twice, p))(p)
-    assert np.all(np.asarray(found.result) & NOT_FINITE)
+    assert np.all(np.asarray(found.result) & ResultCode.NOT_FINITE)
 
 
 _DEVICES = """

@@ -1,0 +1,89 @@
+"""Writes docs/api.md from the docstrings of the public names: `python docs/make_api.py`. A test compares the two."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any, get_args, get_type_hints, is_typeddict
+
+import pbpk
+
+GROUPS = {
+    "Models": ("load_model", "list_models"),
+    "Doses": ("dose", "parse_dose", "void", "parse_void", "parse_times"),
+    "Simulation": ("simulate", "virtual_patients", "measure", "read_measurements"),
+    "Data": ("read_events", "read_voi"),
+    "Nuclides": ("load_nuclide", "chain", "activities"),
+    "Estimation": ("load_study", "list_studies", "fit", "runs", "compare"),
+    "Uncertainty": ("bootstrap", "profile", "sir", "derived"),
+    "Diagnostics": ("vpc", "npde"),
+    "Covariates and designs": ("covsearch", "design"),
+    "Dose": ("absorbed_dose", "fitted_kinetics", "fitted_individuals"),
+    "Errors": ("PbpkError",),
+}
+HEAD = """# The library, name by name
+
+Made from the docstrings by `python docs/make_api.py`; the examples in it are run by the tests. Everything here is
+imported as `import pbpk` and used as `pbpk.NAME`. What the objects mean is in the pages that [the index](../README.md) names.
+"""
+
+
+def describe_options(function: Any) -> str:
+    """The keyword options of a function that takes them as `**options: Unpack[SomeOptions]`, one a line."""
+    hint = function.__annotations__.get("options")
+    if hint is None:
+        return ""
+    kind = inspect.unwrap(function).__globals__.get(str(hint).removeprefix("Unpack[").removesuffix("]"))
+    if not is_typeddict(kind):
+        kind = next((arg for arg in get_args(get_type_hints(function)["options"])), None)
+    if kind is None:
+        return ""
+    lines = [f"    {name}: {annotation_text(hint)}" for name, hint in kind.__annotations__.items()]
+    return "\n".join(["", f"    # options ({kind.__name__})", *lines])
+
+
+def annotation_text(hint: Any) -> str:
+    text = hint if isinstance(hint, str) else getattr(hint, "__forward_arg__", None) or inspect.formatannotation(hint)
+    return str(text)
+
+
+def describe_signature(name: str, function: Any) -> str:
+    """`pbpk.NAME(…) -> …`, a parameter a line where it is long."""
+    if inspect.isclass(function):
+        return f"class pbpk.{name}{inspect.signature(function)}"
+    signature = inspect.signature(function)
+    one_line = f"pbpk.{name}{signature}"
+    if len(one_line) <= 100 and "options" not in signature.parameters:
+        return one_line.replace("'", "")
+    parts, keyword_only = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            parts.append("    *")
+        parts.append(f"    {parameter}")
+    result = f" -> {signature.return_annotation}" if signature.return_annotation is not signature.empty else ""
+    return (f"pbpk.{name}(\n" + ",\n".join(parts) + f",\n){result}" + describe_options(function)).replace("'", "")
+
+
+def describe(name: str) -> str:
+    value = getattr(pbpk, name)
+    text = inspect.cleandoc(value.__doc__ or "")
+    prose, _, example = text.partition("\n>>> ")
+    block = f"\n\n```python\n>>> {example}\n```" if example else ""
+    return f"### `{name}`\n\n```python\n{describe_signature(name, value)}\n```\n\n{prose.strip()}{block}\n"
+
+
+def make_page() -> str:
+    """The text of docs/api.md. Raises `KeyError` for a public name without a group."""
+    missing = set(pbpk.__all__) - {name for names in GROUPS.values() for name in names}
+    if missing:
+        raise KeyError(f"no group in docs/make_api.py for {', '.join(sorted(missing))}")
+    parts = [HEAD]
+    for title, names in GROUPS.items():
+        parts += [f"## {title}\n", *(describe(name) for name in names)]
+    return textwrap.dedent("\n".join(parts))
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("api.md").write_text(make_page())

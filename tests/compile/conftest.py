@@ -9,7 +9,7 @@ import pbpk
 from pbpk.compile.backend.base import Arrays
 from pbpk.compile.programs.linear.kernel import inputs
 from pbpk.compile.programs.linear.window import cross
-from pbpk.compile.programs.window import Window
+from pbpk.compile.programs.window import LinearWindow
 from pbpk.compile.xla import jit
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
@@ -57,7 +57,7 @@ def oracle():
         n = start.shape[1]
         stops = np.reshape(stops, (len(stops), -1))
         shared = stops.shape[1] == 1
-        window = Window(kernel.system, kernel.series, len(stops), shared, kernel.integrals, source is not None)
+        window = LinearWindow(kernel.system, kernel.series, len(stops), shared, kernel.integrals, source is not None)
         given = inputs(window, *(None if a is None else jnp.asarray(a) for a in (rates, start, stops, source)))
         arrays = {b.name: np.asarray(a) for b, a in zip(window.arguments, given, strict=True)}
         arrays |= {b.name: np.full((*b.shape, n), np.nan) for b in window.results}

@@ -81,7 +81,7 @@ def test_against_numpy_on_models_of_every_kind(model, name):
 
     value, slope = jax.jit(lambda: jax.jvp(f, tuple(at), tuple(way)))()
     for order in (0, 1):
-        window = Pulling(system, SERIES, len(STOPS), True, True, True, nilpotents=order)
+        window = Pulling(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
         own = [[a, b][: order + 1] for a, b in zip(at, way, strict=True)]
         arrays = [p for part in own[:3] for p in part] + tables(window, rates, jnp.asarray(STOPS)[:, None])
         arrays += [p for part in own[3:] for p in part]
@@ -89,7 +89,7 @@ def test_against_numpy_on_models_of_every_kind(model, name):
         buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
         pull(Arrays(buffers), window)
         for part, ours in enumerate((value, slope)[: order + 1]):
-            close(ours, [buffers[window.called(name, part)] for name in ("of_rates", "of_start", "of_source")], 1e-11)
+            close(ours, [buffers[window.coefficient_name(name, part)] for name in ("of_rates", "of_start", "of_source")], 1e-11)
 
 
 @pytest.mark.parametrize("moved", ["all", "stops", "rates"])

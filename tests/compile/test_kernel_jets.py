@@ -13,8 +13,8 @@ from pbpk.compile.backend.forward_mode import Jets
 from pbpk.compile.backend.functions import divide
 from pbpk.compile.backend.jet import Jet, value
 from pbpk.compile.engine import using
-from pbpk.compile.programs.elimination import factor, plan, solve
-from pbpk.compile.programs.laws import evaluate, prepare, trace
+from pbpk.compile.programs.elimination import factor_matrix, plan, solve_factored
+from pbpk.compile.programs.laws import evaluate_expressions, prepare_expression, trace_function
 from pbpk.compile.programs.rosenbrock.kernel import cross, cross_along
 from pbpk.compile.programs.rosenbrock.right_hand_side import arrows_of
 from pbpk.compile.programs.rosenbrock.step import weights
@@ -75,7 +75,7 @@ def test_functions_have_the_derivatives_that_jax_gives_them(name):
         k: Jet({0: a, **{s: raised(directions, s, k) for s in range(1, 2**ORDER)}}) for k, a in enumerate(arguments)
     }
     with np.errstate(all="ignore"):
-        ((found,),) = evaluate(m, [(prepare(m, trace(f, 2), {}), given)])
+        ((found,),) = evaluate_expressions(m, [(prepare_expression(m, trace_function(f, 2), {}), given)])
     for s in range(2**ORDER):
         chosen = [directions[k] for k in range(ORDER) if s >> k & 1]
         expected = np.asarray(along(f, [jnp.asarray(a) for a in arguments], chosen))
@@ -87,9 +87,9 @@ def test_powers_of_nothing():
     """x³·⁵ + y² + y at 0, where JAX's third derivative is no number: its way there has 0 · 0⁻¹."""
     m = Jets(Arrays({}), ORDER, {})
     x = Jet({0: np.zeros(1), 1: np.ones(1), 2: np.full(1, 3.0), 4: np.ones(1)})
-    expression = prepare(m, trace(lambda x, y: x**3.5 + y**2.0 + y**1.0, 2), {})
+    expression = prepare_expression(m, trace_function(lambda x, y: x**3.5 + y**2.0 + y**1.0, 2), {})
     with np.errstate(all="ignore"):
-        ((found,),) = evaluate(m, [(expression, {0: x, 1: x})])
+        ((found,),) = evaluate_expressions(m, [(expression, {0: x, 1: x})])
     assert [float(found.parts[s][0]) for s in range(8)] == [0.0, 1.0, 3.0, 6.0, 1.0, 2.0, 6.0, 0.0]
 
 
@@ -179,8 +179,8 @@ def test_equations_are_solved_with_their_derivatives():
         return [Jet({0: v, **{s: raised(directions, s, which)[k] for s in (1, 2, 3)}}) for k, v in enumerate(rows)]
 
     m = Jets(Arrays({}), 2, {})
-    factors = factor(m, pivots, dict(zip(places, jets(0, a), strict=True)), jets(1, excess), 2)
-    found = solve(m, factors, jets(2, b))
+    factors = factor_matrix(m, pivots, dict(zip(places, jets(0, a), strict=True)), jets(1, excess), 2)
+    found = solve_factored(m, factors, jets(2, b))
     for s in range(4):
         chosen = [directions[k] for k in range(2) if s >> k & 1]
         expected = along(dense, (a, excess, b), chosen)

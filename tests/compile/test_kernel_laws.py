@@ -11,7 +11,7 @@ from scipy.special import gammaln, psi
 from pbpk.compile.backend.base import Arrays, Buffer
 from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
 from pbpk.compile.backend.llvm import Vectors, write_kernel
-from pbpk.compile.programs.laws import Unsupported, evaluate, prepare, trace
+from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
 from pbpk.compile.programs.rosenbrock.right_hand_side import law_of
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
@@ -141,8 +141,8 @@ def test_laws_and_their_derivatives(name):
         known = dict(enumerate(a[:count]))
         fixed, later = {k: known[k] for k in range(own, count)}, {k: known[k] for k in range(own)}
         weights = {count + k: a[count + k] for k in range(own)}
-        all_ = [(prepare(m, e, fixed), later) for e in (found.rate, found.tangent, found.gradient)]
-        return [r for one in evaluate(m, [*all_, (prepare(m, found.bend, fixed), later | weights)]) for r in one]
+        all_ = [(prepare_expression(m, e, fixed), later) for e in (found.rate, found.tangent, found.gradient)]
+        return [r for one in evaluate_expressions(m, [*all_, (prepare_expression(m, found.bend, fixed), later | weights)]) for r in one]
 
     def rate(*a):
         return law(**dict(zip(names, a, strict=True)))
@@ -167,7 +167,7 @@ def test_what_is_known_beforehand_is_not_computed_again():
     """Of Vmax·c/(Km·(1 + rival/Ki) + c), three operations are left to a loop."""
     law = law_of(laws.competitive, ("c", "rival", "vmax", "km", "ki"), (True, False, False, False, False))
     known = {k: np.ones(1) for k in range(1, 5)}
-    assert [op.name for op in prepare(Arrays({}), law.rate, known).operations] == ["mul", "add", "div"]
+    assert [op.name for op in prepare_expression(Arrays({}), law.rate, known).operations] == ["mul", "add", "div"]
 
 
 @pytest.mark.parametrize("count", range(1, 10))
@@ -183,7 +183,7 @@ def test_many_quotients_by_one_division(count):
 def test_what_is_divided_by_often_is_divided_by_once():
     """All slopes of Michaelis–Menten: one division."""
     law = law_of(laws.saturable, ("c", "vmax", "km"), (True, False, False))
-    own = prepare(Arrays({}), law.gradient, {1: np.ones(1), 2: np.ones(1)})
+    own = prepare_expression(Arrays({}), law.gradient, {1: np.ones(1), 2: np.ones(1)})
     assert [op.name for op in own.operations].count("div") == 1
 
 
@@ -198,12 +198,12 @@ def test_what_is_divided_by_often_is_divided_by_once():
     ],
 )
 def test_what_operands_do_not_have_is_named(law, says):
-    with pytest.raises(Unsupported, match=says):
-        trace(law, 2)
+    with pytest.raises(UnsupportedOperation, match=says):
+        trace_function(law, 2)
 
 
 def test_constants_and_numbers_of_values_are_not_confused():
     """The first argument's number is 0 and the second's is 1, as the constants 0.0 and 1.0 are."""
-    e = trace(lambda a, b: [a - b, a - 1.0, b - 0.0, 0.0 - a, 1.0 / b, jnp.asarray(2.0) * 3.0], 2)
-    for ours in run(lambda m, a: evaluate(m, [(prepare(m, e, {}), dict(enumerate(a)))])[0], [[2.0] * 8, [5.0] * 8], 6):
+    e = trace_function(lambda a, b: [a - b, a - 1.0, b - 0.0, 0.0 - a, 1.0 / b, jnp.asarray(2.0) * 3.0], 2)
+    for ours in run(lambda m, a: evaluate_expressions(m, [(prepare_expression(m, e, {}), dict(enumerate(a)))])[0], [[2.0] * 8, [5.0] * 8], 6):
         np.testing.assert_array_equal(ours[:, 0], [-3, 1, 5, -2, 0.2, 6])

@@ -93,7 +93,7 @@ def test_every_part_against_numpy(model, order):
     """The same algorithm on NumPy: a body's program with one nilpotent and with two."""
     system, rates = model("iodide", 9)
     rng = np.random.default_rng(3)
-    window = Crossing(system, SERIES, len(STOPS), True, True, True, nilpotents=order)
+    window = Crossing(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
     ways = [[jnp.asarray(rng.normal(size=a.shape)) for a in (rates, *[jnp.zeros((window.size, 9))] * 2)] for _ in "ab"]
     at = [rates, *jnp.asarray(rng.uniform(0, 1, (2, window.size, 9)))]
     kernel = compile_linear(system, SERIES, integrals=True)
@@ -112,7 +112,7 @@ def test_every_part_against_numpy(model, order):
     cross(Arrays(buffers), window)
     crossed = jax.tree.leaves(found, is_leaf=lambda x: hasattr(x, "amounts"))
     for part, ours in enumerate(x.amounts for x in crossed):
-        expected = buffers[window.called("amounts", part)]
+        expected = buffers[window.coefficient_name("amounts", part)]
         assert np.abs(ours - expected).max() <= 1e-11 * np.abs(expected).max()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pbpk.compile.backend import functions
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand  # singledispatch evaluates annotations
 from pbpk.compile.backend.jet import Jet, parts_of, quotient, subsets, taylor, value
-from pbpk.compile.programs.elimination import Columns, Entry, Factors, Pivot, factor, solve, solve_transposed
+from pbpk.compile.programs.elimination import ColumnValues, Entry, PivotFactors, Pivot, factor_matrix, solve_factored, solve_transposed
 
 _Keys = tuple[int, ...]
 
@@ -247,7 +247,7 @@ def _(m: Jets, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
 
 
 @dataclass(frozen=True)
-class _Moving(Factors):
+class _Moving(PivotFactors):
     """The factors of the matrix's value; and in a room of their own, by the set of nilpotents, the derivatives of the a's
     and of the columns' excess."""
 
@@ -256,8 +256,8 @@ class _Moving(Factors):
     excess: dict[int, list[tuple[int, int]]]
 
 
-@factor.register
-def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1) -> _Moving:
+@factor_matrix.register
+def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, together: int = 1) -> _Moving:
     inner = m.machine
     room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
     flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
@@ -272,10 +272,10 @@ def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Co
                     where[s].append((used, entry))
                     used += 1
     values = {e: value(v) for e, v in a.items()}, {j: value(v) for j, v in excess.items()}
-    return _Moving(**vars(factor(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
+    return _Moving(**vars(factor_matrix(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
 
 
-@solve.register
+@solve_factored.register
 def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
     """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
     inner, y = m.machine, []
@@ -288,7 +288,7 @@ def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | Non
                 own[i], own[j] = own[i] + flow, own[j] - flow
             for at, j in factors.excess[t]:
                 own[j] = own[j] - inner.get(factors.parts, at) * known[j]
-        y.append(solve(inner, factors, own))
+        y.append(solve_factored(inner, factors, own))
     return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
 
 

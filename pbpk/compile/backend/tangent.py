@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.jet import subsets
-from pbpk.compile.programs.elimination import Factors, solve, solve_transposed
+from pbpk.compile.programs.elimination import PivotFactors, solve_factored, solve_transposed
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Machine, Operand
-    from pbpk.compile.programs.window import Window
+    from pbpk.compile.programs.window import LinearWindow
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,27 @@ class Arrow:
     target: int | None
 
 
-def arrows(w: Window) -> list[Arrow]:
+def arrows(w: LinearWindow) -> list[Arrow]:
     flux, state = w.system.slopes
     ends = (int(w.system.target[f]) for f in flux)
     return [Arrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
 
 
-def slopes(m: Machine, w: Window, by: Operand) -> Any:
+def slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
     """`by` · kₜ of every arrow, in scratch, part by part; the first part is not used."""
     count = len(w.system.slopes[0])
-    room = m.scratch(w.parts * count)
-    for part in range(1, w.parts):
+    room = m.scratch(w.coefficients * count)
+    for part in range(1, w.coefficients):
         for k in range(count):
-            m.put(room, part * count + k, by * m.read(w.part("rates", part), k))
+            m.put(room, part * count + k, by * m.read(w.coefficient_buffer("rates", part), k))
     return room
 
 
-def solve_parts(m: Machine, w: Window, factors: Factors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+def solve_parts(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with M y = rhs, part after part (width,); `room` is what `slopes` gave."""
     n, ways = w.size, arrows(w)
     y: list[Operand] = []
-    for part in range(w.parts):
+    for part in range(w.coefficients):
         own = list(rhs[part * n : (part + 1) * n])
         for k, way in enumerate(ways if part else []):
             flow: Operand = 0.0
@@ -60,15 +60,15 @@ def solve_parts(m: Machine, w: Window, factors: Factors, room: Any, rhs: Sequenc
             own[way.source] = own[way.source] - flow
             if way.target is not None:
                 own[way.target] = own[way.target] + flow
-        y += solve(m, factors, own)
+        y += solve_factored(m, factors, own)
     return y
 
 
-def solve_parts_transposed(m: Machine, w: Window, factors: Factors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+def solve_parts_transposed(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with Mᵀ y = rhs: what an arrow gives back is what its target's part exceeds its source's by."""
     n, ways = w.size, arrows(w)
     y: list[Operand] = []
-    for part in range(w.parts):
+    for part in range(w.coefficients):
         own = list(rhs[part * n : (part + 1) * n])
         for k, way in enumerate(ways if part else []):
             for t in subsets(part):

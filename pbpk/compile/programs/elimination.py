@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
 
 Entry = tuple[int, int]
-Columns = Mapping[int, Operand] | Sequence[Operand]
+ColumnValues = Mapping[int, Operand] | Sequence[Operand]
 """One operand of each."""
-_CHAINS = 4  # sums side by side: what keeps a processor busy while one waits for the last
+_PARALLEL_SUMS = 4  # sums side by side: what keeps a processor busy while one waits for the last
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Pivot:
 
 
 @dataclass(frozen=True)
-class Factors:
+class PivotFactors:
     """The factors in a machine's scratch room: where the inverse pivots, and the entries of L and of U, stand."""
 
     pivots: tuple[Pivot, ...]
-    room: object
+    scratch: object
     inverse: dict[int, int]
     lower: dict[Entry, int]
     upper: dict[Entry, int]
 
 
-def plan(elimination: Elimination) -> tuple[Pivot, ...]:
+def plan_pivots(elimination: Elimination) -> tuple[Pivot, ...]:
     """The pivots in order, without the entries that fill reserves and nothing reaches."""
     order = [int(v) for v in elimination.order]
     place = {v: i for i, v in enumerate(order)}
@@ -58,34 +58,34 @@ def plan(elimination: Elimination) -> tuple[Pivot, ...]:
 
 
 @singledispatch
-def factor(
-    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Columns, together: int = 1
-) -> Factors:
+def factor_matrix(
+    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, pivots_at_once: int = 1
+) -> PivotFactors:
     """From the a's off the diagonal, a[i, j] from j into i, and the columns' excess, both looked up where they are needed
     first: what waits for long in a register leaves no room. As many as `together` pivots that do
     not wait for one another are inverted by one division: two more roundings, and nothing near the ends of numbers."""
-    a, excess = _Changing(a), _Changing(excess)
+    a, excess = _Overlay(a), _Overlay(excess)
     size = sum(1 + len(p.below) + len(p.right) for p in pivots)
-    room, used = m.scratch(size), 0
+    scratch, used = m.scratch(size), 0
     inverse: dict[int, int] = {}
     lower: dict[Entry, int] = {}
     upper: dict[Entry, int] = {}
 
-    def keep(value: Operand) -> int:
+    def store(value_: Operand) -> int:
         nonlocal used
-        m.put(room, used, value)
+        m.put(scratch, used, value_)
         used += 1
         return used - 1
 
     def eliminate(p: Pivot, reciprocal: Operand) -> None:
         v = p.node
-        inverse[v] = keep(reciprocal)
+        inverse[v] = store(reciprocal)
         share = {r: a[r, v] * reciprocal for r in p.below}
         rest = excess[v] * reciprocal
         for r, part in share.items():
-            lower[r, v] = keep(part)
+            lower[r, v] = store(part)
         for c in p.right:
-            upper[v, c] = keep(a[v, c])
+            upper[v, c] = store(a[v, c])
             if p.below:
                 excess[c] = excess[c] + rest * a[v, c]
             for r, part in share.items():
@@ -93,20 +93,20 @@ def factor(
                     more = part * a[v, c]
                     a[r, c] = a[r, c] + more if (r, c) in a else more
 
-    for level in _levels(pivots):
+    for level in _group_by_level(pivots):
         for p in level:
             if not p.below:
                 for c in p.right:
                     excess[c] = excess[c] + a[p.node, c]
-        for first in range(0, len(level), together):
-            group = level[first : first + together]
+        for first in range(0, len(level), pivots_at_once):
+            group = level[first : first + pivots_at_once]
             reciprocals = inverses([excess[p.node] + sum(a[r, p.node] for r in p.below) for p in group])
             for p, reciprocal in zip(group, reciprocals, strict=True):
                 eliminate(p, reciprocal)
-    return Factors(pivots, room, inverse, lower, upper)
+    return PivotFactors(pivots, scratch, inverse, lower, upper)
 
 
-class _Changing(dict):
+class _Overlay(dict):
     """What a mapping has at first."""
 
     def __init__(self, first: Mapping | Sequence):
@@ -120,7 +120,7 @@ class _Changing(dict):
         return super().__contains__(key) or key in self.first
 
 
-class Written(Mapping):
+class ComputedMapping(Mapping):
     """A mapping whose values are computed when they are looked up, each time."""
 
     def __init__(self, keys: Iterable, value: Callable[[Any], Operand]):
@@ -141,26 +141,26 @@ class Written(Mapping):
         return len(self._keys)
 
 
-def _levels(pivots: tuple[Pivot, ...]) -> list[list[Pivot]]:
+def _group_by_level(pivots: tuple[Pivot, ...]) -> list[list[Pivot]]:
     """In an order that serves as well, so that few divisions wait for one another: pivots that need no other's inverse, then
     those that need only theirs, … What goes from a node that nothing is below of is all of its column: its inverse is not
     waited for."""
     level: dict[int, int] = {}
     for p in pivots:
-        own = level.setdefault(p.node, 0)
+        depth_here = level.setdefault(p.node, 0)
         for v in (*p.below, *p.right):
-            level[v] = max(level.get(v, 0), own + bool(p.below))
+            level[v] = max(level.get(v, 0), depth_here + bool(p.below))
     return [[p for p in pivots if level[p.node] == depth] for depth in range(max(level.values(), default=-1) + 1)]
 
 
 @singledispatch
-def solve(m: Machine, factors: Factors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+def solve_factored(m: Machine, factors: PivotFactors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
     """x with (I − gA) x = rhs; or its rows `only`, others being anything."""
-    x, room = list(rhs), factors.room
+    x, scratch = list(rhs), factors.scratch
     needed = set(range(len(x)) if only is None else only)
     arriving: dict[int, list[tuple[int, int]]] = {}
     for p in factors.pivots:
-        x[p.node] = _sum(m, room, x, x[p.node], arriving.get(p.node, []))
+        x[p.node] = _sum_products(m, scratch, x, x[p.node], arriving.get(p.node, []))
         for r in p.below:
             arriving.setdefault(r, []).append((factors.lower[r, p.node], p.node))
     for p in factors.pivots:
@@ -168,34 +168,34 @@ def solve(m: Machine, factors: Factors, rhs: list[Operand], only: Collection[int
     for p in reversed(factors.pivots):
         if p.node not in needed:
             continue
-        known = [(factors.upper[p.node, c], c) for c in p.right]
-        x[p.node] = _sum(m, room, x, x[p.node], known) * m.get(room, factors.inverse[p.node])
+        terms = [(factors.upper[p.node, c], c) for c in p.right]
+        x[p.node] = _sum_products(m, scratch, x, x[p.node], terms) * m.get(scratch, factors.inverse[p.node])
     return x
 
 
 @singledispatch
-def solve_transposed(m: Machine, factors: Factors, rhs: list[Operand]) -> list[Operand]:
+def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> list[Operand]:
     """x with (I − gA)ᵀ x = rhs, by the same factors."""
-    x, room = list(rhs), factors.room
+    x, scratch = list(rhs), factors.scratch
     arriving: dict[int, list[tuple[int, int]]] = {}
     for p in factors.pivots:
-        x[p.node] = _sum(m, room, x, x[p.node], arriving.get(p.node, [])) * m.get(room, factors.inverse[p.node])
+        x[p.node] = _sum_products(m, scratch, x, x[p.node], arriving.get(p.node, [])) * m.get(scratch, factors.inverse[p.node])
         for c in p.right:
             arriving.setdefault(c, []).append((factors.upper[p.node, c], p.node))
     for p in reversed(factors.pivots):
-        x[p.node] = _sum(m, room, x, x[p.node], [(factors.lower[r, p.node], r) for r in p.below])
+        x[p.node] = _sum_products(m, scratch, x, x[p.node], [(factors.lower[r, p.node], r) for r in p.below])
     return x
 
 
-def _sum(m: Machine, room: object, x: list[Operand], own: Operand, terms: list[tuple[int, int]]) -> Operand:
+def _sum_products(m: Machine, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]) -> Operand:
     """own + Σ factor · x. Plasma has an organ in every other term: many are added side by side, so that none waits long, and
     what it has itself is added last, as what it may have to wait for longest."""
-    chains = min(_CHAINS, 1 + len(terms) // 4)
-    parts: list[Operand] = [own] if chains == 1 else []
+    chains = min(_PARALLEL_SUMS, 1 + len(terms) // 4)
+    parts: list[Operand] = [first_term] if chains == 1 else []
     for k, (factor_, node) in enumerate(terms):
-        product = m.get(room, factor_) * x[node]
+        product = m.get(scratch, factor_) * x[node]
         if len(parts) < chains:
             parts.append(product)
         else:
             parts[k % len(parts)] = product + parts[k % len(parts)]
-    return parts[0] if chains == 1 else total(parts) + own
+    return parts[0] if chains == 1 else total(parts) + first_term

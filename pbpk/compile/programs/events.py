@@ -17,86 +17,86 @@ if TYPE_CHECKING:
     from pbpk.compile.programs.solution.layout import Plan
 
 
-class Closing:
+class EventOps:
     """The event of window `g`. `x` and `flow`, amounts and inflows or their cotangents, have a place beyond the last."""
 
     def __init__(self, m: Machine, plan: Plan, buffer: dict[str, Buffer], g: Index):
-        self.m, self.plan, self.buffer, self.g = m, plan, buffer, g
-        self.into = self._where("into")
-        self.anew = m.read(buffer["anew"], g) if plan.resetting else 0.0
+        self.m, self.plan, self.buffer, self.segment = m, plan, buffer, g
+        self.compartment = self._read_compartment("into")
+        self.reset = m.read(buffer["anew"], g) if plan.resetting else 0.0
 
-    def happen(self, x: Rows, last: Rows, flow: Rows | None) -> None:
+    def apply_event(self, x: Rows, last: Rows, flow: Rows | None) -> None:
         """To amounts and inflows, from the amounts at the `last` stop."""
         m, plan, n = self.m, self.plan, self.plan.size
         begin = self.buffer.get("anew_from")
         if begin is not None:
-            copy(m, n, x.put, lambda k: m.choose(self.anew, self._from(m.read(begin, k)), last.get(k)))
+            copy(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(begin, k)), last.get(k)))
         else:
             copy(m, n, x.put, last.get)
         x.put(n, 0.0)
-        self._add(x, self.into, self._much("jump"))
+        self._add_at(x, self.compartment, self._read_size("jump"))
         if plan.voiding:
             x.put(n, 0.0)
-            gone = self._get(x, self.into) * self._much("share")
-            self._add(x, self.into, -gone)
-            self._add(x, self._where("target"), gone)
+            gone = self._get_at(x, self.compartment) * self._read_size("share")
+            self._add_at(x, self.compartment, -gone)
+            self._add_at(x, self._read_compartment("target"), gone)
         if plan.steadying:
-            copy(m, n, x.add, lambda k: m.read(self.buffer["reached"], self.g * n + k))
+            copy(m, n, x.add, lambda k: m.read(self.buffer["reached"], self.segment * n + k))
         if flow is not None:
             base = self.buffer["base"]
             if plan.resetting:
-                copy(m, n, flow.put, lambda k: m.choose(self.anew, m.read(base, k), flow.get(k)))
+                copy(m, n, flow.put, lambda k: m.choose(self.reset, m.read(base, k), flow.get(k)))
             flow.put(n, 0.0)
-            self._add(flow, self.into, self._much("change"))
+            self._add_at(flow, self.compartment, self._read_size("change"))
 
-    def unhappen(self, x: Rows, begin: Rows, flow: Rows | None, base: Rows | None) -> None:
+    def event_adjoint(self, x: Rows, begin: Rows, flow: Rows | None, base: Rows | None) -> None:
         """Cotangents of what was before, from those of what is after; `begin` and `base` gather those of what a new
         beginning is from."""
         m, plan, n = self.m, self.plan, self.plan.size
         if plan.steadying:
-            copy(m, n, lambda k, bar: m.write(self.buffer["of_reached"], self.g * n + k, bar), x.get)
+            copy(m, n, lambda k, bar: m.write(self.buffer["of_reached"], self.segment * n + k, bar), x.get)
         x.put(n, 0.0)
         if plan.voiding:
-            gone = self._get(x, self._where("target")) - self._get(x, self.into)
-            self._add(x, self.into, gone * self._much("share"))
+            gone = self._get_at(x, self._read_compartment("target")) - self._get_at(x, self.compartment)
+            self._add_at(x, self.compartment, gone * self._read_size("share"))
             x.put(n, 0.0)
-        m.write(self.buffer["of_jump"], self.g, self._get(x, self.into))
+        m.write(self.buffer["of_jump"], self.segment, self._get_at(x, self.compartment))
         if plan.resetting:
-            self._end(x, begin, self._from)
+            self._cut_at_reset(x, begin, self._reset_amount)
         if flow is None or base is None or not plan.infusing:
             return
         flow.put(n, 0.0)
-        m.write(self.buffer["of_change"], self.g, self._get(flow, self.into))
+        m.write(self.buffer["of_change"], self.segment, self._get_at(flow, self.compartment))
         if plan.resetting:
-            self._end(flow, base, lambda bar: bar)
+            self._cut_at_reset(flow, base, lambda bar: bar)
 
-    def _end(self, bars: Rows, begin: Rows, share: Any) -> None:
+    def _cut_at_reset(self, bars: Rows, begin: Rows, share: Any) -> None:
         """What was before a new beginning has no cotangents: they are the beginning's."""
         m = self.m
 
         def end(k: Index) -> None:
             bar = bars.get(k)
-            begin.add(k, m.choose(self.anew, share(bar), 0.0))
-            bars.put(k, m.choose(self.anew, 0.0, bar))
+            begin.add(k, m.choose(self.reset, share(bar), 0.0))
+            bars.put(k, m.choose(self.reset, 0.0, bar))
 
         each(m, self.plan.size, end)
 
-    def _from(self, amount: Operand) -> Operand:
+    def _reset_amount(self, amount: Operand) -> Operand:
         """What is begun from: nothing where a steady state is reached."""
-        return self.m.choose(self.anew - 1.5, 0.0, amount) if self.plan.steadying else amount
+        return self.m.choose(self.reset - 1.5, 0.0, amount) if self.plan.steadying else amount
 
-    def _much(self, name: str) -> Operand:
-        return self.m.read(self.buffer[name], self.g)
+    def _read_size(self, name: str) -> Operand:
+        return self.m.read(self.buffer[name], self.segment)
 
-    def _where(self, name: str) -> Any:
+    def _read_compartment(self, name: str) -> Any:
         if self.plan.own:
-            return self.m.read(self.buffer[name], self.g)
-        return self.m.whole(self.buffer[name], self.g, self.plan.size + 1)
+            return self.m.read(self.buffer[name], self.segment)
+        return self.m.whole(self.buffer[name], self.segment, self.plan.size + 1)
 
-    def _get(self, rows: Rows, at: Any) -> Operand:
+    def _get_at(self, rows: Rows, at: Any) -> Operand:
         return rows.pick(at, self.plan.size + 1) if self.plan.own else rows.get(at)
 
-    def _add(self, rows: Rows, at: Any, value: Operand) -> None:
+    def _add_at(self, rows: Rows, at: Any, value: Operand) -> None:
         if self.plan.own:
             rows.place(at, self.plan.size + 1, rows.pick(at, self.plan.size + 1) + value)
         else:

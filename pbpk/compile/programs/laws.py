@@ -23,7 +23,7 @@ Value = int | float
 """The number of a value of an expression, arguments first; or a constant, which is a float."""
 
 
-class Unsupported(Exception):
+class UnsupportedOperation(Exception):
     """Named by the primitive that no operand has."""
 
 
@@ -36,124 +36,124 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Expression:
+class TracedExpression:
     """Of `arguments` scalars; every operation computes one more value. Only what the results need is kept."""
 
-    arguments: int
+    argument_count: int
     operations: tuple[Operation, ...]
     results: tuple[Value, ...]
 
 
-def trace(function: Callable, arguments: int) -> Expression:
+def trace_function(function: Callable, arguments: int) -> TracedExpression:
     """Of a function of scalars to a scalar or a sequence of them. Raises `Unsupported`."""
     scalar = jax.ShapeDtypeStruct((), np.float64)
-    closed = jax.make_jaxpr(lambda *a: [jnp.asarray(r, np.float64) for r in _several(function(*a))])(
+    closed = jax.make_jaxpr(lambda *a: [jnp.asarray(r, np.float64) for r in _as_sequence(function(*a))])(
         *[scalar] * arguments
     )
-    written = _Writer(arguments)
-    results = written.inline(closed.jaxpr, closed.consts, tuple(range(arguments)))
-    needed, kept = {v for v in results if isinstance(v, int)}, []
-    for op in reversed(written.operations):
+    builder = _ExpressionBuilder(arguments)
+    results = builder.inline(closed.jaxpr, closed.consts, tuple(range(arguments)))
+    needed, kept_operations = {v for v in results if isinstance(v, int)}, []
+    for op in reversed(builder.operations):
         if op.output in needed:
-            kept.append(op)
+            kept_operations.append(op)
             needed |= {v for v in op.inputs if isinstance(v, int)}
-    return Expression(arguments, tuple(reversed(kept)), results)
+    return TracedExpression(arguments, tuple(reversed(kept_operations)), results)
 
 
-def _several(found) -> Sequence:
+def _as_sequence(found) -> Sequence:
     return found if isinstance(found, tuple | list) else [found]
 
 
-class _Writer:
+class _ExpressionBuilder:
     """Operations in order; the same one is not written twice."""
 
     def __init__(self, arguments: int):
         self.operations: list[Operation] = []
-        self._known: dict[tuple, int] = {}
+        self._number_of: dict[tuple, int] = {}
         self._count = arguments
 
-    def inline(self, jaxpr: Any, constants: Sequence, given: Sequence[Value]) -> tuple[Value, ...]:
-        value: dict[Any, Value] = dict(zip(jaxpr.invars, given, strict=True))
+    def inline(self, jaxpr: Any, constants: Sequence, arguments: Sequence[Value]) -> tuple[Value, ...]:
+        value: dict[Any, Value] = dict(zip(jaxpr.invars, arguments, strict=True))
         for v, c in zip(jaxpr.constvars, constants, strict=True):
-            value[v] = _number(c)
+            value[v] = _as_float(c)
 
-        def of(v) -> Value:
-            return _number(v.val) if hasattr(v, "val") else value[v]
+        def operand_of(v) -> Value:
+            return _as_float(v.val) if hasattr(v, "val") else value[v]
 
         for eqn in jaxpr.eqns:
-            inputs = tuple(of(v) for v in eqn.invars)
+            inputs = tuple(operand_of(v) for v in eqn.invars)
             inner = next((eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in eqn.params), None)
             if inner is not None and eqn.primitive.name not in ("while", "scan", "cond"):
                 closed = hasattr(inner, "consts")
-                found = self.inline(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
+                outputs = self.inline(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
             else:
-                found = (self._write(eqn, inputs),)
-            value |= dict(zip(eqn.outvars, found, strict=False))
-        return tuple(of(v) for v in jaxpr.outvars)
+                outputs = (self._add_equation(eqn, inputs),)
+            value |= dict(zip(eqn.outvars, outputs, strict=False))
+        return tuple(operand_of(v) for v in jaxpr.outvars)
 
-    def _write(self, eqn: Any, inputs: tuple[Value, ...]) -> Value:
+    def _add_equation(self, eqn: Any, inputs: tuple[Value, ...]) -> Value:
         name, types = eqn.primitive.name, [v.aval for v in (*eqn.invars, *eqn.outvars)]
-        strange = any(t.shape or t.dtype == np.float32 for t in types) or len(eqn.outvars) != 1
-        if strange or (name == "select_n" and len(inputs) != 3):
-            raise Unsupported(name)
+        unsupported = any(t.shape or t.dtype == np.float32 for t in types) or len(eqn.outvars) != 1
+        if unsupported or (name == "select_n" and len(inputs) != 3):
+            raise UnsupportedOperation(name)
         if name == "convert_element_type":
             if types[0].dtype.kind == "f" and types[1].dtype.kind != "f":
-                raise Unsupported(name)
+                raise UnsupportedOperation(name)
             return inputs[0]
-        if name in _SAME:
+        if name in _IDENTITIES:
             return inputs[0]
         if name not in _OPERATIONS or (name == "round" and eqn.params["rounding_method"] != _TO_EVEN):
-            raise Unsupported(name)
+            raise UnsupportedOperation(name)
         extra = eqn.params.get("y")
         if name == "integer_pow" and extra < 0:  # as a division, which others may share
-            name, extra, inputs = "integer_pow", -extra, (self._add("div", None, (1.0, *inputs)),)
-        return self._add(name, extra, inputs)
+            name, extra, inputs = "integer_pow", -extra, (self._add_operation("div", None, (1.0, *inputs)),)
+        return self._add_operation(name, extra, inputs)
 
-    def _add(self, name: str, extra: Any, inputs: tuple[Value, ...]) -> Value:
-        if (simple := _simpler(name, inputs)) is not None:
-            return simple
+    def _add_operation(self, name: str, extra: Any, inputs: tuple[Value, ...]) -> Value:
+        if (simplified := _simplify(name, inputs)) is not None:
+            return simplified
         if all(isinstance(v, float) for v in inputs):
             with np.errstate(all="ignore"):
                 return float(_OPERATIONS[name](Arrays({}), extra, *map(np.float64, inputs)))
         key = (name, extra, repr(inputs))  # 1 is a value's number, 1.0 a constant
-        if key not in self._known:
+        if key not in self._number_of:
             self.operations.append(Operation(name, extra, inputs, self._count))
-            self._known[key] = self._count
+            self._number_of[key] = self._count
             self._count += 1
-        return self._known[key]
+        return self._number_of[key]
 
 
-def _number(value: Any) -> float:
+def _as_float(value: Any) -> float:
     if np.ndim(value):
-        raise Unsupported("array")
+        raise UnsupportedOperation("array")
     return float(value)
 
 
-def _simpler(name: str, inputs: tuple[Value, ...]) -> Value | None:
+def _simplify(name: str, inputs: tuple[Value, ...]) -> Value | None:
     if name == "mul" and 1.0 in inputs:
         a, b = inputs
-        return b if _is(a, 1.0) else a if _is(b, 1.0) else None
+        return b if _is_constant(a, 1.0) else a if _is_constant(b, 1.0) else None
     if name in ("add", "add_any") and 0.0 in inputs:
         a, b = inputs
-        return b if _is(a, 0.0) else a if _is(b, 0.0) else None
-    return inputs[0] if name == "div" and _is(inputs[1], 1.0) else None
+        return b if _is_constant(a, 0.0) else a if _is_constant(b, 0.0) else None
+    return inputs[0] if name == "div" and _is_constant(inputs[1], 1.0) else None
 
 
-def _is(value: Value, number: float) -> bool:
+def _is_constant(value: Value, number: float) -> bool:
     return isinstance(value, float) and value == number
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedExpression:
     """An expression of which the parts that no loop changes are computed, and wait in scratch."""
 
     machine: Machine
     operations: tuple[Operation, ...]
     results: tuple[Value, ...]
-    room: Any
-    place: dict[int, int]
+    scratch: Any
+    slot_of: dict[int, int]
 
-    def steps(self, arguments: dict[int, Operand]) -> Generator[tuple[Operand, Operand], Operand, list[Operand]]:
+    def run_steps(self, arguments: dict[int, Operand]) -> Generator[tuple[Operand, Operand], Operand, list[Operand]]:
         """The results; it asks for every division (numerator, denominator), whose quotient is to be sent."""
         m, value = self.machine, dict(arguments)
 
@@ -161,7 +161,7 @@ class Prepared:
             if isinstance(v, float):
                 return v
             if v not in value:
-                value[v] = m.get(self.room, self.place[v])
+                value[v] = m.get(self.scratch, self.slot_of[v])
             return value[v]
 
         for op in self.operations:
@@ -173,79 +173,79 @@ class Prepared:
         return [of(v) for v in self.results]
 
 
-def evaluate(
-    m: Machine, all_: Sequence[tuple[Prepared, dict[int, Operand]]], *, together: bool = True
+def evaluate_expressions(
+    m: Machine, expressions: Sequence[tuple[PreparedExpression, dict[int, Operand]]], *, common_division: bool = True
 ) -> list[list[Operand]]:
     """The results of several expressions with their arguments, side by side: what they divide at the same time is divided
     `together`, if denominators of 1e±38 cannot occur."""
-    running = [prepared.steps(arguments) for prepared, arguments in all_]
+    running = [prepared.run_steps(arguments) for prepared, arguments in expressions]
     results: list[list[Operand]] = [[] for _ in running]
-    sent: dict[int, Any] = dict.fromkeys(range(len(running)))
-    while sent:
-        asked: dict[int, tuple[Operand, Operand]] = {}
-        for k, quotient in sent.items():
+    quotients_to_send: dict[int, Any] = dict.fromkeys(range(len(running)))
+    while quotients_to_send:
+        divisions: dict[int, tuple[Operand, Operand]] = {}
+        for k, quotient in quotients_to_send.items():
             try:
-                asked[k] = running[k].send(quotient)
+                divisions[k] = running[k].send(quotient)
             except StopIteration as done:
                 results[k] = done.value
-        quotients = functions.divide(m, list(asked.values())) if together else [a / b for a, b in asked.values()]
-        sent = dict(zip(asked, quotients, strict=True))
+        quotients = functions.divide(m, list(divisions.values())) if common_division else [a / b for a, b in divisions.values()]
+        quotients_to_send = dict(zip(divisions, quotients, strict=True))
     return results
 
 
-def prepare(m: Machine, e: Expression, known: dict[int, Operand]) -> Prepared:
+def prepare_expression(m: Machine, e: TracedExpression, known: dict[int, Operand]) -> PreparedExpression:
     """With the arguments that are `known` now, by their numbers; the others are to be given later. What is known is divided
     by once, and multiplied by later."""
-    value, later, inverse = dict(known), [], {}
-    count = e.arguments + len(e.operations) + 1 + max((op.output for op in e.operations), default=0)
+    value, remaining, inverse = dict(known), [], {}
+    count = e.argument_count + len(e.operations) + 1 + max((op.output for op in e.operations), default=0)
     for op in e.operations:
         if all(isinstance(v, float) or v in value for v in op.inputs):
             value[op.output] = _OPERATIONS[op.name](
                 m, op.extra, *(v if isinstance(v, float) else value[v] for v in op.inputs)
             )
             continue
-        below = op.inputs[-1]
-        if op.name == "div" and not isinstance(below, float) and below in value:
-            if below not in inverse:
-                inverse[below] = count + len(inverse)
-                value[inverse[below]] = 1.0 / value[below]
-            op = Operation("mul", None, (op.inputs[0], inverse[below]), op.output)
-        later.append(op)
-    later = _dividing_once(later, count + len(inverse))
-    needed = {v for op in later for v in op.inputs} | set(e.results)
-    place = {v: k for k, v in enumerate(v for v in value if v in needed)}
-    room = m.scratch(len(place))
-    for v, k in place.items():
-        m.put(room, k, value[v])
-    return Prepared(m, tuple(later), e.results, room, place)
+        denominator = op.inputs[-1]
+        if op.name == "div" and not isinstance(denominator, float) and denominator in value:
+            if denominator not in inverse:
+                inverse[denominator] = count + len(inverse)
+                value[inverse[denominator]] = 1.0 / value[denominator]
+            op = Operation("mul", None, (op.inputs[0], inverse[denominator]), op.output)
+        remaining.append(op)
+    remaining = _share_inverses(remaining, count + len(inverse))
+    needed = {v for op in remaining for v in op.inputs} | set(e.results)
+    slot_of = {v: k for k, v in enumerate(v for v in value if v in needed)}
+    scratch = m.scratch(len(slot_of))
+    for v, k in slot_of.items():
+        m.put(scratch, k, value[v])
+    return PreparedExpression(m, tuple(remaining), e.results, scratch, slot_of)
 
 
-def _dividing_once(operations: list[Operation], free: int) -> list[Operation]:
+def _share_inverses(operations: list[Operation], next_number: int) -> list[Operation]:
     """What is divided by more than once, as a law's derivatives do, is inverted once. `free` is no value's number yet."""
-    below = [op.inputs[1] for op in operations if op.name == "div"]
-    often, written = {v: free + k for k, v in enumerate(below) if isinstance(v, int) and below.count(v) > 1}, set()
-    found = []
+    denominators = [op.inputs[1] for op in operations if op.name == "div"]
+    inverse_of, inverted = {v: next_number + k for k, v in enumerate(denominators) if isinstance(v, int) and denominators.count(v) > 1}, set()
+    result = []
     for op in operations:
-        by = op.inputs[-1]
-        if op.name != "div" or not isinstance(by, int) or by not in often:
-            found.append(op)
+        denominator = op.inputs[-1]
+        if op.name != "div" or not isinstance(denominator, int) or denominator not in inverse_of:
+            result.append(op)
             continue
-        if by not in written:
-            found.append(Operation("div", None, (1.0, by), often[by]))
-            written.add(by)
-        found.append(Operation("mul", None, (op.inputs[0], often[by]), op.output))
-    return found
+        if denominator not in inverted:
+            result.append(Operation("div", None, (1.0, denominator), inverse_of[denominator]))
+            inverted.add(denominator)
+        result.append(Operation("mul", None, (op.inputs[0], inverse_of[denominator]), op.output))
+    return result
 
 
 def _maximum(m: Machine, a: Operand, b: Operand) -> Operand:
     return m.compare(m.size(a), -1.0, m.larger(a, b), a)  # NaN whichever is
 
 
-def _more(m: Machine, a: Operand, b: Operand) -> Operand:
+def _is_greater(m: Machine, a: Operand, b: Operand) -> Operand:
     return m.compare(a, b, 1.0, 0.0)
 
 
-def _same(m: Machine, a: Operand, b: Operand) -> Operand:
+def _is_equal(m: Machine, a: Operand, b: Operand) -> Operand:
     """1 where equal; NaN equals nothing."""
     differs = m.compare(a, b, 0.0, m.compare(b, a, 0.0, 1.0))
     return m.compare(m.size(a), -1.0, m.compare(m.size(b), -1.0, differs, 0.0), 0.0)
@@ -254,15 +254,15 @@ def _same(m: Machine, a: Operand, b: Operand) -> Operand:
 def _integer_power(m: Machine, n: int, a: Operand) -> Operand:
     if n < 0:
         return 1.0 / _integer_power(m, -n, a)
-    whole: Operand = None
+    product: Operand = None
     while n:
-        whole = (a if whole is None else whole * a) if n & 1 else whole
+        product = (a if product is None else product * a) if n & 1 else product
         n >>= 1
         a = a * a if n else a
-    return 1.0 if whole is None else whole
+    return 1.0 if product is None else product
 
 
-_SAME = ("copy", "copy_p", "broadcast_in_dim", "reshape", "squeeze", "real", "optimization_barrier")
+_IDENTITIES = ("copy", "copy_p", "broadcast_in_dim", "reshape", "squeeze", "real", "optimization_barrier")
 _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "add": lambda m, _, a, b: a + b,
     "add_any": lambda m, _, a, b: a + b,
@@ -292,12 +292,12 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "max": lambda m, _, a, b: _maximum(m, a, b),
     "min": lambda m, _, a, b: -_maximum(m, -a, -b),
     "clamp": lambda m, _, low, a, high: -_maximum(m, -_maximum(m, a, low), -high),
-    "gt": lambda m, _, a, b: _more(m, a, b),
-    "lt": lambda m, _, a, b: _more(m, b, a),
-    "ge": lambda m, _, a, b: m.larger(_more(m, a, b), _same(m, a, b)),
-    "le": lambda m, _, a, b: m.larger(_more(m, b, a), _same(m, a, b)),
-    "eq": lambda m, _, a, b: _same(m, a, b),
-    "ne": lambda m, _, a, b: 1.0 - _same(m, a, b),
+    "gt": lambda m, _, a, b: _is_greater(m, a, b),
+    "lt": lambda m, _, a, b: _is_greater(m, b, a),
+    "ge": lambda m, _, a, b: m.larger(_is_greater(m, a, b), _is_equal(m, a, b)),
+    "le": lambda m, _, a, b: m.larger(_is_greater(m, b, a), _is_equal(m, a, b)),
+    "eq": lambda m, _, a, b: _is_equal(m, a, b),
+    "ne": lambda m, _, a, b: 1.0 - _is_equal(m, a, b),
     "and": lambda m, _, a, b: a * b,
     "or": lambda m, _, a, b: m.larger(a, b),
     "not": lambda m, _, a: 1.0 - a,

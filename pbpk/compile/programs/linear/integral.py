@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Index, Machine, Operand
-    from pbpk.compile.programs.window import Window
+    from pbpk.compile.programs.window import LinearWindow
 
 _TOGETHER = 6  # stops whose recursions run side by side
 
@@ -30,7 +30,7 @@ def right_side(g: float, c: jax.Array) -> jax.Array:
     return g * (before + c + jnp.concatenate([half[1:], none]))
 
 
-def integral_weights(m: Machine, w: Window, s: Operand, decay: Any) -> Any:
+def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any:
     """dⱼ (rows, stops) in scratch, in units of the window's length; s is σ · length, `decay` (stops) is e^(−σt).
 
     With h = (1 − gs)/2 and b = 1 + gs, row j is h (dⱼ₋₁ + dⱼ₊₁) − b dⱼ = Rⱼ, where R is e^(−σt) r, the r of `right_side`,
@@ -41,9 +41,9 @@ def integral_weights(m: Machine, w: Window, s: Operand, decay: Any) -> Any:
 
     so that no division waits for another: Gₖ₊₁dⱼ = ρ Gₖ dⱼ₋₁ + Qⱼ, where Qⱼ = ρ Qⱼ₊₁ − P Gₖ Rⱼ and k = J + 1 − j.
     """
-    order, g = w.longer.order, w.series.g
+    order, g = w.extended_series.order, w.series.g
     pull, part = m.scratch(order + 1), m.scratch(order + 1)
-    found = m.scratch(max(order + 1, w.rows) * w.stops)
+    found = m.scratch(max(order + 1, w.table_rows) * w.stops)
     root = m.root(g * s)
     outer = 1.0 / (1.0 + root)
     rho, scale = (1.0 - root) * outer, 2.0 * outer * outer
@@ -91,6 +91,6 @@ def integral_weights(m: Machine, w: Window, s: Operand, decay: Any) -> Any:
 
     for first in range(0, w.stops, _TOGETHER):
         columns(range(first, min(first + _TOGETHER, w.stops)))
-    for k in range(w.terms * w.stops, w.rows * w.stops):
+    for k in range(w.terms * w.stops, w.table_rows * w.stops):
         m.put(found, k, 0.0)
     return found

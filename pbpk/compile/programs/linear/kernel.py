@@ -23,7 +23,7 @@ from pbpk.linalg.packing import not_linear, packing
 from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
 
 if TYPE_CHECKING:
-    from pbpk.compile.programs.window import Window
+    from pbpk.compile.programs.window import LinearWindow
     from pbpk.model.system import System
 
 _Kind = TypeVar("_Kind", Crossing, Pulling)
@@ -132,15 +132,15 @@ class _Call:
 
     def reached(self, moved: Sequence[bool]) -> list[bool]:
         """A part of a result is made of the same part of every argument, and of those whose sets are in its own."""
-        parts = [self.window.part_of(b) for b, has in zip(self.window.arguments, moved, strict=True) if has]
-        return [any(p & ~self.window.part_of(b) == 0 for p in parts) for b in self.window.results]
+        parts = [self.window.coefficient_number(b) for b, has in zip(self.window.arguments, moved, strict=True) if has]
+        return [any(p & ~self.window.coefficient_number(b) == 0 for p in parts) for b in self.window.results]
 
 
 def _run(window: _Kind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
     """The results, those in parts as tuples of them."""
     arrays = [*(a for parts in given for a in parts), *tables, *(a for parts in more for a in parts)]
     found = bind.call(_Call(replace(window, shared=True)), *arrays)
-    return [tuple(found[k : k + window.parts]) for k in range(0, len(found), window.parts)]
+    return [tuple(found[k : k + window.coefficients]) for k in range(0, len(found), window.coefficients)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -177,15 +177,15 @@ def _(window: Pulling, primals, tangents):
 
 
 def _one_more(window: _Kind) -> _Kind:
-    return replace(window, nilpotents=window.nilpotents + 1)
+    return replace(window, nilpotents=window.derivative_order + 1)
 
 
-def inputs(window: Window, rates, start, stops, source) -> list[jax.Array]:
+def inputs(window: LinearWindow, rates, start, stops, source) -> list[jax.Array]:
     """The arguments of the compiled handler in order, from arrays with one axis of patients."""
     return [rates, start, *([] if source is None else [source]), *tables(window, rates, stops)]
 
 
-def tables(window: Window, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
+def tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
     """The arguments of the compiled handler from the stops on: what the series makes of them (M, ...). `rates` (entries,
     ...) may have axes of patients that the stops have not. Not differentiated: time has its own rule, and any shift
     gives the same result."""
@@ -198,16 +198,16 @@ def tables(window: Window, rates: jax.Array, stops: jax.Array) -> list[jax.Array
     def filled(table: jax.Array, rows: int) -> jax.Array:
         return jnp.pad(table, ((0, rows - len(table)), *[(0, 0)] * (table.ndim - 1)))
 
-    arrays = [stops, filled(weights, window.rows + 2)]
-    if window.source or window.integrals:
-        arrays.append(right_side(window.series.g, coefficients(window.longer, tau)))
-    if window.source and window.integrals:
+    arrays = [stops, filled(weights, window.table_rows + 2)]
+    if window.inflow or window.integrals:
+        arrays.append(right_side(window.series.g, coefficients(window.extended_series, tau)))
+    if window.inflow and window.integrals:
         packed = packing(window.system)
         loss = -packed.pack(rates)[packed.elimination.diagonal]
         shift = jnp.maximum(jnp.min(loss, axis=0), 0.0)
         tau = tau.reshape(*tau.shape, *[1] * (rates.ndim - tau.ndim))
         lasting = double_integral_coefficients(window.series, tau, shift * length)
-        arrays.append(filled(lasting, window.rows))
+        arrays.append(filled(lasting, window.table_rows))
     return arrays
 
 

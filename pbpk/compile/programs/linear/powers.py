@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pbpk.compile.backend.base import Index, Machine, Operand
 
 if TYPE_CHECKING:
-    from pbpk.compile.programs.window import Window
+    from pbpk.compile.programs.window import LinearWindow
 
 Weight = Callable[[Index, int], Operand]
 """The coefficient of a term at a stop."""
@@ -24,12 +24,12 @@ Solve = Callable[[list[Operand]], list[Operand]]
 
 
 def sum_powers(
-    m: Machine, w: Window, solve: Solve, begun: list[list[Operand]], pairs: list[tuple[int, Weight]]
+    m: Machine, w: LinearWindow, solve: Solve, begun: list[list[Operand]], pairs: list[tuple[int, Weight]]
 ) -> tuple[Sums, list[Any], Operand]:
     """The sums in scratch; for each beginning the vectors of the last group, one before and one after it, (group + 2,
     stride); and the largest cⱼ |Tⱼ(W)x| without nilpotents, the root of the squares: half the work of
     magnitudes, and no component exceeds it. A pair is the number of a beginning and the weights of its sum."""
-    n, size, group, short = w.stride, w.width, w.group, w.nilpotents > 0
+    n, size, group, short = w.stride, w.vector_width, w.terms_at_once, w.derivative_order > 0
     rooms = [m.scratch((group + 2) * n) for _ in begun]
     sums = Sums(m, w, len(pairs))
     for x, room in zip(begun, rooms, strict=True):
@@ -73,11 +73,11 @@ def sum_powers(
 
     bound = m.read(w.buffer["weights"], w.stops)
     first = sum(v * v for x in begun for v in x[: w.size]) * (bound * bound)
-    peak = m.loop(w.groups, one_group, [first, 1.0] if short else [first])[0]
+    peak = m.loop(w.term_groups, one_group, [first, 1.0] if short else [first])[0]
     return sums, rooms, m.root(peak)
 
 
-def read(w: Window, vector: Sequence[Operand]) -> list[Operand]:
+def read(w: LinearWindow, vector: Sequence[Operand]) -> list[Operand]:
     """The readings of a vector, their compartments added in order."""
     return [sum((vector[i] for i in members[1:]), vector[members[0]]) for members in w.readings]
 
@@ -86,11 +86,11 @@ class Sums:
     """The sums of every pair at every stop, (pair, stop, width); or where there are readings, of those, and of the amounts
     at the last stop alone."""
 
-    def __init__(self, m: Machine, w: Window, pairs: int):
+    def __init__(self, m: Machine, w: LinearWindow, pairs: int):
         self.machine, self.window, self.pairs = m, w, pairs
-        self.seen = _Block(m, w, pairs, w.width, len(w.readings), 0, w.stops) if w.readings else None
+        self.seen = _Block(m, w, pairs, w.vector_width, len(w.readings), 0, w.stops) if w.readings else None
         first = w.stops - 1 if w.readings else 0
-        self.amounts = _Block(m, w, pairs, 0, w.width, first, w.stops)
+        self.amounts = _Block(m, w, pairs, 0, w.vector_width, first, w.stops)
 
     def clear(self) -> None:
         for block in self.blocks:
@@ -104,7 +104,7 @@ class Sums:
 class _Block:
     """Sums of `states` numbers of a vector, from `offset` on, at the stops `first` … `end` − 1."""
 
-    def __init__(self, m: Machine, w: Window, pairs: int, offset: int, states: int, first: int, end: int):
+    def __init__(self, m: Machine, w: LinearWindow, pairs: int, offset: int, states: int, first: int, end: int):
         self.machine, self.window, self.offset, self.states = m, w, offset, states
         self.pairs, self.first, self.end = pairs, first, end
         self.room = m.scratch(self.size)
@@ -126,7 +126,7 @@ class _Block:
     def add(self, rooms: list[Any], pairs: list[tuple[int, Weight]]) -> None:
         """A group's terms, a tile of states and stops at a time."""
         m, w = self.machine, self.window
-        together, times = w.tile(self.states, self.end - self.first)
+        together, times = w.tile_size(self.states, self.end - self.first)
 
         def tile(i: Index, states: int, own: range) -> None:
             places = [self.place(k, t, s) for k in range(len(pairs)) for t in own for s in range(states)]
@@ -141,7 +141,7 @@ class _Block:
                         new += [c * v + next(left) for v in values[which]]
                 return new
 
-            found = m.loop(w.group, step, [m.get(self.room, i + place) for place in places])
+            found = m.loop(w.terms_at_once, step, [m.get(self.room, i + place) for place in places])
             for place, value in zip(places, found, strict=True):
                 m.put(self.room, i + place, value)
 

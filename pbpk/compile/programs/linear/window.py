@@ -15,10 +15,10 @@ import numpy as np
 
 from pbpk.compile.backend.functions import exp
 from pbpk.compile.backend.tangent import slopes, solve_parts
-from pbpk.compile.programs.elimination import Factors, factor, plan
+from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan
 from pbpk.compile.programs.linear.integral import integral_weights
 from pbpk.compile.programs.linear.powers import Solve, Sums, Weight, read, sum_powers
-from pbpk.compile.programs.window import Window
+from pbpk.compile.programs.window import LinearWindow
 from pbpk.linalg.packing import packing
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ _ROUNDING = 10 * float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True)
-class Crossing(Window):
+class Crossing(LinearWindow):
     """The program of a window (bind.py)."""
 
     def run(self, machine: Machine) -> None:
         cross(machine, self)
 
 
-def cross(m: Machine, w: Window) -> None:
+def cross(m: Machine, w: LinearWindow) -> None:
     """From rates (entries, N) of `System.rate_jacobian`, amounts `start` and a constant `source` (n, N) to the results."""
     known = prepare(m, w)
     begun = begin(m, w, known.length)
@@ -52,37 +52,37 @@ class Known:
 
     length: Operand
     by: Operand
-    factors: Factors
+    factors: PivotFactors
     slopes: Any
     solve: Solve
     decay: Any
     fed: Any
 
 
-def prepare(m: Machine, w: Window) -> Known:
+def prepare(m: Machine, w: LinearWindow) -> Known:
     end = m.read(w.buffer["stops"], w.stops - 1)
     length = m.choose(end, end, 1.0)
     arrows, loss = _matrix(m, w)
     shift, by = _least(m, loss), length * w.series.g
     excess = [by * (out - shift) + 1.0 for out in loss]
-    factors = factor(m, plan(packing(w.system).elimination), {e: by * a for e, a in arrows.items()}, excess)
-    moved = slopes(m, w, by) if w.nilpotents else None
+    factors = factor_matrix(m, plan(packing(w.system).elimination), {e: by * a for e, a in arrows.items()}, excess)
+    moved = slopes(m, w, by) if w.derivative_order else None
     decay = m.scratch(w.stops)
     for t in range(w.stops):
         m.put(decay, t, exp(m, -(shift * m.read(w.buffer["stops"], t))))
-    fed = integral_weights(m, w, shift * length, decay) if w.integrals or w.source else None
+    fed = integral_weights(m, w, shift * length, decay) if w.integrals or w.inflow else None
     return Known(length, by, factors, moved, lambda b: solve_parts(m, w, factors, moved, b), decay, fed)
 
 
-def begin(m: Machine, w: Window, length: Operand) -> list[list[Operand]]:
+def begin(m: Machine, w: LinearWindow, length: Operand) -> list[list[Operand]]:
     """The vectors that powers are taken of: the amounts at the start, and what flows in over the window."""
-    begun = [[m.read(w.part("start", part), i) for part in range(w.parts) for i in range(w.size)]]
-    if w.source:
-        begun.append([m.read(w.part("source", part), i) * length for part in range(w.parts) for i in range(w.size)])
+    begun = [[m.read(w.coefficient_buffer("start", part), i) for part in range(w.coefficients) for i in range(w.size)]]
+    if w.inflow:
+        begun.append([m.read(w.coefficient_buffer("source", part), i) * length for part in range(w.coefficients) for i in range(w.size)])
     return begun
 
 
-def _matrix(m: Machine, w: Window) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
+def _matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
     """The off-diagonal entries of A, and what leaves the model from each compartment, from the rates' slopes."""
     packed = packing(w.system)
     entry = {place: e for e, place in packed.elimination.position.items()}
@@ -109,7 +109,7 @@ def _least(m: Machine, loss: list[Operand]) -> Operand:
     return m.larger(0.0, least)
 
 
-def pairs_of(m: Machine, w: Window, fed: Any) -> list[tuple[int, Weight]]:
+def pairs_of(m: Machine, w: LinearWindow, fed: Any) -> list[tuple[int, Weight]]:
     """The sums of the start: for its amounts, for their integral; and the same of the source."""
 
     def table(name: str, width: int) -> Weight:
@@ -120,50 +120,50 @@ def pairs_of(m: Machine, w: Window, fed: Any) -> list[tuple[int, Weight]]:
 
     pairs = [(0, table("weights", w.stops + 1))]
     pairs += [(0, own)] if w.integrals else []
-    pairs += [(1, own)] if w.source else []
-    pairs += [(1, table("lasting", w.stops))] if w.source and w.integrals else []
+    pairs += [(1, own)] if w.inflow else []
+    pairs += [(1, table("lasting", w.stops))] if w.inflow and w.integrals else []
     return pairs
 
 
-def _finish(m: Machine, w: Window, sums: Sums, decay: Any, length: Operand) -> None:
+def _finish(m: Machine, w: LinearWindow, sums: Sums, decay: Any, length: Operand) -> None:
     """The results. Where no time has passed nothing changes, not even the last digit."""
     n = w.size
 
     def result(t: int, of: list[Operand], start: Operand) -> list[Operand]:
         """The amount, and its integral."""
         stop, of_source = m.read(w.buffer["stops"], t), 1 + w.integrals
-        amount = m.get(decay, t) * of[0] + of[of_source] if w.source else m.get(decay, t) * of[0]
+        amount = m.get(decay, t) * of[0] + of[of_source] if w.inflow else m.get(decay, t) * of[0]
         found = [m.choose(stop, amount, start)]
         if w.integrals:
-            total = of[1] + of[3] if w.source else of[1]
+            total = of[1] + of[3] if w.inflow else of[1]
             found.append(m.choose(stop, length * total, 0.0))
         return found
 
     def write(t: int, part: int, i: Index) -> list[Operand]:
-        of = [sums.amounts.get(k, t, i + part * n) for k in range(w.sums)]
-        found = result(t, of, m.read(w.part("start", part), i))
+        of = [sums.amounts.get(k, t, i + part * n) for k in range(w.sums_per_amount)]
+        found = result(t, of, m.read(w.coefficient_buffer("start", part), i))
         for name, value in zip(("amounts", "integral"), found, strict=False):
             if w.readings:
                 m.write(w.buffer[f"last_{name}"], i, value)
             else:
-                m.write(w.part(name, part), i + t * n, value)
+                m.write(w.coefficient_buffer(name, part), i + t * n, value)
         return []
 
     seen = sums.seen
     if seen is not None:
         for r, start in enumerate(read(w, [m.read(w.buffer["start"], i) for i in range(n)])):
             for t in range(w.stops):
-                found = result(t, [seen.get(k, t, r) for k in range(w.sums)], start)
+                found = result(t, [seen.get(k, t, r) for k in range(w.sums_per_amount)], start)
                 for name, value in zip(("amounts", "integral"), found, strict=False):
                     m.write(w.buffer[name], t * len(w.readings) + r, value)
     for t in range(sums.amounts.first, w.stops):
-        for part in range(w.parts):
+        for part in range(w.coefficients):
             m.loop(n, lambda i, t=t, part=part: write(t, part, i))
 
 
 def _error(
     m: Machine,
-    w: Window,
+    w: LinearWindow,
     begun: list[list[Operand]],
     rooms: list[Any],
     decay: Any,
@@ -180,7 +180,7 @@ def _error(
                 for t in range(w.stops if of == k else 0):
                     c = m.get(decay, t) * weight(j, t) if number == 0 else weight(j, t)
                     bound = m.larger(m.size(c), bound)
-            slot = j - (w.groups - 1) * w.group + 1
+            slot = j - (w.term_groups - 1) * w.terms_at_once + 1
             last = [m.size(m.get(room, slot * w.stride + i)) * bound + so_far for i, so_far in enumerate(last)]
     largest: Operand = 0.0
     for v in last:

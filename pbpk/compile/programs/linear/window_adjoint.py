@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pbpk.compile.backend.jet import subsets
 from pbpk.compile.backend.tangent import arrows, rise, solve_parts_transposed
 from pbpk.compile.programs.linear.window import Known, begin, pairs_of, prepare
-from pbpk.compile.programs.window import Window
+from pbpk.compile.programs.window import LinearWindow
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pulling(Window):
+class Pulling(LinearWindow):
     """The program that goes back through a window (bind.py)."""
 
     @property
     def arguments(self) -> tuple[Buffer, ...]:
         names = ("of_amounts", "of_integral") if self.integrals else ("of_amounts",)
-        cotangents = [b for name in names for b in self.in_parts(name, (self.stops, self.size))]
+        cotangents = [b for name in names for b in self.coefficient_buffers(name, (self.stops, self.size))]
         return *super().arguments, *cotangents
 
     @property
     def results(self) -> tuple[Buffer, ...]:
-        names = ("of_start", "of_source") if self.source else ("of_start",)
-        found = [b for name in names for b in self.in_parts(name, (self.size,))]
-        return *self.in_parts("of_rates", (len(self.system.slopes[0]),)), *found
+        names = ("of_start", "of_source") if self.inflow else ("of_start",)
+        found = [b for name in names for b in self.coefficient_buffers(name, (self.size,))]
+        return *self.coefficient_buffers("of_rates", (len(self.system.slopes[0]),)), *found
 
     @cached_property
     def together(self) -> int:
@@ -52,26 +52,26 @@ class Pulling(Window):
 
 def pull(m: Machine, w: Pulling) -> None:
     """From what `cross` takes, and cotangents of its results, to those of the rates, the start and the source."""
-    known, n = prepare(m, w), w.width
+    known, n = prepare(m, w), w.vector_width
     powers = [_solved(m, w, known, x) for x in begin(m, w, known.length)]
     handed = _handed(m, w, known)
     pairs = [(of, weight, room) for (of, weight), room in zip(pairs_of(m, w, known.fed), handed, strict=True)]
-    factor = m.scratch(w.rows)
-    m.loop(w.rows, lambda j: m.put(factor, j, 2.0) or [])
+    factor = m.scratch(w.table_rows)
+    m.loop(w.table_rows, lambda j: m.put(factor, j, 2.0) or [])
     m.put(factor, 0, 1.0)
 
-    late, later, risen = ([m.scratch(size) for _ in powers] for size in (n, n, w.group * n))
+    late, later, risen = ([m.scratch(size) for _ in powers] for size in (n, n, w.terms_at_once * n))
     for room in (*late, *later):
         m.loop(n, lambda i, room=room: m.put(room, i, 0.0) or [])
     count = len(w.system.slopes[0])
-    bars = m.scratch(w.parts * count)
-    m.loop(w.parts * count, lambda k: m.put(bars, k, 0.0) or [])
+    bars = m.scratch(w.coefficients * count)
+    m.loop(w.coefficients * count, lambda k: m.put(bars, k, 0.0) or [])
 
     def one_group(back: Index) -> list[Operand]:
-        first = back * -w.group + (w.groups - 1) * w.group
+        first = back * -w.terms_at_once + (w.term_groups - 1) * w.terms_at_once
 
         def one(behind: Index) -> list[Operand]:
-            q = behind * -1 + (w.group - 1)
+            q = behind * -1 + (w.terms_at_once - 1)
             j = first + q
             for k, (b, c, room) in enumerate(zip(late, later, risen, strict=True)):
                 _gather(m, w, j, [(weight, of_room) for of, weight, of_room in pairs if of == k], c)
@@ -85,18 +85,18 @@ def pull(m: Machine, w: Pulling) -> None:
                     m.put(c, i, -own[i])
             return []
 
-        m.loop(w.group, one)
+        m.loop(w.terms_at_once, one)
         _add_to_rates(m, w, first, powers, risen, bars)
         return []
 
-    m.loop(w.groups, one_group)
+    m.loop(w.term_groups, one_group)
     _write(m, w, known, late, bars)
 
 
 def _solved(m: Machine, w: Pulling, known: Known, x: list[Operand]) -> Any:
     """uⱼ (rows, width) in scratch, 0 from the last term's on, which nothing follows."""
-    n = w.width
-    room, older, newer = m.scratch(w.rows * n), m.scratch(n), m.scratch(n)
+    n = w.vector_width
+    room, older, newer = m.scratch(w.table_rows * n), m.scratch(n), m.scratch(n)
     for i in range(n):
         m.put(newer, i, x[i])
         m.put(older, i, 0.0)
@@ -110,7 +110,7 @@ def _solved(m: Machine, w: Pulling, known: Known, x: list[Operand]) -> Any:
         return [2.0]
 
     m.loop(w.terms - 1, one, [1.0])
-    m.loop((w.rows - w.terms + 1) * n, lambda k: m.put(room, k + (w.terms - 1) * n, 0.0) or [])
+    m.loop((w.table_rows - w.terms + 1) * n, lambda k: m.put(room, k + (w.terms - 1) * n, 0.0) or [])
     return room
 
 
@@ -119,15 +119,15 @@ def _handed(m: Machine, w: Pulling, known: Known) -> list[Any]:
     rooms: list[Any] = []
 
     def hand(name: str, scale: Any) -> Any:
-        room = m.scratch(w.stops * w.width)
+        room = m.scratch(w.stops * w.vector_width)
         for t in range(w.stops):
             stop, by = m.read(w.buffer["stops"], t), scale(t)
-            for part in range(w.parts):
+            for part in range(w.coefficients):
 
                 def one(i: Index, t=t, part=part, stop=stop, by=by) -> list[Operand]:
-                    given = m.read(w.part(name, part), i + t * w.size)
+                    given = m.read(w.coefficient_buffer(name, part), i + t * w.size)
                     given = m.choose(stop, given if by is None else by * given, 0.0)
-                    m.put(room, i + (t * w.width + part * w.size), given)
+                    m.put(room, i + (t * w.vector_width + part * w.size), given)
                     return []
 
                 m.loop(w.size, one)
@@ -137,16 +137,16 @@ def _handed(m: Machine, w: Pulling, known: Known) -> list[Any]:
     areas = hand("of_integral", lambda t: known.length) if w.integrals else None
     if w.integrals:
         rooms.append(areas)
-    if w.source:
+    if w.inflow:
         rooms.append(hand("of_amounts", lambda t: None))
-    if w.source and w.integrals:
+    if w.inflow and w.integrals:
         rooms.append(areas)
     return rooms
 
 
 def _gather(m: Machine, w: Pulling, j: Index, pairs: list[tuple[Weight, Any]], room: Any) -> None:
     """Adds Σ weight(j, t) · cotangent over stops and sums to `room` (width)."""
-    n = w.width
+    n = w.vector_width
 
     def tile(i: Index, states: int) -> None:
         def stop(t: Index, *so_far: Operand) -> list[Operand]:
@@ -173,21 +173,21 @@ def _add_to_rates(m: Machine, w: Pulling, first: Index, powers: list[Any], risen
     """A group's terms to the rates' cotangents: polynomials' products, some arrows at a time."""
     n, ways = w.size, arrows(w)
     order = sorted(range(len(ways)), key=lambda k: ways[k].source)
-    some = max(w.together // w.parts, 1)
+    some = max(w.together // w.coefficients, 1)
     for at in range(0, len(order), some):
         own = order[at : at + some]
-        places = [part * len(ways) + k for part in range(w.parts) for k in own]
+        places = [part * len(ways) + k for part in range(w.coefficients) for k in own]
 
         def step(q: Index, *so_far: Operand, own=own) -> list[Operand]:
             for u, mu in zip(powers, risen, strict=True):
                 ends = sorted({x for k in own for x in (ways[k].source, ways[k].target) if x is not None})
-                here = [{i: m.get(mu, q * w.width + (p * n + i)) for i in ends} for p in range(w.parts)]
-                base = (first + q) * w.width
+                here = [{i: m.get(mu, q * w.vector_width + (p * n + i)) for i in ends} for p in range(w.coefficients)]
+                base = (first + q) * w.vector_width
                 there = [
-                    {i: m.get(u, base + (p * n + i)) for i in {ways[k].source for k in own}} for p in range(w.parts)
+                    {i: m.get(u, base + (p * n + i)) for i in {ways[k].source for k in own}} for p in range(w.coefficients)
                 ]
                 new, left = [], iter(so_far)
-                for part in range(w.parts):
+                for part in range(w.coefficients):
                     for k in own:
                         sum_ = next(left)
                         for t in (0, *subsets(part)):
@@ -196,7 +196,7 @@ def _add_to_rates(m: Machine, w: Pulling, first: Index, powers: list[Any], risen
                 so_far = tuple(new)
             return list(so_far)
 
-        found = m.loop(w.group, step, [m.get(bars, k) for k in places])
+        found = m.loop(w.terms_at_once, step, [m.get(bars, k) for k in places])
         for k, x in zip(places, found, strict=True):
             m.put(bars, k, x)
 
@@ -204,25 +204,25 @@ def _add_to_rates(m: Machine, w: Pulling, first: Index, powers: list[Any], risen
 def _write(m: Machine, w: Pulling, known: Known, late: list[Any], bars: Any) -> None:
     """The results. Amounts at stops of no length hand their cotangents back to the start whole."""
     n, count = w.size, len(w.system.slopes[0])
-    for part in range(w.parts):
+    for part in range(w.coefficients):
 
         def rate(k: Index, part=part) -> list[Operand]:
-            m.write(w.part("of_rates", part), k, 2.0 * known.by * m.get(bars, k + part * count))
+            m.write(w.coefficient_buffer("of_rates", part), k, 2.0 * known.by * m.get(bars, k + part * count))
             return []
 
         def start(i: Index, part=part) -> list[Operand]:
             found = m.get(late[0], i + part * n)
             for t in range(w.stops):
-                given = m.read(w.part("of_amounts", part), i + t * n)
+                given = m.read(w.coefficient_buffer("of_amounts", part), i + t * n)
                 found = found + m.choose(m.read(w.buffer["stops"], t), 0.0, given)
-            m.write(w.part("of_start", part), i, found)
+            m.write(w.coefficient_buffer("of_start", part), i, found)
             return []
 
         def source(i: Index, part=part) -> list[Operand]:
-            m.write(w.part("of_source", part), i, known.length * m.get(late[1], i + part * n))
+            m.write(w.coefficient_buffer("of_source", part), i, known.length * m.get(late[1], i + part * n))
             return []
 
         m.loop(count, rate)
         m.loop(n, start)
-        if w.source:
+        if w.inflow:
             m.loop(n, source)

@@ -17,8 +17,8 @@ import numpy as np
 
 from pbpk.compile.backend.base import Buffer, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, total
-from pbpk.compile.programs.elimination import Columns, Factors, Pivot, Written, factor, plan
-from pbpk.compile.programs.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
+from pbpk.compile.programs.elimination import ColumnValues, PivotFactors, Pivot, ComputedMapping, factor_matrix, plan
+from pbpk.compile.programs.laws import TracedExpression, PreparedExpression, UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
@@ -50,10 +50,10 @@ class Law:
     """Of scalars in the group's order: its rate; that and its slopes in the arguments that are states; its slopes in all of
     them; and those of Σ tₖ · slope k, where the t follow the arguments."""
 
-    rate: Expression
-    tangent: Expression
-    gradient: Expression
-    bend: Expression
+    rate: TracedExpression
+    tangent: TracedExpression
+    gradient: TracedExpression
+    bend: TracedExpression
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ def law_of(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) ->
 
     every = tuple(range(count))
     return Law(
-        trace(rate, count),
-        trace(lambda *values: [rate(*values), *slopes(*values)], count),
-        trace(jax.grad(rate, every), count),
-        trace(jax.grad(weighed, every), count + len(states)),
+        trace_function(rate, count),
+        trace_function(lambda *values: [rate(*values), *slopes(*values)], count),
+        trace_function(jax.grad(rate, every), count),
+        trace_function(jax.grad(weighed, every), count + len(states)),
     )
 
 
@@ -153,7 +153,7 @@ def unsupported(field: Field) -> str:
     """Which operation of its laws no kernel has; "" when they all can be compiled."""
     try:
         arrows_of(field)
-    except Unsupported as e:
+    except UnsupportedOperation as e:
         return f"a law uses `{e}`"
     return ""
 
@@ -202,9 +202,9 @@ class Flow:
         """Its k-th entry off the diagonal."""
         return self.machine.get(self._off, k)
 
-    def prepared(self, of: Callable[[Law], Expression]) -> list[Prepared]:
+    def prepared(self, of: Callable[[Law], TracedExpression]) -> list[PreparedExpression]:
         return [
-            prepare(self.machine, of(c.law), known) for c, known in zip(self.arrows.curves, self.known, strict=True)
+            prepare_expression(self.machine, of(c.law), known) for c, known in zip(self.arrows.curves, self.known, strict=True)
         ]
 
     def per(self, a: Argument) -> Operand:
@@ -212,7 +212,7 @@ class Flow:
         assert a.row is not None
         return self.machine.get(self.inverse, self.volumes[a.row])
 
-    def levels(self, y: Columns) -> Levels:
+    def levels(self, y: ColumnValues) -> Levels:
         """What states make of the laws' arguments."""
         found: Levels = {}
         for a in self.arguments:
@@ -233,8 +233,8 @@ class Flow:
         found = self._evaluate(self._tangents, levels)
         return [own[0] for own in found], [own[1:] for own in found]
 
-    def _evaluate(self, prepared: list[Prepared], levels: Levels) -> list[list[Operand]]:
-        return evaluate(self.machine, list(zip(prepared, self.given(levels), strict=True)))
+    def _evaluate(self, prepared: list[PreparedExpression], levels: Levels) -> list[list[Operand]]:
+        return evaluate_expressions(self.machine, list(zip(prepared, self.given(levels), strict=True)))
 
     def __call__(self, y: list[Operand], rates: Sequence[Operand]) -> list[Operand]:
         """dy/dt, the nonlinear fluxes given."""
@@ -264,7 +264,7 @@ class Flow:
                 found.setdefault(c.source, []).append(-amount)
         return found
 
-    def factor(self, slopes: list[list[Operand]], gh: Operand) -> Factors:
+    def factor(self, slopes: list[list[Operand]], gh: Operand) -> PivotFactors:
         """Of I − γh J, where the laws have these slopes."""
         m, bent = self.machine, {}
         for c, own in zip(self.arrows.curves, slopes, strict=True):
@@ -284,8 +284,8 @@ class Flow:
             return 1.0 - gh * (own + bent[j] if j in bent else own)
 
         entries = [*self._place, *(place for place in bent if isinstance(place, tuple) and place not in self._place)]
-        return factor(
-            m, self.arrows.pivots, Written(entries, entry), Written(range(self.arrows.size), excess), TOGETHER
+        return factor_matrix(
+            m, self.arrows.pivots, ComputedMapping(entries, entry), ComputedMapping(range(self.arrows.size), excess), TOGETHER
         )
 
 

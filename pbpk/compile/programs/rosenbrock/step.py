@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.compile.backend.functions import total
-from pbpk.compile.programs.elimination import Factors, solve
+from pbpk.compile.programs.elimination import PivotFactors, solve_factored
 from pbpk.linalg.stage_chain import chain_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Step:
         """Where w of stage i stands in the room."""
         return self.base + i * self.size + self.size
 
-    def factor(self, x: list[Operand], h: Operand) -> tuple[Factors, list[Operand]]:
+    def factor(self, x: list[Operand], h: Operand) -> tuple[PivotFactors, list[Operand]]:
         """Of the step's equations, and the laws' rates at x."""
         m = self.machine
         levels = self.flow.levels(x)
@@ -83,18 +83,18 @@ class Step:
         begun = [gh * f for f in self.flow(x, rates)]
         for k, f in enumerate(begun if fresh > 1 else []):
             m.put(self.begun, k, f)
-        found = solve(m, factors, begun, self.of_first)
+        found = solve_factored(m, factors, begun, self.of_first)
         for k in self.of_first:
             m.put(self.room, self.stage(0) + k, found[k])
         for i in range(1, fresh):
             added = self._bent(i, gh)
-            self._keep(i, solve(m, factors, [self._with(added, j, m.get(self.begun, j)) for j in range(n)]))
+            self._keep(i, solve_factored(m, factors, [self._with(added, j, m.get(self.begun, j)) for j in range(n)]))
 
         def onward(k: Index) -> list[Operand]:
             i = k + fresh
             added = self._bent(i, gh)
             last = [m.get(self.room, self.stage(i) + (j - n)) for j in range(n)]
-            found = solve(m, factors, [self._with(added, j, w) for j, w in enumerate(last)])
+            found = solve_factored(m, factors, [self._with(added, j, w) for j, w in enumerate(last)])
             self._keep(i, [q - m.get(self.room, self.stage(i) + (j - n)) for j, q in enumerate(found)])
             return []
 

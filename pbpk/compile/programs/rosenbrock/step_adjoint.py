@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.programs.elimination import Factors, solve_transposed
-from pbpk.compile.programs.laws import evaluate
+from pbpk.compile.programs.elimination import PivotFactors, solve_transposed
+from pbpk.compile.programs.laws import evaluate_expressions
 from pbpk.compile.programs.rosenbrock.step import Step, chunks, each, product
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Pull:
         whole = product((m.get(bar.gain, k), x) for k, x in enumerate(step.state()))
         return m.loop(step.stages, one, [whole])[0]
 
-    def _stage(self, factors: Factors, active: Operand, gh: Operand, i: Index, *, first: bool) -> Operand:
+    def _stage(self, factors: PivotFactors, active: Operand, gh: Operand, i: Index, *, first: bool) -> Operand:
         """Through stage i, of ln h. What it has of the stage before goes there."""
         m, n, step = self.machine, self.step.size, self.step
         result, gain = step.result(i), 0.0 if self.of_gain is None else step.gain(i)
@@ -193,7 +193,7 @@ class Pull:
         m, flow, bar = self.machine, self.flow, self.bar
         given = flow.given(flow.levels(y))
         of_y: dict[int, Operand] = dict.fromkeys(self.step.read, 0.0)
-        gradients = evaluate(m, list(zip(self.gradient, given, strict=True)))
+        gradients = evaluate_expressions(m, list(zip(self.gradient, given, strict=True)))
         for c, of_rate, gradient in zip(flow.arrows.curves, of_rates, gradients, strict=True):
             for a, slope in zip(c.arguments, gradient, strict=True):
                 value = m.choose(active, of_rate * slope, 0.0)
@@ -247,7 +247,7 @@ class Pull:
                 if a.row is not None:
                     add(m, bar.inverse, self.flow.volumes[a.row], m.choose(active, t * slope, 0.0))
             ways.append(levels | {len(c.arguments) + k: t for k, t in enumerate(by)})
-        bends = evaluate(m, list(zip(self.bend, ways, strict=True)))
+        bends = evaluate_expressions(m, list(zip(self.bend, ways, strict=True)))
         for c, bend in zip(self.flow.arrows.curves, bends, strict=True):
             for a, bent in zip(c.arguments, bend, strict=False):
                 value = m.choose(active, bent, 0.0)

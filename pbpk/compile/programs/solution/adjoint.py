@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
-from pbpk.compile.programs.events import Closing
-from pbpk.compile.programs.outputs import ApartBack, Handed, TogetherBack
+from pbpk.compile.programs.events import EventOps
+from pbpk.compile.programs.outputs import OwnTimesAdjoint, OutputCotangents, SharedTimesAdjoint
 from pbpk.compile.programs.solution.layout import Plan, leg_tables
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Back:
     `after` and `areas` of what the leg gives; `total` of the integral so far; `begin` of what a new beginning is from;
     `base` of the lasting inflow; `bars` of what all legs share."""
 
-    def __init__(self, m: Machine, back: JourneyBack, seen: Handed | None = None):
+    def __init__(self, m: Machine, back: JourneyBack, seen: OutputCotangents | None = None):
         self.m, self.back, self.plan, self.buffer = m, back, back.plan, back.buffer
         plan, n = self.plan, self.plan.size
         self.x, self.begin, self.after = Rows(m, n + 1), Rows(m, n), Rows(m, plan.stops * n)
@@ -73,7 +73,7 @@ class Back:
         self.areas, self.total = (Rows(m, plan.stops * n), Rows(m, n)) if plan.integrals else (None, None)
         self.bars = {b.name: Rows(m, b.shape[0]) for b in back.given}
         self.edges = Rows(m, plan.stops + 1) if plan.reminded else None
-        self.seen = seen or (ApartBack if plan.own else TogetherBack)(m, plan, self.buffer)
+        self.seen = seen or (OwnTimesAdjoint if plan.own else SharedTimesAdjoint)(m, plan, self.buffer)
 
     def travel(self) -> None:
         m, plan, n = self.m, self.plan, self.plan.size
@@ -84,7 +84,7 @@ class Back:
         firsts = Rows(m, plan.firsts * n)
         firsts.clear()
         copy(m, n, firsts.part((plan.firsts - 1) * n).put, self.x.get)
-        self.seen.firsts(firsts)
+        self.seen.collect_initial(firsts)
         self._write("of_firsts", firsts.get)
         if plan.resetting:
             self._write("of_anew_from", self.begin.get)
@@ -107,8 +107,8 @@ class Back:
         self.after.clear()
         last = (plan.stops - 1) * n
         total, areas = self.total, self.areas
-        self.seen.stop(g * plan.stops + (plan.stops - 1), self.x.add, None if total is None else total.add)
-        Closing(m, plan, self.buffer, g).unhappen(self.x, self.begin, self.flow, self.base)
+        self.seen.collect_stop(g * plan.stops + (plan.stops - 1), self.x.add, None if total is None else total.add)
+        EventOps(m, plan, self.buffer, g).event_adjoint(self.x, self.begin, self.flow, self.base)
         copy(m, n, self.after.part(last).put, self.x.get)
         if total is not None and areas is not None:
             areas.clear()
@@ -127,7 +127,7 @@ class Back:
             return add
 
         def seen(t: Index) -> list[Operand]:
-            self.seen.stop(g * plan.stops + t, self.after.part(t * n).put, both(t))
+            self.seen.collect_stop(g * plan.stops + t, self.after.part(t * n).put, both(t))
             return []
 
         if plan.stops > 1:

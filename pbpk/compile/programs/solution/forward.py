@@ -13,8 +13,8 @@ from typing import Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
-from pbpk.compile.programs.events import Closing
-from pbpk.compile.programs.outputs import Apart, Shown, Together, nothing
+from pbpk.compile.programs.events import EventOps
+from pbpk.compile.programs.outputs import OwnTimes, OutputWriter, SharedTimes, read_zero
 from pbpk.compile.programs.solution.layout import Plan, leg_tables
 
 
@@ -53,11 +53,11 @@ class Traveller:
     its last stop; `total` the integral so far; `sound`, see there. A leg that gives its stops in any order does so to `after`
     and `areas`; from one that arrives at one after another, each is seen when it does."""
 
-    def __init__(self, m: Machine, journey: Journey, seen: Shown | None = None):
+    def __init__(self, m: Machine, journey: Journey, seen: OutputWriter | None = None):
         self.m, self.journey, self.plan, self.buffer = m, journey, journey.plan, journey.buffer
         plan, n = self.plan, self.plan.size
         self.x = Rows(m, n + 1)
-        self.seen = seen or (Apart if plan.own else Together)(m, plan, self.buffer)
+        self.seen = seen or (OwnTimes if plan.own else SharedTimes)(m, plan, self.buffer)
         self.flow = Rows(m, n + 1) if plan.infusing else None
         self.areas, self.total = None, Rows(m, n) if plan.integrals else None
         if plan.reminded or plan.summed:
@@ -81,12 +81,12 @@ class Traveller:
         for room in (self.total, self.judged, self.memory):
             if room is not None:
                 room.clear()
-        self.seen.begin()
+        self.seen.write_initial()
         m.loop(plan.legs, self._cross)
-        self.seen.end()
+        self.seen.finish()
         for k in range(self.judged.count):
             m.write(self.buffer["judged"], k, self.judged.get(k))
-        m.write(self.buffer["sound"], 0, self.seen.sound.get(0))
+        m.write(self.buffer["sound"], 0, self.seen.nonfinite.get(0))
 
     def _cross(self, g: Index) -> list[Operand]:
         m, plan, n = self.m, self.plan, self.plan.size
@@ -101,16 +101,16 @@ class Traveller:
             self.memory.put(0, self.lengths.get(plan.stops))
             self.memory.put(1, self.memory.get(1) + m.read(edges, plan.stops))
             self._keep_lengths(g)
-        Closing(m, plan, self.buffer, g).happen(self.x, self.last, self.flow)
+        EventOps(m, plan, self.buffer, g).apply_event(self.x, self.last, self.flow)
         if not plan.reminded and plan.stops > 1:
             m.loop(plan.stops - 1, lambda t: self._see_after(g, t))
         place = g * plan.stops + (plan.stops - 1)
         area = None if self.last_areas is None else self.last_areas.get
-        self.seen.stop(place, plan.read(self.x.get), self._so_far(area, False))
+        self.seen.write_stop(place, plan.read(self.x.get), self._so_far(area, False))
         if self.total is not None and area is not None:
             copy(m, n, self.total.add, area)
         if plan.readings:  # what is not shown counts too
-            copy(m, n, lambda k, value: self.seen.sound.add(0, value * 0.0), self.x.get)
+            copy(m, n, lambda k, value: self.seen.nonfinite.add(0, value * 0.0), self.x.get)
         return []
 
     def _see_after(self, g: Index, t: Index) -> list[Operand]:
@@ -119,7 +119,7 @@ class Traveller:
         place, shown = g * plan.stops + t, plan.shown if plan.summed else plan.size
         amount, area = (None if room is None else room.part(t * shown).get for room in (self.after, self.areas))
         assert amount is not None
-        self.seen.stop(place, amount if plan.summed else plan.read(amount), self._so_far(area, plan.summed))
+        self.seen.write_stop(place, amount if plan.summed else plan.read(amount), self._so_far(area, plan.summed))
         return []
 
     def _arrived(self, g: Index, t: Index, amount: Read, area: Read | None = None) -> None:
@@ -134,7 +134,7 @@ class Traveller:
             if self.journey.keeps:
                 following = m.whole(self.buffer["row"], place * 4 + 3, plan.stops)
                 copy(m, n, self._into("starts", (g * plan.stops + following) * n, n), amount)
-            self.seen.stop(place, plan.read(amount), self._so_far(area, False))
+            self.seen.write_stop(place, plan.read(amount), self._so_far(area, False))
             return []
 
         m.repeat(m.whole(self.buffer["row"], place * 4 + 2, 2), between, [])
@@ -142,7 +142,7 @@ class Traveller:
     def _so_far(self, area: Read | None, summed: bool) -> Read:
         """The integral from the first event on, of what is shown, from the leg's: of that, or of all amounts."""
         if self.total is None or area is None:
-            return nothing
+            return read_zero
         read = self.plan.read
         total, own = read(self.total.get), area if summed else read(area)
         return lambda k: total(k) + own(k)

@@ -17,8 +17,8 @@ import jax
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Rows, Write
 from pbpk.compile.backend.scratch import Held
-from pbpk.compile.programs.laws import Expression, Prepared, Unsupported, evaluate, prepare, trace
-from pbpk.compile.programs.outputs import Apart, looked_at
+from pbpk.compile.programs.laws import TracedExpression, PreparedExpression, UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
+from pbpk.compile.programs.outputs import OwnTimes, locate_sample
 from pbpk.compile.programs.solution.adjoint import Back, JourneyBack
 from pbpk.compile.programs.solution.forward import Journey, Traveller
 
@@ -42,7 +42,7 @@ class Term:
     def arguments(self) -> int:
         return len(self.reads) + len(self.columns) + len(self.parameters)
 
-    def expression(self, sloping: bool) -> Expression:
+    def expression(self, sloping: bool) -> TracedExpression:
         """That, or that and its slopes in what is read and in the parameters. Raises `Unsupported`."""
         first = len(self.reads) + len(self.columns)
         slopes = (*range(len(self.reads)), *range(first, self.arguments)) if sloping else ()
@@ -50,10 +50,10 @@ class Term:
 
 
 @cache
-def _traced(function: Callable[..., Any], arguments: int, slopes: tuple[int, ...]) -> Expression:
+def _traced(function: Callable[..., Any], arguments: int, slopes: tuple[int, ...]) -> TracedExpression:
     if not slopes:
-        return trace(function, arguments)
-    return trace(lambda *values: [function(*values), *jax.grad(function, slopes)(*values)], arguments)
+        return trace_function(function, arguments)
+    return trace_function(lambda *values: [function(*values), *jax.grad(function, slopes)(*values)], arguments)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def unjudged(judge: Judge) -> str:
     try:
         for term in judge.terms:
             term.expression(True)
-    except Unsupported as e:
+    except UnsupportedOperation as e:
         return f"a likelihood uses `{e}`"
     return ""
 
@@ -139,7 +139,7 @@ class Likelihood:
                 m.write(self.buffer[name], k, room.get(k))
 
 
-class _Judging(Apart):
+class _Judging(OwnTimes):
     """`bars`: the loss's slopes in what was read at each place. `sums`, of all a patient's looks: the loss and its slopes in
     what they have in common."""
 
@@ -157,17 +157,17 @@ class _Judging(Apart):
         self.factors = [m.read(self.buffer["factor"], k) for k in range(len(judge.readings))]
         self.prepared = [self._prepared(term) for term in judge.terms]
 
-    def _prepared(self, term: Term) -> Prepared:
+    def _prepared(self, term: Term) -> PreparedExpression:
         first = len(term.reads) + len(term.columns)
         known = {first + k: self.m.read(self.buffer["parameters"], p) for k, p in enumerate(term.parameters)}
-        return prepare(self.m, term.expression(self.sloping), known)
+        return prepare_expression(self.m, term.expression(self.sloping), known)
 
     def end(self) -> None:
         self.m.loop(self.plan.rows, self._judge)
 
     def _judge(self, t: Index) -> list[Operand]:
         m, judge = self.m, self.likelihood.judge
-        look, which = self.look(self.places, t), m.read(self.buffer["which"], t)
+        look, which = self.sample(self.state_amounts, t), m.read(self.buffer["which"], t)
         read = [look(k) for k in range(len(judge.readings))]
         bars: list[Operand] = [0.0] * len(read)
         for number, (term, prepared) in enumerate(zip(judge.terms, self.prepared, strict=True), 1):
@@ -176,27 +176,27 @@ class _Judging(Apart):
             loss, *slopes = self._asked(t, term, prepared, mine, read)
             self.sums["loss"].add(0, loss)
             for k in term.reads:
-                self.sound.add(0, m.choose(mine, read[k] * 0.0, 0.0))
+                self.nonfinite.add(0, m.choose(mine, read[k] * 0.0, 0.0))
             for k, slope in zip(term.reads, slopes, strict=False):
                 bars[k] = bars[k] + slope
             for p, slope in zip(term.parameters, slopes[len(term.reads) :], strict=False):
                 self.sums["of_parameters"].add(p, slope)
         if self.sloping:
-            at, below = looked_at(m, self.plan, self.buffer, t)
+            at, below = locate_sample(m, self.plan, self.buffer, t)
             for k, (value, bar) in enumerate(zip(read, bars, strict=True)):
                 self.sums["of_factor"].add(k, bar * value)
                 there = self.bars.part(k)
                 there.place(at, below, there.pick(at, below) + bar * self.factors[k])
         return []
 
-    def _asked(self, t: Index, term: Term, prepared: Prepared, mine: Operand, read: list[Operand]) -> Sequence[Operand]:
+    def _asked(self, t: Index, term: Term, prepared: PreparedExpression, mine: Operand, read: list[Operand]) -> Sequence[Operand]:
         """The loss and its slopes, 0 where the observation is not this term's; no work where it is that of no lane."""
         m = self.m
         values = [read[k] * self.factors[k] for k in term.reads]
         values += [m.read(self.buffer[column(name)], t) for name in term.columns]
 
         def once(*_: Any) -> list[Operand]:
-            (found,) = evaluate(m, [(prepared, dict(enumerate(values)))], together=False)
+            (found,) = evaluate_expressions(m, [(prepared, dict(enumerate(values)))], common_division=False)
             return [mine, *(m.choose(mine, value, 0.0) for value in found)]
 
         if len(self.prepared) == 1:

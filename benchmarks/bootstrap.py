@@ -21,17 +21,17 @@ import numpy as np
 
 import pbpk.runtime  # noqa: F401
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.standard_errors import uncertainty
+from pbpk.estimation.standard_errors import compute_standard_errors
 from pbpk.study.load import load_study
-from pbpk.uncertainty.bootstrap import Plan, bootstrap
-from pbpk.uncertainty.finished_fit import Finished, finished
-from pbpk.uncertainty.parallel_searches import Lanes
-from pbpk.uncertainty.profile import profile
-from pbpk.uncertainty.sir import Plan as Draws
-from pbpk.uncertainty.sir import sir
+from pbpk.uncertainty.bootstrap import BootstrapOptions, run_bootstrap
+from pbpk.uncertainty.finished_fit import FinishedFit, build_finished_fit
+from pbpk.uncertainty.fit_objective import FitObjective
+from pbpk.uncertainty.profile import profile_likelihood
+from pbpk.uncertainty.sir import SirOptions as Draws
+from pbpk.uncertainty.sir import run_sir
 
 
-def fitted(name: str) -> tuple[Finished, Callable[[], Any]]:
+def fitted(name: str) -> tuple[FinishedFit, Callable[[], Any]]:
     """A finished FOCEI fit, and the same fit again as a function."""
     study, method = load_study(name), get_method("focei")
 
@@ -42,9 +42,9 @@ def fitted(name: str) -> tuple[Finished, Callable[[], Any]]:
         return state
 
     state = again()
-    free = ~study.problem.spec.layout.fixed
-    errors = uncertainty(method, study.problem, state).covariance["R"][np.ix_(free, free)]
-    return finished(study, method, state, errors), again
+    free = ~study.problem.structure.layout.fixed_mask
+    errors = compute_standard_errors(method, study.problem, state).covariance["R"][np.ix_(free, free)]
+    return build_finished_fit(study, method, state, errors), again
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -58,17 +58,22 @@ def measure(quick: bool) -> dict[str, float]:
     count = 100 if quick else 500
     fit, again = fitted("theophylline")
     refit = min(timed(again)[2] for _ in range(5))
-    lanes = Lanes.of(fit)
-    figures = {"compile_s": lanes.compiled_in, "lanes": lanes.count, "refit_processor_s": refit, "replicates": count}
+    objective = FitObjective.compile(fit)
+    figures = {
+        "compile_s": objective.compile_seconds,
+        "lanes": objective.width,
+        "refit_processor_s": refit,
+        "replicates": count,
+    }
     for kind in ("case", "parametric"):
-        found, wall, processor = timed(lambda kind=kind: bootstrap(fit, Plan(count, kind), lanes=lanes))
+        found, wall, processor = timed(lambda kind=kind: run_bootstrap(fit, BootstrapOptions(count, kind), objective=objective))
         figures |= {f"{kind}_s": wall, f"{kind}_processor_s": processor, f"{kind}_converged": found.kept}
         figures[f"{kind}_over_refits"] = count * refit / processor
         figures[f"{kind}_evaluations"] = float(found.table["evaluations"].mean())
-    found, wall, processor = timed(lambda: profile(fit, lanes=lanes))
+    found, wall, processor = timed(lambda: profile_likelihood(fit, objective=objective))
     figures |= {"profile_s": wall, "profile_processor_s": processor, "profile_points": len(found.points)}
     draws = Draws((500, 1000), (200, 500)) if quick else Draws()
-    found, wall, processor = timed(lambda: sir(fit, draws, lanes=lanes))
+    found, wall, processor = timed(lambda: run_sir(fit, draws, objective=objective))
     figures |= {"sir_s": wall, "sir_processor_s": processor, "sir_samples": sum(draws.samples)}
     return figures | {"sir_effective": float(found.iterations["effective"].iloc[-1])}
 

@@ -57,7 +57,7 @@ def measure(kind: str, n: int) -> dict[str, float]:
     timeline = build_timeline([pd.DataFrame(rows)], system)
     p = np.ones((1, len(system.parameter_names), 1))
     solver = General() if kind == "general" else Resolvent()
-    assert not solver.refuses(system)
+    assert not solver.unsupported_reason(system)
     jax.jit(lambda x: x + 1)(p).block_until_ready()  # start-up is not compile time
 
     clocks = [(time.perf_counter(), time.process_time())]

@@ -23,7 +23,7 @@ import numpy as np
 
 import pbpk
 from pbpk.dosimetry import compartments, s_values
-from pbpk.dosimetry.lesions import sphere_table
+from pbpk.dosimetry.lesions import tabulate_spheres
 from pbpk.dosimetry.tiac import Tiac
 
 NUCLIDE, PHANTOM = "At-211", "adult-male"
@@ -44,7 +44,7 @@ def peak_mb() -> float:
 def tables() -> dict[str, float]:
     """Seconds for the S values of the phantom, and for those of lesions of every mass: once for each nuclide of a process."""
     body, _ = once(lambda: s_values(NUCLIDE, PHANTOM).s)
-    lesions, _ = once(lambda: sphere_table(NUCLIDE))
+    lesions, _ = once(lambda: tabulate_spheres(NUCLIDE))
     return {"phantom_s": body, "lesions_s": lesions, "peak_mb": peak_mb()}
 
 

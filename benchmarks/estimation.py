@@ -30,10 +30,10 @@ from fit_solvers import bolus_study
 from scipy.optimize import least_squares, minimize
 
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.standard_errors import uncertainty
+from pbpk.estimation.standard_errors import compute_standard_errors
 from pbpk.study.load import load_study
-from pbpk.uncertainty.bootstrap import Plan, bootstrap
-from pbpk.uncertainty.parallel_searches import Lanes
+from pbpk.uncertainty.bootstrap import BootstrapOptions, run_bootstrap
+from pbpk.uncertainty.fit_objective import FitObjective
 
 METHODS = ("fo", "foce", "focei", "laplace", "agq", "saem", "imp")
 START = (1.5, 2.5, 30.0)  # KA (1/h), CL (L/h), V (L); variances 0.5, 0.1, 0.1; residual SD 1 mg/L
@@ -51,10 +51,10 @@ def ours(study: str | Path, method_name: str, solver: str | None = None) -> dict
         kept["state"] = state
 
     def errors() -> None:
-        kept["errors"] = uncertainty(method, problem, kept["state"])
+        kept["errors"] = compute_standard_errors(method, problem, kept["state"])
 
     row: dict[str, Any] = {"study": Path(study).name, "program": "pbpk", "method": method_name}
-    row |= {"solver": solver or problem.spec.solver.name, "first_s": figures(seconds(fit), 3)}
+    row |= {"solver": solver or problem.structure.solver.name, "first_s": figures(seconds(fit), 3)}
     taken = best(fit)
     row |= {"fit_s": figures(taken["wall_s"], 3), "fit_cpu_s": figures(taken["cpu_s"], 3)}
     if hasattr(method, "evaluate") and method_name not in ("saem", "imp"):
@@ -130,10 +130,10 @@ def by_pynlme(what: str) -> dict[str, Any] | None:
 
 def replicates(count: int) -> dict[str, Any]:
     fit, _ = fitted("theophylline")
-    lanes = Lanes.of(fit)
-    taken = best(lambda: bootstrap(fit, Plan(count, "case"), lanes=lanes))
+    objective = FitObjective.compile(fit)
+    taken = best(lambda: run_bootstrap(fit, BootstrapOptions(count, "case"), objective=objective))
     row = {"study": "theophylline", "program": "pbpk", "method": f"bootstrap of {count}"}
-    return row | {"first_s": figures(lanes.compiled_in, 3), "fit_s": figures(taken["wall_s"], 3)}
+    return row | {"first_s": figures(objective.compile_seconds, 3), "fit_s": figures(taken["wall_s"], 3)}
 
 
 def measure(data: Path | None, quick: bool) -> list[dict[str, Any]]:

@@ -49,15 +49,15 @@ prop = 0.2
 def measure(study: str | Path, solver: str, quick: bool) -> dict[str, Any]:
     problem = load_study(study, solver=solver).problem
     method = get_method("focei")
-    etas = np.zeros((len(problem.spec.layout.etas), problem.subjects))
+    etas = np.zeros((len(problem.structure.layout.etas), problem.subjects))
     begun = time.perf_counter()
-    method.evaluate(problem, problem.psi0, etas)
+    method.evaluate(problem, problem.initial_unconstrained, etas)
     compiled = time.perf_counter() - begun
     state, _ = method.step(problem, method.init(problem))
     times = []
     for _ in range(3):
         begun = time.perf_counter()
-        np.asarray(method.evaluate(problem, problem.psi0, etas).objective)
+        np.asarray(method.evaluate(problem, problem.initial_unconstrained, etas).objective)
         times.append(time.perf_counter() - begun)
     row = {
         "study": Path(study).name,

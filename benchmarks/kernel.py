@@ -33,7 +33,7 @@ from clock import figures, machine, versions
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Buffer
 from pbpk.compile.backend.llvm import Vectors, write_kernel
-from pbpk.compile.programs.linear.window import Crossing, cross
+from pbpk.compile.programs.linear.window import LinearWindowForward, cross
 from pbpk.compile.programs.window import LinearWindow
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.bind import assembly
@@ -42,7 +42,7 @@ from pbpk.errors import MissingExtra
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
 from pbpk.model.system import System
-from pbpk.solve.resolvent import Window as JaxWindow
+from pbpk.solve.resolvent import ResolventWindow as JaxWindow
 from pbpk.solve.resolvent import propagate_reversibly
 
 RTOLS = (1e-4, 1e-9)  # the first gives 1e-6 on this body, the second is the engine's usual
@@ -103,7 +103,7 @@ def windows(system: System) -> tuple[float, list[np.ndarray]]:
     plan = ours.timeline(system)
     assert plan.windows is not None
     at, found = 0.0, []
-    for stops in plan.windows.stops[:, :, 0]:
+    for stops in plan.windows.stop_events[:, :, 0]:
         times = np.unique(plan.time[stops, 0])
         if times[-1] > at:
             found.append(times - at)
@@ -233,7 +233,7 @@ def compiling(size: int) -> dict[str, Any]:
     found: dict[str, Any] = {"compartments": size}
     for integrals in (False, True):
         begun = time.perf_counter()
-        window = Crossing(system, design(span, 1e-13), len(stops[0]), True, integrals, False)
+        window = LinearWindowForward(system, design(span, 1e-13), len(stops[0]), True, integrals, False)
         source = assembly(window, jit.host())
         written = time.perf_counter()
         jit.generate(source)

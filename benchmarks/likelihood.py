@@ -30,11 +30,11 @@ from clock import best, figures, machine, versions
 
 from pbpk.compile.engine import using
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
-from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
-from pbpk.solve.compiled_likelihood import losses
+from pbpk.solve.compiled_likelihood import minus2ll_of_readings
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
@@ -60,17 +60,17 @@ def observed(system: System, p: jax.Array) -> Observed:
 
 def objective(system: System, solver: Solver, o: Observed, *, judged: bool) -> Callable:
     """(p (1, m, N), SDs) -> −2 ln likelihood of all."""
-    endpoints = (Gaussian("cp", "cp", NAMES, "combined2", limits=True),)
-    judge, plan = judge_of(system, endpoints), ours.timeline(system)
+    endpoints = (GaussianEndpoint("cp", "cp", NAMES, "combined2", has_limits=True),)
+    judge, plan = likelihood_terms(system, endpoints), ours.timeline(system)
     assert judge is not None
     seen = np.ones((len(TIMES), o.y.shape[1]), bool)
 
     def run(p: jax.Array, sd: jax.Array) -> jax.Array:
-        facts = facts_of(system, endpoints, p, np.zeros(seen.shape), seen, o, {"add": sd[0], "prop": sd[1]})
+        facts = likelihood_data(system, endpoints, p, np.zeros(seen.shape), seen, o, {"add": sd[0], "prop": sd[1]})
         if judged:
-            found = solver.judge(system, plan, p, judge, facts)  # type: ignore[attr-defined]
-            return jnp.sum(found.loss)
-        return jnp.sum(losses(judge, facts, solver.solve(system, plan, p, readings=judge.readings).amounts))
+            found = solver.solve_likelihood(system, plan, p, judge, facts)  # type: ignore[attr-defined]
+            return jnp.sum(found.minus2ll)
+        return jnp.sum(minus2ll_of_readings(judge, facts, solver.solve(system, plan, p, readings=judge.readings).amounts))
 
     return run
 

@@ -24,7 +24,7 @@ from clock import figures, machine, versions
 from scipy import stats
 
 from pbpk.estimation.bayes.nuts import Nuts
-from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.likelihood.replicates import draw_replicate, replace_observations
 from pbpk.study.load import load_study
 
 PRIORS = {"KA": 1.5, "CL": 2.5, "V": 30.0, "add": 1.0}  # log-normal, SD 0.2 of the logarithm
@@ -40,14 +40,14 @@ def ranks(replicates: int) -> tuple[np.ndarray, float]:
     """(replicates, 4) ranks 0 … 33 of the truth among 33 draws, thinned by three; seconds each after the first."""
     problem = load_study("theophylline", settings=SETTINGS).problem
     method = Nuts(chains=1, warmup=200, draws=99)
-    layout, initial = problem.spec.layout, np.asarray(problem.initial)
-    found, draws_of, begun = [], jax.jit(draw), 0.0
+    layout, initial = problem.structure.layout, np.asarray(problem.initial)
+    found, draws_of, begun = [], jax.jit(draw_replicate), 0.0
     for k in range(replicates):
         rng, natural = np.random.default_rng([9, k]), initial.copy()
         natural[AT] = initial[AT] * np.exp(0.2 * rng.standard_normal(len(AT)))
-        y, _ = draws_of(problem, layout.free(natural), jax.random.key(k))
-        none = np.full(problem.seen.shape, np.inf)
-        own = replace(problem, observed=observed_again(problem, y, -none, none).observed)
+        y, _ = draws_of(problem, layout.to_unconstrained(natural), jax.random.key(k))
+        none = np.full(problem.observed_mask.shape, np.inf)
+        own = replace(problem, observed=replace_observations(problem, y, -none, none).observed)
         seeded = replace(method, seed=k)
         state = seeded.init(own)
         while not state.finished:

@@ -17,10 +17,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from pbpk.estimation.base import Method
+from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.methods import get_method
 from pbpk.likelihood.problem import Problem
-from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.likelihood.replicates import draw_replicate, replace_observations
 from pbpk.study.load import find_study, load_study
 
 TRUE = {"KA": 1.583, "CL": 2.750, "V": 31.62, "OMEGA_KA": 0.405, "OMEGA_CL": 0.0703, "OMEGA_V": 0.0185, "add": 0.696}
@@ -37,13 +37,13 @@ def study_with_limit(limit: float) -> Problem:
         return load_study(folder).problem
 
 
-def sigma(method: Method, problem: Problem) -> float | None:
+def sigma(method: EstimationMethod, problem: Problem) -> float | None:
     """The estimated residual SD; None where the fit did not converge."""
     state = method.init(problem)
     while not state.finished:
         state, _ = method.step(problem, state)
-    natural = problem.spec.layout.natural(state.psi, problem.initial)
-    return float(natural[problem.spec.layout.names.index("add")]) if state.status == "converged" else None
+    natural = problem.structure.layout.to_natural(state.psi, problem.initial)
+    return float(natural[problem.structure.layout.names.index("add")]) if state.status == "converged" else None
 
 
 def main() -> None:
@@ -53,14 +53,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     problem = study_with_limit(asked.limit)
-    psi = problem.spec.layout.free(np.array([TRUE[n] for n in problem.spec.layout.names]))
-    simulate = jax.jit(lambda p, x, k: draw(p, x, k)[0])
+    psi = problem.structure.layout.to_unconstrained(np.array([TRUE[n] for n in problem.structure.layout.names]))
+    simulate = jax.jit(lambda p, x, k: draw_replicate(p, x, k)[0])
     lower, upper = np.full(problem.y.shape, asked.limit), np.full(problem.y.shape, np.inf)
     pairs, censored = [], []
     for trial in range(asked.trials):
         y = simulate(problem, psi, jax.random.key(trial))
-        given = jax.tree.map(np.asarray, observed_again(problem, y, lower, upper))
-        censored.append(float(np.asarray(given.observed.censored)[np.asarray(given.seen)].mean()))
+        given = jax.tree.map(np.asarray, replace_observations(problem, y, lower, upper))
+        censored.append(float(np.asarray(given.observed.is_censored)[np.asarray(given.observed_mask)].mean()))
         pairs.append([sigma(get_method(m), given) for m in ("saem", "imp")])
     both = np.array([p for p in pairs if None not in p], float)
     of_true, of_ml = np.log(both[:, 0] / TRUE["add"]), np.log(both[:, 0] / both[:, 1])

@@ -56,32 +56,32 @@ def run(name: str, replicates: int, seed: int) -> dict:
 
     from pbpk.estimation.base import CONVERGED
     from pbpk.estimation.methods import get_method
-    from pbpk.estimation.standard_errors import uncertainty
+    from pbpk.estimation.standard_errors import compute_standard_errors
     from pbpk.likelihood.parameter_layout import natural_with_jacobian
-    from pbpk.likelihood.replicates import draw, limits_of, observed_again
+    from pbpk.likelihood.replicates import draw_replicate, find_censoring_limits, replace_observations
 
     study, lloq = designed()
-    problem, layout = study.problem, study.problem.spec.layout
+    problem, layout = study.problem, study.problem.structure.layout
     truth = np.array([TRUTH[n] for n in layout.names])
-    psi_true = layout.free(truth * study.scale)
+    psi_true = layout.to_unconstrained(truth * study.scale)
     method = get_method(name)
     if configured := getattr(method, "configured", None):
         method = configured(study.spec.estimation, seed)
-    simulate = jax.jit(lambda p, key: draw(p, psi_true, key)[0])
-    lower, upper = limits_of(problem)
+    simulate = jax.jit(lambda p, key: draw_replicate(p, psi_true, key)[0])
+    lower, upper = find_censoring_limits(problem)
     estimates, inside, failed, share, seconds = [], [], 0, [], []
     for r in range(replicates):
         clock = time.perf_counter()
         key = jax.random.fold_in(jax.random.key(seed), r)
-        trial = observed_again(problem, simulate(problem, key), lower, upper)
+        trial = replace_observations(problem, simulate(problem, key), lower, upper)
         trial = jax.tree.map(np.asarray, trial)
-        share.append(float((trial.observed.censored & trial.seen).sum() / trial.seen.sum()))
+        share.append(float((trial.observed.is_censored & trial.observed_mask).sum() / trial.observed_mask.sum()))
         trial = method.prepare(trial)
         state = method.init(trial)
         while not state.finished:
             state, _ = method.step(trial, state)
         natural = np.asarray(natural_with_jacobian(layout, state.psi, trial.initial)[0]) / study.scale
-        sure = uncertainty(method, trial, state)
+        sure = compute_standard_errors(method, trial, state)
         seconds.append(time.perf_counter() - clock)
         if state.status != CONVERGED or "R" not in sure.covariance:
             failed += 1
@@ -111,7 +111,7 @@ def designed():
     """The study with starting values 20 % off, its data a placeholder, and the limit below which a fifth of the truth lies."""
     import jax
 
-    from pbpk.likelihood.replicates import draw
+    from pbpk.likelihood.replicates import draw_replicate
     from pbpk.study.load import load_study
 
     folder = Path(tempfile.mkdtemp(prefix="pbpk-sse-"))
@@ -123,10 +123,10 @@ def designed():
     start = {n: x * (1.2 if k % 2 else 0.8) for k, (n, x) in enumerate(TRUTH.items())}
     (folder / "fit.toml").write_text(TOML.format(**start, lloq=1e-9))
     first = load_study(folder)
-    truth = np.array([TRUTH[n] for n in first.problem.spec.layout.names]) * first.scale
-    psi = first.problem.spec.layout.free(truth)
-    y = np.asarray(jax.jit(lambda p, k: draw(p, psi, k)[0])(first.problem, jax.random.key(0)))
-    lloq = float(np.quantile(y[np.asarray(first.problem.seen)], BELOW))
+    truth = np.array([TRUTH[n] for n in first.problem.structure.layout.names]) * first.scale
+    psi = first.problem.structure.layout.to_unconstrained(truth)
+    y = np.asarray(jax.jit(lambda p, k: draw_replicate(p, psi, k)[0])(first.problem, jax.random.key(0)))
+    lloq = float(np.quantile(y[np.asarray(first.problem.observed_mask)], BELOW))
     either = (",1000", f",{lloq / 2!r}")  # some of each, so that the study has both kinds
     rows = [r.replace(",1.0", either[k % 9 == 8]) if r.endswith(",1.0") else r for k, r in enumerate(rows)]
     (folder / "data.csv").write_text("\n".join(rows) + "\n")

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from pbpk.population.simulate import simulate as simulate
     from pbpk.regimen.dose import dose as dose
     from pbpk.regimen.dose import parse_dose as parse_dose
-    from pbpk.regimen.dose import parse_times as parse_times
+    from pbpk.regimen.times import parse_times as parse_times
     from pbpk.regimen.void import parse_void as parse_void
     from pbpk.regimen.void import void as void
     from pbpk.run_comparison.compare import compare as compare
     from pbpk.run_folders.covariate_search import covsearch as covsearch
-    from pbpk.run_folders.find import runs as runs
+    from pbpk.run_folders.run_list import runs as runs
     from pbpk.run_folders.simulation_checks import npde as npde
     from pbpk.run_folders.simulation_checks import vpc as vpc
     from pbpk.run_folders.uncertainty import bootstrap as bootstrap
@@ -90,14 +90,14 @@ _HOME = {
     "parse_dose": "pbpk.regimen.dose",
     "void": "pbpk.regimen.void",
     "parse_void": "pbpk.regimen.void",
-    "parse_times": "pbpk.regimen.dose",
+    "parse_times": "pbpk.regimen.times",
     "virtual_patients": "pbpk.population.patients",
     "simulate": "pbpk.population.simulate",
     "fit": "pbpk.estimation.fit_study:fit_study",
     "design": "pbpk.optimal_design.design_study:design_study",
     "load_study": "pbpk.study.load",
     "list_studies": "pbpk.study.load",
-    "runs": "pbpk.run_folders.find",
+    "runs": "pbpk.run_folders.run_list",
     "compare": "pbpk.run_comparison.compare",
     "bootstrap": "pbpk.run_folders.uncertainty",
     "profile": "pbpk.run_folders.uncertainty",

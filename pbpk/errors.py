@@ -57,7 +57,7 @@ class MissingExtra(PbpkError):
     exit_code = 4
 
 
-def near(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`; compared in lower case, since plain difflib finds nothing for `KM` beside `Km`."""
     by_lower: dict[str, str] = {}
     for k in known:
@@ -70,7 +70,7 @@ def near(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint: the near matches, or the whole list when it is short and nothing is near."""
     known = list(known)
-    close = near(name, known)
+    close = nearest_names(name, known)
     if close:
         return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
     if known and len(known) <= 12:

@@ -22,7 +22,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "pbpk"
 
 
-def _writable(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # private: whoever can write here can run code as us
     except OSError:
@@ -30,13 +30,13 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def prepare() -> None:
+def prepare_process() -> None:
     """Set the switches; where JAX was imported before us, set them on it directly."""
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     os.environ["JAX_ENABLE_X64"] = "1"  # whatever it was: a dose in float32 looks right and is not
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         programs = cache_folder() / "programs"
-        if _writable(programs):
+        if _is_writable(programs):
             os.environ["JAX_COMPILATION_CACHE_DIR"] = str(programs)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     if "jax" in sys.modules:
@@ -47,4 +47,4 @@ def prepare() -> None:
             jax.config.update("jax_compilation_cache_dir", folder)
 
 
-prepare()
+prepare_process()

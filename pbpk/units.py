@@ -52,7 +52,7 @@ percent = 0.01 = %
 
 
 @cache
-def registry():
+def get_registry():
     """The pint registry (imported here, not at the top: half a second that `--help` need not pay)."""
     import pint
 
@@ -60,12 +60,12 @@ def registry():
 
 
 @cache
-def quantity(unit: str, where: str = ""):
+def read_quantity(unit: str, where: str = ""):
     """One of `unit` as a pint quantity in the coherent set. Raises `BadInput` for a unit that cannot be read."""
     import pint
 
     try:
-        return registry().Quantity(1.0, unit).to_base_units()
+        return get_registry().Quantity(1.0, unit).to_base_units()
     except (pint.PintError, AttributeError, ValueError, TypeError, SyntaxError, ArithmeticError, AssertionError) as e:
         raise BadInput(
             f'unit "{unit}" cannot be read',
@@ -78,30 +78,30 @@ def quantity(unit: str, where: str = ""):
         raise
 
 
-def factor(unit: str, where: str = "") -> float:
+def unit_factor(unit: str, where: str = "") -> float:
     """How many coherent units one `unit` is."""
-    return float(quantity(unit, where).magnitude)
+    return float(read_quantity(unit, where).magnitude)
 
 
 def to_internal(value, unit: str, where: str = ""):
-    return value * factor(unit, where)
+    return value * unit_factor(unit, where)
 
 
 def from_internal(value, unit: str, where: str = ""):
-    return value / factor(unit, where)
+    return value / unit_factor(unit, where)
 
 
-def dimensions(unit: str, where: str = "") -> dict[str, float]:
+def unit_dimensions(unit: str, where: str = "") -> dict[str, float]:
     """The dimension of `unit`, such as `{"[mass]": 1, "[length]": -3}`."""
-    return {name: float(power) for name, power in quantity(unit, where).dimensionality.items()}  # type: ignore[arg-type]
+    return {name: float(power) for name, power in read_quantity(unit, where).dimensionality.items()}  # type: ignore[arg-type]
 
 
-def same_dimension(a: str, b: str) -> bool:
-    return dimensions(a) == dimensions(b)
+def have_same_dimension(a: str, b: str) -> bool:
+    return unit_dimensions(a) == unit_dimensions(b)
 
 
-def require(unit: str, wanted: str, what: str, where: str = "") -> float:
+def require_dimension(unit: str, wanted: str, subject: str, where: str = "") -> float:
     """The factor of `unit`, which must have the dimension of `wanted`."""
-    if dimensions(unit, where) != dimensions(wanted):
-        raise BadInput(f'{what} has the unit "{unit}", which cannot be used where "{wanted}" is needed', where=where)
-    return factor(unit, where)
+    if unit_dimensions(unit, where) != unit_dimensions(wanted):
+        raise BadInput(f'{subject} has the unit "{unit}", which cannot be used where "{wanted}" is needed', where=where)
+    return unit_factor(unit, where)

@@ -138,8 +138,8 @@ def evaluate():
     def evaluate(method, problem, psi=None, eta=None):
         import numpy as np
 
-        psi = problem.psi0 if psi is None else psi
-        eta = np.zeros((len(problem.spec.layout.etas), problem.subjects)) if eta is None else eta
+        psi = problem.initial_unconstrained if psi is None else psi
+        eta = np.zeros((len(problem.structure.layout.etas), problem.subjects)) if eta is None else eta
         return type(found := method.evaluate(problem, psi, eta))(*(np.asarray(x) for x in found))
 
     return evaluate

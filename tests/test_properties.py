@@ -49,7 +49,7 @@ def amounts(system, subjects, p, moving=False):
     timeline = build_timeline(subjects, system, moving=moving)
     wide = jnp.broadcast_to(jnp.asarray(p).reshape(len(p), -1), (len(p), len(subjects)))
     done = np.asarray(run(system, timeline, wide[None]))
-    return [done[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)]
+    return [done[: s.sum(), :, i] for i, s in enumerate(timeline.output_mask.T)]
 
 
 # Every graph of five compartments is this one with some rates of zero, so that all share a program.

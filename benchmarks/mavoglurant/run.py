@@ -115,8 +115,8 @@ def objective(study: Path, settings: dict[str, str]):
 
     loaded = load_study(study, settings=settings)
     problem, method = loaded.problem, get_method(loaded.spec.estimation.method)
-    eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
-    return lambda: np.asarray(method.evaluate(problem, problem.psi0, eta).objective)
+    eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
+    return lambda: np.asarray(method.evaluate(problem, problem.initial_unconstrained, eta).objective)
 
 
 def _versions() -> dict[str, str]:

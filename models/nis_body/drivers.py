@@ -6,11 +6,11 @@ from pbpk.model import (
     Compartment,
     amount,
     conc,
-    damaged,
+    emax,
     first_order,
     flux,
     observe,
-    saturating,
+    radiation_loss,
     zero_order,
 )
 
@@ -61,19 +61,19 @@ class Drivers:
             flux(level >> OUT, first_order, a=amount(level), k="nis.turnover"),
         ]
         if "rhtsh" in self.words:
-            arrows.append(flux(OUT >> level, saturating, a=amount(self.signal), vmax="rhtsh.gain", half="rhtsh.half"))
+            arrows.append(flux(OUT >> level, emax, a=amount(self.signal), vmax="rhtsh.gain", half="rhtsh.half"))
         if "redifferentiation" in self.words:
             arrows.append(
                 flux(
                     OUT >> level,
-                    saturating,
+                    emax,
                     a=amount(self.drug),
                     vmax="redifferentiation.gain",
                     half="redifferentiation.half",
                 )
             )
         if exposure is not None and "damage" in self.words:
-            arrows.append(flux(level >> OUT, damaged, level=amount(level), c=exposure, k="lesion.damage"))
+            arrows.append(flux(level >> OUT, radiation_loss, level=amount(level), c=exposure, k="lesion.damage"))
         if exposure is not None and "growth" in self.words:
             arrows.append(flux(OUT >> level, first_order, a=amount(level), k=f"{name}.growth"))
         return level, Block(

@@ -2,6 +2,7 @@
 
 from pbpk.model import (
     Block,
+    allometric,
     amount,
     clearance,
     conc,
@@ -12,9 +13,8 @@ from pbpk.model import (
     organ,
     perfused,
     perfusion,
+    plasma_flow,
     rules,
-    sized,
-    supply,
     tissue,
 )
 
@@ -57,7 +57,7 @@ def organs(tracer):
     yield organ("brain", tracer, plasma, permeable=False)
     yield from (organ(name, tracer, plasma, drains_into=liver) for name in ("intestine", "pancreas", "spleen"))
     _, rows = tissue("liver", tracer, UNIT)
-    rows += supply("liver", tracer)
+    rows += plasma_flow("liver", tracer)
     through = ("liver.Q", *(f"{name}.Q" for name in PORTAL))
     rows += (derive("liver.through", rules.sum_of, "hepatic artery and portal vein", parts=through),)
     arrows = (
@@ -93,8 +93,8 @@ def kidneys(tracer):
     """Filtration into the tubules, from which a share is reabsorbed and the rest goes to the bladder."""
     tubules = pool("tubules")
     rows = (
-        sized("body.gfr", "glomerular filtration", "body.gfr", FLOW),
-        sized("tubules.transit", "transit through the tubules", "tubules.transit", RATE),
+        allometric("body.gfr", "glomerular filtration", "body.gfr", FLOW),
+        allometric("tubules.transit", "transit through the tubules", "tubules.transit", RATE),
         derive("tubules.back", rules.product, "reabsorption", a="tubules.transit.sized", b=f"{tracer}.reabsorbed"),
         derive("tubules.excreted", rules.complement, "share of the filtrate excreted", share=f"{tracer}.reabsorbed"),
         derive("tubules.on", rules.product, "excretion", a="tubules.transit.sized", b="tubules.excreted"),
@@ -128,7 +128,7 @@ def salivary_glands(tracer, nis):
     """Salivary glands: parenchyma, duct, saliva, swallowed."""
     fluid, rows = tissue("salivary_glands", tracer, UNIT)
     cells, ducts, mouth = pool("salivary_cells"), pool("salivary_ducts"), lumen["oral_cavity"]
-    rows += supply("salivary_glands", tracer) + capacity(
+    rows += plasma_flow("salivary_glands", tracer) + capacity(
         "salivary_glands", f"{tracer}.salivary.Vmax", "salivary_glands.mass"
     )
     arrows = (
@@ -145,7 +145,9 @@ def stomach(tracer, nis):
     """Stomach: wall, mucosa that secretes into the contents."""
     fluid, rows = tissue("stomach_wall", tracer, UNIT)
     mucosa, inside = pool("stomach_mucosa"), lumen["stomach_contents"]
-    rows += supply("stomach_wall", tracer) + capacity("stomach_wall", f"{tracer}.stomach.Vmax", "stomach_wall.mass")
+    rows += plasma_flow("stomach_wall", tracer) + capacity(
+        "stomach_wall", f"{tracer}.stomach.Vmax", "stomach_wall.mass"
+    )
     arrows = (
         *perfused(plasma, fluid, "stomach_wall.Q", liver),
         nis.uptake(fluid >> mucosa, "stomach_wall.Vmax"),

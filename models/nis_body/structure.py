@@ -5,7 +5,7 @@ everything decays into `decayed`, counted as activity at the time of dosing, so 
 was given.
 """
 
-from pbpk.model import Block, Symporter, held, option
+from pbpk.model import Block, Symporter, option, retention_pool
 
 from .compartments import HOLDING, plasma, tract
 from .competitors import competitors, stable_anions
@@ -69,7 +69,7 @@ def model(chosen):
         tract,
         drivers.signals(),
     ]
-    parts += [held(name, tracer, plasma) for name in HOLDING]
+    parts += [retention_pool(name, tracer, plasma) for name in HOLDING]
     parts += [split_by_purity(), oxidised_impurity()]
     if chosen.thyroid != "none":
         parts.append(thyroid(tracer, nis, drivers, "remnant" if chosen.thyroid == "remnant" else "thyroid"))

@@ -4,14 +4,14 @@ from pbpk.model import (
     Block,
     Compartment,
     amount,
-    arrested,
     derive,
     first_order,
     flux,
+    inhibited_first_order,
     observe,
     perfused,
+    plasma_flow,
     rules,
-    supply,
     total,
 )
 
@@ -62,7 +62,7 @@ def thyroid(tracer, nis, drivers, rows_of):
             a=f"{rows_of}.expression",
             b="nis.fed",
         ),
-        *supply("thyroid_tissue", tracer),
+        *plasma_flow("thyroid_tissue", tracer),
         *capacity("thyroid_tissue", f"{tracer}.thyroid.Vmax", f"{rows_of}.mass", rest="thyroid_tissue.expressed"),
         *expression_on_diet(),
     )
@@ -78,7 +78,9 @@ def thyroid(tracer, nis, drivers, rows_of):
     if tracer != "iodide" or nis.iodide is None:
         return block + Block((cells, bound), (flux(cells >> bound, first_order, a=amount(cells), k=k),))
     stable = Compartment("thyroid_iodide", "nmol")
-    slowed = flux(cells >> bound, arrested, a=amount(cells), rival=amount(stable), k=k, half="thyroid.iodide_half")
+    slowed = flux(
+        cells >> bound, inhibited_first_order, a=amount(cells), rival=amount(stable), k=k, half="thyroid.iodide_half"
+    )
     return block + Block((cells, bound), (slowed,)) + gland_iodide(stable, nis, level, k)
 
 
@@ -89,7 +91,14 @@ def gland_iodide(stable, nis, level, k):
     arrows = (
         nis.uptake(nis.iodide >> stable, "thyroid_tissue.Vmax", level, own="nis.counted"),
         flux(stable >> nis.iodide, first_order, a=amount(stable), k="iodide.thyroid.efflux"),
-        flux(stable >> bound, arrested, a=amount(stable), rival=amount(stable), k=k, half="thyroid.iodide_half"),
+        flux(
+            stable >> bound,
+            inhibited_first_order,
+            a=amount(stable),
+            rival=amount(stable),
+            k=k,
+            half="thyroid.iodide_half",
+        ),
         flux(bound >> nis.iodide, first_order, a=amount(bound), k="iodide.thyroid.secretion"),
     )
     observables = observe(

@@ -11,8 +11,9 @@ import pandas as pd
 from pbpk import units
 from pbpk.aggregate_data.schema import SpreadPart, SummaryPart
 from pbpk.errors import BadInput
-from pbpk.population.infinity import no_infinity
-from pbpk.regimen.dose import Regimen, parse_dose
+from pbpk.population.infinity import explain_no_infinity
+from pbpk.regimen.dose import parse_dose
+from pbpk.regimen.regimen import Regimen
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def read_arms(part: SummaryPart, model: Model, z: np.ndarray, where: str) -> Arm
         arm.append(first_of[key][0])
     first = sorted(dosed)[0]
     for unit in dosed:
-        units.require(unit, first, "a dose", where=f"{where} [summary.groups]")
+        units.require_dimension(unit, first, "a dose", where=f"{where} [summary.groups]")
     names_of = tuple(name for _, name in first_of.values())
     return Arms(names_of, tuple(arm), tuple(regimens), pd.concat(blocks, ignore_index=True), first)
 
@@ -88,7 +89,7 @@ def timeline_of(
     late = max([*times, *ends])
     if endless:
         for name, r in zip(arms.groups, arms.regimens, strict=True):
-            if reason := no_infinity(model, r):
+            if reason := explain_no_infinity(model, r):
                 raise BadInput("no integral to infinity", where=f"{where} [summary.groups.{name}]", why=reason,
                                hint='give integrals a `time`')  # fmt: skip
     order = np.argsort(times, kind="stable")

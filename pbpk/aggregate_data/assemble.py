@@ -19,14 +19,14 @@ from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
 from pbpk.aggregate_data.virtual_patients import standard_normals
 from pbpk.data.events import COLUMNS, EventTable
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.parameter_layout import Layout, Theta
+from pbpk.likelihood.parameter_layout import ParameterLayout, Theta
 from pbpk.model.parameters import read_number
-from pbpk.population.patients import with_effects
+from pbpk.population.patients import apply_covariate_effects
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.schema import NumberPart, SummaryPart
     from pbpk.model.load import Model
-    from pbpk.population.individual import Individual
+    from pbpk.population.individual import IndividualModel
     from pbpk.solve.base import Solver
 
 
@@ -77,7 +77,7 @@ def as_events(given: Aggregates) -> EventTable:
     return EventTable(frame, tuple(given.arms.covariates.columns), (), given.part.file, tuple(notes))
 
 
-def extended(layout: Layout, tables: tuple, given: Aggregates) -> tuple[Layout, tuple]:
+def extended(layout: ParameterLayout, tables: tuple, given: Aggregates) -> tuple[ParameterLayout, tuple]:
     """The layout with the responses' numbers among its θ; `tables` are (initial natural, scale, units, labels), likewise."""
     at, extra, rows = len(layout.thetas), [], []
     for name, said in given.part.responses.items():
@@ -87,7 +87,7 @@ def extended(layout: Layout, tables: tuple, given: Aggregates) -> tuple[Layout, 
             value, shown = _initial(number, wanted, f"{place}: {kind}")
             what = f"{said.exposure} at which half respond" if kind == "E50" else f"steepness in ln {said.exposure}"
             extra.append(Theta(f"{name}.{kind}", True, number.fixed))
-            rows.append((value, units.factor(shown), shown, number.label or f"{name}: {what}"))
+            rows.append((value, units.unit_factor(shown), shown, number.label or f"{name}: {what}"))
     layout = replace(layout, thetas=(*layout.thetas, *extra))
     if len(set(layout.names)) != len(layout.names):
         raise BadInput("a response is called like a parameter", where=given.where)
@@ -110,7 +110,7 @@ def _initial(number: NumberPart, wanted: str, where: str) -> tuple[float, str]:
         except ValueError:
             raise BadInput(f'"{number.initial}" is not a number with a unit', where=where) from None
     shown = unit or wanted
-    factor = units.require(shown, wanted, "the initial value", where=where)
+    factor = units.require_dimension(shown, wanted, "the initial value", where=where)
     if not value > 0:
         raise BadInput(f"the initial value {value:g} must be above 0", where=where)
     return float(value) * factor, shown
@@ -120,8 +120,8 @@ def summary_problem(
     given: Aggregates,
     model: Model,
     solver: Solver,
-    individual: Individual,
-    layout: Layout,
+    individual: IndividualModel,
+    layout: ParameterLayout,
     natural: np.ndarray,
     spoken: Mapping[str, Any],
     priors: tuple = (),
@@ -136,7 +136,7 @@ def summary_problem(
     )
     effects = {e.covariate for row in model.parameters.rows.values() for e in row.effects}
     only = effects & (set(arms.covariates.columns) | set(spoken))
-    constants = np.asarray(with_effects(model, np.repeat(model.values[:, None], lanes, axis=1), full, only))
+    constants = np.asarray(apply_covariate_effects(model, np.repeat(model.values[:, None], lanes, axis=1), full, only))
     lacking = [c for c in measured.covariates if c not in arms.covariates]
     if lacking:
         raise BadInput(f"a dose is scaled by `{lacking[0]}`, of which no group speaks", where=given.where)
@@ -168,5 +168,5 @@ def join(summary: SummaryProblem, individual: Any) -> JointProblem:
     """`individual`: the problem of the study's own data or None; it takes the summary's layout and initial values."""
     if individual is None:
         return JointProblem(summary)
-    spec = replace(individual.spec, layout=summary.spec.layout)
-    return JointProblem(summary, replace(individual, spec=spec, initial=summary.initial))
+    spec = replace(individual.structure, layout=summary.structure.layout)
+    return JointProblem(summary, replace(individual, structure=spec, initial=summary.initial))

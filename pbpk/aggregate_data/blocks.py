@@ -155,7 +155,7 @@ def scale(row: Row, measured: Measured, where: str) -> float:
     """How many coherent units one of the row's is."""
     plain = row.statistic in ("correlation", "proportion", "geometric_cv", "cv")
     wanted = "1" if plain else measured.quantities[measured.index(row.quantity)].unit
-    if not units.same_dimension(row.unit, wanted):
+    if not units.have_same_dimension(row.unit, wanted):
         what = f"a {row.statistic}" if plain else f"`{row.quantity}`"
         raise BadInput(f'{what} in "{row.unit}"', where=where, hint=f'its unit is "{wanted}" or another of its kind')
-    return units.factor(row.unit)
+    return units.unit_factor(row.unit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from pbpk.study.identifiability import information
+from pbpk.study.identifiability import expected_information
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
@@ -29,18 +29,18 @@ def _slopes(problem: SummaryProblem, psi: jax.Array) -> tuple[jax.Array, jax.Arr
 def weakest_of(joint: JointProblem) -> list[str]:
     """A line naming any direction that the used rows, and individual data where there are any, cannot see, or else which
     numbers they bind least. Of Ω and residual errors the individual data tell more than first-order information on θ knows."""
-    problem, layout = joint.summary, joint.summary.spec.layout
-    names = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+    problem, layout = joint.summary, joint.summary.structure.layout
+    names = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
     if not names:
         return ["nothing is estimated"]
-    slopes, spread = (np.asarray(a) for a in _slopes(problem, joint.psi0))
-    used = np.array(problem.spec.plan.order)
+    slopes, spread = (np.asarray(a) for a in _slopes(problem, joint.initial_unconstrained))
+    used = np.array(problem.structure.plan.order)
     j = slopes[used] / spread[used, None]
     if not np.isfinite(j).all():
         return ["the predictions are not finite at the starting values"]
     told = j.T @ j
     if joint.individual is not None:
-        told = told + np.asarray(information(joint.individual, joint.psi0))
+        told = told + np.asarray(expected_information(joint.individual, joint.initial_unconstrained))
         thetas = sum(not t.fixed for t in layout.thetas)
         names, told = names[:thetas], told[:thetas, :thetas]
     size = np.maximum(np.sqrt(np.diag(told)), 1e-150)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import Evaluation, Method, Numbers
+from pbpk.estimation.base import EstimationMethod, Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
 
 TOGETHER = ("focei", "foce", "fo", "laplace", "agq")
@@ -70,7 +70,7 @@ class Together(QuasiNewton):
 SUMMARY = Together("summary", "likelihood of published aggregates by virtual patients")
 
 
-def together(method: Method, problem: JointProblem) -> Together:
+def together(method: EstimationMethod, problem: JointProblem) -> Together:
     """The method for this problem. Raises `WrongUsage` for one that cannot be used with it."""
     if problem.individual is None:
         if method.name != "summary":

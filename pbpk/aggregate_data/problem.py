@@ -17,13 +17,13 @@ import numpy as np
 from pbpk.aggregate_data.blocks import Numbers, Plan, Share
 from pbpk.aggregate_data.likelihood import columns, predictions
 from pbpk.observe import observe_all
-from pbpk.solve.resolvent import to_infinity
+from pbpk.solve.resolvent import integrate_to_infinity
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.quantities import Measured
-    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.likelihood.parameter_layout import ParameterLayout
     from pbpk.model.system import System
-    from pbpk.population.individual import Individual
+    from pbpk.population.individual import IndividualModel
     from pbpk.solve.base import Solver
     from pbpk.solve.timeline import Timeline
 
@@ -35,8 +35,8 @@ class SummarySpec:
 
     system: System
     solver: Solver
-    individual: Individual
-    layout: Layout
+    individual_model: IndividualModel
+    layout: ParameterLayout
     measured: Measured
     plan: Plan
     arms: tuple[str, ...]
@@ -55,7 +55,7 @@ class SummaryProblem:
     """z (q, M) and `noise` (K, M) standard normals of M patients; by lane covariates (1, k, N), constants (1, m, N), given
     (N,), scaled (c, N)."""
 
-    spec: SummarySpec = field(metadata={"static": True})
+    structure: SummarySpec = field(metadata={"static": True})
     timeline: Timeline
     z: np.ndarray
     noise: np.ndarray
@@ -68,22 +68,22 @@ class SummaryProblem:
 
     @property
     def rows(self) -> int:
-        return len(self.spec.plan.order)
+        return len(self.structure.plan.order)
 
     @property
     def quantified(self) -> int:
         """Rows with a density, for which −2LL has a ln 2π that the OFV leaves out."""
-        return self.rows - sum(isinstance(b, Share) for b in self.spec.plan.used)
+        return self.rows - sum(isinstance(b, Share) for b in self.structure.plan.used)
 
     def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
-        return self.spec.layout.unpack(psi, jnp.asarray(self.initial))
+        return self.structure.layout.unpack(psi, jnp.asarray(self.initial))
 
     def quantities(self, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(K, A, M), coherent, as they would be measured; and the solver's result codes (N,)."""
-        spec = self.spec
+        spec = self.structure
         theta, omega, _ = self.unpack(psi)
         eta = jnp.linalg.cholesky(omega) @ jnp.asarray(self.z) if self.z.shape[0] else jnp.zeros((0, spec.patients))
-        u = spec.individual.mixed(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
+        u = spec.individual_model.mixed(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
         found, code = _measured(self, u)
         found = found.reshape(-1, len(spec.arms), spec.patients)
         cv = np.array([q.noise for q in spec.measured.quantities])
@@ -98,16 +98,16 @@ class SummaryProblem:
         one; every row's prediction and sampling SD."""
         x, code = self.quantities(psi)
         theta = self.unpack(psi)[0]
-        found = columns(self.spec.plan, x, theta, self.numbers)
-        return jnp.where(jnp.any(code != 0), jnp.nan, found), *predictions(self.spec.plan, x, theta, self.numbers)
+        found = columns(self.structure.plan, x, theta, self.numbers)
+        return jnp.where(jnp.any(code != 0), jnp.nan, found), *predictions(self.structure.plan, x, theta, self.numbers)
 
 
 @jax.custom_jvp
 def _measured(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Quantities (K, N), coherent, before noise, and the solver's codes (N,), of lanes with u (slots, N)."""
-    spec = problem.spec
+    spec = problem.structure
     none = jnp.zeros((1, 0, u.shape[1]))
-    p = spec.individual.parameters(
+    p = spec.individual_model.parameters(
         spec.system, u, jnp.asarray(problem.constants), jnp.asarray(problem.covariates), none
     )
     path = spec.solver.solve(spec.system, problem.timeline, p, integrals=True)
@@ -115,7 +115,7 @@ def _measured(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Arr
     names, at = list(spec.measured.observables), np.array(spec.order, dtype=int)
     infinite = None
     if spec.measured.endless:
-        rest = to_infinity(spec.system, p[0], path.amounts[spec.last])
+        rest = integrate_to_infinity(spec.system, p[0], path.amounts[spec.last])
         infinite = observe_all(spec.system, names, (path.integrals[spec.last] + rest)[None], p)[:, 0]
     found = spec.measured.evaluate(
         observe_all(spec.system, names, path.amounts, p)[:, at],
@@ -147,16 +147,16 @@ class JointProblem:
     individual: Any = None
 
     @property
-    def spec(self):
-        return self.individual.spec if self.individual is not None else self.summary.spec
+    def structure(self):
+        return self.individual.structure if self.individual is not None else self.summary.structure
 
     @property
     def initial(self) -> np.ndarray:
         return self.summary.initial
 
     @property
-    def psi0(self) -> np.ndarray:
-        return self.summary.spec.layout.free(np.asarray(self.initial))
+    def initial_unconstrained(self) -> np.ndarray:
+        return self.summary.structure.layout.to_unconstrained(np.asarray(self.initial))
 
     @property
     def subjects(self) -> int:
@@ -182,5 +182,5 @@ class JointProblem:
         """−2 log of the priors, without constants."""
         if self.individual is not None:
             return self.individual.penalty(psi)
-        natural = self.summary.spec.layout.natural(psi, jnp.asarray(self.initial))
-        return sum((p.prior.penalty(p.value(natural)) for p in self.spec.priors), jnp.asarray(0.0))
+        natural = self.summary.structure.layout.to_natural(psi, jnp.asarray(self.initial))
+        return sum((p.prior.penalty(p.value(natural)) for p in self.structure.priors), jnp.asarray(0.0))

@@ -23,8 +23,8 @@ from pbpk.aggregate_data.schema import KINDS, QuantityPart, SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
-from pbpk.observe import observable_names, observable_unit
-from pbpk.regimen.dose import hours
+from pbpk.observe import find_observable_unit, select_observables
+from pbpk.regimen.times import read_hours
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -114,7 +114,7 @@ def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> 
         known = [*model.system.observables, *model.system.names]
         if name not in known:
             raise BadInput(f"nothing called `{name}` can be observed", where=place, hint=did_you_mean(name, known))
-        observable_names(model.system, [name])
+        select_observables(model.system, [name])
         if name not in names:
             names.append(name)
         return names.index(name)
@@ -122,7 +122,7 @@ def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> 
     def moment(value: float | str | None, what: str, place: str) -> int:
         if value is None:
             raise BadInput(f"needs a `{what}`", where=place, hint=f'{what} = "48 h"')
-        times.append(hours(value, f"{place}: {what}"))
+        times.append(read_hours(value, f"{place}: {what}"))
         return len(times) - 1
 
     found = []
@@ -135,7 +135,7 @@ def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> 
             found.append(_dose(name, said, model, dosed, observable, place))
             continue
         o = observable(said.observable, place)
-        shown = observable_unit(model.system, model.parameters, names[o])
+        shown = find_observable_unit(model.system, model.parameters, names[o])
         at = until = None
         grow = span = 0.0
         if said.kind != "residence" and not (said.kind == "integral" and said.time in (None, "infinity")):
@@ -145,7 +145,7 @@ def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> 
             span = times[until] - times[at or 0]
             if span <= 0:
                 raise BadInput("`until` is not after `time`", where=place)
-        if said.kind in ("fraction", "excreted", "residence") and not units.same_dimension(shown, dosed):
+        if said.kind in ("fraction", "excreted", "residence") and not units.have_same_dimension(shown, dosed):
             raise BadInput(f"`{names[o]}` is in {shown}, so it is no share of a dose in {dosed}", where=place)
         if said.kind in ("fraction", "excreted"):
             grow = _growth(said, model, times[-1], place)
@@ -190,12 +190,12 @@ def _dose(name: str, said: QuantityPart, model: Model, dosed: str, observable, p
     for k, t in enumerate(said.terms, start=1):
         here = f"{place} term {k}"
         o = observable(t.observable, here)
-        shown = observable_unit(model.system, model.parameters, t.observable)
+        shown = find_observable_unit(model.system, model.parameters, t.observable)
         try:
             number, unit = read_number(t.s)
         except ValueError:
             raise BadInput(f'S = "{t.s}" cannot be read', where=here, hint='s = "1.3 mGy/(MBq*h)"') from None
-        factor = units.require(unit or "1", f"Gy/(({shown})*h)", "S", where=here)
+        factor = units.require_dimension(unit or "1", f"Gy/(({shown})*h)", "S", where=here)
         if number <= 0:
             raise BadInput(f"S = {number:g} must be above 0", where=here)
         if not t.source.strip():

@@ -35,7 +35,7 @@ def summary_table(problem: SummaryProblem, rows: tuple[Row, ...], psi: np.ndarra
     predicted, spread = (np.asarray(a) for a in evaluated(problem, jnp.asarray(psi))[2:])
     found = []
     for i, row in enumerate(rows):
-        factor = scale(row, problem.spec.measured, "")
+        factor = scale(row, problem.structure.measured, "")
         value, model, sd = float(problem.numbers.value[i]), float(predicted[i]), float(spread[i])
         if row.statistic == "proportion":
             value /= row.n

@@ -14,11 +14,11 @@ from pbpk.aggregate_data.method import Together, together
 from pbpk.aggregate_data.result import SummaryFit, summary_table
 from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, Info, Method, State
-from pbpk.estimation.build_fit import _at_edge, _standard_errors, collect
-from pbpk.estimation.preflight import beforehand
-from pbpk.estimation.result import parameter_table
-from pbpk.estimation.standard_errors import Uncertainty, uncertainty
+from pbpk.estimation.base import CONVERGED, EstimationMethod, EstimationState, IterationRecord
+from pbpk.estimation.build_fit import build_fit, convert_standard_errors, warn_vanished_variances
+from pbpk.estimation.preflight import warn_before_fit
+from pbpk.estimation.result import build_parameter_table
+from pbpk.estimation.standard_errors import StandardErrors, compute_standard_errors
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.results import explain
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
 
 
-def run_summary(study: Study, method: Method, *, resume=None, watch: Any, seed: int = 1) -> SummaryFit:
+def run_summary(study: Study, method: EstimationMethod, *, resume=None, watch: Any, seed: int = 1) -> SummaryFit:
     """As `pbpk.estimation.run.run_fit`, whose `watch` this is. Raises `ScienceFailed` where the start has no finite objective."""
     problem: Any = study.problem  # a JointProblem
     chosen = together(method, problem)
@@ -40,15 +40,15 @@ def run_summary(study: Study, method: Method, *, resume=None, watch: Any, seed: 
     else:
         state, infos = chosen.init(problem), []
         _check_start(study, problem, state, rows)
-        watch.iteration(state, infos)
+        watch.on_iteration(state, infos)
     started = time.perf_counter()
     while not state.finished:
         state, info = chosen.step(problem, state)
         if not state.finished or not infos:
             infos.append(info)
-        watch.iteration(state, infos)
+        watch.on_iteration(state, infos)
     fitted = time.perf_counter()
-    estimated = uncertainty(chosen, problem, state, watch.errors) if state.psi.size and state.inverse.size else None
+    estimated = compute_standard_errors(chosen, problem, state, watch.on_standard_errors) if state.psi.size and state.inverse.size else None
     done = time.perf_counter()
     seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
     return _collected(study, method, chosen, problem, state, infos, estimated, rows, seconds, seed)
@@ -60,7 +60,7 @@ def rows_of(study: Study) -> tuple[Row, ...]:
     return cv_as_sd(read_rows(study.folder / part.file, part))
 
 
-def _check_start(study: Study, problem: JointProblem, state: State, rows: tuple[Row, ...]) -> None:
+def _check_start(study: Study, problem: JointProblem, state: EstimationState, rows: tuple[Row, ...]) -> None:
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
@@ -68,13 +68,13 @@ def _check_start(study: Study, problem: JointProblem, state: State, rows: tuple[
     why = []
     if codes.any():
         k = int(np.flatnonzero(codes)[0])
-        arm = k // problem.summary.spec.patients
-        group = problem.summary.spec.arms[arm]
+        arm = k // problem.summary.structure.patients
+        group = problem.summary.structure.arms[arm]
         why.append(
             f"{(codes != 0).sum()} virtual patients could not be solved, the first in group `{group}`: {explain(int(codes[k]))}"
         )
     else:
-        order = problem.summary.spec.plan.order
+        order = problem.summary.structure.plan.order
         which = [i - problem.subjects for i in bad]
         named = [rows[order[i]].label for i in which if i >= 0][:5] + [
             f"subject {i + 1}" for i in bad if i < problem.subjects
@@ -91,8 +91,8 @@ def _check_start(study: Study, problem: JointProblem, state: State, rows: tuple[
 
 
 def _collected(
-    study: Study, method: Method, chosen: Together, problem: JointProblem, state: State, infos: list[Info],
-    estimated: Uncertainty | None, rows: tuple[Row, ...], seconds: dict[str, float], seed: int,
+    study: Study, method: EstimationMethod, chosen: Together, problem: JointProblem, state: EstimationState, infos: list[IterationRecord],
+    estimated: StandardErrors | None, rows: tuple[Row, ...], seconds: dict[str, float], seed: int,
 ) -> SummaryFit:  # fmt: skip
     good = np.asarray(chosen.evaluate(problem, state.psi, state.eta).good)
     table = summary_table(problem.summary, rows, state.psi)
@@ -102,33 +102,33 @@ def _collected(
         )
     lost = [who for who, well in zip(study.subjects, good, strict=False) if not well]
     inner = replace(study, problem=problem.individual)
-    found = collect(inner, method, problem.individual, state, infos, estimated, lost, seconds, seed)
+    found = build_fit(inner, method, problem.individual, state, infos, estimated, lost, seconds, seed)
     given: dict[str, Any] = {f.name: getattr(found, f.name) for f in fields(found)}
     given |= {k: getattr(problem, k) for k in ("observations", "quantified")}
-    alone = beforehand(problem.individual)  # what the data by themselves could not tell, the rows may
+    alone = warn_before_fit(problem.individual)  # what the data by themselves could not tell, the rows may
     given["warnings"] = tuple(w for w in found.warnings if w not in alone)
     given |= {"method": chosen.name, "summary": table}
     return SummaryFit(**given)
 
 
 def _alone(
-    study: Study, problem: JointProblem, state: State, infos: list[Info], estimated: Uncertainty | None,
+    study: Study, problem: JointProblem, state: EstimationState, infos: list[IterationRecord], estimated: StandardErrors | None,
     seconds: dict[str, float], seed: int, good: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of a `Fit` without individuals."""
-    layout, printed = problem.spec.layout, study.spec.estimation.standard_errors
+    layout, printed = problem.structure.layout, study.spec.estimation.standard_errors
     natural = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[0]) / study.scale
     estimates = dict(zip(layout.names, (float(x) for x in natural), strict=True))
-    errors, covariance = _standard_errors(layout, estimated, study.scale, printed)
-    trouble = estimated.trouble if estimated else ()
+    errors, covariance = convert_standard_errors(layout, estimated, study.scale, printed)
+    trouble = estimated.problems if estimated else ()
     warnings = [t for t in trouble if "S matrix" not in t]
     if printed != "R" and len(warnings) < len(trouble):
         warnings.append(
             f"the S matrix is singular: {problem.observations} rows cannot support {state.psi.size} parameters"
         )
-    warnings += _at_edge(layout.names, natural, set(layout.etas))
+    warnings += warn_vanished_variances(layout.names, natural, set(layout.etas))
     se = errors.get(printed, {})
-    lognormal = {v.name for v in problem.spec.individual.varying if v.distribution == "lognormal"}
+    lognormal = {v.name for v in problem.structure.individual_model.varying if v.distribution == "lognormal"}
     logs = {
         t.name: {"estimate": float(np.log(estimates[t.name])), "se": se.get(t.name, np.nan) / estimates[t.name]}
         for t in layout.thetas
@@ -139,12 +139,12 @@ def _alone(
         "study": study.name, "model": study.model.name, "method": "summary", "ofv": state.ofv, "subjects": 0,
         "observations": problem.observations, "quantified": problem.quantified, "estimates": estimates,
         "standard_errors": errors, "printed_matrix": printed, "covariance": covariance,
-        "parameters": parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, held=estimated is None),
+        "parameters": build_parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, all_fixed=estimated is None),
         "eta_shrinkage": {}, "epsilon_shrinkage": float("nan"),
         "individual": pd.DataFrame({"ID": []}),
         "table": pd.DataFrame({c: [] for c in ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "RES", "IWRES", "CWRES")}),
         "iterations": tuple(infos), "successful": cause == CONVERGED, "cause": cause, "warnings": tuple(warnings),
-        "seconds": seconds, "solver": problem.spec.solver.name, "seed": seed,
+        "seconds": seconds, "solver": problem.structure.solver.name, "seed": seed,
         "condition_number": estimated.condition_number if estimated else float("nan"), "log_estimates": logs,
         "observable_units": {}, "options": study.model.options,
     }  # fmt: skip

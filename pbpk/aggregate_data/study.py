@@ -18,11 +18,11 @@ from pbpk.study.assemble import build_individual, build_layout, check_parameters
 if TYPE_CHECKING:
     from pbpk.model.load import Model
     from pbpk.study.load import Study
-    from pbpk.study.schema import FitSpec
+    from pbpk.study.schema import StudySpec
 
 
 def study_with_summary(
-    folder: Path, spec: FitSpec, model: Model, solver: str | None, plainly: Callable[[FitSpec], Study]
+    folder: Path, spec: StudySpec, model: Model, solver: str | None, plainly: Callable[[StudySpec], Study]
 ) -> Study:
     """`plainly` assembles the study of the individual data, without the aggregates. Raises `BadInput`."""
     where = str(folder / "fit.toml")
@@ -34,7 +34,7 @@ def study_with_summary(
     return _beside(spec, given, plainly, where) if spec.error else _alone(folder, spec, model, given, solver, where)
 
 
-def _alone(folder: Path, spec: FitSpec, model: Model, given: Aggregates, solver: str | None, where: str) -> Study:
+def _alone(folder: Path, spec: StudySpec, model: Model, given: Aggregates, solver: str | None, where: str) -> Study:
     from pbpk.study.load import Study
 
     check_parameters(spec, model, where)
@@ -53,22 +53,22 @@ def _alone(folder: Path, spec: FitSpec, model: Model, given: Aggregates, solver:
     return Study(folder.name, folder, spec, model, events, problem, scale, shown, labels)  # type: ignore[arg-type]
 
 
-def _beside(spec: FitSpec, given: Aggregates, plainly: Callable[[FitSpec], Study], where: str) -> Study:
+def _beside(spec: StudySpec, given: Aggregates, plainly: Callable[[StudySpec], Study], where: str) -> Study:
     """The data's study with its layout extended by the responses' numbers, and their priors."""
     responses = tuple(f"{n}." for n in given.part.responses)
     rest = {k: v for k, v in spec.priors.items() if not k.startswith(responses)} if responses else spec.priors
     study = plainly(spec.model_copy(update={"summary": None, "priors": rest}))
     old = study.problem
-    individual = old.spec.individual
+    individual = old.structure.individual_model
     lacking = [c for c in individual.covariates if c not in given.arms.covariates]
     if lacking:
         raise BadInput(f"no group says anything of the covariate `{lacking[0]}`", where=f"{where} [summary]")
     tables = (np.asarray(old.initial), study.scale, study.units, study.labels)
-    layout, (natural, scale, shown, labels) = extended(old.spec.layout, tables, given)
+    layout, (natural, scale, shown, labels) = extended(old.structure.layout, tables, given)
     priors = read_priors(spec, layout, natural, scale, where)
-    solver = old.spec.solver
+    solver = old.structure.solver
     summary = summary_problem(given, study.model, solver, individual, layout, natural, spec.values, priors)
-    data = replace(old, spec=replace(old.spec, priors=priors))
+    data = replace(old, structure=replace(old.structure, priors=priors))
     notes = (*study.events.notes, *as_events(given).notes)
     return replace(
         *(study,), spec=spec, problem=join(summary, data), scale=scale, units=shown, labels=labels,  # type: ignore[arg-type]

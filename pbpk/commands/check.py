@@ -128,7 +128,7 @@ def _counts(events) -> dict:
 
 
 def _study(name: str) -> dict:
-    from pbpk.study.identifiability import weakest
+    from pbpk.study.identifiability import describe_precision
     from pbpk.study.load import load_study
 
     study = load_study(name)
@@ -137,12 +137,12 @@ def _study(name: str) -> dict:
         from pbpk.aggregate_data.identifiability import checked
 
         aggregates = checked(study)
-    weak = [] if aggregates else weakest(study.problem)
+    weak = [] if aggregates else describe_precision(study.problem)
     return {
         "study": study.name,
         "model": study.model.name,
         "method": study.spec.estimation.method,
-        "estimated": ", ".join(study.problem.spec.layout.names),
+        "estimated": ", ".join(study.problem.structure.layout.names),
         **_counts(study.events),
         "identifiability": weak,
         **aggregates,

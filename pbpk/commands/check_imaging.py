@@ -92,13 +92,13 @@ def check_measurements(path: Path, model: str | None) -> dict:
     """What a file of measurements declares; with a model, whether it shows their regions."""
     from pbpk.model.load import load_model
     from pbpk.observe.declared import KINDS, read_measurements
-    from pbpk.observe.readings import observable_names
+    from pbpk.observe.readings import select_observables
 
     asked = read_measurements(path)
     if model is not None:
         system = load_model(model).system
         for m in asked:
-            observable_names(system, list(m.regions))
+            select_observables(system, list(m.regions))
     kind_of = {kind: name for name, kind in KINDS.items()}
     told = [f"{m.name}: {kind_of[type(m)]} of {', '.join(m.regions)}" for m in asked]
     return {"measurements": str(path), "measurement": told}

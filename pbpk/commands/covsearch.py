@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pbpk.covariate_search.candidates import Enlarged
     from pbpk.covariate_search.options import Plan
     from pbpk.covariate_search.refit import Fitted
     from pbpk.covariate_search.result import Search
-    from pbpk.run_folders.write import OutputFolder
+    from pbpk.run_folders.claim import OutputFolder
     from pbpk.study.load import Study
-
-VERB = "covsearch"
 
 
 def register(app: typer.Typer) -> None:
-    app.command(VERB)(covsearch)
+    app.command("covsearch")(covsearch)
 
 
 def covsearch(
@@ -43,210 +41,105 @@ def covsearch(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Search for covariate effects: a table of every step, the final model with intervals, and what its effects amount to."""
-    from pbpk.commands.shared import print_json, read_pairs, say
+    from pbpk.commands.run_analyses import print_result, resumable
+    from pbpk.commands.shared import read_pairs, say
     from pbpk.covariate_search.run import ready
     from pbpk.errors import WrongUsage
-    from pbpk.run_folders.covariate_search import find_search_source, load_source_study
+    from pbpk.run_folders.covariate_search import (
+        SearchRequest,
+        claim_search,
+        find_search_source,
+        load_source_study,
+        resume_search,
+        write_search,
+    )
+    from pbpk.run_folders.resumable import COVSEARCH
 
-    asked = {
-        "relations": relation or None,
-        "method": method,
-        "forward": forward,
-        "backward": backward,
-        "screen": screen,
-    }
-    asked |= {"estimation": estimation, "seed": seed}
-    given = {k: v for k, v in asked.items() if v is not None}
+    choices = {"relations": relation or None, "method": method, "forward": forward, "backward": backward}
+    choices |= {"screen": screen, "estimation": estimation, "seed": seed}
+    stated = {k: v for k, v in choices.items() if v is not None}
     if resume:
-        if given or plan or settings or out:
+        if stated or plan or settings or out:
             raise WrongUsage("--resume goes on with what was started", hint="leave the other options out")
-        folder, source, wanted, changed = _reopen(run)
+        folder, request = resume_search(run)
     else:
-        source, wanted, changed, folder = find_search_source(run), _plan(plan, given), read_pairs(settings, "--set"), None
-        wanted.read()
-    study = load_source_study(source, changed)
-    enlarged = ready(study, wanted)
-    folder = folder or _open(source, study, out, wanted, changed)
+        request = SearchRequest(find_search_source(run), _read_options(plan, stated), read_pairs(settings, "--set"))
+        request.options.read()
+        folder = None
+    study = load_source_study(request.source, request.settings)
+    enlarged = ready(study, request.options)
+    folder = folder or claim_search(request, study, out)
     say(f"{study.name}: {len(enlarged.candidates)} relations; first call compiles")
     for note in enlarged.notes:
         say(f"  {note}")
-    try:
-        found = _run(folder, study, wanted, enlarged)
-        final = _write(folder, study, found)
-    except KeyboardInterrupt:
-        say(f"\ninterrupted; go on with:  pbpk {VERB} {folder.partial} --resume")
-        sys.exit(130)
-    except BaseException:
-        if not any((folder.partial / "fits").glob("*.npz")):
-            folder.abandon()
-        raise
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        from pbpk.report.covariate_search_text import search_block
-
-        print(search_block(found, str(source)))
+    with resumable(folder, COVSEARCH):
+        result = _search(folder, study, request.options, enlarged)
+        final = write_search(folder, study, result)
+    print_result(result, request.source, final, as_json, _block)
     say(f"wrote {final}; its final model is a study:  pbpk fit {final / 'final'}")
 
 
-def _plan(file: Path | None, given: dict[str, Any]) -> Plan:
+def _block(result: Search, source: Path) -> str:
+    """The search in words."""
+    from pbpk.report.covariate_search_text import search_block
+
+    return search_block(result, str(source))
+
+
+def _read_options(file: Path | None, stated: dict[str, Any]) -> Plan:
+    """The options of a search: those stated, then those of the file, then the defaults."""
     from pbpk.covariate_search.options import make_plan, read_plan
 
-    return make_plan(**((read_plan(file) if file else {}) | given))
+    return make_plan(**((read_plan(file) if file else {}) | stated))
 
 
-def _open(source: Path, study: Study, out: Path | None, plan: Plan, settings: dict[str, str]) -> OutputFolder:
-    """Claim the folder and say in it what is asked of what."""
-    from datetime import UTC, datetime
-
-    from pbpk.errors import BadInput
-    from pbpk.run_folders.write import claim_folder, command_line, read_environment
-
-    if out is not None and (partial := out.with_name(out.name + ".partial")).exists():
-        hint = f"go on with it:  pbpk {VERB} {partial} --resume   (or remove it)"
-        raise BadInput("an unfinished search is there", where=str(partial), hint=hint)
-    finished = (source / "results.json").is_file()
-    folder = claim_folder(source / VERB if finished else Path("fits") / study.name / VERB, out)
-    try:
-        (folder.partial / "fits").mkdir()
-        folder.write("command.txt", command_line() + "\n")
-        record = {"verb": VERB, "run": str(source), "of": _identity(source, study), "settings": settings}
-        record |= {"plan": plan.model_dump(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
-        folder.write_json("run.json", record | read_environment())
-    except BaseException:
-        folder.abandon()
-        raise
-    return folder
-
-
-def _identity(source: Path, study: Study) -> dict[str, str]:
-    """The hashes of what a search is made from."""
-    from hashlib import sha256
-
-    files = [source / "fit.toml", source / study.spec.data.file, source / "results.json"]
-    files += [study.model.folder / n for n in study.model.files]
-    return {f.name: sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
-
-
-def _reopen(name: str) -> tuple[OutputFolder, Path, Plan, dict[str, str]]:
-    """The unfinished search called by its folder, or the latest one of a run or study."""
-    from pbpk.covariate_search.options import Plan
-    from pbpk.errors import BadInput
-    from pbpk.run_folders.covariate_search import find_search_source, load_source_study
-    from pbpk.run_folders.read import read_json_object
-    from pbpk.run_folders.write import resume_folder
-
-    path = Path(name)
-    if not path.name.endswith(".partial"):
-        started = path.with_name(f"{path.name}.partial") if path.name else path
-        unfinished = [started] if (started / "fits").is_dir() else []
-        if not unfinished:
-            places = (find_search_source(name) / VERB, Path("fits") / name / VERB)
-            unfinished = sorted(p for place in places for p in place.glob("*.partial"))
-        if not unfinished:
-            raise BadInput(
-                f"no unfinished search of `{name}`", hint=f'start one:  pbpk {VERB} {name} --relation "CL: WT power"'
-            )
-        path = unfinished[-1]
-    folder = resume_folder(path)
-    record = read_json_object(path / "run.json")
-    if record.get("verb") != VERB:
-        raise BadInput("is not an unfinished search", where=str(path))
-    beside = path.resolve().parent.parent  # where the run is, wherever it has been moved to
-    source = beside if (beside / "results.json").exists() else Path(record["run"])
-    settings = {str(k): str(v) for k, v in record["settings"].items()}
-    if _identity(source, load_source_study(source, settings)) != record["of"]:
-        raise BadInput(f"is not of {source} as it is now", where=str(path), hint="start a new search")
-    return folder, source, Plan.model_validate(record["plan"]), settings
-
-
-def _run(folder: OutputFolder, study: Study, plan: Plan, enlarged: Any) -> Search:
+def _search(folder: OutputFolder, study: Study, options: Plan, enlarged: Enlarged) -> Search:
+    """The search's result. Each fitted model is written when it is there; those of an interrupted run are read back."""
     from pbpk.commands.shared import say
     from pbpk.covariate_search.fitted_models import Watch
     from pbpk.covariate_search.run import search
+    from pbpk.run_folders.checkpoint import load_search_fits, save_search_fit
 
-    done = dict(_read_fits(folder))
+    done = load_search_fits(folder)
     if done:
         say(f"resuming {folder.partial}: {len(done)} fits are there")
-    lines = _Lines()
+    lines = _SearchLines()
 
-    def keep(name: str, model: Fitted) -> None:
-        _save_fit(folder, name, model)
-        lines.fitted(name, model)
+    def save_fit(key: str, model: Fitted) -> None:
+        save_search_fit(folder, key, model)
+        lines.show_fit(key, model)
 
-    return search(study, plan, Watch(keep, lines.step, lines.seen, done), enlarged)
-
-
-def _save_fit(folder: OutputFolder, name: str, model: Fitted) -> None:
-    """At once and whole: what is written is what a resumed search need not fit again."""
-    import os
-
-    import numpy as np
-
-    place = folder.partial / "fits"
-    number = len(list(place.glob("[0-9]*.npz"))) + 1
-    temporary = place / "next.tmp.npz"
-    np.savez(temporary, name=name, **vars(model))
-    os.replace(temporary, place / f"{number:04d}.npz")
+    callbacks = Watch(save_fit, lines.begin_step, lines.count_known, done)
+    return search(study, options, callbacks, enlarged)
 
 
-def _read_fits(folder: OutputFolder):
-    import numpy as np
+class _SearchLines:
+    """A line on stderr for each fit, with an estimate of the time that is left of its step.
 
-    from pbpk.covariate_search.refit import Fitted
-
-    for file in sorted((folder.partial / "fits").glob("[0-9]*.npz")):
-        with np.load(file) as saved:
-            counts = {k: int(saved[k]) for k in ("iterations", "evaluations")}
-            yield (
-                str(saved["name"]),
-                Fitted(saved["psi"], saved["eta"], float(saved["ofv"]), str(saved["cause"]), **counts),
-            )
-
-
-class _Lines:
-    """A line for each fit on stderr, with what is left of its step."""
+    Of the step: `of` fits, of which `done` are there, `fresh` of them computed since it was `begun` (s).
+    """
 
     def __init__(self) -> None:
         self.done, self.of, self.fresh, self.begun = 0, 0, 0, time.monotonic()
 
-    def step(self, words: str, fits: int) -> None:
+    def begin_step(self, words: str, fits: int) -> None:
+        """Show the heading of a step of that many fits."""
         from pbpk.commands.shared import say
 
         self.done, self.of, self.fresh, self.begun = 0, fits, 0, time.monotonic()
         say(f"  {words}: {fits} fit{'s' * (fits != 1)}")
 
-    def seen(self) -> None:
+    def count_known(self) -> None:
+        """Count a fit that an earlier step or run has left."""
         self.done += 1
 
-    def fitted(self, name: str, model: Fitted) -> None:
+    def show_fit(self, name: str, model: Fitted) -> None:
+        """Show a fit that has just been computed."""
         from pbpk.commands.shared import say
 
         self.done, self.fresh = self.done + 1, self.fresh + 1
         elapsed = time.monotonic() - self.begun
         rest = self.of - self.done
         left = f", about {elapsed / self.fresh * rest:.0f} s left of this step" if rest > 0 else ""
-        said = "" if model.converged else f"  FAILED: {model.cause}"
-        say(f"    {self.done} of {self.of}  {model.ofv:>13.4f}  {name}  {elapsed:.0f} s{left}{said}")
-
-
-def _write(folder: OutputFolder, study: Study, found: Search) -> Path:
-    """The tables, the result and the final model as a study; the single fits go."""
-    import shutil
-
-    from pbpk.covariate_search.final_model import final_toml
-    from pbpk.run_folders.write import copy_files
-
-    tables = {"steps": found.table, "parameters": found.parameters, "forest": found.forest, "tests": found.tests}
-    for name, table in tables.items():
-        folder.write(f"{name}.csv", table.to_csv(index=False))
-    folder.write_json(f"{VERB}.json", {"schema_version": 1, **found.to_dict()})
-    model, home = study.model, f"final/model/{study.model.name}"
-    sources = {f"{home}/{n}": model.folder / n for n in (*model.files, "README.md")}
-    own = model.folder / "references.bib"
-    sources[f"{home}/references.bib"] = own if own.is_file() else model.folder.parent / "references.bib"
-    sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file
-    copy_files(folder, {k: v for k, v in sources.items() if v.is_file()})
-    folder.write("final/fit.toml", final_toml(study, found, f"model/{model.name}"))
-    shutil.rmtree(folder.partial / "fits")
-    return folder.finish()
+        failure = "" if model.converged else f"  FAILED: {model.cause}"
+        say(f"    {self.done} of {self.of}  {model.ofv:>13.4f}  {name}  {elapsed:.0f} s{left}{failure}")

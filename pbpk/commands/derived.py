@@ -32,34 +32,29 @@ def derived(
 
     Expressions know + - * / **, exp, log, sqrt, pow, min, max, the run's parameters and constants such as "1 L/h".
     """
-    from pbpk.commands.run_analyses import open_subfolder
-    from pbpk.commands.shared import print_json, read_pairs, say
+    from pbpk.commands.run_analyses import print_result
+    from pbpk.commands.shared import read_pairs, say
+    from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import reopen_fit, read_sample
-    from pbpk.uncertainty.derived import derived as of
+    from pbpk.run_folders.resume import keep_progress
+    from pbpk.run_folders.uncertainty import derived as derive_quantities
 
-    asked, source = read_pairs(quantity, "--quantity"), find_run(run)
-    fit = reopen_fit(source)
-    drawn = None if sample == "covariance" else read_sample(source, fit.names, sample)
-    found = of(fit, asked, drawn, seed, level)
-    folder = open_subfolder(
-        source, "derived", out, {"quantities": asked, "sample": sample, "seed": seed, "level": level}
-    )
-    folder.write("derived.csv", found.table.to_csv(index=False))
-    folder.write_json("derived.json", {"schema_version": 1, **found.to_dict()})
-    final = folder.finish()
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        print(_block(found, source))
+    quantities, source = read_pairs(quantity, "--quantity"), find_run(run)
+    result = derive_quantities(source, quantities, sample=sample, seed=seed, level=level)
+    settings = {"quantities": quantities, "sample": sample, "seed": seed, "level": level}
+    folder = claim_analysis(source, "derived", out, settings)
+    with keep_progress(folder):
+        write_analysis(folder, "derived", result.to_dict(), {"derived": result.table})
+        final = folder.finish()
+    print_result(result, source, final, as_json, _block)
     say(f"wrote {final}")
 
 
-def _block(found: Derived, source: Path) -> str:
+def _block(result: Derived, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
-    rows = found.table
+    rows = result.table
     table = rows.assign(
         unit=[unit_shown(u) for u in rows["unit"]],
         delta=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
@@ -79,6 +74,6 @@ def _block(found: Derived, source: Path) -> str:
     notes = [
         f"{r['name']}: no finite value for {r['invalid']} vectors." for r in rows.to_dict("records") if r["invalid"]
     ]
-    what = f"derived quantities, {100 * found.level:g} % intervals"
-    source_line = f"Sample: {found.source}."
-    return "\n".join([header(found.study, source, what), table_text(table, columns), "", source_line, *notes])
+    what = f"derived quantities, {100 * result.level:g} % intervals"
+    source_line = f"Sample: {result.source}."
+    return "\n".join([header(result.study, source, what), table_text(table, columns), "", source_line, *notes])

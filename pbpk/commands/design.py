@@ -49,7 +49,7 @@ def design(
     """Evaluate a study's design, or find the best sampling times: criterion, expected errors, patients needed."""
     from pbpk.commands.shared import print_json, read_list, read_pairs, say
     from pbpk.optimal_design.design_study import design_study
-    from pbpk.regimen.dose import parse_times
+    from pbpk.regimen.times import parse_times
 
     wanted = read_list(interest) or []
     spread = _prior(prior)
@@ -82,7 +82,7 @@ def design(
     )
     result = found.to_json()
     if out is not None:
-        from pbpk.run_folders.write import claim_folder
+        from pbpk.run_folders.claim import claim_folder
 
         folder = claim_folder(Path("designs") / found.study, out)
         try:

@@ -17,7 +17,7 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
 
     from pbpk.commands.shared import print_json
     from pbpk.model.load import list_models
-    from pbpk.run_folders.write import read_environment
+    from pbpk.run_folders.record import read_environment
     from pbpk.study.load import list_studies
 
     found = read_environment()

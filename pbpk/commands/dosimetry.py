@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pbpk.commands.dosimetry_input import Asked
     from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.patient.report import PatientReport
-    from pbpk.dosimetry.uncertain.doses import Method, Uncertain
+    from pbpk.dosimetry.uncertain.doses import DoseUncertainty
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def dosimetry(
     from pbpk.commands.shared import choose_engine, print_json, read_pairs, say
     from pbpk.dosimetry.phantom.body import check_phantom
     from pbpk.errors import WrongUsage
-    from pbpk.run_folders.write import claim_folder
+    from pbpk.run_folders.claim import claim_folder
 
     choose_engine(engine)
     body = check_phantom(phantom)
@@ -103,8 +103,8 @@ def dosimetry(
     page = _page(asked, about, uncertainty, options) if report else None
     found, curves = _doses(asked, about, saf, patients, seed, out is not None, page)
     unknown = page.uncertainty if page else _unknown(asked, about, uncertainty, options, given)
-    if given is None and judged and found.tiac.given is not None:
-        given = float(found.tiac.given[0])
+    if given is None and judged and found.tiac.administered is not None:
+        given = float(found.tiac.administered[0])
     result = summary(found, asked.model, given, patients, unknown)
     if asked.subjects is not None:
         result |= by_subject(found, asked.subjects)
@@ -141,7 +141,7 @@ def _page(asked: Asked, about: dict[str, Any], uncertainty: str | None, options:
 
 def _unknown(
     asked: Asked, about: dict[str, Any], method: str | None, options: dict[str, Any], given: float | None
-) -> Uncertain | None:
+) -> DoseUncertainty | None:
     from pbpk.dosimetry.uncertain.doses import dose_uncertainty
     from pbpk.errors import WrongUsage
 
@@ -171,21 +171,23 @@ def _doses(
     from pbpk.commands.simulate_output import progress
     from pbpk.dosimetry.absorbed import absorbed_dose
     from pbpk.dosimetry.custom_svalues import icrp133_s_values
-    from pbpk.dosimetry.patient.course import whole_course
+    from pbpk.dosimetry.patient.course import simulate_treatment
     from pbpk.population.patients import virtual_patients
 
     table = icrp133_s_values(asked.nuclide, about["phantom"], saf, about["recoil"]) if saf else None
     if page:
-        return page.whole.dose, page.whole.course
+        return page.treatment.dose, page.treatment.course
     if asked.model is None:
         assert asked.tiac is not None
         return absorbed_dose(asked.tiac, lesions=asked.lesions, table=table, **about), None
     assert asked.regimen is not None
     who = virtual_patients(asked.model, patients, seed) if patients else asked.subjects
     told, more = progress(len(who) if who is not None else 1), {"lesions": asked.lesions, "table": table}
-    path, found, _ = whole_course(asked.model, asked.regimen, **about, **more, rates=False, patients=who, progress=told)
+    path, found, _ = simulate_treatment(
+        asked.model, asked.regimen, **about, **more, rates=False, patients=who, progress=told
+    )
     failed = int((path.result != 0).sum())
     if failed:
         say(f"warning: {failed} of {len(path.patients)} patients could not be solved and are left out")
     few = who[:500] if who is not None else None
-    return found, whole_course(asked.model, asked.regimen, **about, patients=few).course if rates else None
+    return found, simulate_treatment(asked.model, asked.regimen, **about, patients=few).course if rates else None

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom
     from pbpk.dosimetry.region_map import Lesion
     from pbpk.dosimetry.tiac import Tiac
-    from pbpk.dosimetry.uncertain.inputs import Kinetics
+    from pbpk.dosimetry.uncertain.inputs import UncertainKinetics
     from pbpk.model.load import Model
     from pbpk.population.patients import Patients
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
 
 
 class Asked(NamedTuple):
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     regimen: Regimen | None
     tiac: Tiac | None
     nuclide: str
-    kinetics: Kinetics | None
+    kinetics: UncertainKinetics | None
     lesions: tuple[Lesion, ...]
     subjects: Patients | None = None
 
@@ -99,11 +99,12 @@ def _run(of: str) -> Path | None:
 def _regimen(model: Model, words: list[str] | None, activity: float | None) -> Regimen:
     from dataclasses import replace
 
-    from pbpk.dosimetry.patient.course import usual_regimen
+    from pbpk.dosimetry.patient.course import default_regimen
     from pbpk.errors import WrongUsage
-    from pbpk.regimen.dose import Regimen, parse_dose
+    from pbpk.regimen.dose import parse_dose
+    from pbpk.regimen.regimen import Regimen
 
-    given = sum((parse_dose(d) for d in words), Regimen(())) if words else usual_regimen(model)
+    given = sum((parse_dose(d) for d in words), Regimen(())) if words else default_regimen(model)
     if activity is None:
         return given
     if len(given.doses) != 1 or given.doses[0].addl or given.doses[0].per_kg:
@@ -159,7 +160,7 @@ def grams(name: str, text: str) -> float:
         number, unit = read_number(text.strip())
     except ValueError:
         raise BadInput(f'the mass "{text}" of {name} cannot be read', hint='"30 g"') from None
-    return number * units.require(unit or "g", "g", f"the mass of {name}") / units.factor("g")
+    return number * units.require_dimension(unit or "g", "g", f"the mass of {name}") / units.unit_factor("g")
 
 
 def megabecquerels(text: str | None) -> float | None:
@@ -175,4 +176,4 @@ def megabecquerels(text: str | None) -> float | None:
         number, unit = 0.0, ""
     if not unit or number <= 0:
         raise BadInput(f'the activity "{text}" cannot be read', hint='--activity "3.7 GBq"')
-    return number * units.require(unit, "MBq", "the activity")
+    return number * units.require_dimension(unit, "MBq", "the activity")

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.absorbed import Dose
-    from pbpk.dosimetry.curves import Course
+    from pbpk.dosimetry.curves import DoseCourse
     from pbpk.dosimetry.patient.report import PatientReport
-    from pbpk.dosimetry.uncertain.doses import Uncertain
+    from pbpk.dosimetry.uncertain.doses import DoseUncertainty
     from pbpk.model.load import Model
     from pbpk.population.patients import Patients
-    from pbpk.run_folders.write import OutputFolder
+    from pbpk.run_folders.claim import OutputFolder
 
 
 def summary(
-    found: Dose, model: Model | None, given: float | None, patients: int | None, unknown: Uncertain | None
+    found: Dose, model: Model | None, given: float | None, patients: int | None, unknown: DoseUncertainty | None
 ) -> dict[str, Any]:
     """The JSON. Intervals are those between patients, or over what is not known."""
     import numpy as np
 
-    from pbpk.dosimetry.phantom.body import regions
+    from pbpk.dosimetry.phantom.body import load_regions
 
     def numbers(values: Any, unit: str, **more: Any) -> dict[str, Any]:
         solved = np.asarray(values)[np.isfinite(np.asarray(values))]
@@ -32,7 +32,7 @@ def summary(
             **more,
         }
 
-    known = regions(found.phantom)
+    known = load_regions(found.phantom)
     doses = {}
     for t in found.targets:
         parts = {r: float(np.nanmedian(np.asarray(found.by_radiation[r][t]))) for r in found.by_radiation}
@@ -80,7 +80,7 @@ def by_subject(found: Dose, subjects: Patients) -> dict[str, Any]:
     return {"patients": len(rows), "interval": "5 % to 95 % of the fit's subjects", "individuals": rows}
 
 
-def as_text(result: dict[str, Any], unknown: Uncertain | None = None) -> str:
+def as_text(result: dict[str, Any], unknown: DoseUncertainty | None = None) -> str:
     lines = [f"{result['nuclide']} in the {result['phantom']}" + (", with recoils" if result["recoil"] else ""), ""]
     lines.append(f"{'region':<28}{'TIAC, h':>12}{'':>4}interval")
     for name, row in result["tiac"].items():
@@ -106,9 +106,9 @@ def as_text(result: dict[str, Any], unknown: Uncertain | None = None) -> str:
         lines += ["", f"{'ID':<12}" + "".join(f"{r + ', h':>24}" for r in regions)]
         lines += [f"{n:<12}" + "".join(f"{p['tiac_h'][r]:>24.4g}" for r in regions) for n, p in people.items()]
     if unknown is not None:
-        from pbpk.dosimetry.patient.text import uncertainty_text
+        from pbpk.dosimetry.patient.text import render_uncertainty
 
-        lines += ["", uncertainty_text(unknown)]
+        lines += ["", render_uncertainty(unknown)]
     return "\n".join(lines)
 
 
@@ -118,9 +118,9 @@ def _interval(row: dict[str, Any]) -> str:
 
 def list_regions(phantom: Any, as_json: bool) -> None:
     from pbpk.commands.shared import print_json
-    from pbpk.dosimetry.phantom.body import regions
+    from pbpk.dosimetry.phantom.body import load_regions
 
-    known = regions(phantom)
+    known = load_regions(phantom)
     if as_json:
         print_json({"phantom": phantom, "regions": {n: {"mass_g": r.mass, "kind": r.kind} for n, r in known.items()}})
         return
@@ -132,12 +132,12 @@ def list_regions(phantom: Any, as_json: bool) -> None:
 
 
 def write(
-    folder: OutputFolder, found: Dose, result: dict[str, Any], course: Course | None, page: PatientReport | None
+    folder: OutputFolder, found: Dose, result: dict[str, Any], course: DoseCourse | None, page: PatientReport | None
 ) -> list[str]:
     """The files of --out; returns what was left out, and why."""
-    from pbpk.dosimetry.olinda import olinda_case
+    from pbpk.dosimetry.olinda import format_olinda_case
     from pbpk.dosimetry.tiac import write_tiac
-    from pbpk.run_folders.write import command_line
+    from pbpk.run_folders.record import command_line
 
     folder.write("command.txt", command_line() + "\n")
     folder.write("tiac.csv", write_tiac(found.tiac))
@@ -150,22 +150,22 @@ def write(
         lines = [f"{n},{r},{h:.6g}" for n, p in people.items() for r, h in p["tiac_h"].items()]
         folder.write("individuals.csv", "\n".join(["ID,region,tiac_h", *lines]) + "\n")
     if len(found.tiac.hours) == 1:
-        folder.write("case.cas", olinda_case(found.tiac, found.phantom))
+        folder.write("case.cas", format_olinda_case(found.tiac, found.phantom))
     if page is not None:
         folder.write("report.md", page.text(markdown=True) + "\n")
     folder.write_json("dosimetry.json", {"schema_version": 1, **result})
     return _figures(folder, found, result, course)
 
 
-def _figures(folder: OutputFolder, found: Dose, result: dict[str, Any], course: Course | None) -> list[str]:
-    from pbpk.dosimetry.svalues import target_names
+def _figures(folder: OutputFolder, found: Dose, result: dict[str, Any], course: DoseCourse | None) -> list[str]:
+    from pbpk.dosimetry.svalues import list_targets
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide
     from pbpk.report.dose_figures import Shown, dose_figure, highest, rate_figure
 
     gray = result.get("absorbed_dose")
     rows, unit = (gray, "Gy") if gray else (result["absorbed_dose_per_activity"], "mGy/MBq")
-    known = target_names(found.phantom)
+    known = list_targets(found.phantom)
     lesions = [t for t in found.targets if t not in known]
     shown = {
         t: Shown(r["value"], tuple(r["interval"]) if r["interval"] else None, t in lesions) for t, r in rows.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +11,10 @@ import typer
 from pbpk.estimation.methods import METHODS
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Info, State
-    from pbpk.estimation.multistart import End
+    from pbpk.estimation.base import EstimationState, IterationRecord
+    from pbpk.estimation.multistart import StartOutcome
     from pbpk.estimation.result import Fit
-    from pbpk.estimation.start import Start
-    from pbpk.run_folders.write import OutputFolder
-    from pbpk.study.load import Study
+    from pbpk.run_folders.fit_run import FitRun
 
 
 def register(app: typer.Typer) -> None:
@@ -77,76 +74,108 @@ def fit_study(
     device: str | None = None,
     as_json: bool = False,
 ) -> tuple[Path, int]:
-    """The run folder and the exit code: 0, or 1 when the fit did not converge."""
+    """Fit a study by its name or folder: the run folder, and the exit code, which is 1 when the fit did not converge.
+
+    Prints the iterations and the result. An interruption ends the process with code 130 and keeps what can be resumed.
+    """
     _choose_device(device)
-    from pbpk.commands.shared import choose_engine, say
-    from pbpk.estimation.methods import get_method
-    from pbpk.estimation.multistart import run_multistart
-    from pbpk.estimation.preflight import beforehand
-    from pbpk.estimation.run import Watch, run_fit
-    from pbpk.estimation.start import begun_from, read_start
-    from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.write import load_ends, load_state, save_ends, save_state
+    from pbpk.commands.run_analyses import resumable
+    from pbpk.commands.shared import choose_engine
+    from pbpk.errors import WrongUsage
+    from pbpk.run_folders.fit_run import start_fit
+    from pbpk.run_folders.resumable import FIT
     from pbpk.study.load import load_study
 
     choose_engine(engine)
     if resume:
-        from pbpk.errors import WrongUsage
-
         if method or solver or engine or settings or out or starts or start or seed is not None:
             raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
-        folder, study, method, seed, starts = _reopen(name)
-        origin = read_start(folder.partial / "start.json") if (folder.partial / "start.json").exists() else None
-        begun = load_state(folder)
-        where = f"from iteration {begun[0].iteration}" if begun else "from the start"
-        say(f"resuming {folder.partial} {where}")
+        run = _resume(name)
     else:
-        study = load_study(name, settings=settings, solver=solver)
-        method = get_method(method or study.spec.estimation.method).name
-        seed = study.spec.estimation.seed if seed is None else seed
-        origin = read_start(find_run(start)) if start else None
-        if origin:
-            begun_from(study, origin)  # refuses before anything is written
-        folder, begun = _open(study, method, seed, settings or {}, solver, out, starts, origin), None
+        run = start_fit(
+            load_study(name, settings=settings, solver=solver),
+            method=method,
+            seed=seed,
+            starts=starts,
+            start=start,
+            settings=settings,
+            solver=solver,
+            out=out,
+        )
+    _announce(run)
+    with resumable(run.folder, FIT):
+        result = _estimate(run)
+        final = _write(run, result)
+    _show(result, final, as_json)
+    return final, 0 if result.successful else 1
+
+
+def _resume(name: str) -> FitRun:
+    """The interrupted fit that `name` calls, by the engine that it was started with."""
+    from pbpk.commands.shared import choose_engine, say
+    from pbpk.run_folders.fit_run import find_unfinished_fit, resume_fit
+
+    folder, record = find_unfinished_fit(name)
+    choose_engine(record.get("engine"))  # before the study is loaded: its programs are compiled for one engine
+    run = resume_fit(folder, record)
+    where = f"from iteration {run.checkpoint[0].iteration}" if run.checkpoint else "from the start"
+    say(f"resuming {folder.partial} {where}")
+    return run
+
+
+def _announce(run: FitRun) -> None:
+    """What is fitted by what, with the notes on the data and the concerns about the study."""
+    from pbpk.commands.shared import say
+    from pbpk.estimation.preflight import warn_before_fit
+
+    study = run.study
     say(
         f"{study.name}: {study.model.name}, {study.problem.subjects} subjects, {study.problem.observations} observations"
     )
     for note in study.events.notes:
         say(f"  note: {note}")
-    for concern in [] if study.spec.summary else beforehand(study.problem):
+    for concern in [] if study.spec.summary else warn_before_fit(study.problem):
         say(f"  concern: {concern}")
-    if origin:
-        say(f"from the estimates of {origin.origin}")
-    say(f"{method} with {study.problem.spec.solver.name}; first call compiles")
-    chosen = get_method(method)
-    lines = _Lines(getattr(chosen, "heads", HEADS))
+    if run.origin:
+        say(f"from the estimates of {run.origin.origin}")
+    say(f"{run.method} with {study.problem.structure.solver.name}; first call compiles")
 
-    def keep(state: State, infos: list[Info]) -> None:
-        save_state(folder, state, infos)
-        lines.iteration(state, infos)
 
-    try:
-        watch = Watch(keep, lines.errors)
-        if starts:
-            known = load_ends(folder)
-            result = run_multistart(
-                *(study, chosen, starts), seed=seed, start=origin, ended=known, watch=watch,
-                progress=lambda ends, of: (save_ends(folder, ends), lines.ended(ends, of))[0],
-            )  # fmt: skip
-        else:
-            result = run_fit(study, chosen, resume=begun, watch=watch, seed=seed, start=origin)
-        final = _write(folder, study, result)
-    except KeyboardInterrupt:
-        say(f"\ninterrupted; go on with:  pbpk fit {folder.partial} --resume")
-        sys.exit(130)
-    except BaseException:
-        _tidy(folder)
-        raise
-    _show(result, final, as_json)
-    return final, 0 if result.successful else 1
+def _estimate(run: FitRun) -> Fit:
+    """The fit's result, with a line and a checkpoint for each iteration, or for each start of a multistart."""
+    from pbpk.estimation.methods import get_method
+    from pbpk.estimation.multistart import run_multistart
+    from pbpk.estimation.run import Callbacks, run_fit
+    from pbpk.run_folders.checkpoint import load_ends, save_ends, save_state
+
+    method = get_method(run.method)
+    lines = _IterationLines(getattr(method, "heads", HEADS))
+
+    def save_iteration(state: EstimationState, infos: list[IterationRecord]) -> None:
+        save_state(run.folder, state, infos)
+        lines.show_iteration(state, infos)
+
+    def save_starts(ends: list[StartOutcome], of: int) -> None:
+        save_ends(run.folder, ends)
+        lines.show_end(ends, of)
+
+    callbacks = Callbacks(save_iteration, lines.show_errors)
+    if not run.starts:
+        return run_fit(run.study, method, resume=run.checkpoint, callbacks=callbacks, seed=run.seed, start=run.origin)
+    return run_multistart(
+        run.study,
+        method,
+        run.starts,
+        seed=run.seed,
+        start=run.origin,
+        known_outcomes=load_ends(run.folder),
+        callbacks=callbacks,
+        progress=save_starts,
+    )
 
 
 def _choose_device(device: str | None) -> None:
+    """Set the device before JAX chooses one. Raises `WrongUsage` for an unknown one, `MissingExtra` where there is no GPU."""
     if device is None:
         return
     import os
@@ -168,13 +197,14 @@ def _choose_device(device: str | None) -> None:
 HEADS = ("iter", "OFV", "ΔOFV", "|g|", "step")
 
 
-class _Lines:
-    """Iteration lines on stderr, under the method's own heads; standard errors with a count."""
+class _IterationLines:
+    """Progress on stderr: a line for each iteration under the method's own headings, one for each start, one at the end of
+    the standard errors. `last` is the number of the last iteration shown, -1 before the headings."""
 
     def __init__(self, heads: tuple[str, ...] = HEADS) -> None:
         self.start, self.last, self.heads = time.perf_counter(), -1, heads
 
-    def iteration(self, state: State, infos: list[Info]) -> None:
+    def show_iteration(self, state: EstimationState, infos: list[IterationRecord]) -> None:
         from pbpk.commands.shared import say
 
         if self.last < 0:
@@ -192,13 +222,13 @@ class _Lines:
         if state.finished:
             say(f"  {state.status}")
 
-    def ended(self, ends: list[End], of: int) -> None:
+    def show_end(self, ends: list[StartOutcome], of: int) -> None:
         from pbpk.commands.shared import say
 
         e = ends[-1]
         say(f"  start {e.number:>3}: OFV {e.ofv:.5f}, {e.cause} ({len(ends)} of {of}), {self._elapsed()} s")
 
-    def errors(self, done: int, of: int) -> None:
+    def show_errors(self, done: int, of: int) -> None:
         from pbpk.commands.shared import say
 
         if done == of:
@@ -208,132 +238,24 @@ class _Lines:
         return f"{time.perf_counter() - self.start:.1f}"
 
 
-def _open(
-    study: Study, method: str, seed: int, settings: dict[str, str], solver: str | None, out: Path | None,
-    starts: int | None = None, origin: Start | None = None,
-) -> OutputFolder:  # fmt: skip
-    """Claim the run folder and freeze the inputs in it."""
-    from pbpk.run_folders.write import claim_folder
-
-    folder = claim_folder(Path("fits") / study.name / "runs", out)
-    try:
-        _freeze(folder, study, method, seed, settings, solver, starts)
-        if origin:
-            folder.write_json("start.json", origin.to_json())
-    except BaseException:
-        folder.abandon()
-        raise
-    return folder
-
-
-def _freeze(
-    folder: OutputFolder,
-    study: Study,
-    method: str,
-    seed: int,
-    settings: dict[str, str],
-    solver: str | None,
-    starts: int | None,
-) -> None:
-    """Copy the inputs in, and write what a resumed run reads them back by."""
-    from datetime import UTC, datetime
-
-    from pbpk.compile.engine import asked
-    from pbpk.run_folders.write import command_line, copy_files, read_environment
-    from pbpk.study.settings import of_run
-
-    data, model = study.folder / study.spec.data.file, study.model
-    sources = {"fit.toml": study.folder / "fit.toml", data.name: data}
-    home = f"model/{model.name}"
-    frozen = of_run(study.folder) | settings | {"model": home, "data.file": data.name}
-    if study.spec.summary:
-        table = study.folder / study.spec.summary.file
-        sources, frozen = sources | {table.name: table}, frozen | {"summary.file": table.name}
-    sources |= {f"{home}/{n}": model.folder / n for n in (*model.files, "README.md")}
-    own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
-    beside = {f"{home}/references.bib": own, "model/references.bib": shared}
-    sources |= beside if own.is_file() else {f"{home}/references.bib": shared}
-    hashes = copy_files(folder, {k: v for k, v in sources.items() if v.is_file()})
-    folder.write("command.txt", command_line() + "\n")
-    folder.write_json(
-        "run.json",
-        {
-            "study": study.name,
-            "model": model.name,
-            "options": dict(model.options),
-            "nuclide": model.nuclide,
-            "method": method,
-            "seed": seed,
-            "starts": starts,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": frozen,
-            "solver": solver,
-            "engine": asked(),
-            "sha256": hashes,
-            **read_environment(),
-        },
-    )
-
-
-def _reopen(name: str) -> tuple[OutputFolder, Study, str, int, int | None]:
-    """The unfinished run called by its folder, or a study's latest one."""
-    import json
-    from dataclasses import replace
-
-    from pbpk.commands.shared import choose_engine
-    from pbpk.errors import BadInput
-    from pbpk.run_folders.write import resume_folder
-    from pbpk.study.load import load_study
-
-    path = Path(name)
-    if not path.name.endswith(".partial"):
-        study_name = path.resolve().parent.name if path.name == "fit.toml" else path.resolve().name
-        unfinished = sorted((Path("fits") / study_name / "runs").glob("*.partial"))
-        started = path.with_name(f"{path.name}.partial") if path.name else path  # by its --out
-        if not unfinished and not (started / "run.json").exists():
-            raise BadInput(f"no unfinished run of `{name}`", hint=f"start one:  pbpk fit {name}")
-        path = unfinished[-1] if unfinished else started
-    folder = resume_folder(path)
-    run = json.loads((folder.partial / "run.json").read_text())
-    choose_engine(run.get("engine"))
-    study = load_study(folder.partial, solver=run["solver"])
-    return folder, replace(study, name=run["study"]), run["method"], run["seed"], run.get("starts")
-
-
-def _tidy(folder: OutputFolder) -> None:
-    """A run that failed before its first iteration leaves nothing behind."""
-    if not any((folder.partial / n).exists() for n in ("checkpoint.npz", "ends.npz")):
-        folder.abandon()
-
-
-def _write(folder: OutputFolder, study: Study, result: Fit) -> Path:
-    """results.json and the tables, then the report where its libraries are, then the final name."""
-    import pandas as pd
-
+def _write(run: FitRun, result: Fit) -> Path:
+    """Write results.json and the tables, then the report where its libraries are; returns the folder's final name."""
     from pbpk.commands.shared import say
     from pbpk.errors import MissingExtra
-    from pbpk.run_folders.write import write_method_files
+    from pbpk.run_folders.fit_run import write_fit
 
-    folder.write_json("results.json", result.to_json() | {"run": str(folder.final)})
-    folder.write("parameters.csv", result.parameters.to_csv(index=False))
-    folder.write("sdtab.csv", result.table.to_csv(index=False))
-    folder.write("patab.csv", result.individual.to_csv(index=False))
-    folder.write("covariance.csv", result.covariance.to_csv())
-    folder.write("iterations.csv", pd.DataFrame(result.iterations).to_csv(index=False))
-    if study.spec.summary:
-        folder.write("summary_table.csv", result.summary.to_csv(index=False))  # type: ignore[attr-defined]
-    write_method_files(folder, result.files)
-    folder.write("warnings.txt", "".join(f"{w}\n" for w in (*study.events.notes, *result.warnings)))
+    write_fit(run.folder, run.study, result)
     try:
         from pbpk.report.page import write_report
 
-        write_report(folder.partial)
+        write_report(run.folder.partial)
     except MissingExtra as e:
         say(f"  no report.html: {e.what} ({e.hint})")
-    return folder.finish()
+    return run.folder.finish()
 
 
 def _show(result: Fit, folder: Path, as_json: bool) -> None:
+    """Print the result: one JSON object, or the table of estimates."""
     from pbpk.commands.shared import print_json, say
     from pbpk.report.aggregates import aggregate_block
     from pbpk.report.fit_text import fit_block
@@ -343,7 +265,8 @@ def _show(result: Fit, folder: Path, as_json: bool) -> None:
         data.pop("schema_version")
         print_json(data)
     else:
-        print(fit_block(found := result.to_json(), result.parameters))
-        if "summary" in found:
-            print(aggregate_block(found))
+        content = result.to_json()
+        print(fit_block(content, result.parameters))
+        if "summary" in content:
+            print(aggregate_block(content))
     say(f"wrote {folder}")

@@ -46,8 +46,8 @@ def _list(as_json: bool) -> None:
 
 def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: bool) -> None:
     from pbpk.commands.shared import print_json, read_pairs
-    from pbpk.model.draw import draw
-    from pbpk.model.equations import equations
+    from pbpk.model.draw import draw_system
+    from pbpk.model.equations import write_equations
     from pbpk.model.load import load_model
     from pbpk.solve.choose import choose_solver
 
@@ -66,7 +66,7 @@ def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: boo
                 "compartments": [{"name": c.name, "unit": c.unit} for c in system.compartments],
                 "routes": {word: c.name for word, c in system.block.routes.items()},
                 "observables": {o.name: o.about for o in system.block.observables},
-                "equations": equations(system),
+                "equations": write_equations(system),
                 "parameters": {n: _row(row) for n, row in m.parameters.items()},
                 "covariates": {n: _row(row) for n, row in m.parameters.covariates.items()},
                 "linear": not system.nonlinear,
@@ -79,9 +79,9 @@ def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: boo
         return
     print(f"{m.name}: {m.title}" + (f" ({m.nuclide})" if m.nuclide else ""))
     print(f"{m.folder / 'README.md'}\n")
-    print(draw(system))
+    print(draw_system(system))
     print("\nEquations (h, L, mg, nmol, MBq)")
-    for line in equations(system):
+    for line in write_equations(system):
         print(f"  {line}")
     if m.choices:
         print("\nOptions (--option NAME=CHOICE)")

@@ -24,48 +24,41 @@ def npde(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Where each observation lies in its own predictive distribution, as normal scores, and whether these are normal."""
-    from pbpk.commands.run_analyses import Progress, open_subfolder
-    from pbpk.commands.shared import print_json, say
-    from pbpk.diagnostics.npde import npde as of
+    from pbpk.commands.run_analyses import Progress, print_notes, print_result, write_images
+    from pbpk.commands.shared import say
     from pbpk.diagnostics.options import check_replicates
-    from pbpk.errors import MissingExtra
-    from pbpk.report.npde import npde_images
+    from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.read import read_run
-    from pbpk.run_folders.simulation_checks import reopen_for_simulation
+    from pbpk.run_folders.reopen import reopen_for_simulation
+    from pbpk.run_folders.resume import keep_progress
+    from pbpk.run_folders.simulation_checks import npde as check_run
 
     check_replicates(replicates)
     source = find_run(run)
     fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    found = of(fit, replicates, seed, endpoint, Progress("replicates"))
+    result = check_run(fit, replicates, endpoint=endpoint, seed=seed, progress=Progress("replicates"))
     settings = {"replicates": replicates, "endpoint": endpoint, "seed": seed}
-    folder = open_subfolder(source, "npde", out, settings)
-    missing: MissingExtra | None = None
-    try:
-        folder.write("npde.csv", found.table.to_csv(index=False))
-        folder.write_json("npde.json", {"schema_version": 1, **found.to_dict()})
-        try:
-            for name, picture in npde_images(found.table, read_run(source).units).items():
-                (folder.partial / name).write_bytes(picture)
-        except MissingExtra as e:
-            missing = e
+    folder = claim_analysis(source, "npde", out, settings)
+    with keep_progress(folder):
+        write_analysis(folder, "npde", result.to_dict(), {"npde": result.table})
+        missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()
-    except BaseException:
-        folder.abandon()
-        raise
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        print(_block(found, source))
-    for note in found.notes:
-        say(f"  note: {note}")
-    say(f"wrote {final}; in the run's page after  pbpk report {source}")
+    print_result(result, source, final, as_json, _block)
+    print_notes(result.notes, source, final)
     if missing is not None:
         raise missing
 
 
-def _block(found: Npde, source: Path) -> str:
+def _draw_images(result: Npde, source: Path) -> dict[str, bytes]:
+    """The panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
+    from pbpk.report.npde import npde_images
+    from pbpk.run_folders.read import read_run
+
+    return npde_images(result.table, read_run(source).units)
+
+
+def _block(result: Npde, source: Path) -> str:
     import pandas as pd
 
     from pbpk.commands.run_analyses import header, table_text
@@ -74,7 +67,7 @@ def _block(found: Npde, source: Path) -> str:
     rows = pd.DataFrame(
         [
             {"what": kind, "DVID": name, **test.to_dict()}
-            for kind, by in found.tests.items()
+            for kind, by in result.tests.items()
             for name, test in by.items()
         ]
     )
@@ -92,9 +85,9 @@ def _block(found: Npde, source: Path) -> str:
         ("p global", "p_global", shown),
     ]
     head = header(
-        found.study, source, f"prediction distribution errors, {found.replicates} replicates, seed {found.seed}"
+        result.study, source, f"prediction distribution errors, {result.replicates} replicates, seed {result.seed}"
     )
-    told = (
+    caution = (
         "p are adjusted for three tests. npd are correlated within subjects, so their p are too small; judge by npde."
     )
-    return "\n".join([head, table_text(rows, columns), "", told, "", found.verdict])
+    return "\n".join([head, table_text(rows, columns), "", caution, "", result.verdict])

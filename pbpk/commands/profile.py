@@ -26,47 +26,44 @@ def profile(
 
     Exits 1 when a lower OFV than the run's is met, or a search fails; a side that the data do not limit is said to be open.
     """
-    from pbpk.commands.run_analyses import open_subfolder
-    from pbpk.commands.shared import print_json, say
+    from pbpk.commands.run_analyses import print_result
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.reopen import reopen_fit
+    from pbpk.run_folders.resume import keep_progress
+    from pbpk.run_folders.uncertainty import profile as profile_run
     from pbpk.uncertainty.finished_fit import require_gradient
     from pbpk.uncertainty.profile import check_names
-    from pbpk.uncertainty.profile import profile as of
 
     source = find_run(run)
     fit = reopen_fit(source)
     require_gradient(fit)
     names = check_names(fit, parameter or [])
-    folder = open_subfolder(source, "profile", out, {"parameters": names, "level": level})
+    folder = claim_analysis(source, "profile", out, {"parameters": names, "level": level})
     say(f"{fit.study.name}: profiles of {len(names)} parameters by {fit.method.name}; first call compiles")
-
-    def told(name: str, end: str, side: Side) -> None:
-        say(f"  {name} {end}: {side.status}, {len(side.points)} steps")
-
-    try:
-        found = of(fit, names, level, told)
-        folder.write("profile.csv", found.table.to_csv(index=False))
-        folder.write("points.csv", found.points.to_csv(index=False))
-        folder.write_json("profile.json", {"schema_version": 1, **found.to_dict()})
+    with keep_progress(folder):
+        result = profile_run(fit, names, level=level, progress=_show_side)
+        write_analysis(folder, "profile", result.to_dict(), {"profile": result.table, "points": result.points})
         final = folder.finish()
-    except BaseException:
-        folder.abandon()
-        raise
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        print(_block(found, source))
+    print_result(result, source, final, as_json, _block)
     say(f"wrote {final}")
-    raise typer.Exit(0 if found.sound else 1)
+    raise typer.Exit(0 if result.sound else 1)
 
 
-def _block(found: Profile, source: Path) -> str:
+def _show_side(name: str, end: str, side: Side) -> None:
+    """A line on stderr for each side of a profile."""
+    from pbpk.commands.shared import say
+
+    say(f"  {name} {end}: {side.status}, {len(side.points)} steps")
+
+
+def _block(result: Profile, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
     from pbpk.uncertainty.profile import FOUND
 
-    rows = found.table
+    rows = result.table
     ends = {
         end: [shown(v) if s == FOUND else s for v, s in zip(rows[f"ci_{end}"], rows[f"status_{end}"], strict=True)]
         for end in ("low", "high")
@@ -84,5 +81,5 @@ def _block(found: Profile, source: Path) -> str:
         ("High", "high", str),
         ("Wald's", "wald", str),
     ]
-    what = f"profile likelihood, {100 * found.level:g} %: ΔOFV = {found.rise:.4g}"
-    return "\n".join([header(found.study, source, what), table_text(table, columns), "", found.verdict])
+    what = f"profile likelihood, {100 * result.level:g} %: ΔOFV = {result.rise:.4g}"
+    return "\n".join([header(result.study, source, what), table_text(table, columns), "", result.verdict])

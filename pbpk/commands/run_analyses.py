@@ -1,78 +1,120 @@
-"""What the verbs on a finished run share: their subfolder of the run, progress lines, tables as text."""
+"""What the verbs on runs share: resuming, progress lines, results and tables as text."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pbpk.run_folders.write import OutputFolder
+    from pbpk.errors import MissingExtra
+    from pbpk.run_folders.claim import OutputFolder
+    from pbpk.run_folders.resumable import ResumableVerb
 
 _EVERY = 5.0  # seconds between progress lines
 
 
-def open_subfolder(run: Path, verb: str, out: Path | None, settings: dict[str, Any]) -> OutputFolder:
-    """Claim RUN/VERB/NNN (or `out`) and say in it what is asked of which run."""
-    from datetime import UTC, datetime
+class AnalysisResult(Protocol):
+    """What an analysis returns: anything that can be a JSON object."""
 
-    from pbpk.errors import BadInput
-    from pbpk.run_folders.reopen import identify_run
-    from pbpk.run_folders.write import claim_folder, command_line, read_environment
+    def to_dict(self) -> dict[str, Any]: ...
 
-    if out is not None and (partial := out.with_name(out.name + ".partial")).exists():
-        raise BadInput("an unfinished folder is there", where=str(partial), hint="choose another --out, or remove it")
-    folder = claim_folder(run / verb, out)
+
+@contextmanager
+def resumable(folder: OutputFolder, verb: ResumableVerb) -> Iterator[None]:
+    """Run a block that fills `folder`. When it is interrupted, say how to resume it and end the process with code 130."""
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.resume import keep_progress
+
     try:
-        folder.write("command.txt", command_line() + "\n")
-        record = {"verb": verb, "run": str(run), "of": identify_run(run), "settings": settings}
-        folder.write_json("run.json", record | {"started": _now(datetime.now(UTC)), **read_environment()})
-    except BaseException:
-        folder.abandon()
-        raise
-    return folder
+        with keep_progress(folder, verb):
+            yield
+    except KeyboardInterrupt:
+        say(f"\ninterrupted; go on with:  {verb.resume_command(folder.partial)}")
+        sys.exit(130)
 
 
-def _now(when: Any) -> str:
-    return when.isoformat(timespec="seconds")
+def print_result(
+    result: AnalysisResult, run: Path, folder: Path, as_json: bool, block: Callable[[Any, Path], str]
+) -> None:
+    """Print an analysis of `run` that was written to `folder`: as one JSON object, or as `block(result, run)`."""
+    from pbpk.commands.shared import print_json
+
+    if as_json:
+        print_json(result.to_dict() | {"run": str(run), "folder": str(folder)})
+    else:
+        print(block(result, run))
+
+
+def write_images(folder: OutputFolder, draw: Callable[[], dict[str, bytes]]) -> MissingExtra | None:
+    """Write the images that `draw` gives by name. Without the libraries for figures, write none and return what is missing."""
+    from pbpk.errors import MissingExtra
+
+    try:
+        images = draw()
+    except MissingExtra as e:
+        return e
+    for name, image in images.items():
+        (folder.partial / name).write_bytes(image)
+    return None
+
+
+def print_notes(notes: Sequence[str], run: Path, folder: Path) -> None:
+    """Print on stderr what the reader of a check must know, and where it is."""
+    from pbpk.commands.shared import say
+
+    for note in notes:
+        say(f"  note: {note}")
+    say(f"wrote {folder}; in the run's page after  pbpk report {run}")
 
 
 class Progress:
-    """`120 of 500 replicates, 12 s, about 38 s left`: a line on stderr now and then, timed from the first one done."""
+    """A line on stderr every few seconds: `120 of 500 replicates, 12 s, about 38 s left`.
+
+    Times are from the first unit done, `first` (when, how many), because the one before includes compiling. `printed` is
+    when the last line was.
+    """
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.first: tuple[float, int] | None = None
-        self.said = 0.0
+        self.printed = 0.0
 
     def __call__(self, done: int, of: int) -> None:
         from pbpk.commands.shared import say
 
         now = time.monotonic()
         if self.first is None:
-            self.first, self.said = (now, done), now
+            self.first, self.printed = (now, done), now
         begun, start = self.first
-        if now - self.said < _EVERY and done < of:
+        if now - self.printed < _EVERY and done < of:
             return
-        self.said, elapsed = now, now - begun
+        self.printed, elapsed = now, now - begun
         left = f", about {elapsed / (done - start) * (of - done):.0f} s left" if start < done < of else ""
         say(f"  {done} of {of} {self.what}, {elapsed:.0f} s{left}")
 
 
 def table_text(table: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any], str] | None]]) -> str:
-    """Aligned text: a (heading, column, how it is written) for each; None: as it stands, to the left."""
+    """`table` as aligned text, with a (heading, column of the table, how its values are written) for each column of text.
+
+    A column without a way of writing is text, to the left.
+    """
     from pbpk.report.grid import grid
 
-    rows = [[how(r[c]) if how else str(r[c]) for _, c, how in columns] for r in table.to_dict("records")]
-    return "\n".join(grid([h for h, _, _ in columns], rows, [how is not None for _, _, how in columns]))
+    rows = [[write(r[c]) if write else str(r[c]) for _, c, write in columns] for r in table.to_dict("records")]
+    return "\n".join(grid([h for h, _, _ in columns], rows, [write is not None for _, _, write in columns]))
 
 
 def unit_shown(unit: str) -> str:
+    """A unit as a table shows it: nothing where there is none."""
     return "" if unit == "1" else unit
 
 
 def header(study: str, run: Path, what: str) -> str:
+    """The first line of an analysis in words, and an empty one."""
     return f"Study {study} · run {run} · {what}\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.run_folders.find import RunSummary
+    from pbpk.run_folders.run_list import RunSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def runs(
 ) -> None:
     """List the runs: study, model, method, OFV, whether it minimised, when, how long; newest last."""
     from pbpk.commands.shared import print_json, say
-    from pbpk.run_folders.find import runs as read
+    from pbpk.run_folders.run_list import runs as read
 
     found = read(study)
     if as_json:

@@ -17,7 +17,7 @@ from pbpk.errors import BadInput, PbpkError, WrongUsage
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
 
 MOST = 24  # lines in one panel that a reader can still tell apart
 FORM = 'write --vary "NAME=A|B|C", as in "CL=2|4" or "dose=100 mg oral|100 mg iv"'
@@ -116,7 +116,8 @@ def _build(name: str, settings: dict[str, str], common: Common) -> Scenario:
 
 def read_doses(text: str) -> Regimen:
     """Doses in words, joined by "+" or ";"; "none" is none."""
-    from pbpk.regimen.dose import Regimen, parse_dose
+    from pbpk.regimen.dose import parse_dose
+    from pbpk.regimen.regimen import Regimen
 
     if text.lower() == "none":
         return Regimen(())

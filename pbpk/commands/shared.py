@@ -1,8 +1,7 @@
-"""What several verbs share: reading name=value, printing JSON, talking on stderr."""
+"""What all verbs share: reading name=value and lists, printing JSON, messages on stderr, the choice of an engine."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any
@@ -13,29 +12,33 @@ SCHEMA_VERSION = 1
 
 
 def say(text: str = "") -> None:
-    """Talk: stderr, so that stdout holds data alone."""
+    """Print a message on stderr, so that stdout holds data alone."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_json(data: dict[str, Any]) -> None:
-    from pbpk.run_folders.write import replace_nonfinite
+    """Print one strict JSON object on stdout, with the version of its form first."""
+    from pbpk.run_folders.json_text import json_text
 
-    print(json.dumps(replace_nonfinite({"schema_version": SCHEMA_VERSION, **data}), indent=1))
+    print(json_text({"schema_version": SCHEMA_VERSION, **data}))
 
 
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
-    """`["CL=3", "V=30 L"]` as a mapping."""
-    out: dict[str, str] = {}
+    """`["CL=3", "V=30 L"]` as a mapping. Raises `WrongUsage`, naming `option`, for what has no name or no value."""
+    values: dict[str, str] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise WrongUsage(f'{option} "{pair}" cannot be read', hint=f"write {option} NAME=VALUE")
-        out[name.strip()] = value.strip()
-    return out
+        values[name.strip()] = value.strip()
+    return values
 
 
 def choose_engine(name: str | None) -> None:
-    """What computes in this process and in those that it starts; refused before anything else is read."""
+    """Set the engine of this process and of those that it starts; None leaves it as it is.
+
+    Raises `WrongUsage` or `MissingExtra` for one that cannot compute, before anything else is read.
+    """
     if name is not None:
         os.environ["PBPK_ENGINE"] = name
         from pbpk.compile.engine import asked
@@ -44,4 +47,5 @@ def choose_engine(name: str | None) -> None:
 
 
 def read_list(text: str | None) -> list[str] | None:
+    """`"a, b"` as its parts; None for nothing."""
     return [part.strip() for part in text.split(",") if part.strip()] if text else None

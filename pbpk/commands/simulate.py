@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pbpk.model.load import Model
     from pbpk.population.simulate import Precision
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Between
 
 
@@ -88,7 +88,9 @@ def simulate(
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
     from pbpk.population.simulate import Precision
-    from pbpk.regimen.dose import Regimen, parse_dose, parse_times
+    from pbpk.regimen.dose import parse_dose
+    from pbpk.regimen.regimen import Regimen
+    from pbpk.regimen.times import parse_times
     from pbpk.regimen.void import parse_void
 
     choose_engine(engine)
@@ -150,15 +152,15 @@ def _from_words(
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate as run
     from pbpk.report.simulation_files import Solved, write_simulation
-    from pbpk.run_folders.write import claim_folder
-    from pbpk.units import factor
+    from pbpk.run_folders.claim import claim_folder
+    from pbpk.units import unit_factor
 
     asked, observed = plan(how.measure, model, wanted, at)
     who = virtual_patients(model, patients, seed) if patients is not None else None
     folder, notes, measured, written = None, [], None, None
     if out is not None or who is not None:
         folder = claim_folder(Path("simulations") / model.name, out)
-    shown = at / factor(model.time_unit)
+    shown = at / unit_factor(model.time_unit)
     begun = time.perf_counter()
     try:
         path = run(
@@ -220,11 +222,12 @@ def _from_data(
     from pbpk.commands.shared import print_json, say
     from pbpk.commands.simulate_output import report_again
     from pbpk.data.events import read_events
-    from pbpk.population.records import check_dose_unit, coherent_overrides
+    from pbpk.population.records import check_dose_unit, convert_overrides
     from pbpk.population.simulate import simulate_table
     from pbpk.results import explain
-    from pbpk.run_folders.write import claim_folder, command_line
-    from pbpk.units import factor
+    from pbpk.run_folders.claim import claim_folder
+    from pbpk.run_folders.record import command_line
+    from pbpk.units import unit_factor
 
     routes = {c.name for c in model.system.block.routes.values()}
     events = read_events(
@@ -236,7 +239,7 @@ def _from_data(
         units=given,
         need_dv=False,
     )
-    events = coherent_overrides(events, model, given)
+    events = convert_overrides(events, model, given)
     check_dose_unit(events, model, given, events.source)
     for note in events.notes:
         say(f"note: {note}")
@@ -250,7 +253,7 @@ def _from_data(
             covariates_over_time=cast("Between", between),
             dtype=how.precision,
         )
-        table["TIME"] /= factor(model.time_unit)
+        table["TIME"] /= unit_factor(model.time_unit)
         text = table.to_csv(index=False)
         if folder:
             folder.write("command.txt", command_line() + "\n")

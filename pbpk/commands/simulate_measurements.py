@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from pbpk.model.load import Model
     from pbpk.observe.base import Measurement
-    from pbpk.observe.measure import Measured
-    from pbpk.population.simulate import Path as Simulated
-    from pbpk.run_folders.write import OutputFolder
+    from pbpk.observe.measure import SimulatedMeasurements
+    from pbpk.population.simulate import Simulation as Simulated
+    from pbpk.run_folders.claim import OutputFolder
 
 
 def plan(
@@ -23,20 +23,20 @@ def plan(
 ) -> tuple[tuple[Measurement, ...], list[str] | None]:
     """The measurements declared in `file`, and the observables to simulate for them and for the user."""
     from pbpk.observe.declared import read_measurements
-    from pbpk.observe.measure import measured_rows
-    from pbpk.observe.readings import observable_names
+    from pbpk.observe.measure import find_measured_rows
+    from pbpk.observe.readings import select_observables
 
     if file is None:
         return (), list(wanted) if wanted else None
     asked = read_measurements(file)
-    names = observable_names(model.system, wanted)
+    names = select_observables(model.system, wanted)
     for m in asked:
-        measured_rows(m, times)  # before any time is spent on solving
-        names += [n for n in observable_names(model.system, m.regions) if n not in names]
+        find_measured_rows(m, times)  # before any time is spent on solving
+        names += [n for n in select_observables(model.system, m.regions) if n not in names]
     return asked, names
 
 
-def taken(path: Simulated, asked: Sequence[Measurement], seed: int, model: Model) -> Measured:
+def taken(path: Simulated, asked: Sequence[Measurement], seed: int, model: Model) -> SimulatedMeasurements:
     from pbpk.nuclides import load_nuclide
     from pbpk.observe.measure import measure
 
@@ -49,9 +49,9 @@ def taken(path: Simulated, asked: Sequence[Measurement], seed: int, model: Model
 
 def without(path: Simulated, model: Model, wanted: Sequence[str] | None) -> Simulated:
     """The simulation without the observables that only the measurements needed."""
-    from pbpk.observe.readings import observable_names
+    from pbpk.observe.readings import select_observables
 
-    names = observable_names(model.system, wanted)
+    names = select_observables(model.system, wanted)
 
     def kept(curves: dict[str, Any] | None) -> Any:
         return None if curves is None else {n: curves[n] for n in names}
@@ -65,9 +65,9 @@ def without(path: Simulated, model: Model, wanted: Sequence[str] | None) -> Simu
     )
 
 
-def summary(path: Simulated, measured: Measured) -> dict[str, dict[str, Any]]:
+def summary(path: Simulated, measured: SimulatedMeasurements) -> dict[str, dict[str, Any]]:
     """One patient's own numbers; medians over the patients that were solved."""
-    from pbpk.population.bands import medians
+    from pbpk.population.bands import compute_medians
 
     found = {}
     for m in measured.measurements:
@@ -79,7 +79,7 @@ def summary(path: Simulated, measured: Measured) -> dict[str, dict[str, Any]]:
             "time": {"unit": "h", "values": measured.time[m.name]},
             "decay_corrected": m.decay_corrected,
             "reference": m.reference,
-            **medians(path, {k: np.asarray(v) for k, v in curves.items()}),
+            **compute_medians(path, {k: np.asarray(v) for k, v in curves.items()}),
         }
     return found
 
@@ -95,7 +95,7 @@ def as_text(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_measured(folder: OutputFolder, measured: Measured, file: Path, *, population: bool) -> None:
+def write_measured(folder: OutputFolder, measured: SimulatedMeasurements, file: Path, *, population: bool) -> None:
     """The measurements, beside the file that declared them."""
     frame = measured.frame()
     folder.write("measurements.toml", file.read_text(encoding="utf-8-sig"))

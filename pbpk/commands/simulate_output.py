@@ -11,19 +11,19 @@ from pbpk.commands.shared import say
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.population.simulate import Path as Simulated
+    from pbpk.population.simulate import Simulation as Simulated
 
 
 def summary(model: Model, path: Simulated, solver: str | None, *, population: bool) -> dict[str, Any]:
     """One simulation: a patient's own numbers, or medians and quantiles over those that were solved."""
-    from pbpk.population.bands import NAMES, medians, quantiles
+    from pbpk.population.bands import QUANTILE_NAMES, compute_medians, compute_quantiles
     from pbpk.solve.choose import choose_solver
 
     result: dict[str, Any] = {
         "nuclide": model.nuclide,
         "solver": solver or choose_solver(model.system).name,
         "units": path.unit,
-        "observables": medians(path, path.observables),
+        "observables": compute_medians(path, path.observables),
         "patients": len(path.patients),
         "failed": int(np.count_nonzero(np.asarray(path.result))),
         "solved_again": int((path.solved_again > 0).sum()),
@@ -31,12 +31,12 @@ def summary(model: Model, path: Simulated, solver: str | None, *, population: bo
     if path.integral is not None:
         result |= {
             "integral_units": {k: f"{u}·h" for k, u in path.unit.items()},
-            "integrals": medians(path, path.integral),
-            "to_infinity": medians(path, path.to_infinity) if path.to_infinity is not None else None,
+            "integrals": compute_medians(path, path.integral),
+            "to_infinity": compute_medians(path, path.to_infinity) if path.to_infinity is not None else None,
         }
     if population:
         result["statistic"] = "median over patients"
-        result["quantiles"] = {k: dict(zip(NAMES, q, strict=True)) for k, q in quantiles(path).items()}
+        result["quantiles"] = {k: dict(zip(QUANTILE_NAMES, q, strict=True)) for k, q in compute_quantiles(path).items()}
     return result
 
 

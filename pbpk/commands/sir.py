@@ -30,43 +30,37 @@ def sir(
 
     Exits 1 when a vector has a lower OFV than the run's, or too few of them carry all the weight.
     """
-    from pbpk.commands.run_analyses import Progress, open_subfolder
-    from pbpk.commands.shared import print_json, say
+    from pbpk.commands.run_analyses import Progress, print_result
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.reopen import reopen_fit
+    from pbpk.run_folders.resume import keep_progress
+    from pbpk.run_folders.uncertainty import sir as resample_run
     from pbpk.uncertainty.finished_fit import require_gradient
     from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan, require_covariance
-    from pbpk.uncertainty.sir import sir as of
 
-    drawn, kept = _counts(samples, "--samples") or SAMPLES, _counts(resamples, "--resamples") or RESAMPLES
-    plan, source = Plan(drawn, kept, seed, cap, inflation, level), find_run(run)
+    drawn, kept = _read_counts(samples, "--samples") or SAMPLES, _read_counts(resamples, "--resamples") or RESAMPLES
+    options, source = Plan(drawn, kept, seed, cap, inflation, level), find_run(run)
     fit = reopen_fit(source)
     require_gradient(fit)
-    plan.check(len(fit.names))
+    options.check(len(fit.names))
     require_covariance(fit)
-    folder = open_subfolder(source, "sir", out, vars(plan))
-    say(f"{fit.study.name}: {sum(plan.samples)} vectors by {fit.method.name}; first call compiles")
-    lines = {k: Progress(f"vectors of iteration {k}") for k in range(1, len(plan.samples) + 1)}
-    try:
-        found = of(fit, plan, lambda k, done, m: lines[k](done, m))
-        folder.write("sir.csv", found.sample.to_csv(index=False))
-        folder.write("samples.csv", found.samples.to_csv(index=False))
-        folder.write("iterations.csv", found.iterations.to_csv(index=False))
-        folder.write("summary.csv", found.summary.to_csv(index=False))
-        folder.write_json("sir.json", {"schema_version": 1, **found.to_dict()})
+    folder = claim_analysis(source, "sir", out, vars(options))
+    say(f"{fit.study.name}: {sum(options.samples)} vectors by {fit.method.name}; first call compiles")
+    lines = [Progress(f"vectors of iteration {k}") for k in range(1, len(options.samples) + 1)]
+    with keep_progress(folder):
+        result = resample_run(fit, **vars(options), progress=lambda k, done, of: lines[k - 1](done, of))
+        tables = {"sir": result.sample, "samples": result.samples, "iterations": result.iterations}
+        write_analysis(folder, "sir", result.to_dict(), tables | {"summary": result.summary})
         final = folder.finish()
-    except BaseException:
-        folder.abandon()
-        raise
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        print(_block(found, source))
+    print_result(result, source, final, as_json, _block)
     say(f"wrote {final}")
-    raise typer.Exit(0 if found.sound else 1)
+    raise typer.Exit(0 if result.sound else 1)
 
 
-def _counts(text: str | None, option: str) -> tuple[int, ...]:
+def _read_counts(text: str | None, option: str) -> tuple[int, ...]:
+    """`"1000,2000"` as numbers; none for nothing. Raises `WrongUsage`, naming `option`."""
     from pbpk.commands.shared import read_list
     from pbpk.errors import WrongUsage
 
@@ -76,11 +70,11 @@ def _counts(text: str | None, option: str) -> tuple[int, ...]:
         raise WrongUsage(f'{option} "{text}" cannot be read', hint=f"write {option} 1000,2000") from e
 
 
-def _block(found: Sir, source: Path) -> str:
+def _block(result: Sir, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
-    rows = found.summary
+    rows = result.summary
     table = rows.assign(
         unit=[unit_shown(u) for u in rows["unit"]],
         ci=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
@@ -92,7 +86,7 @@ def _block(found: Sir, source: Path) -> str:
         ("Median", "median", shown),
         ("SE", "se", shown),
         ("%RSE", "rse", shown),
-        (f"{100 * found.plan.level:g} % interval", "ci", str),
+        (f"{100 * result.plan.level:g} % interval", "ci", str),
     ]
     counts = [(c, c, lambda x: f"{x:g}") for c in ("iteration", "samples", "failed", "resamples")]
     steps = [
@@ -102,6 +96,6 @@ def _block(found: Sir, source: Path) -> str:
         ("ΔOFV drawn", "proposed_delta_ofv", shown),
         ("ΔOFV kept", "kept_delta_ofv", shown),
     ]
-    parts = [header(found.study, source, f"sampling importance resampling, seed {found.plan.seed}")]
-    parts += [table_text(table, columns), "", table_text(found.iterations, steps), "", found.verdict]
+    parts = [header(result.study, source, f"sampling importance resampling, seed {result.plan.seed}")]
+    parts += [table_text(table, columns), "", table_text(result.iterations, steps), "", result.verdict]
     return "\n".join(parts)

@@ -34,8 +34,8 @@ def simulate_scenarios(
     from pbpk.commands.shared import print_json, say
     from pbpk.commands.simulate_output import print_table, report_failures, summary
     from pbpk.report.simulation_files import write_simulation
-    from pbpk.run_folders.write import claim_folder
-    from pbpk.units import factor
+    from pbpk.run_folders.claim import claim_folder
+    from pbpk.units import unit_factor
 
     if how.measure is not None:
         raise WrongUsage("--measure and --vary do not go together", hint="measure one scenario at a time")
@@ -44,7 +44,7 @@ def simulate_scenarios(
     folder, written, notes = None, None, _only_in_some(observed)
     if out is not None or population:
         folder = claim_folder(Path("simulations") / model.name, out)
-    shown, begun = at / factor(model.time_unit), time.perf_counter()
+    shown, begun = at / unit_factor(model.time_unit), time.perf_counter()
     try:
         solved = [_solve(s, at, observed[s.name], patients, seed, how) for s in scenarios]
         seconds = time.perf_counter() - begun
@@ -106,21 +106,21 @@ def _solve(scenario: Scenario, at: np.ndarray, names: list[str], patients: int |
 
 def observables(scenarios: Sequence[Scenario], wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """By scenario, those of `wanted` that it has, or all of its own. Raises `BadInput` for one that none has."""
-    from pbpk.observe import observable_names, observable_unit
+    from pbpk.observe import find_observable_unit, select_observables
 
     found: dict[str, list[str]] = {}
     unit: dict[str, str] = {}
     if wanted:
         known = {n for s in scenarios for n in (*s.model.system.observables, *s.model.system.names)}
-        observable_names(scenarios[0].model.system, [n for n in wanted if n not in known] or None)
+        select_observables(scenarios[0].model.system, [n for n in wanted if n not in known] or None)
     for s in scenarios:
         system = s.model.system
         has = {*system.observables, *system.names}
-        names = [n for n in wanted if n in has] if wanted else observable_names(system)
+        names = [n for n in wanted if n in has] if wanted else select_observables(system)
         if not names:
             raise BadInput(f"the scenario {s.name} has nothing of what is to be observed", hint="leave it out")
         for n in names:
-            own = observable_unit(system, s.model.parameters, n)
+            own = find_observable_unit(system, s.model.parameters, n)
             if unit.setdefault(n, own) != own:
                 what = f"`{n}` is in {unit[n]} in one scenario and in {own} in {s.name}"
                 raise BadInput(what, hint="simulate them one at a time")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
     from pbpk.diagnostics.vpc import Vpc
-    from pbpk.run_folders.write import OutputFolder
 
 
 def register(app: typer.Typer) -> None:
@@ -34,48 +33,45 @@ def vpc(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a finished run's study and set observed percentiles, shares and survival against the replicates'."""
-    from pbpk.commands.run_analyses import Progress, open_subfolder
-    from pbpk.commands.shared import print_json, say
-    from pbpk.diagnostics.options import Plan
-    from pbpk.diagnostics.vpc import vpc as of
-    from pbpk.errors import MissingExtra
+    from pbpk.commands.run_analyses import Progress, print_notes, print_result, write_images
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.simulation_checks import reopen_for_simulation
+    from pbpk.run_folders.reopen import reopen_for_simulation
+    from pbpk.run_folders.resume import keep_progress
+    from pbpk.run_folders.simulation_checks import make_vpc_options
+    from pbpk.run_folders.simulation_checks import vpc as check_run
 
-    levels = tuple(sorted(_numbers(quantiles, "--quantiles")))
-    corrected = corrected or variability
-    plan = Plan(*(replicates, _bins(bins), bin_method, by, corrected, variability, levels, interval, endpoint, seed))
-    plan.check()
+    keywords: dict[str, Any] = {
+        "replicates": replicates,
+        "bins": _read_bins(bins),
+        "bin_method": bin_method,
+        "by": by,
+        "prediction_corrected": corrected,
+        "variability_corrected": variability,
+        "quantiles": _read_numbers(quantiles, "--quantiles"),
+        "interval": interval,
+        "endpoint": endpoint,
+        "seed": seed,
+    }
+    options = make_vpc_options(**keywords)  # refuses before the run is read
     source = find_run(run)
     fit = reopen_for_simulation(source)
-    say(f"{fit.study.name}: {plan.replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    found = of(fit, plan, Progress("replicates"))
-    folder = open_subfolder(source, "vpc", out, vars(plan))
-    missing: MissingExtra | None = None
-    try:
-        folder.write("vpc.csv", found.table.to_csv(index=False))
-        folder.write("points.csv", found.points.to_csv(index=False))
-        folder.write_json("vpc.json", {"schema_version": 1, **found.to_dict()})
-        try:
-            _figures(folder, found, source)
-        except MissingExtra as e:
-            missing = e
+    say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
+    result = check_run(fit, **keywords, progress=Progress("replicates"))
+    folder = claim_analysis(source, "vpc", out, vars(options))
+    with keep_progress(folder):
+        write_analysis(folder, "vpc", result.to_dict(), {"vpc": result.table, "points": result.points})
+        missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()
-    except BaseException:
-        folder.abandon()
-        raise
-    if as_json:
-        print_json(found.to_dict() | {"run": str(source), "folder": str(final)})
-    else:
-        print(_block(found, source))
-    for note in found.notes:
-        say(f"  note: {note}")
-    say(f"wrote {final}; in the run's page after  pbpk report {source}")
+    print_result(result, source, final, as_json, _block)
+    print_notes(result.notes, source, final)
     if missing is not None:
         raise missing
 
 
-def _numbers(text: str, option: str) -> tuple[float, ...]:
+def _read_numbers(text: str, option: str) -> tuple[float, ...]:
+    """`"5,50,95"` as numbers. Raises `WrongUsage`, naming `option`."""
     from pbpk.commands.shared import read_list
     from pbpk.errors import WrongUsage
 
@@ -85,26 +81,26 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
         raise WrongUsage(f'{option} "{text}" cannot be read', hint=f"write {option} 5,50,95") from e
 
 
-def _bins(text: str | None) -> int | tuple[float, ...] | None:
+def _read_bins(text: str | None) -> int | tuple[float, ...] | None:
+    """`"8"` as a count, `"0,2,6,12"` as edges. Raises `WrongUsage`."""
     if text is None:
         return None
-    return int(text) if text.strip().lstrip("-").isdigit() else _numbers(text, "--bins")
+    return int(text) if text.strip().lstrip("-").isdigit() else _read_numbers(text, "--bins")
 
 
-def _figures(folder: OutputFolder, found: Vpc, source: Path) -> None:
+def _draw_images(result: Vpc, source: Path) -> dict[str, bytes]:
+    """The VPC's panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
     from pbpk.report.vpc import Checked, vpc_images
     from pbpk.run_folders.read import read_run
 
-    units = read_run(source).units
-    for name, picture in vpc_images(Checked(found.table, found.points, found.to_dict(), units)).items():
-        (folder.partial / name).write_bytes(picture)
+    return vpc_images(Checked(result.table, result.points, result.to_dict(), read_run(source).units))
 
 
-def _block(found: Vpc, source: Path) -> str:
+def _block(result: Vpc, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text
     from pbpk.report.numbers import interval, shown
 
-    rows = found.table[found.table["PANEL"] != "survival"]
+    rows = result.table[result.table["PANEL"] != "survival"]
     table = rows.assign(
         band=[interval(a, b) for a, b in zip(rows["LOW"], rows["HIGH"], strict=True)],
         out=["" if x != 0 else "outside" for x in rows["INSIDE"]],
@@ -112,15 +108,15 @@ def _block(found: Vpc, source: Path) -> str:
     )
     columns = [
         ("DVID", "DVID", None),
-        *([("Stratum", "STRATUM", None)] if found.plan.by else []),
+        *([("Stratum", "STRATUM", None)] if result.plan.by else []),
         ("Time", "TIME", shown),
         ("n", "N", str),
         ("What", "what", None),
         ("Observed", "OBSERVED", shown),
         ("Median", "MEDIAN", shown),
-        (f"{found.plan.interval:g} % interval", "band", str),
+        (f"{result.plan.interval:g} % interval", "band", str),
         ("", "out", None),
     ]
-    what = "prediction-corrected VPC" if found.plan.corrected else "VPC"
-    head = header(found.study, source, f"{what}, {found.plan.replicates} replicates, seed {found.plan.seed}")
-    return "\n".join([head, *([table_text(table, columns), ""] if len(table) else []), found.verdict])
+    what = "prediction-corrected VPC" if result.plan.corrected else "VPC"
+    head = header(result.study, source, f"{what}, {result.plan.replicates} replicates, seed {result.plan.seed}")
+    return "\n".join([head, *([table_text(table, columns), ""] if len(table) else []), result.verdict])

@@ -9,8 +9,8 @@ import numpy as np
 from pbpk.covariate_search.covariate_table import Column, collinear, column, reference_of, sparse_categories
 from pbpk.covariate_search.relations import CATEGORICAL, HOCKEY, SLOPES, Relation
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
-from pbpk.study.load import Study, with_spec
-from pbpk.study.schema import EffectPart, FitSpec
+from pbpk.study.load import Study, replace_spec
+from pbpk.study.schema import EffectPart, StudySpec
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Enlarged:
 
     def places(self, candidates: tuple[Candidate, ...]) -> list[int]:
         """Where their coefficients stand in ψ."""
-        layout = self.study.problem.spec.layout
-        free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+        layout = self.study.problem.structure.layout
+        free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
         return [free.index(n) for c in candidates for n in c.coefficients]
 
     def mask(self, chosen: tuple[Candidate, ...]) -> np.ndarray:
         """Which of ψ (P,) a model with these candidates estimates."""
-        out = np.ones(len(self.study.problem.psi0), dtype=bool)
+        out = np.ones(len(self.study.problem.initial_unconstrained), dtype=bool)
         out[self.places(self.candidates)] = False
         out[self.places(chosen)] = True
         return out
@@ -76,11 +76,11 @@ def enlarge(study: Study, relations: tuple[Relation, ...], references: dict[str,
         if c.relation.form == CATEGORICAL:
             notes += [n for n in sparse_categories(columns[c.relation.covariate], c.reference) if n not in notes]
     return Enlarged(
-        study, with_spec(study, enlarged_spec(study.spec, candidates)), candidates, columns, tuple(near), tuple(notes)
+        study, replace_spec(study, enlarged_spec(study.spec, candidates)), candidates, columns, tuple(near), tuple(notes)
     )
 
 
-def enlarged_spec(spec: FitSpec, candidates: tuple[Candidate, ...]) -> FitSpec:
+def enlarged_spec(spec: StudySpec, candidates: tuple[Candidate, ...]) -> StudySpec:
     """The specification with these effects, at their own initial values."""
     parts = dict(spec.parameters)
     for c in candidates:
@@ -104,7 +104,7 @@ def _check(study: Study, relations: tuple[Relation, ...]) -> None:
                     where=where,
                     hint="take it out of the study to have it tested",
                 )
-        names = set(study.problem.spec.layout.names)
+        names = set(study.problem.structure.layout.names)
         if f"{r.parameter}_{r.covariate}" in names:
             raise BadInput(f"`{r.name}`: the study has a parameter `{r.parameter}_{r.covariate}` already", where=where)
 

@@ -100,7 +100,7 @@ class Models:
 
     def covariance(self, chosen: tuple[Candidate, ...], model: Fitted, matrix: str) -> np.ndarray | None:
         """Of the natural vector (names, names), coherent, 0 where held; by R, S or the sandwich. None where there is none."""
-        free, layout = self.enlarged.mask(chosen), self.problem.spec.layout
+        free, layout = self.enlarged.mask(chosen), self.problem.structure.layout
         if not free.any():
             return np.zeros((len(layout.names), len(layout.names)))
         scores = scores_inverse(self.measured(model).gradient, free)
@@ -121,7 +121,7 @@ class Models:
 
     def natural(self, model: Fitted) -> np.ndarray:
         """(names,), coherent."""
-        layout = self.problem.spec.layout
+        layout = self.problem.structure.layout
         return np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[0])
 
 

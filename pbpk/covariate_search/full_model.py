@@ -48,7 +48,7 @@ def wald_tests(
     models: Models, chosen: tuple[Candidate, ...], model: Fitted, covariance: np.ndarray | None, trials: list[Trial]
 ) -> pd.DataFrame:
     """A row for each relation of the final model; the likelihood ratio is that of the last step that took it out."""
-    names, rows = models.problem.spec.layout.names, []
+    names, rows = models.problem.structure.layout.names, []
     for c in chosen:
         wald = np.nan
         if covariance is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.estimation import quasi_newton as rules
-from pbpk.estimation.base import CONVERGED, Evaluation, Numbers, State
+from pbpk.estimation.base import CONVERGED, Evaluation, Numbers, EstimationState
 from pbpk.estimation.quasi_newton import QuasiNewton
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def refit(
     """From ψ and η, where `first` is the evaluation if it is known. Never raises for a fit that fails: its cause is said."""
     among = Among(method.name, method.about, method, free)
     found = masked(first, free) if first is not None else among.evaluate(problem, psi, eta)
-    ofv = rules.total(problem, psi, found.objective)
+    ofv = rules.sum_objective(problem, psi, found.objective)
     if not (np.isfinite(ofv) and np.isfinite(found.gradient).all()):
         return Fitted(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
     try:
-        begun = (psi, ofv, found.objective, found.gradient, found.eta, rules._scores(found.gradient), 0, 1)
-        state = State(*begun, good=found.good)
+        begun = (psi, ofv, found.objective, found.gradient, found.eta, rules.invert_scores(found.gradient), 0, 1)
+        state = EstimationState(*begun, good=found.good)
         while not state.finished:
             state, _ = among.step(problem, state)
     except np.linalg.LinAlgError as e:
@@ -89,7 +89,7 @@ def scores_inverse(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
 def hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: Fitted) -> np.ndarray:
     """Of the OFV in the free coordinates, by central differences of its exact gradient, as uncertainty.py takes them."""
     e = measured(method, problem, fitted.psi, fitted.eta)
-    inverse = rules._scores(e.gradient[free])
+    inverse = rules.invert_scores(e.gradient[free])
     step = np.clip(0.01 * np.sqrt(np.maximum(2 * np.diag(inverse), 1e-12)), 1e-5, 1e-2)
     rows = []
     for j, h in zip(np.flatnonzero(free), step, strict=True):
@@ -98,7 +98,7 @@ def hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: Fit
             psi = fitted.psi.copy()
             psi[j] += sign * h
             at = measured(method, problem, psi, fitted.eta)
-            ends.append(rules.total_gradient(problem, psi, at.gradient)[free])
+            ends.append(rules.sum_gradient(problem, psi, at.gradient)[free])
         rows.append((ends[0] - ends[1]) / (2 * h))
     found = np.array(rows)
     return (found + found.T) / 2

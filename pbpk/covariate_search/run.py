@@ -19,7 +19,7 @@ from pbpk.covariate_search.stepwise import stepwise
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.estimation.run import _check_start
+from pbpk.estimation.run import check_start
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.options import Plan
@@ -34,7 +34,7 @@ def search(study: Study, plan: Plan, watch: Watch | None = None, enlarged: Enlar
     enlarged = enlarged or ready(study, plan)
     method = method_of(study, plan)
     models = Models(enlarged, method, method.prepare(enlarged.study.problem), watch)
-    if models.problem.spec.layout != enlarged.study.problem.spec.layout:
+    if models.problem.structure.layout != enlarged.study.problem.structure.layout:
         raise WrongUsage(f"{method.name} drops the random effects, so it has no likelihood to compare here")
     base = _base(models, study)
     chosen, model, trials = full_model(models, base) if plan.method == "full" else stepwise(models, plan, base)
@@ -108,7 +108,7 @@ def _base(models: Models, study: Study) -> Fitted:
 def _fit_base(models: Models, study: Study) -> Fitted:
     free, problem = models.enlarged.mask(()), models.problem
     begun = Among(models.method.name, models.method.about, models.method, free).init(problem)
-    _check_start(study, problem, begun)
+    check_start(study, problem, begun)
     psi = _from_run(models, study)
     if psi is not None and (found := refit(models.method, problem, free, psi, begun.eta)).converged:
         return found
@@ -122,12 +122,12 @@ def _from_run(models: Models, study: Study) -> np.ndarray | None:
         return None
     whole = models.enlarged.study
     natural = np.asarray(whole.problem.initial, dtype=float).copy()
-    for k, name in enumerate(models.problem.spec.layout.names):
+    for k, name in enumerate(models.problem.structure.layout.names):
         if estimates.get(name) is not None:
             natural[k] = estimates[name] * whole.scale[k]
     try:
         with np.errstate(all="ignore"):
-            psi = models.problem.spec.layout.free(natural)
+            psi = models.problem.structure.layout.to_unconstrained(natural)
     except np.linalg.LinAlgError:
         return None
     return psi if np.isfinite(psi).all() else None
@@ -135,11 +135,11 @@ def _from_run(models: Models, study: Study) -> np.ndarray | None:
 
 def _parameters(models: Models, chosen, model: Fitted, covariance: np.ndarray | None) -> pd.DataFrame:
     """Of the final model, in shown units; candidates that are not in it are left out."""
-    study, layout = models.enlarged.study, models.problem.spec.layout
+    study, layout = models.enlarged.study, models.problem.structure.layout
     natural = models.natural(model) / study.scale
     gone = {n for c in models.enlarged.candidates if c not in chosen for n in c.coefficients}
     se = np.full(len(natural), np.nan) if covariance is None else np.sqrt(np.diag(covariance)) / study.scale
-    se = np.where(layout.fixed, np.nan, se)
+    se = np.where(layout.fixed_mask, np.nan, se)
     rows = [
         (
             name,

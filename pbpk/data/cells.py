@@ -13,7 +13,7 @@ _ENDLESS = {"inf": np.inf, "infinity": np.inf}
 
 
 @lru_cache(maxsize=65536)
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """`text` as a number, or None where it is none.
 
     Fortran's forms count: `1.5D2` is 150, `2-1` is 0.2, and a lone `+` or `-` is 0.
@@ -34,8 +34,8 @@ def blank_missing(cells: pd.DataFrame, missing: frozenset[str]) -> pd.DataFrame:
     return cells.apply(lambda column: column.mask(column.str.lower().isin(missing), ""))
 
 
-def numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+def parse_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
     """The column as floats (NaN where empty), and which of its cells are not numbers."""
-    read = {text: number(text) for text in column.unique() if text}
+    read = {text: parse_number(text) for text in column.unique() if text}
     values = column.map({text: np.nan if value is None else value for text, value in read.items()}).astype(float)
     return values, column.isin([text for text, value in read.items() if value is None])

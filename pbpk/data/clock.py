@@ -10,30 +10,30 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from pbpk.data.sheet import Sheet
+    from pbpk.data.sheet import DataSheet
 
 _CLOCK = re.compile(r"(\d+):([0-5]?\d)(?::([0-5]?\d(?:\.\d*)?))?", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY = re.compile(r"\d{1,5}", re.ASCII)
 
 
-def read_time(sheet: Sheet, scale: float) -> tuple[pd.Series, list[str]]:
+def read_time(sheet: DataSheet, scale: float) -> tuple[pd.Series, list[str]]:
     """Hours on each row, and notes. With clock times or dates the subject's first record is hour 0, as in NONMEM."""
-    cells = sheet.text("TIME")
+    cells = sheet.read_text("TIME")
     sheet.forbid(cells == "", "TIME is missing")
     at_clock = cells.str.contains(":", regex=False).to_numpy(dtype=bool)
-    plain = sheet.as_number(cells.mask(at_clock, ""), "TIME") * scale
-    hours = plain.where(~at_clock, _clock(sheet, cells.where(at_clock, "")))
-    if sheet.has("DATE"):
-        hours = hours + 24.0 * _days(sheet)
+    plain = sheet.parse_column(cells.mask(at_clock, ""), "TIME") * scale
+    hours = plain.where(~at_clock, _read_clock_times(sheet, cells.where(at_clock, "")))
+    if sheet.has_column("DATE"):
+        hours = hours + 24.0 * _read_days(sheet)
     elif not at_clock.any():
         return hours, []
-    spelt = "DATE and TIME" if sheet.has("DATE") else "TIME"
+    spelt = "DATE and TIME" if sheet.has_column("DATE") else "TIME"
     first = hours.groupby(sheet.ids, sort=False).transform("first")
     return hours - first, [f"{spelt} read as clock times: hours are counted from each subject's first record"]
 
 
-def _clock(sheet: Sheet, cells: pd.Series) -> pd.Series:
+def _read_clock_times(sheet: DataSheet, cells: pd.Series) -> pd.Series:
     def hours(cell: str) -> float:
         match = _CLOCK.fullmatch(cell)
         if match is None:
@@ -46,9 +46,9 @@ def _clock(sheet: Sheet, cells: pd.Series) -> pd.Series:
     return out
 
 
-def _days(sheet: Sheet) -> pd.Series:
+def _read_days(sheet: DataSheet) -> pd.Series:
     """The day of each row, counted from any day: only differences inside a subject matter."""
-    cells = sheet.text("DATE")
+    cells = sheet.read_text("DATE")
     sheet.forbid(cells == "", "DATE is missing", hint="give a date on every row, or ignore the DATE column")
 
     def day(cell: str) -> float:

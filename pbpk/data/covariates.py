@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pbpk.data.cells import numbers
-from pbpk.data.headers import find
+from pbpk.data.cells import parse_numbers
+from pbpk.data.headers import find_name
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
-    from pbpk.data.sheet import Sheet
+    from pbpk.data.sheet import DataSheet
 
 
 @dataclass(frozen=True, eq=False)
-class Extras:
+class ExtraColumns:
     """`values` holds the covariates, then the overrides, in coherent units."""
 
     values: pd.DataFrame
@@ -26,36 +26,38 @@ class Extras:
     notes: tuple[str, ...]
 
 
-def read_extras(sheet: Sheet, free: Sequence[str], parameters: Sequence[str], scale: Mapping[str, float]) -> Extras:
+def read_extra_columns(
+    sheet: DataSheet, free: Sequence[str], parameters: Sequence[str], scale: Mapping[str, float]
+) -> ExtraColumns:
     """Reads the headers in `free`.
 
     Raises `BadInput` for an override that is no number, a covariate that a subject lacks, and a number not finite.
     """
-    overriding = _overriding(sheet, free, parameters)
+    overriding = _find_overrides(sheet, free, parameters)
     covariates, overrides, notes = {}, {}, []
     for header in free:
         if header in overriding:
-            read = sheet.as_number(sheet.cells[header], f"parameter column {header}")
-            overrides[overriding[header]], told = _carried(sheet, header, read)
+            read = sheet.parse_column(sheet.cells[header], f"parameter column {header}")
+            overrides[overriding[header]], new_notes = _fill_gaps(sheet, header, read)
         else:
-            read, told = _covariate(sheet, header)
+            read, new_notes = _read_covariate(sheet, header)
             if read is None:
-                notes += told
+                notes += new_notes
                 continue
-            covariates[header], told = _carried(sheet, header, read)
-            _need_all(sheet, header, covariates[header])
-        notes += told
+            covariates[header], new_notes = _fill_gaps(sheet, header, read)
+            _require_every_subject(sheet, header, covariates[header])
+        notes += new_notes
     header_of = {name: header for header, name in overriding.items()}
     columns = {name: v * scale.get(header_of.get(name) or name, 1.0) for name, v in (covariates | overrides).items()}
     values = pd.DataFrame(columns, index=sheet.cells.index, dtype=float)
-    return Extras(values, tuple(covariates), tuple(overrides), tuple(notes))
+    return ExtraColumns(values, tuple(covariates), tuple(overrides), tuple(notes))
 
 
-def _overriding(sheet: Sheet, free: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
+def _find_overrides(sheet: DataSheet, free: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
     """Header -> parameter."""
     out: dict[str, str] = {}
     for header in free:
-        name = find(header, parameters)
+        name = find_name(header, parameters)
         if name is not None and name in out.values():
             raise BadInput(f"two columns stand for the parameter `{name}`", where=f"{sheet.source} row 1")
         if name is not None:
@@ -63,21 +65,21 @@ def _overriding(sheet: Sheet, free: Sequence[str], parameters: Sequence[str]) ->
     return out
 
 
-def _covariate(sheet: Sheet, header: str) -> tuple[pd.Series | None, list[str]]:
+def _read_covariate(sheet: DataSheet, header: str) -> tuple[pd.Series | None, list[str]]:
     """The column as numbers, or None and the reason why it is left out."""
     if header.startswith("Unnamed: "):  # pandas' word for an empty header, such as that of R's row names
         return None, ["a column without a name is left out"]
     cells = sheet.cells[header]
-    values, bad = numbers(cells)
+    values, bad = parse_numbers(cells)
     if bad.any():
         row = bad.index[bad.to_numpy(dtype=bool)][0]
         return None, [f'column `{header}` is left out: row {row} holds "{cells[row]}", which is not a number']
     if values.isna().all():
         return None, [f"column `{header}` is left out: it is empty"]
-    return sheet.as_number(cells, header), []
+    return sheet.parse_column(cells, header), []
 
 
-def _carried(sheet: Sheet, header: str, values: pd.Series) -> tuple[pd.Series, list[str]]:
+def _fill_gaps(sheet: DataSheet, header: str, values: pd.Series) -> tuple[pd.Series, list[str]]:
     """Gaps inside a subject take the last value before them, leading ones the next; a subject with none stays empty."""
     ids = sheet.ids
     forward = values.groupby(ids, sort=False).ffill()
@@ -87,7 +89,7 @@ def _carried(sheet: Sheet, header: str, values: pd.Series) -> tuple[pd.Series, l
     return both, [f"{header}: missing values filled inside a subject ({', '.join(counts)})"] if counts else []
 
 
-def _need_all(sheet: Sheet, header: str, values: pd.Series) -> None:
+def _require_every_subject(sheet: DataSheet, header: str, values: pd.Series) -> None:
     ids = sheet.ids
     gap = values.isna()
     lacking = gap & ~ids.where(gap).duplicated()

@@ -8,44 +8,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.data.cells import number
-from pbpk.data.names import chosen, read_names
+from pbpk.data.cells import parse_number
+from pbpk.data.names import read_name_column, resolve_default
 
 if TYPE_CHECKING:
-    from pbpk.data.sheet import Sheet
+    from pbpk.data.sheet import DataSheet
 
 _SCHEDULE = ("RATE", "DUR", "ADDL", "II", "SS")
 _MODELLED = (-1.0, -2.0)  # RATE that asks the model for a rate or for a duration: codes, so they have no unit
 
 
-def read_doses(sheet: Sheet, scale: Mapping[str, float]) -> tuple[pd.DataFrame, list[str]]:
+def read_dose_columns(sheet: DataSheet, scale: Mapping[str, float]) -> tuple[pd.DataFrame, list[str]]:
     """EVID, AMT, RATE, DUR, ADDL, II and SS in coherent units, and notes. Raises `BadInput`."""
-    amount = sheet.number("AMT").fillna(0.0)
+    amount = sheet.read_numbers("AMT").fillna(0.0)
     sheet.forbid(amount < 0, "AMT {AMT} is negative")
     dose = pd.DataFrame({"EVID": 0, "AMT": amount * scale["AMT"]})
     for name in ("RATE", "DUR", "II"):
-        dose[name] = sheet.number(name).fillna(0.0)
+        dose[name] = sheet.read_numbers(name).fillna(0.0)
     for name in ("ADDL", "SS"):
-        dose[name] = sheet.whole(name)
-    dose["EVID"], notes = _evid(sheet, dose)
+        dose[name] = sheet.read_integers(name)
+    dose["EVID"], notes = _read_evid(sheet, dose)
     notes += _clear_idle(dose)
-    _check(sheet, dose)
+    _check_doses(sheet, dose)
     dose["RATE"] = dose["RATE"].where(dose["RATE"].isin(_MODELLED), dose["RATE"] * scale["RATE"])
     dose["DUR"] *= scale["DUR"]
     dose["II"] *= scale["II"]
     return dose, notes
 
 
-def read_compartments(sheet: Sheet, evid: pd.Series, compartments: Sequence[str], default: str | None) -> pd.Series:
+def read_compartments(sheet: DataSheet, evid: pd.Series, compartments: Sequence[str], default: str | None) -> pd.Series:
     """Where each dose goes; on observation rows the compartment named there, if any. Raises `BadInput`."""
-    usual = chosen(default, "compartment", compartments)
-    values = sheet.text("CMT").map(lambda cell: np.nan if (v := number(cell)) is None else v).astype(float)
+    usual = resolve_default(default, "compartment", compartments)
+    values = sheet.read_text("CMT").map(lambda cell: np.nan if (v := parse_number(cell)) is None else v).astype(float)
     sheet.forbid(
         values < 0,
         "CMT {CMT} asks to turn a compartment off, which is not supported",
         hint="to empty all compartments use EVID=3",
     )
-    where = read_names(sheet, "CMT", "compartment", compartments, values != 0)
+    where = read_name_column(sheet, "CMT", "compartment", compartments, values != 0)
     dosed = evid.isin([1, 4])
     unsaid = dosed & (where == "")
     if usual is None:
@@ -55,7 +55,7 @@ def read_compartments(sheet: Sheet, evid: pd.Series, compartments: Sequence[str]
     return where.mask(unsaid, usual or "").where(dosed | (evid == 0), "")
 
 
-def note_undosed(sheet: Sheet, evid: pd.Series) -> list[str]:
+def note_undosed(sheet: DataSheet, evid: pd.Series) -> list[str]:
     """A note naming the subjects without a dose, if there are any."""
     dosed = evid.isin([1, 4])
     any_dose = dosed.groupby(sheet.ids, sort=False).any()
@@ -66,16 +66,16 @@ def note_undosed(sheet: Sheet, evid: pd.Series) -> list[str]:
     return [f"no dose for {len(without)} of {len(any_dose)} subjects (ID {shown})"]
 
 
-def _evid(sheet: Sheet, dose: pd.DataFrame) -> tuple[pd.Series, list[str]]:
-    given, unsaid = sheet.whole("EVID"), sheet.text("EVID") == ""
-    sheet.forbid(~given.isin(range(5)), "EVID {EVID} is none of 0, 1, 2, 3, 4")
+def _read_evid(sheet: DataSheet, dose: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+    evid, unsaid = sheet.read_integers("EVID"), sheet.read_text("EVID") == ""
+    sheet.forbid(~evid.isin(range(5)), "EVID {EVID} is none of 0, 1, 2, 3, 4")
     endless = (dose["SS"] > 0) & (dose["RATE"] != 0)
     assumed = ((dose["AMT"] > 0) | endless).astype(int)
     if not unsaid.any():
-        return given, []
+        return evid, []
     rule = "a row with AMT above 0 is a dose (EVID 1), any other an observation (EVID 0)"
-    lacking = f"EVID is missing on {int(unsaid.sum())} rows" if sheet.has("EVID") else "there is no EVID column"
-    return given.mask(unsaid, assumed), [f"{lacking}: {rule}"]
+    lacking = f"EVID is missing on {int(unsaid.sum())} rows" if sheet.has_column("EVID") else "there is no EVID column"
+    return evid.mask(unsaid, assumed), [f"{lacking}: {rule}"]
 
 
 def _clear_idle(dose: pd.DataFrame) -> list[str]:
@@ -88,20 +88,22 @@ def _clear_idle(dose: pd.DataFrame) -> list[str]:
     return [f"not used on rows that give no dose: {', '.join(used)}"] if used else []
 
 
-def _check(sheet: Sheet, dose: pd.DataFrame) -> None:
+def _check_doses(sheet: DataSheet, dose: pd.DataFrame) -> None:
     evid, amount, rate, duration = (dose[name] for name in ("EVID", "AMT", "RATE", "DUR"))
     more, interval, steady = (dose[name] for name in ("ADDL", "II", "SS"))
-    given, dosed = amount > 0, evid.isin([1, 4])
-    constant = dosed & ~given & (steady > 0) & ((rate > 0) | (rate == -1))
+    has_amount, dosed = amount > 0, evid.isin([1, 4])
+    constant = dosed & ~has_amount & (steady > 0) & ((rate > 0) | (rate == -1))
 
-    sheet.forbid(given & (evid == 0), "an observation (EVID 0) has AMT {AMT}", hint="a dose has EVID=1")
-    sheet.forbid(given & evid.isin([2, 3]), "EVID {EVID} gives no dose, but AMT is {AMT}", hint="use EVID=1 or EVID=4")
+    sheet.forbid(has_amount & (evid == 0), "an observation (EVID 0) has AMT {AMT}", hint="a dose has EVID=1")
+    sheet.forbid(
+        has_amount & evid.isin([2, 3]), "EVID {EVID} gives no dose, but AMT is {AMT}", hint="use EVID=1 or EVID=4"
+    )
     sheet.forbid((rate < 0) & ~rate.isin(_MODELLED), "RATE {RATE} is negative and neither -1 nor -2")
     sheet.forbid(duration < 0, "the duration {DUR} is negative")
     sheet.forbid((rate != 0) & (duration > 0), "both RATE {RATE} and a duration {DUR} are given", hint="keep one")
     sheet.forbid(~steady.isin([0, 1, 2]), "SS {SS} is none of 0, 1, 2", hint="if SS means something else, ignore it")
     sheet.forbid(
-        dosed & ~given & ~constant,
+        dosed & ~has_amount & ~constant,
         "EVID {EVID} needs a dose, but AMT is {AMT}",
         hint="a row that gives no dose has EVID=0, 2 or 3; an endless infusion at steady state has AMT=0, RATE>0, SS=1",
     )

@@ -11,13 +11,13 @@ import pandas as pd
 
 from pbpk.data.cells import blank_missing
 from pbpk.data.clock import read_time
-from pbpk.data.covariates import read_extras
-from pbpk.data.doses import note_undosed, read_compartments, read_doses
-from pbpk.data.headers import match_headers, need, rename_parameters
+from pbpk.data.covariates import read_extra_columns
+from pbpk.data.doses import note_undosed, read_compartments, read_dose_columns
+from pbpk.data.headers import match_headers, rename_parameters, require_column
 from pbpk.data.observations import read_observables, read_observations
 from pbpk.data.order import check_subjects, check_times
-from pbpk.data.scales import scales
-from pbpk.data.sheet import Sheet
+from pbpk.data.scales import find_scales
+from pbpk.data.sheet import DataSheet
 from pbpk.tables import read_csv
 
 COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID", "CENS", "LIMIT")
@@ -87,24 +87,24 @@ def read_events(
     headers = list(cells.columns)
     named, free, notes = match_headers(headers, columns, ignore, source)
     for name in ("ID", "TIME", "DV") if need_dv else ("ID", "TIME"):
-        need(name, named, headers, source)
-    scale = scales(units or {}, free, source)
-    sheet = Sheet(source, blank_missing(cells, frozenset(word.lower() for word in missing)), named)
+        require_column(name, named, headers, source)
+    scale = find_scales(units or {}, free, source)
+    sheet = DataSheet(source, blank_missing(cells, frozenset(word.lower() for word in missing)), named)
 
     check_subjects(sheet)
-    time, told = read_time(sheet, scale["TIME"])
-    notes += told
-    dose, told = read_doses(sheet, scale)
-    notes += told
+    time, new_notes = read_time(sheet, scale["TIME"])
+    notes += new_notes
+    dose, new_notes = read_dose_columns(sheet, scale)
+    notes += new_notes
     check_times(sheet, time, dose["EVID"])
     cmt = read_compartments(sheet, dose["EVID"], compartments, default_compartment)
-    seen, told = read_observations(sheet, dose["EVID"], scale.get("DV", 1.0), need_dv)
-    notes += told
-    dvid = read_observables(sheet, dose["EVID"], seen["MDV"], cmt, observables, default_observable)
+    observed, new_notes = read_observations(sheet, dose["EVID"], scale.get("DV", 1.0), need_dv)
+    notes += new_notes
+    dvid = read_observables(sheet, dose["EVID"], observed["MDV"], cmt, observables, default_observable)
     notes += note_undosed(sheet, dose["EVID"])
-    extras = read_extras(sheet, free, parameters, scale)
+    extras = read_extra_columns(sheet, free, parameters, scale)
 
-    reserved = pd.concat([dose, seen], axis=1).assign(ID=sheet.ids, TIME=time, CMT=cmt, DVID=dvid)
+    reserved = pd.concat([dose, observed], axis=1).assign(ID=sheet.ids, TIME=time, CMT=cmt, DVID=dvid)
     texts = dict.fromkeys(("ID", "CMT", "DVID"), str)
     frame = pd.concat([reserved[list(COLUMNS)].astype(texts), extras.values], axis=1)
     return EventTable(frame, extras.covariates, extras.overrides, source, (*notes, *extras.notes))

@@ -31,47 +31,47 @@ def expand_addl(table: EventTable, covariates_over_time: Literal["nocb", "locf"]
     reset = frame["EVID"].isin([3, 4]) | (frame["EVID"].isin([1, 4]) & (frame["SS"] == 1))
     course = ((frame["ID"] != frame["ID"].shift()) | reset).cumsum().to_numpy()
     parts = [part for _, part in frame.groupby(course, sort=True)]
-    ends = [_end(part, after) for part, after in zip(parts, [*parts[1:], None], strict=True)]
+    ends = [_find_end(part, after) for part, after in zip(parts, [*parts[1:], None], strict=True)]
     carried = [*table.covariates, *table.overrides]
-    whole = pd.concat(
+    expanded = pd.concat(
         [_expand_course(part, end, carried, covariates_over_time) for part, end in zip(parts, ends, strict=True)]
     )
-    return dataclasses.replace(table, frame=whole)
+    return dataclasses.replace(table, frame=expanded)
 
 
-def _end(part: pd.DataFrame, after: pd.DataFrame | None) -> float:
+def _find_end(part: pd.DataFrame, after: pd.DataFrame | None) -> float:
     """The time before which a pending dose of this course still comes; a reset that follows cancels the others."""
     if after is None or after["ID"].iloc[0] != part["ID"].iloc[0]:
         return np.inf
     reset, last = after["TIME"].iloc[0], part["TIME"].iloc[-1]
     # A clock that starts anew at the reset says nothing about the old one, which then runs up to its last record.
-    return reset - _slack(reset) if reset >= last else last + _slack(last)
+    return reset - _rounding_slack(reset) if reset >= last else last + _rounding_slack(last)
 
 
 def _expand_course(part: pd.DataFrame, end: float, carried: list[str], between: str) -> pd.DataFrame:
-    own = part.assign(ADDL=0, II=part["II"].where(part["SS"] > 0, 0.0))
+    recorded = part.assign(ADDL=0, II=part["II"].where(part["SS"] > 0, 0.0))
     further = part["ADDL"].to_numpy()
     if not further.any():
-        return own
+        return recorded
     implied = part.iloc[np.repeat(np.arange(len(part)), further)]
     step = np.concatenate([np.arange(1, n + 1) for n in further])
     records = part["TIME"].to_numpy()
-    time = _at_instants(implied["TIME"].to_numpy() + step * implied["II"].to_numpy(), records)
+    time = _snap_to_records(implied["TIME"].to_numpy() + step * implied["II"].to_numpy(), records)
     implied = implied.assign(TIME=time, EVID=1, ADDL=0, II=0.0, SS=0, DV=np.nan, MDV=1, DVID="")
     after = np.searchsorted(records, time, side="left")
     in_force = np.minimum(after, len(records) - 1) if between == "nocb" else after - 1
     implied = implied.assign(**{name: part[name].to_numpy()[in_force] for name in carried})
     # Stable, with the implied rows first: this is what puts them before the file's own records of the same time.
-    return pd.concat([implied[time < end], own]).sort_values("TIME", kind="stable")
+    return pd.concat([implied[time < end], recorded]).sort_values("TIME", kind="stable")
 
 
-def _slack(time):
+def _rounding_slack(time):
     return _SAME_INSTANT * np.maximum(1.0, np.abs(time))
 
 
-def _at_instants(times: np.ndarray, records: np.ndarray) -> np.ndarray:
+def _snap_to_records(times: np.ndarray, records: np.ndarray) -> np.ndarray:
     """`times`, each moved onto the record within rounding of it. `records` do not go back."""
     right = np.searchsorted(records, times).clip(1, len(records) - 1) if len(records) > 1 else np.zeros(len(times), int)
     left = np.maximum(right - 1, 0)
     nearest = np.where(times - records[left] < records[right] - times, records[left], records[right])
-    return np.where(np.abs(nearest - times) <= _slack(times), nearest, times)
+    return np.where(np.abs(nearest - times) <= _rounding_slack(times), nearest, times)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from pbpk.errors import BadInput, did_you_mean, near
+from pbpk.errors import BadInput, did_you_mean, nearest_names
 
 RESERVED = (
     "ID", "DATE", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID",
@@ -22,14 +22,14 @@ _USUAL = {
 }
 
 
-def reserved(name: str) -> str | None:
+def find_reserved_name(name: str) -> str | None:
     """The reserved name that `name` spells, in any case and under either alias; None when it is not reserved."""
     upper = name.upper()
     upper = ALIASES.get(upper, upper)
     return upper if upper in RESERVED else None
 
 
-def find(name: str, among: Iterable[str]) -> str | None:
+def find_name(name: str, among: Iterable[str]) -> str | None:
     """`name` itself if it is there, else the only name that differs from it in case alone."""
     among = list(among)
     if name in among:
@@ -42,13 +42,13 @@ def match_headers(
     headers: Sequence[str], columns: Mapping[str, str], ignore: Sequence[str], source: str
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Reserved name -> header, the headers left over, and notes. `columns` wins over a header's own name."""
-    kept = _drop(headers, ignore, source)
-    named = _renamed(kept, columns, source)
+    kept = _drop_ignored(headers, ignore, source)
+    named = _find_renamed(kept, columns, source)
     renamed, free, notes = dict(named), [], []
     for header in kept:
         if header in renamed.values():
             continue
-        name = reserved(header)
+        name = find_reserved_name(header)
         if name is None:
             free.append(header)
         elif name not in named:
@@ -59,7 +59,7 @@ def match_headers(
             raise BadInput(
                 f"columns `{named[name]}` and `{header}` both mean {name}",
                 where=f"{source} row 1",
-                hint=f"say which one counts: {_told(name, named[name])}",
+                hint=f"say which one counts: {_explain_renaming(name, named[name])}",
             )
     return named, free, notes
 
@@ -70,56 +70,56 @@ def rename_parameters(
     """The cells with columns renamed that `columns` gives to parameters, and the rest of `columns`."""
     rest, renamed = dict(columns), {}
     for key, wanted in columns.items():
-        name = find(key, parameters)
-        if reserved(key) is not None or name is None:
+        name = find_name(key, parameters)
+        if find_reserved_name(key) is not None or name is None:
             continue
-        header = find(wanted, cells.columns)
+        header = find_name(wanted, cells.columns)
         if header is None:
             raise BadInput(
                 f"no column `{wanted}` to use as {name}", where=source, hint=did_you_mean(wanted, cells.columns)
             )
-        if name != header and find(name, cells.columns):
+        if name != header and find_name(name, cells.columns):
             raise BadInput(f"the file has a column `{name}` of its own beside `{wanted}`", where=source)
         renamed[header] = name
         del rest[key]
     return cells.rename(columns=renamed), rest
 
 
-def _told(name: str, header: str) -> str:
+def _explain_renaming(name: str, header: str) -> str:
     """How a user says which column is which, wherever the table was asked for."""
     return f'columns = {{ {name} = "{header}" }} in fit.toml, --column {name}={header} on the command line'
 
 
-def need(name: str, named: Mapping[str, str], headers: Sequence[str], source: str) -> None:
+def require_column(name: str, named: Mapping[str, str], headers: Sequence[str], source: str) -> None:
     """Raises `BadInput` with the columns there are, and the likely one, when `name` is not among them."""
     if name in named:
         return
-    likely = [h for h in headers if h.lower() in _USUAL.get(name, ())] or near(name, headers, count=1)
-    hint = f"did you mean `{likely[0]}`? then say so: {_told(name, likely[0])}" if likely else ""
+    likely = [h for h in headers if h.lower() in _USUAL.get(name, ())] or nearest_names(name, headers, count=1)
+    hint = f"did you mean `{likely[0]}`? then say so: {_explain_renaming(name, likely[0])}" if likely else ""
     if len(headers) == 1 and any(mark in headers[0] for mark in ";\t "):
         hint = "the cells must be separated by commas"
     raise BadInput(
         f"no column {name}",
         where=source,
         why="the file has " + ", ".join(f"`{h}`" for h in headers),
-        hint=hint or f"name the column that holds it: {_told(name, '...')}",
+        hint=hint or f"name the column that holds it: {_explain_renaming(name, '...')}",
     )
 
 
-def _drop(headers: Sequence[str], ignore: Sequence[str], source: str) -> list[str]:
+def _drop_ignored(headers: Sequence[str], ignore: Sequence[str], source: str) -> list[str]:
     gone = set()
     for name in ignore:
-        header = find(name, headers)
+        header = find_name(name, headers)
         if header is None:
             raise BadInput(f"no column `{name}` to ignore", where=source, hint=did_you_mean(name, headers))
         gone.add(header)
     return [header for header in headers if header not in gone]
 
 
-def _renamed(headers: Sequence[str], columns: Mapping[str, str], source: str) -> dict[str, str]:
+def _find_renamed(headers: Sequence[str], columns: Mapping[str, str], source: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for key, wanted in columns.items():
-        name, header = reserved(key), find(wanted, headers)
+        name, header = find_reserved_name(key), find_name(wanted, headers)
         if name is None:
             raise BadInput(
                 f"`{key}` is not a reserved column, so it cannot stand for `{wanted}`",

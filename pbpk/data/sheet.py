@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from pbpk.data.cells import numbers
+from pbpk.data.cells import parse_numbers
 from pbpk.data.headers import RESERVED
 from pbpk.errors import BadInput
 
@@ -21,17 +21,17 @@ _SHOWN = ("ID", "DATE", "TIME", "AMT", "DV", "EVID")
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class DataSheet:
     """`cells` is text with "" for missing; its index is the row number in the file, where the header is row 1."""
 
     source: str
     cells: pd.DataFrame
     named: Mapping[str, str]
 
-    def has(self, name: str) -> bool:
+    def has_column(self, name: str) -> bool:
         return name in self.named
 
-    def text(self, name: str) -> pd.Series:
+    def read_text(self, name: str) -> pd.Series:
         """The cells of a reserved column; all empty when the file has no such column."""
         if name in self.named:
             return self.cells[self.named[name]]
@@ -40,19 +40,19 @@ class Sheet:
     @cached_property
     def ids(self) -> pd.Series:
         """Subjects as text; `7.0`, as spreadsheets like to write it, is `7`."""
-        return self.text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", str(cell)))
+        return self.read_text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", str(cell)))
 
-    def where(self, row: int) -> str:
+    def locate_row(self, row: int) -> str:
         subject = self.ids[row]
         return f"{self.source} row {row} (ID {subject})" if subject else f"{self.source} row {row}"
 
-    def number(self, name: str, rows: pd.Series | None = None, hint: str = "") -> pd.Series:
+    def read_numbers(self, name: str, rows: pd.Series | None = None, hint: str = "") -> pd.Series:
         """A reserved column as floats, NaN where missing. Only `rows` are read when given. Raises `BadInput`."""
-        cells = self.text(name)
-        return self.as_number(cells if rows is None else cells.where(rows, ""), name, hint)
+        cells = self.read_text(name)
+        return self.parse_column(cells if rows is None else cells.where(rows, ""), name, hint)
 
-    def as_number(self, cells: pd.Series, name: str, hint: str = "") -> pd.Series:
-        values, bad = numbers(cells)
+    def parse_column(self, cells: pd.Series, name: str, hint: str = "") -> pd.Series:
+        values, bad = parse_numbers(cells)
         if bad.any() and "," in cells[bad].iloc[0]:
             hint = "write decimals with a point"
         self.forbid(bad, lambda row: f'{name} "{cells[row]}" is not a number', hint=hint)
@@ -61,9 +61,9 @@ class Sheet:
         )
         return values
 
-    def whole(self, name: str, otherwise: int = 0) -> pd.Series:
+    def read_integers(self, name: str, otherwise: int = 0) -> pd.Series:
         """A reserved column of whole numbers, `otherwise` where missing."""
-        values = self.number(name)
+        values = self.read_numbers(name)
         self.forbid(values.notna() & (values != values.round()), f"{name} {{{name}}} is not a whole number")
         return values.fillna(otherwise).astype(int)
 
@@ -78,11 +78,13 @@ class Sheet:
         if not len(rows):
             return
         row, more = int(rows[0]), len(rows) - 1
-        told = what.format_map(self._cells(row)) if isinstance(what, str) else what(row)
+        message = what.format_map(self._cells_of_row(row)) if isinstance(what, str) else what(row)
         also = f"{more} more {of}{'s have' if more > 1 else ' has'} this problem" if more else ""
-        raise BadInput(told, where=self.where(row), why=why, hint="; ".join(part for part in (hint, also) if part))
+        raise BadInput(
+            message, where=self.locate_row(row), why=why, hint="; ".join(part for part in (hint, also) if part)
+        )
 
-    def lines(self, before: int, row: int) -> str:
+    def quote_rows(self, before: int, row: int) -> str:
         """Two rows as they stand in the file, the second marked."""
         headers = [self.named[name] for name in _SHOWN if name in self.named]
         part = self.cells.loc[[before, row], headers].replace("", ".")
@@ -90,5 +92,5 @@ class Sheet:
         body = [f"{i} | " + "   ".join(str(part.at[i, h]).rjust(width[h]) for h in headers) for i in (before, row)]
         return f"{body[0]}\n{body[1]}     <- here"
 
-    def _cells(self, row: int) -> dict[str, str]:
-        return {name: self.text(name)[row] or "missing" for name in RESERVED}
+    def _cells_of_row(self, row: int) -> dict[str, str]:
+        return {name: self.read_text(name)[row] or "missing" for name in RESERVED}

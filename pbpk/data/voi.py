@@ -20,10 +20,10 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.data.cells import blank_missing
-from pbpk.data.sheet import Sheet
-from pbpk.data.voi_decay import read_flags
-from pbpk.data.voi_headers import PERCENT, Column, read_headers
-from pbpk.data.voi_names import read_names
+from pbpk.data.sheet import DataSheet
+from pbpk.data.voi_decay import read_decay_flags
+from pbpk.data.voi_headers import PERCENT, VoiColumn, read_voi_headers
+from pbpk.data.voi_names import read_voi_names
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import Nuclide, load_nuclide
@@ -56,9 +56,9 @@ class VoiTable:
 
         Raises `BadInput` where the administered activity is not known.
         """
-        from pbpk.data.voi_events import voi_events
+        from pbpk.data.voi_events import build_voi_events
 
-        return voi_events(self, into, at)
+        return build_voi_events(self, into, at)
 
 
 def read_voi(
@@ -83,27 +83,27 @@ def read_voi(
     """
     source = str(path)
     cells = blank_missing(read_csv(Path(path)), _MISSING)
-    columns, unused = read_headers(list(cells.columns), source)
-    sheet = Sheet(source, cells, {"ID": columns["subject"].header})
+    columns, unused = read_voi_headers(list(cells.columns), source)
+    sheet = DataSheet(source, cells, {"ID": columns["subject"].header})
     sheet.forbid(sheet.ids == "", "the subject is missing")
     known = load_nuclide(nuclide)
     notes = [f"column `{h}` is not used" for h in unused]
 
-    time = _number(sheet, columns, "time", needed=True)
+    time = _read_quantity(sheet, columns, "time", needed=True)
     sheet.forbid(time < 0, lambda row: f"time {time[row]:g} h is negative", hint="count from the administration")
-    given = _administered(sheet, columns, administered)
-    volume = _number(sheet, columns, "volume")
+    administered_MBq = _read_administered(sheet, columns, administered)
+    volume = _read_quantity(sheet, columns, "volume")
     sheet.forbid(
         volume <= 0,
         lambda row: f"volume {sheet.cells[columns['volume'].header][row]} is not above 0",
         why="A concentration times its volume is the activity.",
     )
-    corrected, told, warned = read_flags(sheet, columns, decay_corrected, time, known, reference)
-    notes += told
-    per_unit = _to_activity(sheet, columns["activity"], volume, given)
+    corrected, new_notes, warned = read_decay_flags(sheet, columns, decay_corrected, time, known, reference)
+    notes += new_notes
+    per_unit = _find_activity_factors(sheet, columns["activity"], volume, administered_MBq)
     present = np.exp(-known.decay_constant * (time - reference)).where(corrected, 1.0)
-    value, sd = _values(sheet, columns)
-    voi, observable = read_names(sheet, columns["voi"], observables, vois or {})
+    value, sd = _read_activities(sheet, columns)
+    voi, observable = read_voi_names(sheet, columns["voi"], observables, vois or {})
 
     frame = pd.DataFrame(
         {
@@ -114,7 +114,7 @@ def read_voi(
             "activity_MBq": value * per_unit * present,
             "sd_MBq": sd * per_unit * present,
             "volume_mL": volume * 1000,
-            "administered_MBq": given,
+            "administered_MBq": administered_MBq,
             "decay_corrected": corrected,
         }
     )
@@ -124,45 +124,47 @@ def read_voi(
         frame = frame[~empty]
     if frame.empty:
         raise BadInput("no row has an activity", where=source)
-    notes += _repeats(frame)
+    notes += _note_repeats(frame)
     for text in warned:
         warnings.warn(f"{source}: {text}", stacklevel=2)
     return VoiTable(frame, known, source, tuple(notes), tuple(warned))
 
 
-def _number(sheet: Sheet, columns: Mapping[str, Column], quantity: str, needed: bool = False) -> pd.Series:
+def _read_quantity(
+    sheet: DataSheet, columns: Mapping[str, VoiColumn], quantity: str, needed: bool = False
+) -> pd.Series:
     """A column in coherent units (h, L, MBq); NaN where missing."""
     if quantity not in columns:
         return pd.Series(np.nan, index=sheet.cells.index)
     column = columns[quantity]
-    values = sheet.as_number(sheet.cells[column.header], quantity) * units.factor(column.unit)
+    values = sheet.parse_column(sheet.cells[column.header], quantity) * units.unit_factor(column.unit)
     if needed:
         sheet.forbid(values.isna(), f"the {quantity} is missing")
     return values
 
 
-def _values(sheet: Sheet, columns: Mapping[str, Column]) -> tuple[pd.Series, pd.Series]:
+def _read_activities(sheet: DataSheet, columns: Mapping[str, VoiColumn]) -> tuple[pd.Series, pd.Series]:
     """Activities and standard deviations, both in the unit of the activity column."""
     activity = columns["activity"]
-    value = sheet.as_number(sheet.cells[activity.header], "activity")
+    value = sheet.parse_column(sheet.cells[activity.header], "activity")
     if "sd" not in columns:
         return value, pd.Series(np.nan, index=value.index)
     column = columns["sd"]
-    sd = sheet.as_number(sheet.cells[column.header], "sd")
+    sd = sheet.parse_column(sheet.cells[column.header], "sd")
     why = "It is a standard deviation, in the activity's unit."
     sheet.forbid(sd < 0, lambda row: f"sd {sd[row]:g} is negative", why=why)
     if column.unit and column.unit != PERCENT:
-        sd *= units.factor(column.unit) / units.factor(activity.unit)
+        sd *= units.unit_factor(column.unit) / units.unit_factor(activity.unit)
     return value, sd
 
 
-def _administered(sheet: Sheet, columns: Mapping[str, Column], said: float | str | None) -> pd.Series:
-    if said is None:
-        given = _number(sheet, columns, "administered")
-        sheet.forbid(given <= 0, lambda row: f"administered {given[row]:g} MBq is not above 0")
-        first = given.groupby(sheet.ids, sort=False).transform("first")
+def _read_administered(sheet: DataSheet, columns: Mapping[str, VoiColumn], argument: float | str | None) -> pd.Series:
+    if argument is None:
+        activities = _read_quantity(sheet, columns, "administered")
+        sheet.forbid(activities <= 0, lambda row: f"administered {activities[row]:g} MBq is not above 0")
+        first = activities.groupby(sheet.ids, sort=False).transform("first")
         what = "the administered activity is not the same on all rows of this subject"
-        sheet.forbid(given.notna() & (given != first), lambda _: what)
+        sheet.forbid(activities.notna() & (activities != first), lambda _: what)
         return first
     if "administered" in columns:
         raise BadInput(
@@ -171,28 +173,30 @@ def _administered(sheet: Sheet, columns: Mapping[str, Column], said: float | str
             hint="keep one",
         )
     try:
-        number, unit = read_number(said) if isinstance(said, str) else (float(said), "MBq")
+        number, unit = read_number(argument) if isinstance(argument, str) else (float(argument), "MBq")
     except ValueError:
         hint = 'write a number and a unit, as in "245 MBq"'
-        raise BadInput(f'administered = "{said}" cannot be read', hint=hint) from None
-    activity = number * units.require(unit or "MBq", "MBq", f'administered = "{said}"')
+        raise BadInput(f'administered = "{argument}" cannot be read', hint=hint) from None
+    activity = number * units.require_dimension(unit or "MBq", "MBq", f'administered = "{argument}"')
     if not (math.isfinite(activity) and activity > 0):
-        raise BadInput(f"administered = {said} is not above 0")
+        raise BadInput(f"administered = {argument} is not above 0")
     return pd.Series(activity, index=sheet.cells.index)
 
 
-def _to_activity(sheet: Sheet, column: Column, volume: pd.Series, given: pd.Series) -> pd.Series:
+def _find_activity_factors(
+    sheet: DataSheet, column: VoiColumn, volume: pd.Series, administered: pd.Series
+) -> pd.Series:
     """MBq per unit of the activity column, for each row."""
     if column.unit == PERCENT:
         sheet.forbid(
-            given.isna(),
+            administered.isna(),
             f"`{column.header}` needs the administered activity",
             why="Per cent of an unknown activity is no activity.",
             hint='say it, as in "245 MBq", or add a column administered_MBq',
         )
-        return given / 100
-    factor = units.factor(column.unit)
-    if units.same_dimension(column.unit, "MBq"):
+        return administered / 100
+    factor = units.unit_factor(column.unit)
+    if units.have_same_dimension(column.unit, "MBq"):
         return pd.Series(factor, index=volume.index)
     sheet.forbid(
         volume.isna(),
@@ -203,7 +207,7 @@ def _to_activity(sheet: Sheet, column: Column, volume: pd.Series, given: pd.Seri
     return factor * volume
 
 
-def _repeats(frame: pd.DataFrame) -> list[str]:
+def _note_repeats(frame: pd.DataFrame) -> list[str]:
     again = frame.duplicated(["subject", "voi", "time_h"])
     if not again.any():
         return []

@@ -11,17 +11,17 @@ import pandas as pd
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
-    from pbpk.data.sheet import Sheet
-    from pbpk.data.voi_headers import Column
+    from pbpk.data.sheet import DataSheet
+    from pbpk.data.voi_headers import VoiColumn
     from pbpk.nuclides import Nuclide
 
 _YES, _NO = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
 
 
-def read_flags(
-    sheet: Sheet,
-    columns: Mapping[str, Column],
-    said: bool | None,
+def read_decay_flags(
+    sheet: DataSheet,
+    columns: Mapping[str, VoiColumn],
+    argument: bool | None,
     time: pd.Series,
     nuclide: Nuclide,
     reference: float,
@@ -29,7 +29,7 @@ def read_flags(
     """Which rows are decay-corrected, notes, and warnings. Raises `BadInput`."""
     column = columns.get("decay_corrected")
     if column is not None:
-        if said is not None:
+        if argument is not None:
             raise BadInput(
                 f"decay correction is said twice: by the call and by the column `{column.header}`",
                 where=sheet.source,
@@ -39,23 +39,21 @@ def read_flags(
         sheet.forbid(
             ~cells.isin([*_YES, *_NO]),
             lambda row: f'{column.header} "{sheet.cells[column.header][row]}" is neither true nor false',
-            why=factor_at_stake(time, nuclide, reference),
+            why=describe_factor_at_stake(time, nuclide, reference),
             hint="write true or false on every row",
         )
         corrected = cells.isin(_YES)
         note = f"decay-corrected values are taken to be at {reference:g} h"
         return corrected, [note] if corrected.any() else [], []
-    taken = pd.Series(bool(said), index=time.index)
-    if said is not None:
-        how = f"decay-corrected to {reference:g} h" if said else "not decay-corrected"
+    taken = pd.Series(bool(argument), index=time.index)
+    if argument is not None:
+        how = f"decay-corrected to {reference:g} h" if argument else "not decay-corrected"
         return taken, [f"values are taken as {how}"], []
-    warning = (
-        f"nothing says whether values are decay-corrected: taken as not. {factor_at_stake(time, nuclide, reference)}"
-    )
+    warning = f"nothing says whether values are decay-corrected: taken as not. {describe_factor_at_stake(time, nuclide, reference)}"
     return taken, [], [warning]
 
 
-def factor_at_stake(time: pd.Series, nuclide: Nuclide, reference: float) -> str:
+def describe_factor_at_stake(time: pd.Series, nuclide: Nuclide, reference: float) -> str:
     last = float(time.max())
     factor = math.exp(nuclide.decay_constant * (last - reference))
     return f"For {nuclide.name} a factor of {factor:.4g}, exp(λ·{last - reference:g} h), is at stake at the last time."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pbpk.data.voi import VoiTable
 
 
-def voi_events(table: VoiTable, into: str, at: float) -> pd.DataFrame:
+def build_voi_events(table: VoiTable, into: str, at: float) -> pd.DataFrame:
     """ID, TIME (h), EVID, AMT (MBq), CMT, DV (MBq), DVID; "." where there is nothing. Raises `BadInput`."""
     frame = table.frame
     unknown = frame["administered_MBq"].isna()
@@ -28,7 +28,7 @@ def voi_events(table: VoiTable, into: str, at: float) -> pd.DataFrame:
     for subject, rows in frame.groupby("subject", sort=False):
         rows = rows.sort_values("time_h", kind="stable")
         dose = {"ID": subject, "TIME": at, "EVID": 1, "AMT": rows["administered_MBq"].iloc[0], "CMT": into}
-        seen = pd.DataFrame(
+        observations = pd.DataFrame(
             {
                 "ID": subject,
                 "TIME": rows["time_h"],
@@ -39,6 +39,6 @@ def voi_events(table: VoiTable, into: str, at: float) -> pd.DataFrame:
                 "DVID": rows["observable"].where(rows["observable"] != "", rows["voi"]),
             }
         )
-        early = seen["TIME"] < at
-        parts += [seen[early], pd.DataFrame([dose | {"DV": ".", "DVID": "."}]), seen[~early]]
+        early = observations["TIME"] < at
+        parts += [observations[early], pd.DataFrame([dose | {"DV": ".", "DVID": "."}]), observations[~early]]
     return pd.concat([p.astype(object) for p in parts if len(p)], ignore_index=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbpk import units
-from pbpk.errors import BadInput, near
+from pbpk.errors import BadInput, nearest_names
 
 PERCENT = "%IA"
 """Per cent of the administered activity."""
@@ -30,14 +30,14 @@ _BRACKETS = re.compile(r"(.+?)\s*\[\s*(.*?)\s*\]")
 
 
 @dataclass(frozen=True)
-class Column:
+class VoiColumn:
     """`header` as the file has it; `unit` "" where none is said."""
 
     header: str
     unit: str
 
 
-def quantity_of(header: str) -> tuple[str, str] | None:
+def parse_header(header: str) -> tuple[str, str] | None:
     """The quantity that a header names and its unit, or None: ("activity", "kBq/cc")."""
     if header.lower() in _PERCENT:
         return "activity", PERCENT
@@ -57,7 +57,7 @@ def quantity_of(header: str) -> tuple[str, str] | None:
 
 def _is_unit(text: str) -> bool:
     try:
-        units.quantity(text)
+        units.read_quantity(text)
     except BadInput:
         return False
     return True
@@ -69,30 +69,30 @@ def is_voi_table(headers: Sequence[str]) -> bool:
     return bool(named) and not {"DV", "AMT", "EVID"} & {h.upper() for h in headers}
 
 
-def read_headers(headers: Sequence[str], source: str) -> tuple[dict[str, Column], list[str]]:
+def read_voi_headers(headers: Sequence[str], source: str) -> tuple[dict[str, VoiColumn], list[str]]:
     """Quantity -> column, and the headers that are not used. Raises `BadInput` for what is missing, doubled or in no unit
     that fits."""
-    found: dict[str, Column] = {}
+    columns: dict[str, VoiColumn] = {}
     unused = []
     for header in headers:
-        meant = quantity_of(header)
+        meant = parse_header(header)
         if meant is None:
             unused.append(header)
-        elif meant[0] in found:
-            both = f"columns `{found[meant[0]].header}` and `{header}` both say the {meant[0]}"
+        elif meant[0] in columns:
+            both = f"columns `{columns[meant[0]].header}` and `{header}` both say the {meant[0]}"
             raise BadInput(both, where=f"{source} row 1", hint="keep one")
         else:
-            found[meant[0]] = Column(header, meant[1])
+            columns[meant[0]] = VoiColumn(header, meant[1])
     for quantity in ("subject", "voi", "time", "activity"):
-        if quantity not in found:
-            raise _missing(quantity, headers, source)
-    _check_units(found, source)
-    return found, unused
+        if quantity not in columns:
+            raise _missing_column(quantity, headers, source)
+    _check_units(columns, source)
+    return columns, unused
 
 
-def _missing(quantity: str, headers: Sequence[str], source: str) -> BadInput:
+def _missing_column(quantity: str, headers: Sequence[str], source: str) -> BadInput:
     example = {"time": "time_h", "activity": "activity_MBq, activity[kBq/cc] or pct_IA"}.get(quantity, quantity)
-    meant = near(example.split(",")[0], headers, count=1)
+    meant = nearest_names(example.split(",")[0], headers, count=1)
     hint = f"did you mean `{meant[0]}`? call it {example}" if meant else f"a column called {example}"
     if len(headers) == 1 and any(mark in headers[0] for mark in ";\t "):
         hint = "the cells must be separated by commas"
@@ -104,34 +104,34 @@ def _missing(quantity: str, headers: Sequence[str], source: str) -> BadInput:
     )
 
 
-def _check_units(found: dict[str, Column], source: str) -> None:
+def _check_units(columns: dict[str, VoiColumn], source: str) -> None:
     where = f"{source} row 1"
     for quantity, wanted, example in (("time", "h", "time_h"), ("volume", "mL", "volume_mL")):
-        if quantity in found:
-            _fits(found[quantity], (wanted,), example, where)
-    activity = found["activity"]
+        if quantity in columns:
+            _check_unit(columns[quantity], (wanted,), example, where)
+    activity = columns["activity"]
     if activity.unit != PERCENT:
-        _fits(activity, ("MBq", "MBq/L"), "activity_MBq, activity[kBq/cc] or pct_IA", where)
-    if "administered" in found:
-        _fits(found["administered"], ("MBq",), "administered_MBq", where)
-    sd = found.get("sd")
+        _check_unit(activity, ("MBq", "MBq/L"), "activity_MBq, activity[kBq/cc] or pct_IA", where)
+    if "administered" in columns:
+        _check_unit(columns["administered"], ("MBq",), "administered_MBq", where)
+    sd = columns.get("sd")
     if sd is not None and sd.unit:
         if (sd.unit == PERCENT) != (activity.unit == PERCENT):
-            raise _no_fit(sd, "that of the activity", where, f"sd[{activity.unit}]")
+            raise _wrong_unit(sd, "that of the activity", where, f"sd[{activity.unit}]")
         if sd.unit != PERCENT:
-            _fits(sd, (activity.unit,), f"sd[{activity.unit}]", where)
+            _check_unit(sd, (activity.unit,), f"sd[{activity.unit}]", where)
 
 
-def _fits(column: Column, wanted: tuple[str, ...], example: str, where: str) -> None:
+def _check_unit(column: VoiColumn, wanted: tuple[str, ...], example: str, where: str) -> None:
     if not column.unit:
         hint = f"call it {example}"
         raise BadInput(f"column `{column.header}` does not say its unit", where=where, hint=hint)
-    given = units.dimensions(column.unit, f"{where}, column `{column.header}`")
-    if given not in [units.dimensions(w) for w in wanted]:
-        raise _no_fit(column, " or ".join(wanted), where, example)
+    dimensions = units.unit_dimensions(column.unit, f"{where}, column `{column.header}`")
+    if dimensions not in [units.unit_dimensions(w) for w in wanted]:
+        raise _wrong_unit(column, " or ".join(wanted), where, example)
 
 
-def _no_fit(column: Column, wanted: str, where: str, example: str) -> BadInput:
+def _wrong_unit(column: VoiColumn, wanted: str, where: str, example: str) -> BadInput:
     return BadInput(
         f'column `{column.header}` is in "{column.unit}", where {wanted} is needed',
         where=where,

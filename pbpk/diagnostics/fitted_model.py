@@ -27,12 +27,12 @@ class Fitted:
 
 def fitted(study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()) -> Fitted:
     """From estimates by name, in shown units. Raises `BadInput` where they are not this study's."""
-    layout, names = problem.spec.layout, study.problem.spec.layout.names
+    layout, names = problem.structure.layout, study.problem.structure.layout.names
     if missing := [n for n in layout.names if not np.isfinite(estimates.get(n, np.nan))]:
         raise BadInput(f"the run has no estimate of `{missing[0]}`", where=study.name, hint="fit the study again")
     natural = np.array([estimates[n] * study.scale[names.index(n)] for n in layout.names])
     try:
-        psi = layout.free(natural)
+        psi = layout.to_unconstrained(natural)
     except np.linalg.LinAlgError:
         psi = np.array([np.nan])
     if not np.isfinite(psi).all():

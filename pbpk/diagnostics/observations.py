@@ -11,12 +11,12 @@ import pandas as pd
 from pbpk import units as units_of
 from pbpk.diagnostics.simulate_replicates import order
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.endpoints.counts import Count
-from pbpk.likelihood.endpoints.events import Event
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.replicates import limits_of
-from pbpk.observe import display_factor
-from pbpk.study.observed_arrays import in_unit_of_data, limit_factor
+from pbpk.likelihood.endpoints.counts import CountEndpoint
+from pbpk.likelihood.endpoints.events import EventEndpoint
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.replicates import find_censoring_limits
+from pbpk.observe import find_display_factor
+from pbpk.study.observed_arrays import is_in_data_unit, limit_factor
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -59,27 +59,27 @@ class Observations:
 
 
 def kind_of(endpoint: object) -> str:
-    if isinstance(endpoint, Gaussian):
+    if isinstance(endpoint, GaussianEndpoint):
         return CONTINUOUS
-    return EVENT if isinstance(endpoint, Event) else COUNT if isinstance(endpoint, Count) else GRADE
+    return EVENT if isinstance(endpoint, EventEndpoint) else COUNT if isinstance(endpoint, CountEndpoint) else GRADE
 
 
 def read_observations(study: Study, problem: Problem) -> Observations:
     """Of a study as its problem holds it."""
     place = order(problem)
-    o, ends = problem.observed, problem.spec.endpoints
-    which = np.asarray(problem.endpoint)[place]
+    o, ends = problem.observed, problem.structure.endpoints
+    which = np.asarray(problem.endpoint_index)[place]
     low, high, y = (np.asarray(a)[place] for a in (o.low, o.high, o.y))
     below, above = (low < high) & (y == high), (low < high) & (y == low)
     scale = np.array([_factor(study, e.name) for e in ends])[which]
     lower, upper, notes = _limits(study, problem)
     lower, upper = lower[place] / scale, upper[place] / scale
     names = np.array([e.name for e in ends], dtype=object)[which]
-    hours = units_of.factor(study.spec.data.units.get("TIME", "h"))
+    hours = units_of.unit_factor(study.spec.data.units.get("TIME", "h"))
     table = pd.DataFrame(
         {
             "ID": np.array(study.subjects, dtype=object)[place[1]],
-            "TIME": np.asarray(o.when)[place] / hours,
+            "TIME": np.asarray(o.time)[place] / hours,
             "DVID": names,
             "DV": y / scale,
         }
@@ -94,10 +94,10 @@ def read_observations(study: Study, problem: Problem) -> Observations:
 
 def _limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Coherent limits (T, N): as fit.toml has them, else as the censored values of the data show them."""
-    lower, upper = (np.array(a) for a in limits_of(problem))
-    o, seen, notes = problem.observed, np.asarray(problem.seen), []
-    for i, e in enumerate(problem.spec.endpoints):
-        part, own = study.spec.error[e.name], seen & (np.asarray(problem.endpoint) == i)
+    lower, upper = (np.array(a) for a in find_censoring_limits(problem))
+    o, seen, notes = problem.observed, np.asarray(problem.observed_mask), []
+    for i, e in enumerate(problem.structure.endpoints):
+        part, own = study.spec.error[e.name], seen & (np.asarray(problem.endpoint_index) == i)
         factor = limit_factor(study.spec, study.model, e.name)
         if part.lloq is not None:
             lower[own] = part.lloq * factor
@@ -116,8 +116,8 @@ def _limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, lis
 def _factor(study: Study, name: str) -> float:
     """How many coherent units one shown unit of an endpoint is, as in sdtab.csv."""
     part, given = study.spec.error[name], study.spec.data.units
-    if not in_unit_of_data(part):
+    if not is_in_data_unit(part):
         return 1.0
     if "DV" in given:
-        return units_of.factor(given["DV"])
-    return display_factor(study.model.system, study.model.parameters, part.observable or name)
+        return units_of.unit_factor(given["DV"])
+    return find_display_factor(study.model.system, study.model.parameters, part.observable or name)

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.mixture import log_probabilities
-from pbpk.likelihood.replicates import draw, draw_class
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.mixture import log_class_probabilities
+from pbpk.likelihood.replicates import draw_replicate, draw_classes
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -30,11 +30,11 @@ def _replicates(problem: Problem, psi: jax.Array, base: jax.Array, first: jax.Ar
 
     def one(number):
         key = jax.random.fold_in(base, number)
-        y, _ = draw(problem, psi, key)
-        k, n = problem.spec.classes, problem.subjects
+        y, _ = draw_replicate(problem, psi, key)
+        k, n = problem.structure.classes, problem.subjects
         if k == 1:
             return y
-        which = draw_class(problem, psi, jax.random.fold_in(key, 2))
+        which = draw_classes(problem, psi, jax.random.fold_in(key, 2))
         return jnp.take_along_axis(y.reshape(-1, k, n), which[None, None, :], axis=1)[:, 0]
 
     return jax.vmap(one)(first + jnp.arange(count))
@@ -64,7 +64,7 @@ def replicates(
 
 def order(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """(time, subject) of each observation, subject by subject: the order of the lines of the data."""
-    seen = np.asarray(problem.seen)[:, : problem.subjects]
+    seen = np.asarray(problem.observed_mask)[:, : problem.subjects]
     time, who = np.nonzero(seen.T)[::-1]
     return time, who
 
@@ -87,14 +87,14 @@ def sound(found: np.ndarray, what: str) -> tuple[np.ndarray, list[str]]:
 @jax.jit
 def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
     theta, _, sigma = problem.unpack(psi)
-    f, _ = problem.predict(problem.mixed(theta, jnp.zeros((len(problem.spec.layout.etas), problem.columns))))
-    for i, e in enumerate(problem.spec.endpoints):
-        if isinstance(e, Gaussian) and e.given:
-            own = jnp.asarray(problem.endpoint) == i
-            f = jnp.where(own, e.scale(jnp.where(own, f, 1.0), theta | sigma), f)
-    if problem.spec.classes > 1:
-        share = jnp.exp(log_probabilities(problem, theta))
-        f = jnp.einsum("tkn,k->tn", f.reshape(f.shape[0], problem.spec.classes, -1), share)
+    f, _ = problem.predict(problem.individual_parameters(theta, jnp.zeros((len(problem.structure.layout.etas), problem.columns))))
+    for i, e in enumerate(problem.structure.endpoints):
+        if isinstance(e, GaussianEndpoint) and e.already_transformed:
+            own = jnp.asarray(problem.endpoint_index) == i
+            f = jnp.where(own, e.to_scale(jnp.where(own, f, 1.0), theta | sigma), f)
+    if problem.structure.classes > 1:
+        share = jnp.exp(log_class_probabilities(problem, theta))
+        f = jnp.einsum("tkn,k->tn", f.reshape(f.shape[0], problem.structure.classes, -1), share)
     return f
 
 

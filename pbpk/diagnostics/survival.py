@@ -15,8 +15,8 @@ import pandas as pd
 
 from pbpk import units as units_of
 from pbpk.errors import BadInput
-from pbpk.likelihood.endpoints.events import Event
-from pbpk.study.load import Study, with_records
+from pbpk.likelihood.endpoints.events import EventEndpoint
+from pbpk.study.load import Study, replace_records
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -51,7 +51,7 @@ def followed(study: Study, problem: Problem, name: str) -> Followed:
     """Raises `BadInput` where a subject's clock goes back, so that no grid can be laid."""
     frame = study.events.frame
     own = frame[(frame["MDV"] == 0) & (frame["DVID"] == name)]
-    endpoint = next(e for e in problem.spec.endpoints if e.name == name)
+    endpoint = next(e for e in problem.structure.endpoints if e.name == name)
     by_subject = {who: g for who, g in own.groupby("ID", sort=False)}
     if missing := [who for who in study.subjects if who not in by_subject]:
         raise BadInput(
@@ -65,7 +65,7 @@ def followed(study: Study, problem: Problem, name: str) -> Followed:
         [s["TIME"].iloc[0] if len(s) else g["TIME"].max() for s, g in zip(seen, by_subject.values(), strict=True)]
     )
     longest = float(own["TIME"].max())
-    visits = np.unique(own["TIME"]) if isinstance(endpoint, Event) and endpoint.interval else np.empty(0)
+    visits = np.unique(own["TIME"]) if isinstance(endpoint, EventEndpoint) and endpoint.interval else np.empty(0)
     grid = visits if 0 < len(visits) <= 4 * POINTS else np.linspace(0, longest, POINTS + 1)[1:]
     until = np.where(event, longest, time)
     parts = [
@@ -78,7 +78,7 @@ def followed(study: Study, problem: Problem, name: str) -> Followed:
     records = laid[laid["MDV"] == 0]
     numbered = {who: i for i, who in enumerate(study.subjects)}
     return Followed(
-        with_records(study, laid),
+        replace_records(study, laid),
         grid,
         records["TIME"].to_numpy(dtype=float),
         records["ID"].map(numbered).to_numpy(dtype=int),
@@ -116,4 +116,4 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndar
 
 
 def hours(study: Study) -> float:
-    return units_of.factor(study.spec.data.units.get("TIME", "h"))
+    return units_of.unit_factor(study.spec.data.units.get("TIME", "h"))

@@ -18,26 +18,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.dosimetry.constants import MGY_PER_MBQ, SECONDS
-from pbpk.dosimetry.lesions import lesion_dose, sphere_table
-from pbpk.dosimetry.phantom.body import BLOOD as BLOOD_MASS
-from pbpk.dosimetry.phantom.body import Phantom, Region, check_phantom, regions
-from pbpk.dosimetry.progeny import left_out
-from pbpk.dosimetry.region_map import BLOOD, OTHER, Lesion, Placement, check_region
-from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, SValues, s_values, target_names
-from pbpk.dosimetry.tiac import Tiac, compartments, tiac_of_numbers, tiac_of_path
+from pbpk.dosimetry.lesions import lesion_dose, tabulate_spheres
+from pbpk.dosimetry.phantom.body import BLOOD_MASS, Phantom, PhantomRegion, check_phantom, load_regions
+from pbpk.dosimetry.progeny import find_omitted_daughters
+from pbpk.dosimetry.region_map import BLOOD, OTHER, Lesion, RegionMap, check_region
+from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, SValues, list_targets, s_values
+from pbpk.dosimetry.tiac import Tiac, compartments, tiac_from_hours, tiac_from_simulation
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.load import Model
 from pbpk.nuclides import Evaluation, load_nuclide
-from pbpk.population.batch import traced
-from pbpk.population.simulate import Path, simulate
-from pbpk.regimen.dose import Regimen, dose
+from pbpk.population.batch import is_traced
+from pbpk.population.simulate import Simulation, simulate
+from pbpk.regimen.dose import dose
+from pbpk.regimen.regimen import Regimen
 
 if TYPE_CHECKING:
     from pbpk.compile.engine import Engine
 
 
 @dataclass(frozen=True, eq=False)
-class Dose:
+class AbsorbedDose:
     """`coefficient[target]` (N,) mGy per MBq given; `by_radiation[radiation][target]` the same in parts, which add up to it;
     `tiac`; `masses` (g) that differ from the phantom's; `error[target]` the relative statistical error that our photon tables
     bring (one standard deviation). `gray()` needs the activity given."""
@@ -58,14 +58,17 @@ class Dose:
 
     def gray(self, activity: Any = None) -> dict[str, jax.Array]:
         """Absorbed dose by target (N,), Gy, for `activity` MBq, or for what was given."""
-        given = self.tiac.given if activity is None else jnp.asarray(activity)
+        given = self.tiac.administered if activity is None else jnp.asarray(activity)
         if given is None:
             raise BadInput("the activity given is not known", hint="gray(activity) in MBq")
         return {t: v * given * 1e-3 for t, v in self.coefficient.items()}
 
 
+Dose = AbsorbedDose  # the documented name
+
+
 def absorbed_dose(
-    of: Path | Model | Tiac | Mapping[str, Any],
+    of: Simulation | Model | Tiac | Mapping[str, Any],
     nuclide: str | None = None,
     phantom: str = "adult-male",
     *,
@@ -76,7 +79,7 @@ def absorbed_dose(
     evaluation: Evaluation = "ensdf",
     table: SValues | None = None,
     engine: Engine | None = None,
-) -> Dose:
+) -> AbsorbedDose:
     """Doses of a simulation, of a model, or of time-integrated activities.
 
     `of` is a simulation of `compartments(model)` with `integrate=True`; a model, given 1 MBq by its first route or
@@ -95,11 +98,11 @@ def absorbed_dose(
         given = regimen or dose("1 MBq", into=next(iter(model.system.block.routes)))
         last = max(d.at + d.addl * d.ii + d.over for d in given.doses)
         of = simulate(model, given, [last], observe=compartments(model, body), integrate=True, engine=engine)
-    if isinstance(of, Path):
+    if isinstance(of, Simulation):
         own = of.model.nuclide if of.model else None
         if nuclide is not None and own is not None and load_nuclide(nuclide).name != own:
             raise BadInput(f"this was simulated with {own}, not {nuclide}", hint=f"load_model(…, nuclide={nuclide!r})")
-        tiac, placement = tiac_of_path(of, body)
+        tiac, placement = tiac_from_simulation(of, body)
         masses = {**_model_masses(of, placement), **(masses or {})}
         lesions = (*_model_lesions(of, placement), *lesions)
     elif isinstance(of, Tiac):
@@ -107,21 +110,21 @@ def absorbed_dose(
     else:
         if nuclide is None:
             raise BadInput("time-integrated activities need a nuclide", hint='nuclide="I-131"')
-        tiac = tiac_of_numbers(of, nuclide, body, frozenset(x.name for x in lesions))
+        tiac = tiac_from_hours(of, nuclide, body, frozenset(x.name for x in lesions))
     return _doses(tiac, body, placement, masses or {}, tuple(lesions), recoil, evaluation, table)
 
 
-def doses_of(
+def sum_simulation_doses(
     tiac: Tiac,
-    path: Path,
-    placement: Placement,
+    path: Simulation,
+    placement: RegionMap,
     phantom: Phantom,
     masses: Mapping[str, Any],
     recoil: bool = False,
     evaluation: Evaluation = "ensdf",
     repeat: int = 1,
     only: Sequence[str] | None = None,
-) -> Dose:
+) -> AbsorbedDose:
     """Of a simulation's activities as they stand, each patient `repeat` times over: for what is not yet a whole course.
     `only` these targets, or all."""
 
@@ -133,19 +136,23 @@ def doses_of(
     return _doses(tiac, phantom, placement, {**own, **masses}, lesions, recoil, evaluation, only=only)
 
 
-def _model_masses(path: Path, placement: Placement) -> dict[str, Any]:
-    return {region: _row(path, row) for region, row in placement.masses.items() if region in path_regions(placement)}
+def _model_masses(path: Simulation, placement: RegionMap) -> dict[str, Any]:
+    return {
+        region: _row(path, row)
+        for region, row in placement.mass_rows.items()
+        if region in list_placed_regions(placement)
+    }
 
 
-def path_regions(placement: Placement) -> set[str]:
+def list_placed_regions(placement: RegionMap) -> set[str]:
     return {r for by_region in placement.compartments.values() for r in by_region}
 
 
-def _model_lesions(path: Path, placement: Placement) -> tuple[Lesion, ...]:
+def _model_lesions(path: Simulation, placement: RegionMap) -> tuple[Lesion, ...]:
     return tuple(replace(x, mass=_row(path, str(x.mass))) for x in placement.lesions)
 
 
-def _row(path: Path, row: str) -> Any:
+def _row(path: Simulation, row: str) -> Any:
     """A mass of the model, g (N,)."""
     assert path.model is not None
     return jnp.asarray(path.patients.values)[path.model.system.parameter_index(row)] / 1e3  # mg inside
@@ -154,20 +161,20 @@ def _row(path: Path, row: str) -> Any:
 def _doses(
     tiac: Tiac,
     phantom: Phantom,
-    placement: Placement | None,
+    placement: RegionMap | None,
     masses: Mapping[str, Any],
     lesions: tuple[Lesion, ...],
     recoil: bool,
     evaluation: Evaluation,
     own_table: SValues | None = None,
     only: Sequence[str] | None = None,
-) -> Dose:
-    known = regions(phantom)
+) -> AbsorbedDose:
+    known = load_regions(phantom)
     for name, value in masses.items():
         check_region(name, phantom, "masses")
         _check_mass(name, value)
     own = {x.name: x for x in lesions}
-    every = (*target_names(phantom), *own)
+    every = (*list_targets(phantom), *own)
     targets = every if only is None else tuple(only)
     for name in targets:
         if name not in every:
@@ -195,13 +202,15 @@ def _doses(
         found = _sum(rows, activity, outside, _ratios(table, masses))
         for key, each in zip(product(RADIATIONS, rows.targets), _apart(found), strict=True):
             parts[key] = parts.get(key, 0.0) + each
-        if not traced(found):
+        if not is_traced(found):
             each = np.asarray(outside + activity)[:, :1].T * rows.s[2] * rows.error
             for k, target in enumerate(rows.targets):
                 variance[target] = variance.get(target, 0.0) + float((each[k] ** 2).sum())
         for x in (x for x in own.values() if x.name in targets):
             hours = by_region.get(x.name, jnp.zeros(1))
-            dose_of = lesion_dose(x, hours, activity + outside, table, sphere_table(nuclide, recoil, evaluation, apart))
+            dose_of = lesion_dose(
+                x, hours, activity + outside, table, tabulate_spheres(nuclide, recoil, evaluation, apart)
+            )
             for radiation, value in dose_of.items():
                 parts[radiation, x.name] = parts.get((radiation, x.name), 0.0) + value
     scale = SECONDS * MGY_PER_MBQ
@@ -209,19 +218,19 @@ def _doses(
     whole: dict[str, Any] = {t: sum(by_radiation[r][t] for r in RADIATIONS) for t in targets}
     error = (
         {}
-        if traced(whole)
+        if is_traced(whole)
         else {
             t: (variance[t] ** 0.5 * scale / float(np.asarray(whole[t])[0]) if float(np.asarray(whole[t])[0]) else 0.0)
             for t in variance
         }
     )
-    return Dose(
+    return AbsorbedDose(
         tiac.nuclide, phantom, tiac, targets, whole, by_radiation, dict(masses), error, recoil, _notes(tiac, apart)
     )
 
 
 def _notes(tiac: Tiac, apart: frozenset[str]) -> tuple[str, ...]:
-    gone = left_out(tiac.nuclide, apart)
+    gone = find_omitted_daughters(tiac.nuclide, apart)
     told = (f"{', '.join(gone)}, which outlive{'s' if len(gone) == 1 else ''} the parent, left out",) if gone else ()
     return (*tiac.notes, *told)
 
@@ -229,13 +238,13 @@ def _notes(tiac: Tiac, apart: frozenset[str]) -> tuple[str, ...]:
 def _check_mass(name: str, value: Any) -> None:
     if isinstance(value, str):
         raise BadInput(f"the mass of {name} must be a number of grams")
-    if not traced(value) and not bool(np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) > 0))):
+    if not is_traced(value) and not bool(np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) > 0))):
         raise BadInput(f"the mass of {name} must be above 0 g", why="A dose is energy per mass.")
 
 
 def _spread(
     table: SValues,
-    known: Mapping[str, Region],
+    known: Mapping[str, PhantomRegion],
     by_region: Mapping[str, jax.Array],
     lesions: Mapping[str, Lesion],
     blood_is: str,
@@ -272,7 +281,7 @@ def _spread(
     return jnp.stack([rows[s] for s in table.sources]), jnp.stack([apart[s] for s in table.sources])
 
 
-def _blood_held(known: Mapping[str, Region], masses: Mapping[str, Any]) -> dict[str, Any]:
+def _blood_held(known: Mapping[str, PhantomRegion], masses: Mapping[str, Any]) -> dict[str, Any]:
     """Shares of all blood by region: an organ of half the mass holds half its blood, and great vessels what others then leave.
     A thyroid remnant of 1 g would else take the dose of the 3.4 g of blood that are in a whole gland."""
     held: dict[str, Any] = {
@@ -297,7 +306,7 @@ def _rows(table: SValues, targets: Sequence[str]) -> SValues:
     """Of some targets alone."""
     k = [i for i, t in enumerate(table.targets) if t in targets]
     names = tuple(table.targets[i] for i in k)
-    return replace(table, targets=names, s=table.s[:, k], own=table.own[k], error=table.error[k])
+    return replace(table, targets=names, s=table.s[:, k], own=table.self_irradiation[k], error=table.error[k])
 
 
 def _apart(found: jax.Array) -> list[jax.Array]:
@@ -313,5 +322,5 @@ def _sum(table: SValues, activity: jax.Array, outside: jax.Array, ratio: jax.Arr
     charged = jnp.einsum("its,sn->itn", table.s[:2] * ~body, activity * ratio)
     charged = charged + jnp.einsum("its,sn->itn", table.s[:2] * body, activity + outside)
     photons = table.s[2] @ (activity + outside)
-    own = (table.s[2] * table.own) @ (activity * (ratio ** (2 / 3) - 1))
+    own = (table.s[2] * table.self_irradiation) @ (activity * (ratio ** (2 / 3) - 1))
     return jnp.concatenate([charged, (photons + own)[None]])

@@ -14,21 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.absorbed import doses_of
+from pbpk.dosimetry.absorbed import sum_simulation_doses
 from pbpk.dosimetry.effect.sampled import Sampled
 from pbpk.dosimetry.phantom.body import check_phantom
 from pbpk.dosimetry.region_map import OUTSIDE
-from pbpk.dosimetry.tiac import Tiac, tiac_of_path
+from pbpk.dosimetry.tiac import Tiac, tiac_from_simulation
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
-from pbpk.observe import amount_in
+from pbpk.observe import name_amount
 
 if TYPE_CHECKING:
-    from pbpk.population.simulate import Path
+    from pbpk.population.simulate import Simulation
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class DoseCourse:
     """By radiation and target, (T, N): `rate` in Gy/h at each time, `dose` in Gy from the first dose to each time. `decay`
     1/h of the nuclide."""
 
@@ -55,23 +55,23 @@ class Course:
 
 
 def dose_over_time(
-    path: Path,
+    path: Simulation,
     phantom: str = "adult-male",
     masses: Mapping[str, Any] | None = None,
     recoil: bool = False,
     targets: Sequence[str] | None = None,
-) -> Course:
+) -> DoseCourse:
     """Of a simulation of `compartments(model)` with integrals. `masses` (g) by region: numbers, (N,), or (T, N) over time.
     `targets` alone where many patients' curves would not fit into memory.
 
     Daughters that decay where their parent does are taken to be in equilibrium with it.
     """
     body = check_phantom(phantom)
-    whole, placement = tiac_of_path(path, body)
+    whole, placement = tiac_from_simulation(path, body)
     if path.integral is None:
         raise BadInput("the simulation has no time-integrals", hint="integrate=True")
     times, n = len(path.time), len(path.patients)
-    given = {k: _over_time(v, times, n, k) for k, v in (masses or {}).items()}
+    given = {k: _broadcast_mass(v, times, n, k) for k, v in (masses or {}).items()}
     ends = {k: 1 / v for k, v in given.items()}
     between = {k: 2 / (v + jnp.concatenate([v[:1], v[:-1]])) for k, v in ends.items()}
     system, p = path.model.system, jnp.asarray(path.patients.values)  # type: ignore[union-attr]
@@ -79,27 +79,31 @@ def dose_over_time(
     def spread(of: Mapping[str, jax.Array], at: Mapping[str, Any]) -> Mapping[str, Mapping[str, jax.Array]]:
         hours = {}
         for nuclide, by_region in placement.compartments.items():
-            factor = p[system.parameter_index(placement.scale[nuclide])] if nuclide in placement.scale else 1.0
+            factor = (
+                p[system.parameter_index(placement.activity_rows[nuclide])]
+                if nuclide in placement.activity_rows
+                else 1.0
+            )
             hours[nuclide] = {
-                region: (sum(of[amount_in(c)] for c in names) * factor).reshape(-1)  # type: ignore[union-attr]
+                region: (sum(of[name_amount(c)] for c in names) * factor).reshape(-1)  # type: ignore[union-attr]
                 for region, names in by_region.items()
                 if region != OUTSIDE
             }
         tiac = Tiac(whole.nuclide, hours)
         flat = {k: v.reshape(-1) for k, v in at.items()}
-        found = doses_of(tiac, path, placement, body, flat, recoil, repeat=times, only=targets)
+        found = sum_simulation_doses(tiac, path, placement, body, flat, recoil, repeat=times, only=targets)
         return {r: {t: v.reshape(times, n) * 1e-3 for t, v in of_r.items()} for r, of_r in found.by_radiation.items()}
 
     integral = path.integral
-    steps = {c: jnp.diff(integral[c], axis=0, prepend=0.0) for c in placement.names}
-    rate = spread({c: path[c] for c in placement.names}, given)
+    steps = {c: jnp.diff(integral[c], axis=0, prepend=0.0) for c in placement.observed_amounts}
+    rate = spread({c: path[c] for c in placement.observed_amounts}, given)
     dose = spread(steps, between)
     summed = {r: {t: jnp.cumsum(v, axis=0) for t, v in of.items()} for r, of in dose.items()}
     named = tuple(next(iter(rate.values())))
-    return Course(path.time, named, rate, summed, load_nuclide(whole.nuclide).decay_constant)
+    return DoseCourse(path.time, named, rate, summed, load_nuclide(whole.nuclide).decay_constant)
 
 
-def _over_time(value: Any, times: int, n: int, name: str) -> jax.Array:
+def _broadcast_mass(value: Any, times: int, n: int, name: str) -> jax.Array:
     array = jnp.asarray(value, float)
     if array.ndim > 2 or (array.ndim == 2 and array.shape[0] != times):
         raise BadInput(f"the mass of {name} has the shape {array.shape}", hint=f"a number, ({n},) or ({times}, {n})")

@@ -17,9 +17,9 @@ import numpy as np
 from pbpk import units
 from pbpk.dosimetry.constants import GY_PER_MEV_G
 from pbpk.dosimetry.phantom.body import Phantom, check_phantom
-from pbpk.dosimetry.progeny import in_situ
-from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, SValues, s_values, source_names, target_names
-from pbpk.errors import BadInput, near
+from pbpk.dosimetry.progeny import count_in_situ_decays
+from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, SValues, list_sources, list_targets, s_values
+from pbpk.errors import BadInput, nearest_names
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 from pbpk.tables import read_csv, read_text
 
@@ -135,7 +135,7 @@ def icrp133_s_values(
     ours = s_values(nuclide, body, recoil, evaluation)
     s = np.zeros_like(ours.s)
     beams = {"alpha": ("alpha",), "electron": ELECTRONS, "photon": PHOTONS}
-    for share, name in ((w, n) for n, w in in_situ(nuclide).items()):
+    for share, name in ((w, n) for n, w in count_in_situ_decays(nuclide).items()):
         lines = load_emissions(name, evaluation)
         for i, (particle, kinds) in enumerate(beams.items()):
             e, n = lines.discrete(*kinds)
@@ -150,7 +150,9 @@ def icrp133_s_values(
     filled[:, ours.targets.index(BODY)] = ours.s[:, ours.targets.index(BODY)]
     j, lungs = ours.sources.index(LUNG_BLOOD), ours.sources.index("lungs")
     filled[:, :, j] = np.where(ours.s[:, :, j] > 0, ours.s[:, :, j], filled[:, :, lungs] * 0)
-    return SValues(body, nuclide, ours.targets, ours.sources, filled, ours.mass, ours.own, np.zeros_like(ours.error))
+    return SValues(
+        body, nuclide, ours.targets, ours.sources, filled, ours.mass, ours.self_irradiation, np.zeros_like(ours.error)
+    )
 
 
 def read_opendose(path: Path | str, source: str) -> dict[tuple[str, str], float]:
@@ -177,8 +179,8 @@ def read_s_table(path: Path | str) -> dict[tuple[str, str], float]:
     if {"target", "source", "S"} <= set(columns):
         for row, r in zip(rows.index, rows.to_dict("records"), strict=True):
             unit = r.get("unit") or "mGy/(MBq*s)"
-            factor = units.require(unit, "Gy/(Bq*s)", f"S in {unit}", where=f"{path} row {row}")
-            found[r["target"], r["source"]] = value(r["S"], row) * factor / units.factor("Gy/(Bq*s)")
+            factor = units.require_dimension(unit, "Gy/(Bq*s)", f"S in {unit}", where=f"{path} row {row}")
+            found[r["target"], r["source"]] = value(r["S"], row) * factor / units.unit_factor("Gy/(Bq*s)")
         return found
     for row, r in zip(rows.index, rows.to_dict("records"), strict=True):
         for source in columns[1:]:
@@ -195,19 +197,21 @@ def table_of(
     The table says nothing of radiations: all of it counts as `electron`, so it is not for alpha emitters.
     """
     body: Phantom = check_phantom(phantom)
-    given, targets, sources = names or {}, target_names(body), source_names(body)
+    given, targets, sources = names or {}, list_targets(body), list_sources(body)
     out = np.zeros((3, len(targets), len(sources)))
     for (target, source), value in s.items():
         t, u = given.get(target, _ours(target)), given.get(source, _ours(source))
         for name, known in ((t, targets), (u, sources)):
             if name not in known:
-                close = "".join(f"did you mean `{n}`? " for n in near(name, known, count=1))
+                close = "".join(f"did you mean `{n}`? " for n in nearest_names(name, known, count=1))
                 raise BadInput(f"no region `{name}`", hint=f"{close}names={{theirs: ours}} translates")
         out[1, targets.index(t), sources.index(u)] = value
     ours = s_values(nuclide, body)
     if ours.s[0].any():
         raise BadInput("a table without radiations cannot be used for an alpha emitter", hint="icrp133_s_values")
-    return SValues(body, nuclide, targets, sources, out, ours.mass, ours.own & False, np.zeros_like(ours.error))
+    return SValues(
+        body, nuclide, targets, sources, out, ours.mass, ours.self_irradiation & False, np.zeros_like(ours.error)
+    )
 
 
 def _ours(name: str) -> str:

@@ -19,7 +19,7 @@ from pbpk.dosimetry.effect.rbe import split
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
-    from pbpk.population.simulate import Path
+    from pbpk.population.simulate import Simulation
 
 
 class Cycle(NamedTuple):
@@ -38,7 +38,7 @@ class Cycle(NamedTuple):
 
 
 def one_cycle(
-    path: Path,
+    path: Simulation,
     tissues: Mapping[str, str],
     *,
     phantom: str = "adult-male",
@@ -60,7 +60,7 @@ def one_cycle(
     found = {}
     for k, (target, tissue) in enumerate(tissues.items()):
         known = radiobiology(tissue)
-        alpha, low = (x * dose.tiac.given * 1e-3 for x in split(dose.by_radiation, target))
+        alpha, low = (x * dose.tiac.administered * 1e-3 for x in split(dose.by_radiation, target))
         rbe = known.rbe.median() if key is None else known.rbe.draws(jax.random.fold_in(key, k), alpha.shape)
         protraction = course.sampled(target).protraction(known["t_repair"])
         found[target] = Cycle(alpha, low, protraction, rbe, known["alpha_beta"])

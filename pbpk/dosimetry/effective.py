@@ -13,8 +13,8 @@ from pbpk.errors import BadInput
 if TYPE_CHECKING:
     from pbpk.dosimetry.absorbed import Dose
 
-ALPHA = 20.0
-TISSUES = {
+ALPHA_WEIGHT = 20.0
+TISSUE_WEIGHTS = {
     "red_marrow": 0.12,
     "lung": 0.12,
     "stomach_wall": 0.12,
@@ -45,9 +45,9 @@ def equivalent_dose(dose: Dose) -> dict[str, Any]:
 
     def h(target: str) -> Any:
         parts = {k: v[target] for k, v in dose.by_radiation.items()}
-        return ALPHA * parts["alpha"] + parts["electron"] + parts["photon"]
+        return ALPHA_WEIGHT * parts["alpha"] + parts["electron"] + parts["photon"]
 
-    found = {t: h(t) for t in TISSUES if t not in ("lung", "colon", "gonads")}
+    found = {t: h(t) for t in TISSUE_WEIGHTS if t not in ("lung", "colon", "gonads")}
     # lungs: airways 2/3 (bronchial and bronchiolar), alveoli 1/3; colon: by the masses of its walls, ICRP 133
     found["lung"] = (2 * h("airways") + h("lungs")) / 3
     found["colon"] = 0.4 * h("right_colon_wall") + 0.4 * h("left_colon_wall") + 0.2 * h("rectosigmoid_wall")
@@ -63,5 +63,5 @@ def effective_dose(male: Dose, female: Dose) -> Any:
             "effective dose is the mean of an adult male's and an adult female's", hint="give both, in this order"
         )
     a, b = equivalent_dose(male), equivalent_dose(female)
-    weights = {**TISSUES, "remainder": 0.12}
+    weights = {**TISSUE_WEIGHTS, "remainder": 0.12}
     return sum(w * (a[t] + b[t]) / 2 for t, w in weights.items())

@@ -15,25 +15,28 @@ import numpy as np
 
 from pbpk.dosimetry.charged.bodies import sphere_radius
 from pbpk.dosimetry.constants import GY_PER_MEV_G
-from pbpk.dosimetry.phantom.body import regions
-from pbpk.dosimetry.spheres import fractions_of
+from pbpk.dosimetry.phantom.body import load_regions
+from pbpk.dosimetry.spheres import sphere_absorbed_energy
 from pbpk.dosimetry.svalues import RADIATIONS, SValues
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.region_map import Lesion
     from pbpk.nuclides import Evaluation
 
-_SEEN_BY = {"bone": "endosteum"}  # whose photons stand for those of a region that is no target
+_PHOTON_TARGET = {"bone": "endosteum"}  # whose photons stand for those of a region that is no target
 _MASSES = np.geomspace(1e-4, 1e4, 65)  # g
 
 
 @cache
-def sphere_table(
-    nuclide: str, recoil: bool = False, evaluation: Evaluation = "ensdf", apart: frozenset[str] = frozenset()
+def tabulate_spheres(
+    nuclide: str, recoil: bool = False, evaluation: Evaluation = "ensdf", followed: frozenset[str] = frozenset()
 ) -> dict[str, np.ndarray]:
     """Energy absorbed per decay in spheres of `_MASSES`, Gy·g/(Bq·s), by radiation."""
     with jax.ensure_compile_time_eval():
-        rows = [fractions_of(nuclide, float(sphere_radius(m)), "water", recoil, evaluation, apart) for m in _MASSES]
+        rows = [
+            sphere_absorbed_energy(nuclide, float(sphere_radius(m)), "water", recoil, evaluation, followed)
+            for m in _MASSES
+        ]
     return {k: np.array([row[k] for row in rows]) * GY_PER_MEV_G for k in RADIATIONS}
 
 
@@ -45,7 +48,9 @@ def lesion_dose(
     mass = jnp.atleast_1d(jnp.asarray(lesion.mass, float))
     at = jnp.log(mass)
     own = {k: hours * jnp.interp(at, np.log(_MASSES), v) / mass for k, v in spheres.items()}
-    known = regions(table.phantom)
-    target = lesion.within if lesion.within in table.targets else _SEEN_BY.get(known[lesion.within].kind, "muscle")
+    known = load_regions(table.phantom)
+    target = (
+        lesion.within if lesion.within in table.targets else _PHOTON_TARGET.get(known[lesion.within].kind, "muscle")
+    )
     rest = elsewhere.at[table.sources.index(lesion.within)].add(-hours)
     return {**own, "photon": own["photon"] + table.s[2, table.targets.index(target)] @ rest}

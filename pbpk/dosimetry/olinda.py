@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.dosimetry.phantom.body import Phantom, regions
+from pbpk.dosimetry.phantom.body import Phantom, load_regions
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _REST = "Total Body"  # OLINDA takes what is named here as spread over the body,
 _MODEL = {"adult-male": ("ICRP 89 Adult Male", 73000.0), "adult-female": ("ICRP 89 Adult Female", 60000.0)}
 
 
-def olinda_case(tiac: Tiac, phantom: Phantom) -> str:
+def format_olinda_case(tiac: Tiac, phantom: Phantom) -> str:
     """The file's text, of the first patient. What OLINDA has no source for (walls, blood, other) goes to its `Total Body`.
 
     Alphas in walls lose their meaning in that, so a case with activity in a wall or mucosa is for photons and betas.
@@ -64,7 +64,7 @@ def olinda_case(tiac: Tiac, phantom: Phantom) -> str:
     by_source = {name: sum(hours.pop(r, 0.0) for r in ours) for name, ours in _SOURCES.items()}
     by_source[_REST] = sum(hours.values())
     model, body = _MODEL[phantom]
-    known = regions(phantom)
+    known = load_regions(phantom)
     mass = {n: sum(known[r].mass for r in ours if r in known) for n, ours in _SOURCES.items()} | {_REST: body}
     organs = [f"{n}|{mass[n]:.1f}|{v:.6f}" for n, v in by_source.items()]
     targets = [f"{n}|{mass[n]:.1f}" for n in _SOURCES]
@@ -72,17 +72,17 @@ def olinda_case(tiac: Tiac, phantom: Phantom) -> str:
     lines = [
         "Saved by pbpk",
         "[BEGIN CASE FILE]",
-        *_part("NUCLIDE SETTINGS", ["USE_DECAY_SERIES|false", "USE_LEGACY_DATA|false"]),
-        *_part("NUCLIDES", [f"{tiac.nuclide}|"]),
-        *_part("MODEL SETTINGS", []),
+        *_format_section("NUCLIDE SETTINGS", ["USE_DECAY_SERIES|false", "USE_LEGACY_DATA|false"]),
+        *_format_section("NUCLIDES", [f"{tiac.nuclide}|"]),
+        *_format_section("MODEL SETTINGS", []),
         "[BEGIN MODELS]",
         f"[BEGIN {model}]",
         f"{model}|A",
-        *_part(f"{model} SOURCE ORGANS", organs),
-        *_part(f"{model} MODEL OPTIONS", ["IS_BONE_ACTIVITY_ON_SURFACE|true"]),
-        *_part(f"{model} TARGET ORGANS", targets),
-        *_part(f"{model} MODEL TARGET ORGANS", ["TARGET_ORGAN_MASSES_ARE_FROM_USER_INPUT|FALSE"]),
-        *_part("KINETIC DATA", kinetic),
+        *_format_section(f"{model} SOURCE ORGANS", organs),
+        *_format_section(f"{model} MODEL OPTIONS", ["IS_BONE_ACTIVITY_ON_SURFACE|true"]),
+        *_format_section(f"{model} TARGET ORGANS", targets),
+        *_format_section(f"{model} MODEL TARGET ORGANS", ["TARGET_ORGAN_MASSES_ARE_FROM_USER_INPUT|FALSE"]),
+        *_format_section("KINETIC DATA", kinetic),
         f"[END {model}]",
         "[END MODELS]",
         "[END CASE FILE]",
@@ -90,5 +90,5 @@ def olinda_case(tiac: Tiac, phantom: Phantom) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _part(name: str, rows: list[str]) -> list[str]:
+def _format_section(name: str, rows: list[str]) -> list[str]:
     return [f"[BEGIN {name}]", *rows, f"[END {name}]"]

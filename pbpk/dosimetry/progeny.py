@@ -14,34 +14,34 @@ from functools import cache
 from pbpk.nuclides import Nuclide, load_nuclide
 from pbpk.nuclides.chains import chain
 
-LONGEST, SHARE = 6.0, 0.1  # h; of the parent's half-life
+LONGEST_HALF_LIFE, LARGEST_RATIO = 6.0, 0.1  # h; of the parent's half-life
 
 
-def stays(parent: Nuclide, daughter: Nuclide) -> bool:
-    return not daughter.stable and daughter.half_life < min(LONGEST, SHARE * parent.half_life)
+def decays_in_place(parent: Nuclide, daughter: Nuclide) -> bool:
+    return not daughter.stable and daughter.half_life < min(LONGEST_HALF_LIFE, LARGEST_RATIO * parent.half_life)
 
 
 @cache
-def _followed(name: str, apart: frozenset[str] = frozenset()) -> tuple[dict[str, float], tuple[str, ...]]:
+def _follow_chain(name: str, followed: frozenset[str] = frozenset()) -> tuple[dict[str, float], tuple[str, ...]]:
     parent, share, left = load_nuclide(name), {load_nuclide(name).name: 1.0}, []
     for member in chain(parent.name, evaluation="icrp107").members:  # parents before what comes of them
         for decay in member.decays if member.name in share else ():
             daughter = load_nuclide(decay.to)
-            if daughter.name in apart:
+            if daughter.name in followed:
                 continue
-            if stays(parent, daughter):
+            if decays_in_place(parent, daughter):
                 share[daughter.name] = share.get(daughter.name, 0.0) + share[member.name] * decay.branch
             elif not daughter.stable:
                 left.append(daughter.name)
     return share, tuple(dict.fromkeys(left))
 
 
-def in_situ(nuclide: str, apart: Iterable[str] = ()) -> dict[str, float]:
+def count_in_situ_decays(nuclide: str, followed: Iterable[str] = ()) -> dict[str, float]:
     """Decays of the parent and of each daughter that stays with it, per decay of the parent; daughters in `apart`, and what
     comes of them alone, have time-integrated activities of their own."""
-    return dict(_followed(load_nuclide(nuclide).name, frozenset(apart))[0])
+    return dict(_follow_chain(load_nuclide(nuclide).name, frozenset(followed))[0])
 
 
-def left_out(nuclide: str, apart: Iterable[str] = ()) -> tuple[str, ...]:
+def find_omitted_daughters(nuclide: str, followed: Iterable[str] = ()) -> tuple[str, ...]:
     """Radioactive daughters that are counted nowhere."""
-    return _followed(load_nuclide(nuclide).name, frozenset(apart))[1]
+    return _follow_chain(load_nuclide(nuclide).name, frozenset(followed))[1]

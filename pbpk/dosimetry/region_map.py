@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pbpk.dosimetry.phantom.body import Phantom, regions
+from pbpk.dosimetry.phantom.body import Phantom, load_regions
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.chains import tag
+from pbpk.model.chains import nuclide_tag
 from pbpk.nuclides.chains import chain
-from pbpk.observe import amount_in
+from pbpk.observe import name_amount
 from pbpk.tables import read_toml
 
 if TYPE_CHECKING:
@@ -31,23 +31,23 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class Placement:
+class RegionMap:
     """By nuclide and region the compartments; `scale` the row that turns a daughter's count into its activity; `masses`
     the rows of the model that hold the masses of regions. `blood_is` "all" of the blood, or the "rest" that is in no
     organ named."""
 
     compartments: Mapping[str, Mapping[str, tuple[str, ...]]]
-    scale: Mapping[str, str]
+    activity_rows: Mapping[str, str]
     blood_is: str
-    masses: Mapping[str, str] = field(default_factory=dict)
+    mass_rows: Mapping[str, str] = field(default_factory=dict)
     lesions: tuple[Lesion, ...] = ()
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def observed_amounts(self) -> tuple[str, ...]:
         """What a simulation must observe: the amounts in all compartments that give dose, each once. An observable may have
         a compartment's name and be more than it (an organ's blood, its cells), so these are asked for as amounts."""
         every = (
-            amount_in(n)
+            name_amount(n)
             for by_region in self.compartments.values()
             for region, names in by_region.items()
             if region != OUTSIDE
@@ -56,7 +56,7 @@ class Placement:
         return tuple(dict.fromkeys(every))
 
 
-def read_placement(model: Model, phantom: Phantom) -> Placement:
+def read_region_map(model: Model, phantom: Phantom) -> RegionMap:
     """Of a model's variant. Raises `BadInput` where there is no file, or where it leaves a compartment of activity out: what
     is forgotten would be dose forgotten."""
     path = model.folder / "dosimetry.toml"
@@ -70,7 +70,7 @@ def read_placement(model: Model, phantom: Phantom) -> Placement:
     given = read_toml(path)
     free = [c.name for c in model.system.compartments if c.unit.endswith("Bq")]
     every = tuple(free)
-    lesions = _lesions(given.get("lesions"), model, every, phantom)
+    lesions = _read_lesions(given.get("lesions"), model, every, phantom)
     rules = {BLOOD: [], **given.get("regions", {})}
     daughters = {m.name for m in chain(model.nuclide, evaluation="icrp107").members[1:] if not m.stable}
     found: dict[str, dict[str, tuple[str, ...]]] = {model.nuclide: {}}
@@ -82,17 +82,19 @@ def read_placement(model: Model, phantom: Phantom) -> Placement:
             for n in names:
                 free.remove(n)
             place = found.setdefault(nuclide, {})
-            place[_known(region, phantom, path.name)] = place.get(region, ()) + tuple(names)
+            place[_resolve_region(region, phantom, path.name)] = place.get(region, ()) + tuple(names)
 
     for nuclide, rule in given.get("daughters", {}).items():
         for region, patterns in rule.get("regions", {}).items():
             claim(nuclide, region, patterns)
         if nuclide in found:
-            scale[nuclide] = _activity_row(model, nuclide, ("bismuth.activity", f"{tag(nuclide)}.activity"))
+            scale[nuclide] = _find_activity_row(
+                model, nuclide, ("bismuth.activity", f"{nuclide_tag(nuclide)}.activity")
+            )
     for lesion in lesions:
         rules[lesion.name] = [lesion.name, f"{lesion.name}_cells", f"{lesion.name}_bound"]
     for nuclide in (*sorted(daughters), model.nuclide):
-        suffix = "" if nuclide == model.nuclide else f"_{tag(nuclide)}"
+        suffix = "" if nuclide == model.nuclide else f"_{nuclide_tag(nuclide)}"
         for region, patterns in rules.items():
             if region in {x.name for x in lesions}:
                 names = tuple(n for p in patterns if (n := p + suffix) in free)
@@ -103,7 +105,7 @@ def read_placement(model: Model, phantom: Phantom) -> Placement:
             else:
                 claim(nuclide, region, patterns, suffix)
         if suffix and nuclide in found and nuclide not in scale:
-            scale[nuclide] = _activity_row(model, nuclide, (f"{tag(nuclide)}.activity",))
+            scale[nuclide] = _find_activity_row(model, nuclide, (f"{nuclide_tag(nuclide)}.activity",))
     if free:
         raise BadInput(
             f"these compartments lie in no region: {', '.join(free)}",
@@ -118,17 +120,17 @@ def read_placement(model: Model, phantom: Phantom) -> Placement:
     blood_is = given.get("blood_is", "all")
     if blood_is not in ("all", "rest"):
         raise BadInput(f'blood_is = "{blood_is}"', where=str(path), hint='"all" or "rest"')
-    return Placement(found, scale, blood_is, masses, lesions)
+    return RegionMap(found, scale, blood_is, masses, lesions)
 
 
-def _activity_row(model: Model, nuclide: str, rows: tuple[str, ...]) -> str:
+def _find_activity_row(model: Model, nuclide: str, rows: tuple[str, ...]) -> str:
     for row in rows:
         if row in model.parameters:
             return row
     raise BadInput(f"no row of `{model.name}` turns counts of {nuclide} into its activity", hint=f"derive {rows[-1]}")
 
 
-def _known(region: str, phantom: Phantom, where: str) -> str:
+def _resolve_region(region: str, phantom: Phantom, where: str) -> str:
     if region == "gonads":
         return _GONADS[phantom]
     check_region(region, phantom, where)
@@ -137,13 +139,13 @@ def _known(region: str, phantom: Phantom, where: str) -> str:
 
 def check_region(region: str, phantom: Phantom, where: str = "") -> None:
     """Raises `BadInput` for a source region that the phantom lacks."""
-    known = [*regions(phantom), BLOOD, OTHER, OUTSIDE]
+    known = [*load_regions(phantom), BLOOD, OTHER, OUTSIDE]
     if region not in known:
         hint = did_you_mean(region, known) or "pbpk dosimetry --regions lists them"
         raise BadInput(f"the phantom {phantom} has no region `{region}`", where=where, hint=hint)
 
 
-def _lesions(rule: dict | None, model: Model, names: tuple[str, ...], phantom: Phantom) -> tuple[Lesion, ...]:
+def _read_lesions(rule: dict | None, model: Model, names: tuple[str, ...], phantom: Phantom) -> tuple[Lesion, ...]:
     if not rule:
         return ()
     sites = [s for s in model.options.get(rule["option"], "").split(",") if s and s != "none"]

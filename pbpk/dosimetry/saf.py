@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom
 
 _TABLES = Path(__file__).parent / "tables"
-LOCAL = 0.010  # MeV; photons of less stay where they are set free
+LOCAL_BELOW = 0.010  # MeV; photons of less stay where they are set free
 
 
 @dataclass(frozen=True, eq=False)
-class Fractions:
+class PhotonFractions:
     """`saf` (sources, targets, energies), 1/g; `relative_error` its statistical standard error; `energy` in MeV; `mass`
     (targets,) of the phantom's own regions, g."""
 
@@ -32,7 +32,7 @@ class Fractions:
     mass: np.ndarray
     histories: int
 
-    def at(self, energies: np.ndarray) -> np.ndarray:
+    def interpolate(self, energies: np.ndarray) -> np.ndarray:
         """(sources, targets, energies asked for)."""
         low = 1e-30
         x, y = np.log(self.energy), np.log(np.maximum(self.saf, low))
@@ -43,7 +43,7 @@ class Fractions:
         straight = self.saf[..., k] * (1 - w) + self.saf[..., k + 1] * w
         return np.where((self.saf[..., k] > low) & (self.saf[..., k + 1] > low), log, straight)
 
-    def of(self, target: str, source: str) -> np.ndarray:
+    def between(self, target: str, source: str) -> np.ndarray:
         """Over the table's energies, 1/g."""
         for name, known in ((target, self.targets), (source, self.sources)):
             if name not in known:
@@ -52,14 +52,14 @@ class Fractions:
 
 
 @cache
-def photon_fractions(phantom: Phantom) -> Fractions:
+def load_photon_fractions(phantom: Phantom) -> PhotonFractions:
     """Of a bundled phantom. tables/make_saf.py made them."""
     path = _TABLES / f"saf_{phantom}.npz"
     if not path.exists():
         hint = f"python -m pbpk.dosimetry.tables.make_saf {phantom}"
         raise BadInput(f"the photon table of the {phantom} has not been made", where=str(path), hint=hint)
     t = np.load(path)
-    return Fractions(
+    return PhotonFractions(
         tuple(map(str, t["sources"])),
         tuple(map(str, t["targets"])),
         t["energy"],
@@ -71,19 +71,19 @@ def photon_fractions(phantom: Phantom) -> Fractions:
 
 
 @cache
-def _spheres() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _load_sphere_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = pd.read_csv(_TABLES / "sphere_photons.csv").pivot(
         index="radius_g_cm2", columns="MeV", values="absorbed_fraction"
     )
     return table.index.to_numpy(float), table.columns.to_numpy(float), table.to_numpy(float)
 
 
-def in_sphere(energy: np.ndarray, radius: float) -> np.ndarray:
+def sphere_photon_fraction(energy: np.ndarray, radius: float) -> np.ndarray:
     """Absorbed fractions of photons (MeV) in an isolated sphere of areal `radius` g/cm²; all of what is below 5 keV.
 
     Bilinear in logarithms; beyond the table's radii, in proportion to the radius below and as at its end above.
     """
-    radii, energies, table = _spheres()
+    radii, energies, table = _load_sphere_table()
     log = np.log(table)
     at = np.clip(np.log(np.maximum(energy, 1e-6)), np.log(energies[0]), np.log(energies[-1]))
     r = np.clip(radius, radii[0], radii[-1])

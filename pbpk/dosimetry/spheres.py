@@ -9,8 +9,8 @@ import numpy as np
 
 from pbpk.dosimetry.charged.bodies import absorbed_fraction, ellipsoid_radius, sphere_radius
 from pbpk.dosimetry.constants import GY_PER_MEV_G
-from pbpk.dosimetry.progeny import in_situ
-from pbpk.dosimetry.saf import in_sphere
+from pbpk.dosimetry.progeny import count_in_situ_decays
+from pbpk.dosimetry.saf import sphere_photon_fraction
 from pbpk.errors import BadInput
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 
@@ -38,40 +38,40 @@ def sphere_s(
         raise BadInput(f"a sphere of {mass:g} g and {density:g} g/cm³ has no dose", hint="give a mass above 0, in g")
     round_ = tuple(axes) == (1.0, 1.0, 1.0)
     radius = float(sphere_radius(mass, density) if round_ else ellipsoid_radius(mass, axes, density))
-    found = fractions_of(nuclide, radius, tissue, recoil, evaluation)
+    found = sphere_absorbed_energy(nuclide, radius, tissue, recoil, evaluation)
     each = {k: v * GY_PER_MEV_G / mass for k, v in found.items()}
     return {**each, "total": sum(each.values())}
 
 
-def fractions_of(
+def sphere_absorbed_energy(
     nuclide: str,
     radius: float,
     tissue: str = "water",
     recoil: bool = False,
     evaluation: Evaluation = "ensdf",
-    apart: Iterable[str] = (),
+    followed: Iterable[str] = (),
 ) -> dict[str, float]:
     """Energy absorbed per decay of the parent in a sphere of areal `radius`, MeV, by radiation."""
     energy = {"alpha": 0.0, "electron": 0.0, "photon": 0.0}
     electron_tissue = "bone" if tissue == "bone" else "water"
-    for name, share in in_situ(nuclide, apart).items():
+    for name, share in count_in_situ_decays(nuclide, followed).items():
         lines = load_emissions(name, evaluation)
         e, n = lines.discrete("alpha")
         if len(e):
             energy["alpha"] += share * float(
-                (e * n) @ np.asarray(absorbed_fraction(e, _of(e, radius), "alpha", tissue))
+                (e * n) @ np.asarray(absorbed_fraction(e, _broadcast_radius(e, radius), "alpha", tissue))
             )
         if recoil:
             energy["alpha"] += share * lines.energy("recoil")
         e, n = lines.discrete(*ELECTRONS)
         if len(e):
-            fraction = np.asarray(absorbed_fraction(e, _of(e, radius), "electron", electron_tissue))
+            fraction = np.asarray(absorbed_fraction(e, _broadcast_radius(e, radius), "electron", electron_tissue))
             energy["electron"] += share * float((e * n) @ fraction)
         e, n = lines.discrete(*PHOTONS)
         if len(e):
-            energy["photon"] += share * float((e * n) @ in_sphere(e, radius))
+            energy["photon"] += share * float((e * n) @ sphere_photon_fraction(e, radius))
     return energy
 
 
-def _of(e: np.ndarray, radius: float) -> np.ndarray:
+def _broadcast_radius(e: np.ndarray, radius: float) -> np.ndarray:
     return np.full(e.shape, radius)

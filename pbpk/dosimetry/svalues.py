@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from pbpk.dosimetry.charged.bodies import absorbed_fraction, sphere_radius
-from pbpk.dosimetry.charged.slabs import from_contents, from_layer
+from pbpk.dosimetry.charged.slabs import dose_from_contents, dose_from_layer
 from pbpk.dosimetry.constants import GY_PER_MEV_G
-from pbpk.dosimetry.phantom.body import BLOOD, ENDOSTEUM, Phantom, Region, regions
-from pbpk.dosimetry.progeny import in_situ
-from pbpk.dosimetry.saf import LOCAL, Fractions, photon_fractions
+from pbpk.dosimetry.phantom.body import BLOOD_MASS, ENDOSTEUM_MASS, Phantom, PhantomRegion, load_regions
+from pbpk.dosimetry.progeny import count_in_situ_decays
+from pbpk.dosimetry.saf import LOCAL_BELOW, PhotonFractions, load_photon_fractions
 from pbpk.nuclides import Evaluation, load_nuclide
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 
@@ -27,8 +27,8 @@ AIRWAYS, BODY, LUNG_BLOOD = "airways", "total_body", "lungs_blood"
 _BRONCHIAL = 0.02  # of all blood, in the airways' walls: ICRP 89
 # Compiled once for spectra of many lengths: operation by operation, each length would be dozens of programs.
 _absorbed_fraction = jax.jit(absorbed_fraction, static_argnums=2)
-_from_contents = jax.jit(from_contents, static_argnums=2)
-_from_layer = jax.jit(from_layer, static_argnums=3)
+_from_contents = jax.jit(dose_from_contents, static_argnums=2)
+_from_layer = jax.jit(dose_from_layer, static_argnums=3)
 _THICK = 0.5  # g/cm², of a wall as a source: any depth that charged particles do not cross
 # Of what is emitted on or in bone, the share that reaches it: ICRP 30, part 1, table 7.4 (alphas; electrons of 0.2 MeV and
 # more)
@@ -54,20 +54,20 @@ class SValues:
     sources: tuple[str, ...]
     s: np.ndarray
     mass: np.ndarray
-    own: np.ndarray
+    self_irradiation: np.ndarray
     error: np.ndarray
 
 
-def target_names(phantom: Phantom) -> tuple[str, ...]:
+def list_targets(phantom: Phantom) -> tuple[str, ...]:
     """In MIRDcalc's order, which is the alphabet's, the whole body last."""
     kinds = ("tissue", "wall", "marrow")
     hidden = ("adipose", "cartilage", "lymph_nodes", "yellow_marrow")
-    named = [n for n, r in regions(phantom).items() if r.kind in kinds and n not in hidden]
+    named = [n for n, r in load_regions(phantom).items() if r.kind in kinds and n not in hidden]
     return (*sorted([*named, AIRWAYS, "endosteum"]), BODY)
 
 
-def source_names(phantom: Phantom) -> tuple[str, ...]:
-    return (*regions(phantom), LUNG_BLOOD)
+def list_sources(phantom: Phantom) -> tuple[str, ...]:
+    return (*load_regions(phantom), LUNG_BLOOD)
 
 
 def s_values(
@@ -75,20 +75,24 @@ def s_values(
     phantom: Phantom,
     recoil: bool = False,
     evaluation: Evaluation = "ensdf",
-    apart: frozenset[str] = frozenset(),
+    followed: frozenset[str] = frozenset(),
 ) -> SValues:
     """Of a nuclide with the daughters that decay where it does and are not followed `apart`; energy of recoils only if
     asked for.
     """
     with jax.ensure_compile_time_eval():  # numbers, even where the activities they meet are traced
-        return _s_values(load_nuclide(nuclide).name, phantom, recoil, evaluation, apart)
+        return _s_values(load_nuclide(nuclide).name, phantom, recoil, evaluation, followed)
 
 
 @cache
-def _s_values(nuclide: str, phantom: Phantom, recoil: bool, evaluation: Evaluation, apart: frozenset[str]) -> SValues:
-    known, targets, sources = regions(phantom), target_names(phantom), source_names(phantom)
+def _s_values(
+    nuclide: str, phantom: Phantom, recoil: bool, evaluation: Evaluation, followed: frozenset[str]
+) -> SValues:
+    known, targets, sources = load_regions(phantom), list_targets(phantom), list_sources(phantom)
     s = np.zeros((3, len(targets), len(sources)))
-    lines = [(share, load_emissions(name, evaluation)) for name, share in in_situ(nuclide, apart).items()]
+    lines = [
+        (share, load_emissions(name, evaluation)) for name, share in count_in_situ_decays(nuclide, followed).items()
+    ]
     beams = {"alpha": [], "electron": [], "photon": []}
     for share, of in lines:
         for radiation, kinds in (("alpha", ("alpha",)), ("electron", ELECTRONS), ("photon", PHOTONS)):
@@ -98,44 +102,44 @@ def _s_values(nuclide: str, phantom: Phantom, recoil: bool, evaluation: Evaluati
             beams["alpha"].append((np.array([1e-3]), np.array([share * of.energy("recoil") / 1e-3])))
     spectra = {k: (np.concatenate([e for e, _ in v]), np.concatenate([n for _, n in v])) for k, v in beams.items()}
     energy, number = spectra["photon"]
-    soft = energy < LOCAL  # these go with the electrons, as electrons of no range
+    soft = energy < LOCAL_BELOW  # these go with the electrons, as electrons of no range
     spectra["photon"] = (energy[~soft], number[~soft])
     stays = float(energy[soft] @ number[soft])
     e, n = spectra["electron"]
     spectra["electron"] = (np.append(e, 1e-3), np.append(n, stays / 1e-3))
 
     for i, particle in enumerate(("alpha", "electron")):
-        e, n = _padded(*spectra[particle])
+        e, n = _pad_spectrum(*spectra[particle])
         if (n > 0).any():
             for j, source in enumerate(sources):
-                for target, dose in _charged(known, source, e, n, particle, phantom).items():
+                for target, dose in _charged_doses(known, source, e, n, particle, phantom).items():
                     s[i, targets.index(target), j] = dose * GY_PER_MEV_G
-    table = photon_fractions(phantom)
+    table = load_photon_fractions(phantom)
     energy, number = spectra["photon"]
-    per_gram = table.at(energy) @ (energy * number) if len(energy) else np.zeros(table.saf.shape[:2])
-    s[2], own = _photons(known, targets, sources, table, per_gram)
+    per_gram = table.interpolate(energy) @ (energy * number) if len(energy) else np.zeros(table.saf.shape[:2])
+    s[2], own = _photon_doses(known, targets, sources, table, per_gram)
     s[2] *= GY_PER_MEV_G
     mean = np.exp(np.log(energy) @ (energy * number) / (energy @ number)) if len(energy) else 1.0
     near = int(np.argmin(abs(np.log(table.energy / mean))))
-    error = _pick(known, targets, sources, table, table.relative_error[..., near])
-    mass = np.array([_diluted(known, n) for n in sources])
+    error = _select_pairs(known, targets, sources, table, table.relative_error[..., near])
+    mass = np.array([_diluting_mass(known, n) for n in sources])
     return SValues(phantom, nuclide, targets, sources, s, mass, own, error)
 
 
-def _padded(e: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pad_spectrum(e: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """With lines of no particles, up to a multiple of 32: spectra of one length share a program."""
     more = -len(e) % 32
     return np.pad(e, (0, more), constant_values=1.0), np.pad(n, (0, more))
 
 
-def _diluted(known: dict[str, Region], source: str) -> float:
+def _diluting_mass(known: dict[str, PhantomRegion], source: str) -> float:
     name = "lungs" if source == LUNG_BLOOD else source
     region = known[name]
     return region.mass if region.kind in ("tissue", "wall", "marrow", "contents", "mucosa") else np.nan
 
 
-def _charged(
-    known: dict[str, Region], source: str, e: np.ndarray, n: np.ndarray, particle, phantom: Phantom
+def _charged_doses(
+    known: dict[str, PhantomRegion], source: str, e: np.ndarray, n: np.ndarray, particle, phantom: Phantom
 ) -> dict[str, float]:
     """MeV/g by target, per decay."""
     name = "lungs" if source == LUNG_BLOOD else source
@@ -145,10 +149,10 @@ def _charged(
     if region.kind in ("tissue", "marrow"):
         radius = float(sphere_radius(region.mass / region.parts))
         inside = float((e * n) @ np.asarray(_absorbed_fraction(e, np.full(e.shape, radius), particle)))
-        if name in target_names(phantom):
+        if name in list_targets(phantom):
             found[name] = inside / region.mass
         if name == "lungs":
-            blood = BLOOD[phantom]
+            blood = BLOOD_MASS[phantom]
             tissue = region.mass - region.blood * blood
             share = 1.0 if source == "lungs" else _BRONCHIAL / region.blood
             found[AIRWAYS] = share * all_of_it / (tissue + _BRONCHIAL * blood)
@@ -166,32 +170,34 @@ def _charged(
         layer = known[region.wall].layer or (0.0, _THICK)
         found[region.wall] = float((e * n) @ np.asarray(_from_contents(e, layer, particle))) / region.mass
     elif region.kind == "bone":
-        grams = {"red_marrow": known["red_marrow"].mass, "endosteum": ENDOSTEUM[phantom]}
+        grams = {"red_marrow": known["red_marrow"].mass, "endosteum": ENDOSTEUM_MASS[phantom]}
         for (target, bone), share in _FROM_BONE.items():
             if bone == name:
                 found[target] = share[particle != "alpha"] * all_of_it / grams[target]
     return found
 
 
-def _photon_target(known: dict[str, Region], target: str) -> str:
+def _photon_target(known: dict[str, PhantomRegion], target: str) -> str:
     if target in ("endosteum", BODY):
         return target
     return "lungs" if target == AIRWAYS else known[target].photons
 
 
-def _photon_source(known: dict[str, Region], source: str) -> str:
+def _photon_source(known: dict[str, PhantomRegion], source: str) -> str:
     return "lungs" if source == LUNG_BLOOD else known[source].photons
 
 
-def _pick(known, targets, sources, table: Fractions, of: np.ndarray) -> np.ndarray:
+def _select_pairs(known, targets, sources, table: PhotonFractions, of: np.ndarray) -> np.ndarray:
     rows = [table.sources.index(_photon_source(known, n)) for n in sources]
     columns = [table.targets.index(_photon_target(known, n)) for n in targets]
     return of[np.ix_(rows, columns)].T
 
 
-def _photons(known, targets, sources, table: Fractions, per_gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _photon_doses(
+    known, targets, sources, table: PhotonFractions, per_gram: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """MeV/g (targets, sources), with a region's own photons carried from the phantom's mass to the reference mass."""
-    found = _pick(known, targets, sources, table, per_gram)
+    found = _select_pairs(known, targets, sources, table, per_gram)
     own = np.zeros(found.shape, bool)
     for j, source in enumerate(sources):
         name = "lungs" if source == LUNG_BLOOD else source

@@ -12,19 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.dosimetry.region_map import OUTSIDE, Placement, check_region, read_placement
+from pbpk.dosimetry.region_map import OUTSIDE, RegionMap, check_region, read_region_map
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
-from pbpk.observe import amount_in
-from pbpk.population.batch import traced
+from pbpk.observe import name_amount
+from pbpk.population.batch import is_traced
 from pbpk.tables import read_csv
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom
-    from pbpk.population.simulate import Path
+    from pbpk.population.simulate import Simulation
 
-MOST_TAIL = 0.05
+LARGEST_TAIL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Tiac:
 
     nuclide: str
     hours: Mapping[str, Mapping[str, jax.Array]]
-    given: Any = None
+    administered: Any = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -42,45 +42,49 @@ class Tiac:
         return tuple(dict.fromkeys(r for by_region in self.hours.values() for r in by_region))
 
 
-def tiac_of_path(path: Path, phantom: Phantom) -> tuple[Tiac, Placement]:
+def tiac_from_simulation(path: Simulation, phantom: Phantom) -> tuple[Tiac, RegionMap]:
     """From a simulation of a model's compartments with their integrals (`compartments(model)`): exact to infinity where the
     model is linear; else up to the last time and as if nothing but decay came after, refused where that is over 5 %."""
     if path.model is None or path.model.nuclide is None:
         raise BadInput("this simulation has no nuclide, so no doses", hint="simulate a model with physical decay")
-    placement = read_placement(path.model, phantom)
-    missing = [n for n in placement.names if n not in path.observables]
+    placement = read_region_map(path.model, phantom)
+    missing = [n for n in placement.observed_amounts if n not in path.observables]
     if missing or path.integral is None:
         raise BadInput(
             "the simulation lacks what doses need: " + (", ".join(missing[:4]) or "time-integrals"),
             hint="simulate(model, …, observe=pbpk.dosimetry.compartments(model), integrate=True)",
         )
-    if path.given is None:
+    if path.administered is None:
         raise BadInput("what was given has no end (a steady state), so nothing can be given per MBq")
     notes: list[str] = []
     system, p = path.model.system, jnp.asarray(path.patients.values)
     hours: dict[str, dict[str, jax.Array]] = {}
     for nuclide, by_region in placement.compartments.items():
-        factor = p[system.parameter_index(placement.scale[nuclide])] if nuclide in placement.scale else 1.0
+        factor = (
+            p[system.parameter_index(placement.activity_rows[nuclide])] if nuclide in placement.activity_rows else 1.0
+        )
         hours[nuclide] = {
-            region: sum(_whole(path, nuclide, amount_in(n), notes) for n in names) * factor / path.given
+            region: sum(_integrate_to_infinity(path, nuclide, name_amount(n), notes) for n in names)
+            * factor
+            / path.administered
             for region, names in by_region.items()
             if region != OUTSIDE
         }
-    found = Tiac(path.model.nuclide, hours, path.given, tuple(dict.fromkeys(notes)))
-    check(found)
+    found = Tiac(path.model.nuclide, hours, path.administered, tuple(dict.fromkeys(notes)))
+    check_tiac(found)
     return found, placement
 
 
-def _whole(path: Path, nuclide: str, name: str, notes: list[str]) -> jax.Array:
+def _integrate_to_infinity(path: Simulation, nuclide: str, name: str, notes: list[str]) -> jax.Array:
     assert path.model is not None and path.integral is not None
     if path.to_infinity is not None:
         return path.to_infinity[name]
     until, rest = path.integral[name][-1], path[name][-1] / load_nuclide(nuclide).decay_constant
-    if not traced((until, rest)):
+    if not is_traced((until, rest)):
         share = float(jnp.max(jnp.where(until > 0, rest / jnp.where(until > 0, until + rest, 1.0), 0.0)))
-        if share > MOST_TAIL and nuclide != path.model.nuclide:
+        if share > LARGEST_TAIL and nuclide != path.model.nuclide:
             notes.append(f"{nuclide} is taken to stay after {path.time[-1]:g} h where it is then: at most its dose")
-        elif share > MOST_TAIL:
+        elif share > LARGEST_TAIL:
             raise BadInput(
                 f"{share:.0%} of the decays in `{name}` may come after {path.time[-1]:g} h, the last time simulated",
                 why=f"There is no exact integral to infinity: {path.no_infinity}.",
@@ -93,10 +97,10 @@ def _whole(path: Path, nuclide: str, name: str, notes: list[str]) -> jax.Array:
 
 def compartments(model: Any, phantom: Phantom = "adult-male") -> tuple[str, ...]:
     """What a simulation must observe for doses."""
-    return read_placement(model, phantom).names
+    return read_region_map(model, phantom).observed_amounts
 
 
-def tiac_of_numbers(
+def tiac_from_hours(
     given: Mapping[str, Any], nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()
 ) -> Tiac:
     """From hours by region or lesion; text brings its unit, which must be one of time (MBq·h per MBq is)."""
@@ -105,15 +109,15 @@ def tiac_of_numbers(
     for region, value in given.items():
         if region not in lesions:
             check_region(region, phantom)
-        hours[region] = jnp.atleast_1d(_hours(region, value))
+        hours[region] = jnp.atleast_1d(_read_hours(region, value))
     if not hours:
         raise BadInput("no time-integrated activities are given")
     found = Tiac(name, {name: hours})
-    check(found)
+    check_tiac(found)
     return found
 
 
-def _hours(region: str, value: Any) -> Any:
+def _read_hours(region: str, value: Any) -> Any:
     if not isinstance(value, str):
         return jnp.asarray(value, float)
     try:
@@ -122,7 +126,9 @@ def _hours(region: str, value: Any) -> Any:
         raise BadInput(f'the time-integrated activity "{value}" cannot be read', where=region) from None
     wanted = "a time-integrated activity coefficient is a time, as in 76.6 h: MBq·h for each MBq given"
     try:
-        return jnp.asarray(number * units.require(unit or "h", "h", f"the time-integrated activity of {region}"))
+        return jnp.asarray(
+            number * units.require_dimension(unit or "h", "h", f"the time-integrated activity of {region}")
+        )
     except BadInput as e:
         raise BadInput(e.what, where=region, hint=wanted) from None
 
@@ -135,7 +141,7 @@ def read_tiac(path: File | str, nuclide: str, phantom: Phantom, lesions: frozens
             raise BadInput(f"no column `{column}`", where=str(path), hint="columns: region, value, unit")
     texts = {str(r["region"]): f"{r['value']} {r['unit']}" for r in rows.to_dict("records")}
     try:
-        return tiac_of_numbers(texts, nuclide, phantom, lesions)
+        return tiac_from_hours(texts, nuclide, phantom, lesions)
     except BadInput as e:
         raise BadInput(e.what, where=f"{path} {e.where}".strip(), why=e.why, hint=e.hint) from None
 
@@ -148,9 +154,9 @@ def write_tiac(tiac: Tiac) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check(tiac: Tiac) -> None:
+def check_tiac(tiac: Tiac) -> None:
     """Raises `BadInput` for what cannot be: not finite, below 0, or more decays of the parent than atoms were given."""
-    if traced(tiac.hours):
+    if is_traced(tiac.hours):
         return
     for nuclide, by_region in tiac.hours.items():
         for region, value in by_region.items():

@@ -4,7 +4,7 @@
     while not state.finished: state, info = method.step(problem, state)
     estimate = method.estimate(problem, state)
 
-State is plain arrays: it is what a checkpoint holds and what an interrupted fit resumes from, bit for bit.
+EstimationState is plain arrays: it is what a checkpoint holds and what an interrupted fit resumes from, bit for bit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class EstimationState:
     """Where an estimation stands. `inverse` approximates the inverse Hessian of the OFV in ψ; `good` (N,) says for which
     subjects all went well; `more` holds what else a method needs to go on, arrays by name."""
 
@@ -52,7 +52,7 @@ class State:
         return self.status != "running"
 
 
-class Info(NamedTuple):
+class IterationRecord(NamedTuple):
     """One iteration, as printed and kept in iterations.csv."""
 
     iteration: int
@@ -63,7 +63,7 @@ class Info(NamedTuple):
     evaluations: int
 
 
-class Method(Protocol):
+class EstimationMethod(Protocol):
     """`prepare` may restate the problem (naive pooling drops the random effects).
 
     A method may also have `configured(estimation, seed)`, which gives it with the study's settings and the run's seed, and
@@ -76,12 +76,12 @@ class Method(Protocol):
     def about(self) -> str: ...
 
     def prepare(self, problem: Problem) -> Problem: ...
-    def init(self, problem: Problem) -> State: ...
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]: ...
+    def init(self, problem: Problem) -> EstimationState: ...
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]: ...
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation: ...
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
         """What a reader of the result must know of how it was found."""
         ...
 
 
-CONVERGED, LIMIT, STALLED = "converged", "iteration limit", "no further decrease found"
+CONVERGED, ITERATION_LIMIT, STALLED = "converged", "iteration limit", "no further decrease found"

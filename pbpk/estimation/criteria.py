@@ -42,7 +42,7 @@ def chi2_tail(statistic: float, degrees: int) -> float:
     return float(chdtrc(degrees, statistic)) if degrees else 0.0
 
 
-def edge_tail(statistic: float, degrees: int) -> float:
+def chi2_mixture_tail(statistic: float, degrees: int) -> float:
     """The same where one of the parameters tested is a variance, which the smaller model puts on its edge, zero: half of the
     time the data would have it below, so χ² is a mixture of two, with that degree of freedom and without."""
     return 0.5 * chi2_tail(statistic, degrees - 1) + 0.5 * chi2_tail(statistic, degrees)

@@ -35,17 +35,23 @@ def fit_study(
     from pbpk.compile.engine import using
     from pbpk.estimation.multistart import run_multistart
     from pbpk.estimation.run import run_fit
-    from pbpk.estimation.start import read_start, start_of
+    from pbpk.estimation.start import read_starting_values, take_starting_values
     from pbpk.study.load import load_study
 
     with using(engine):
-        loaded = load_study(study, settings=settings, solver=solver)
-        chosen = get_method(method or loaded.spec.estimation.method)
-        seed = loaded.spec.estimation.seed if seed is None else seed
-        begun = None if start is None else start_of(start) if isinstance(start, Fit) else read_start(start)
+        assembled = load_study(study, settings=settings, solver=solver)
+        estimator = get_method(method or assembled.spec.estimation.method)
+        seed = assembled.spec.estimation.seed if seed is None else seed
+        starting_values = (
+            None
+            if start is None
+            else take_starting_values(start)
+            if isinstance(start, Fit)
+            else read_starting_values(start)
+        )
         if starts:
-            return run_multistart(loaded, chosen, starts, seed=seed, start=begun)
-        return run_fit(loaded, chosen, seed=seed, start=begun)
+            return run_multistart(assembled, estimator, starts, seed=seed, start=starting_values)
+        return run_fit(assembled, estimator, seed=seed, start=starting_values)
 
 
 setattr(fit_study, "METHODS", METHODS)  # noqa: B010 - `pbpk.fit.METHODS` is what scripts read

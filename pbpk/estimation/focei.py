@@ -17,37 +17,39 @@ import numpy as np
 
 from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.estimation.requirements import need_continuous
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.implicit import along_modes
-from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.estimation.requirements import require_continuous
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.implicit import value_and_gradient_at_modes
+from pbpk.likelihood.mixture import combine_classes
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
 @partial(jax.jit, static_argnames="interaction")
-def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool) -> Evaluation:
-    modes = conditional_modes(problem, psi, eta, interaction)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction)
+def evaluate_first_order_conditional(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool) -> Evaluation:
+    modes = find_conditional_modes(problem, psi, eta, interaction)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction)
 
-    subjects = each_subject(problem, modes.jet, modes.zero)
-    value, gradient = along_modes(terms.conditional, terms.joint, psi, modes.eta, subjects)
-    return combined(problem, psi, Evaluation(value, gradient, modes.eta, modes.found))
+    subjects = subject_arrays(problem, modes.jet, modes.jet_at_zero)
+    value, gradient = value_and_gradient_at_modes(
+        terms.conditional_objective, terms.joint_minus2ll, psi, modes.eta, subjects
+    )
+    return combine_classes(problem, psi, Evaluation(value, gradient, modes.eta, modes.converged))
 
 
 @dataclass(frozen=True)
-class Foce(QuasiNewton):
+class FirstOrderConditional(QuasiNewton):
     interaction: bool = False
 
     def prepare(self, problem: Problem) -> Problem:
-        need_continuous(problem, self.name)
+        require_continuous(problem, self.name)
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return evaluate(problem, psi, eta, self.interaction)
+        return evaluate_first_order_conditional(problem, psi, eta, self.interaction)
 
 
-FOCE = Foce("foce", "first-order conditional estimation", False)
-FOCEI = Foce("focei", "first-order conditional estimation with interaction", True)
+FOCE = FirstOrderConditional("foce", "first-order conditional estimation", False)
+FOCEI = FirstOrderConditional("focei", "first-order conditional estimation with interaction", True)

@@ -22,31 +22,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import Evaluation, Numbers, State
+from pbpk.estimation.base import EstimationState, Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.estimation.stochastic.complete_data import data_slopes, spread_slope, squares
-from pbpk.estimation.stochastic.sobol_points import Nodes, nodes
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.problem import Problem, prior_terms
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.estimation.stochastic.complete_data import differentiate_data, differentiate_omega_terms, quadratic_form
+from pbpk.estimation.stochastic.sobol_points import SobolNodes, make_nodes
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.mixture import combine_classes
+from pbpk.likelihood.problem import Problem, penalty_and_gradient
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.study.schema import EstimationPart
 
-_WIDER = 1.2  # proposals' standard deviations, over those of the information
-_AT_ONCE = 64
-_FEW = 0.05  # of the samples, effective
+_PROPOSAL_WIDTH = 1.2  # proposals' standard deviations, over those of the information
+_SAMPLES_AT_ONCE = 64
+_FEW_EFFECTIVE = 0.05  # of the samples, effective
 
 
-class Sampled(NamedTuple):
+class SampledEvaluation(NamedTuple):
     """The evaluation by subject, and the effective samples of each column (a subject, in a mixture once for each class)."""
 
     evaluation: Evaluation
     effective: Numbers
 
 
-class Likelihood(NamedTuple):
+class SampledLikelihood(NamedTuple):
     """`error`: standard error of `ofv` were the samples random; even ones do better. `effective` (columns,): what counts;
     `objective` (N,): −2 ln likelihood by subject."""
 
@@ -58,19 +58,19 @@ class Likelihood(NamedTuple):
 
 
 @jax.jit
-def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, given: Nodes) -> Sampled:
+def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, nodes_of_subjects: SobolNodes) -> SampledEvaluation:
     q = eta.shape[0]
-    modes = conditional_modes(problem, psi, eta, interaction=True)
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
     omega = problem.unpack(psi)[1]
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
 
     def root_of(psi, e, s):
-        return _WIDER * jnp.linalg.cholesky(jnp.linalg.inv(terms.information(psi, e, s)))
+        return _PROPOSAL_WIDTH * jnp.linalg.cholesky(jnp.linalg.inv(terms.information(psi, e, s)))
 
     def proposal(e, s):
         """C (q, q), and how the mode (P, q) and C (P, q, q) move with ψ."""
-        hessian = jax.hessian(terms.joint, argnums=1)(psi, e, s)
-        cross = jax.jacfwd(jax.grad(terms.joint, argnums=1), argnums=0)(psi, e, s)
+        hessian = jax.hessian(terms.joint_minus2ll, argnums=1)(psi, e, s)
+        cross = jax.jacfwd(jax.grad(terms.joint_minus2ll, argnums=1), argnums=0)(psi, e, s)
         moved = -jnp.linalg.solve(hessian, cross).T
 
         def along(direction, by):
@@ -79,19 +79,19 @@ def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, given: Nodes) ->
         return root_of(psi, e, s), moved, jax.vmap(along)(jnp.eye(len(psi)), moved)
 
     root, mode_slope, root_slope = jax.vmap(proposal, in_axes=-1, out_axes=-1)(
-        modes.eta, each_subject(problem, modes.jet)
+        modes.eta, subject_arrays(problem, modes.jet)
     )
 
     def at(z):
         point = modes.eta + jnp.einsum("ijn,jn->in", root, z)
-        return point, *data_slopes(problem, psi, point)
+        return point, *differentiate_data(problem, psi, point)
 
-    z = given.z
-    points, data, by_psi, by_eta = jax.lax.map(at, z, batch_size=min(_AT_ONCE, len(z)))
+    z = nodes_of_subjects.z
+    points, data, by_psi, by_eta = jax.lax.map(at, z, batch_size=min(_SAMPLES_AT_ONCE, len(z)))
     precision = jnp.linalg.inv(omega)
     by_eta = by_eta + 2 * jnp.einsum("ij,kjn->kin", precision, points)
-    joint = data + squares(precision, points) + jnp.linalg.slogdet(omega)[1]
-    logs = jnp.where(jnp.isfinite(joint), -joint / 2 - given.log_density, -jnp.inf)
+    joint = data + quadratic_form(precision, points) + jnp.linalg.slogdet(omega)[1]
+    logs = jnp.where(jnp.isfinite(joint), -joint / 2 - nodes_of_subjects.log_density, -jnp.inf)
     share = jax.nn.softmax(logs, axis=0)
     log_root = jnp.sum(jnp.log(jnp.einsum("iin->in", root)), axis=0)
     mean = jax.nn.logsumexp(logs, axis=0) - jnp.log(len(z))
@@ -99,39 +99,39 @@ def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, given: Nodes) ->
 
     weighted = jnp.where(share[:, None] > 0, share[:, None] * by_eta, 0.0)
     direct = jnp.sum(jnp.where(share[:, None] > 0, share[:, None] * by_psi, 0.0), axis=0)
-    direct = direct + spread_slope(problem, psi, jnp.einsum("kn,kin,kjn->ijn", share, points, points))
+    direct = direct + differentiate_omega_terms(problem, psi, jnp.einsum("kn,kin,kjn->ijn", share, points, points))
     moving = jnp.einsum("in,pin->pn", weighted.sum(axis=0), mode_slope)
     turning = jnp.einsum("kin,kjn,pijn->pn", weighted, z, root_slope)
     widening = -2 * jnp.sum(jnp.einsum("piin->pin", root_slope) / jnp.einsum("iin->in", root), axis=1)
     gradient = direct + moving + turning + widening
-    good = modes.found & jnp.isfinite(value)
+    good = modes.converged & jnp.isfinite(value)
     effective = 1 / jnp.sum(share**2, axis=0)
-    return Sampled(combined(problem, psi, Evaluation(value, gradient, modes.eta, good)), effective)
+    return SampledEvaluation(combine_classes(problem, psi, Evaluation(value, gradient, modes.eta, good)), effective)
 
 
-def sampled(problem: Problem, psi: np.ndarray, eta: Numbers, samples: int, seed: int) -> Sampled:
+def evaluate_by_sampling(problem: Problem, psi: np.ndarray, eta: Numbers, samples: int, seed: int) -> SampledEvaluation:
     """The marginal likelihood from `samples` of each subject's η; `eta` is where modes are looked for."""
-    return _evaluate(problem, psi, eta, nodes(samples, eta.shape[0], eta.shape[1], seed))
+    return _evaluate(problem, psi, eta, make_nodes(samples, eta.shape[0], eta.shape[1], seed))
 
 
 def minus2ll_by_sampling(
     problem: Problem, psi: np.ndarray, eta: Numbers | None = None, samples: int = 4096, seed: int = 1
-) -> Likelihood:
+) -> SampledLikelihood:
     """The marginal likelihood at ψ, whichever method found it. `eta` (q, N): the EBEs, where they are known."""
-    q = len(problem.spec.layout.etas)
+    q = len(problem.structure.layout.etas)
     start = np.zeros((q, problem.columns)) if eta is None else eta
-    found = sampled(problem, psi, start, samples, seed)
-    objective, effective = np.asarray(found.evaluation.objective), np.asarray(found.effective)
+    samples_of_eta = evaluate_by_sampling(problem, psi, start, samples, seed)
+    objective, effective = np.asarray(samples_of_eta.evaluation.objective), np.asarray(samples_of_eta.effective)
     spread = np.maximum(1 / effective - 1 / samples, 0.0)
-    ofv = float(objective.sum() + prior_terms(problem, psi)[0])
+    ofv = float(objective.sum() + penalty_and_gradient(problem, psi)[0])
     constant = problem.quantified * float(np.log(2 * np.pi))
-    return Likelihood(ofv, ofv + constant, 2 * float(np.sqrt(spread.sum())), effective, objective)
+    return SampledLikelihood(ofv, ofv + constant, 2 * float(np.sqrt(spread.sum())), effective, objective)
 
 
-def few_samples(found: Sampled, samples: int, subjects: Sequence[str]) -> list[str]:
+def warn_few_samples(sampled: SampledEvaluation, samples: int, subjects: Sequence[str]) -> list[str]:
     """A warning that names the subjects whose likelihood rests on few effective samples."""
-    effective = np.asarray(found.effective)
-    few = np.flatnonzero(effective < _FEW * samples)
+    effective = np.asarray(sampled.effective)
+    few = np.flatnonzero(effective < _FEW_EFFECTIVE * samples)
     if not len(few):
         return []
     who = ", ".join(f"ID {subjects[i % len(subjects)]}" for i in few[np.argsort(effective[few])][:5])
@@ -141,29 +141,31 @@ def few_samples(found: Sampled, samples: int, subjects: Sequence[str]) -> list[s
     ]
 
 
-def require_etas(name: str, problem: Problem) -> None:
+def require_random_effects(name: str, problem: Problem) -> None:
     """Raises `WrongUsage` where there is nothing to draw."""
-    if not problem.spec.layout.etas:
+    if not problem.structure.layout.etas:
         raise WrongUsage(f"{name} draws random effects, and this study has none", hint="use pooled")
 
 
 @dataclass(frozen=True)
-class Importance(QuasiNewton):
+class ImportanceSampling(QuasiNewton):
     samples: int = 1024
     seed: int = 1
 
-    def configured(self, estimation: EstimationPart, seed: int) -> Importance:
+    def configure(self, estimation: EstimationPart, seed: int) -> ImportanceSampling:
         return replace(self, seed=seed, samples=estimation.samples)
 
     def prepare(self, problem: Problem) -> Problem:
-        require_etas(self.name, problem)
+        require_random_effects(self.name, problem)
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return sampled(problem, psi, eta, self.samples, self.seed).evaluation
+        return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
-        return few_samples(sampled(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects)
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        return warn_few_samples(
+            evaluate_by_sampling(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects
+        )
 
 
-IMP = Importance("imp", "the marginal likelihood by importance sampling around each subject's mode")
+IMP = ImportanceSampling("imp", "the marginal likelihood by importance sampling around each subject's mode")

@@ -20,59 +20,63 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Numbers, State
+from pbpk.estimation.base import EstimationState, Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.implicit import along_modes
-from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.prediction_jets import second_order, third_order
-from pbpk.likelihood.subject import Subject, Terms, each_subject
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.implicit import value_and_gradient_at_modes
+from pbpk.likelihood.mixture import combine_classes
+from pbpk.likelihood.prediction_jets import second_order_jet, third_order_jet
+from pbpk.likelihood.subject import SubjectArrays, SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_LEAST, _POOR = 0.02, 0.2
+_LEAST_SHARPNESS, _POOR_SHARPNESS = 0.02, 0.2
 
 
 @jax.jit
-def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
-    modes = conditional_modes(problem, psi, eta, interaction=True)
+def evaluate_laplace(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
     theta, _, _ = problem.unpack(psi)
-    jet = third_order(problem, problem.mixed(theta, modes.eta))
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    subjects = each_subject(problem, jet)
-    value, gradient = along_modes(terms.laplace, terms.joint, psi, modes.eta, subjects)
-    sharp = _sharpness(problem, terms, psi, modes.eta, subjects) > _LEAST
-    return combined(problem, psi, Evaluation(value, gradient, modes.eta, modes.found & sharp))
+    jet = third_order_jet(problem, problem.individual_parameters(theta, modes.eta))
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    subjects = subject_arrays(problem, jet)
+    value, gradient = value_and_gradient_at_modes(
+        terms.laplace_objective, terms.joint_minus2ll, psi, modes.eta, subjects
+    )
+    sharp = _measure_sharpness(problem, terms, psi, modes.eta, subjects) > _LEAST_SHARPNESS
+    return combine_classes(problem, psi, Evaluation(value, gradient, modes.eta, modes.converged & sharp))
 
 
-def _sharpness(problem: Problem, terms: Terms, psi: jax.Array, eta: jax.Array, subjects: Subject) -> jax.Array:
+def _measure_sharpness(
+    problem: Problem, terms: SubjectLikelihood, psi: jax.Array, eta: jax.Array, subjects: SubjectArrays
+) -> jax.Array:
     """Of each column (N,), the least eigenvalue of the half-Hessian in units of Ω⁻¹: at least 1 where the likelihood of the
     data is log-concave."""
     root = jnp.linalg.cholesky(problem.unpack(psi)[1])
 
     def one(e, s):
-        return jnp.linalg.eigvalsh(root.T @ jax.hessian(terms.joint, argnums=1)(psi, e, s) @ root / 2)[0]
+        return jnp.linalg.eigvalsh(root.T @ jax.hessian(terms.joint_minus2ll, argnums=1)(psi, e, s) @ root / 2)[0]
 
     return jax.vmap(one, in_axes=-1)(eta, subjects)
 
 
 @jax.jit
-def sharpness(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+def measure_sharpness(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
     theta, _, _ = problem.unpack(psi)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    subjects = each_subject(problem, second_order(problem, problem.mixed(theta, eta)))
-    return _sharpness(problem, terms, psi, eta, subjects)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    subjects = subject_arrays(problem, second_order_jet(problem, problem.individual_parameters(theta, eta)))
+    return _measure_sharpness(problem, terms, psi, eta, subjects)
 
 
 @dataclass(frozen=True)
-class Laplace(QuasiNewton):
+class LaplaceApproximation(QuasiNewton):
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return evaluate(problem, psi, eta)
+        return evaluate_laplace(problem, psi, eta)
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
-        low = np.asarray(sharpness(problem, state.psi, state.eta))
-        poor = [str(subjects[int(i) % len(subjects)]) for i in np.argsort(low) if low[i] < _POOR]
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        low = np.asarray(measure_sharpness(problem, state.psi, state.eta))
+        poor = [str(subjects[int(i) % len(subjects)]) for i in np.argsort(low) if low[i] < _POOR_SHARPNESS]
         if not poor:
             return []
         more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
@@ -83,4 +87,4 @@ class Laplace(QuasiNewton):
         ]
 
 
-LAPLACE = Laplace("laplace", "Laplace's approximation with the exact Hessian")
+LAPLACE = LaplaceApproximation("laplace", "Laplace's approximation with the exact Hessian")

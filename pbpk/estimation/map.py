@@ -13,26 +13,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import CONVERGED, STALLED, Evaluation, Info, Numbers, State
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.estimation.base import CONVERGED, STALLED, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.mixture import combine_classes
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
 @jax.jit
-def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
-    modes = conditional_modes(problem, psi, eta, interaction=True)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    subjects = each_subject(problem, modes.jet)
-    value = jax.vmap(lambda e, s: terms.joint(psi, e, s), in_axes=-1)(modes.eta, subjects)
-    return combined(problem, psi, Evaluation(value, jnp.zeros((len(psi), problem.columns)), modes.eta, modes.found))
+def evaluate_most_probable(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    subjects = subject_arrays(problem, modes.jet)
+    value = jax.vmap(lambda e, s: terms.joint_minus2ll(psi, e, s), in_axes=-1)(modes.eta, subjects)
+    return combine_classes(
+        problem, psi, Evaluation(value, jnp.zeros((len(psi), problem.columns)), modes.eta, modes.converged)
+    )
 
 
 @dataclass(frozen=True)
-class Posterior:
+class MostProbableEtas:
     name: str = "map"
     about: str = "maximum a posteriori estimates of each subject, population parameters held"
 
@@ -40,22 +42,22 @@ class Posterior:
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return evaluate(problem, psi, eta)
+        return evaluate_most_probable(problem, psi, eta)
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
         return []
 
-    def init(self, problem: Problem) -> State:
-        psi = problem.psi0
-        eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
+    def init(self, problem: Problem) -> EstimationState:
+        psi = problem.initial_unconstrained
+        eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
         e = Evaluation(*(np.asarray(x) for x in self.evaluate(problem, psi, eta)))
-        return State(psi, float(e.objective.sum()), e.objective, e.gradient, e.eta, np.zeros((0, 0)), 0, 1)
+        return EstimationState(psi, float(e.objective.sum()), e.objective, e.gradient, e.eta, np.zeros((0, 0)), 0, 1)
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]:
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
         e = self.evaluate(problem, state.psi, state.eta)
         status = CONVERGED if bool(np.asarray(e.good).all()) else STALLED
         done = replace(state, status=status, iteration=1, evaluations=state.evaluations + 1)
-        return done, Info(1, state.ofv, 0.0, 0.0, 0.0, done.evaluations)
+        return done, IterationRecord(1, state.ofv, 0.0, 0.0, 0.0, done.evaluations)
 
 
-MAP = Posterior()
+MAP = MostProbableEtas()

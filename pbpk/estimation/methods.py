@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pbpk.errors import WrongUsage, did_you_mean
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Method
+    from pbpk.estimation.base import EstimationMethod
 
 # Method name -> (module, attribute). Modules load on first use: reading the list of names must cost nothing.
 METHOD_HOMES = {
@@ -32,7 +32,7 @@ METHODS = tuple(METHOD_HOMES)
 _AGGREGATE_METHOD = {"summary": ("pbpk.aggregate_data.method", "SUMMARY")}
 
 
-def get_method(name: str) -> Method:
+def get_method(name: str) -> EstimationMethod:
     """The estimation method called `name` (any case). Raises `WrongUsage` with the nearest known name."""
     home = (METHOD_HOMES | _AGGREGATE_METHOD).get(name.lower())
     if home is None:

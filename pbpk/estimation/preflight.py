@@ -14,44 +14,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.endpoints.likelihood import curvatures, predicted
-from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_curvatures
+from pbpk.likelihood.prediction_jets import first_order_jet
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import State
+    from pbpk.estimation.base import EstimationState
     from pbpk.likelihood.problem import Problem
-    from pbpk.population.individual import Factor
+    from pbpk.population.individual import CovariateFactor
     from pbpk.study.load import Study
 
-_NOTHING = 1e-6  # information: a standard error of a thousand e-folds
-_HARDLY = 0.04  # a standard error of five e-folds, all else known: 95 % are a factor of four hundred million wide
-_LITTLE = 1.0  # a standard error of one e-fold, with which nothing runs a million-fold but what nothing holds
-_FAR = log(1e6)
-_FLAT = 4.0  # squared scores of all subjects, four times the information they stand for, below which a θ is looked at
+_NO_INFORMATION = 1e-6  # information: a standard error of a thousand e-folds
+_HARDLY_ANY_INFORMATION = (
+    0.04  # a standard error of five e-folds, all else known: 95 % are a factor of four hundred million wide
+)
+_LITTLE_INFORMATION = (
+    1.0  # a standard error of one e-fold, with which nothing runs a million-fold but what nothing holds
+)
+_MILLIONFOLD = log(1e6)
+_FLAT_SCORES = (
+    4.0  # squared scores of all subjects, four times the information they stand for, below which a θ is looked at
+)
 
 
-def beforehand(problem: Problem) -> list[str]:
+def warn_before_fit(problem: Problem) -> list[str]:
     """From the records and the structure, without solving anything."""
-    return [*_censored(problem), *_single(problem), *_covariates(problem)]
+    return [*_warn_all_censored(problem), *_warn_single_observations(problem), *_warn_covariates(problem)]
 
 
-def _censored(problem: Problem) -> list[str]:
-    seen = np.asarray(problem.seen)
-    dense = seen & np.array([e.continuous for e in problem.spec.endpoints])[np.asarray(problem.endpoint)]
-    censored = dense & (np.asarray(problem.observed.low) != np.asarray(problem.observed.high))
-    if not seen.any() or not (censored == seen).all():
+def _warn_all_censored(problem: Problem) -> list[str]:
+    is_observed = np.asarray(problem.observed_mask)
+    is_continuous = (
+        is_observed
+        & np.array([e.is_continuous for e in problem.structure.endpoints])[np.asarray(problem.endpoint_index)]
+    )
+    censored = is_continuous & (np.asarray(problem.observed.low) != np.asarray(problem.observed.high))
+    if not is_observed.any() or not (censored == is_observed).all():
         return []
     n = problem.observations
     return [f"all {n} observations of all {problem.subjects} subjects are censored: no value says how much there was"]
 
 
-def _single(problem: Problem) -> list[str]:
-    layout = problem.spec.layout
-    free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
-    both = any(n.startswith("OMEGA_") for n in free) and any(s in free for s in layout.sigmas)
-    if not both or np.asarray(problem.seen).sum(axis=0).max() > 1:
+def _warn_single_observations(problem: Problem) -> list[str]:
+    layout = problem.structure.layout
+    free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    estimates_both = any(n.startswith("OMEGA_") for n in free) and any(s in free for s in layout.sigmas)
+    if not estimates_both or np.asarray(problem.observed_mask).sum(axis=0).max() > 1:
         return []
     return [
         "no subject has more than one observation: variation between subjects cannot be told from residual error; hold one of"
@@ -59,38 +68,38 @@ def _single(problem: Problem) -> list[str]:
     ]
 
 
-def _covariates(problem: Problem) -> list[str]:
+def _warn_covariates(problem: Problem) -> list[str]:
     """Estimated effects of covariates that do not vary, and those of one parameter that cannot be told apart."""
-    individual, said = problem.spec.individual, []
-    at = {c: np.asarray(problem.covariates)[:, i] for i, c in enumerate(individual.covariates)}
-    by_parameter: dict[str, list[Factor]] = {}
+    individual, warnings = problem.structure.individual_model, []
+    values_of = {c: np.asarray(problem.covariates)[:, i] for i, c in enumerate(individual.covariates)}
+    by_parameter: dict[str, list[CovariateFactor]] = {}
     for f in individual.factors:
         if not isinstance(f.coefficient, str):
             continue
-        values = at[f.covariate]
+        values = values_of[f.covariate]
         if np.ptp(values) == 0:
-            said.append(
+            warnings.append(
                 f"the covariate {f.covariate} is {values.flat[0]:g} in every record: its effect {f.coefficient} on"
                 f" {f.parameter} is not determined by these data"
             )
         else:
             by_parameter.setdefault(f.parameter, []).append(f)
     for parameter, factors in by_parameter.items():
-        if mixed := _collinear(factors, at):
-            said.append(
-                f"the effects {' and '.join(mixed)} on {parameter} cannot be told apart: their covariates change together in"
+        if inseparable := _find_collinear(factors, values_of):
+            warnings.append(
+                f"the effects {' and '.join(inseparable)} on {parameter} cannot be told apart: their covariates change together in"
                 " these data"
             )
-    return said
+    return warnings
 
 
-def _collinear(factors: list[Factor], at: dict[str, np.ndarray]) -> list[str]:
+def _find_collinear(factors: list[CovariateFactor], values_of: dict[str, np.ndarray]) -> list[str]:
     """The coefficients whose slopes ∂ ln factor/∂ coefficient are a combination of one another and a constant."""
     if len(factors) < 2:
         return []
     columns = []
     for f in factors:
-        x = at[f.covariate].ravel()
+        x = values_of[f.covariate].ravel()
         with np.errstate(all="ignore"):
             slope = np.log(np.asarray(FORMS[f.form](x, f.reference, 1e-3))) - np.log(
                 np.asarray(FORMS[f.form](x, f.reference, 0.0))
@@ -106,61 +115,63 @@ def _collinear(factors: list[Factor], at: dict[str, np.ndarray]) -> list[str]:
 
 
 @jax.jit
-def _information(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+def _compute_information(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
     """Σ (∂f/∂ψ)² × curvature over all observations (P,): what the predictions still tell of each ψ."""
     theta, _, sigma = problem.unpack(psi)
-    jet = first_order(problem, problem.mixed(theta, eta))
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    ends, t = problem.spec.endpoints, problem.seen.shape[0]
+    jet = first_order_jet(problem, problem.individual_parameters(theta, eta))
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    ends, t = problem.structure.endpoints, problem.observed_mask.shape[0]
 
     def one(e, s):
         x = terms.prediction(psi, e, s, s.jet)
-        p = predicted(ends, x, x, s.observed)
-        w = jnp.where(s.seen, curvatures(ends, s.endpoint, s.seen, p, s.observed, theta | sigma, False), 0.0)
+        p = arrange_predictions(ends, x, x, s.observed)
+        w = jnp.where(s.seen, record_curvatures(ends, s.endpoint, s.seen, p, s.observed, theta | sigma, False), 0.0)
         slope = jax.jacfwd(lambda y: terms.prediction(y, e, s, s.jet)[:t])(psi)
         return jnp.sum(jnp.where(s.seen[:, None], slope**2, 0.0) * jnp.maximum(w, 0.0)[:, None], axis=0)
 
-    return jnp.sum(jax.vmap(one, in_axes=-1)(eta, each_subject(problem, jet)), axis=0)
+    return jnp.sum(jax.vmap(one, in_axes=-1)(eta, subject_arrays(problem, jet)), axis=0)
 
 
-def undetermined(study: Study, problem: Problem, state: State) -> list[str]:
+def find_undetermined(study: Study, problem: Problem, state: EstimationState) -> list[str]:
     """The θ that the estimates leave with next to no influence, or that ran a million-fold with little."""
-    layout, individual = problem.spec.layout, problem.spec.individual
+    layout, individual = problem.structure.layout, problem.structure.individual_model
     free = [t for t in layout.thetas if not t.fixed]
     acting = {v.name for v in individual.varying} | {f.coefficient for f in individual.factors}
-    known = {layout.names[i] for p in problem.spec.priors for i in p.at}
-    psi, psi0 = np.asarray(state.psi), np.asarray(problem.psi0)
+    with_prior = {layout.names[i] for p in problem.structure.priors for i in p.positions}
+    psi, psi0 = np.asarray(state.psi), np.asarray(problem.initial_unconstrained)
     gradient = np.asarray(state.gradient)
     far = {
         j
         for j, t in enumerate(free)
-        if isfinite(t.ends[0]) and not isfinite(t.ends[1]) and abs(psi[j] - psi0[j]) > _FAR
+        if isfinite(t.interval[0]) and not isfinite(t.interval[1]) and abs(psi[j] - psi0[j]) > _MILLIONFOLD
     }
-    flat = {j for j in range(len(free)) if gradient.shape[0] != len(psi) or (gradient[j] ** 2).sum() < _FLAT}
-    looked_at = [j for j in sorted(far | flat) if free[j].name in acting and free[j].name not in known]
-    if not looked_at:
+    flat = {j for j in range(len(free)) if gradient.shape[0] != len(psi) or (gradient[j] ** 2).sum() < _FLAT_SCORES}
+    suspects = [j for j in sorted(far | flat) if free[j].name in acting and free[j].name not in with_prior]
+    if not suspects:
         return []
-    told, said = np.asarray(_information(problem, state.psi, state.eta)), []
-    for j in looked_at:
+    information, warnings = np.asarray(_compute_information(problem, state.psi, state.eta)), []
+    for j in suspects:
         theta = free[j]
-        i = study.problem.spec.layout.names.index(theta.name)
+        i = study.problem.structure.layout.names.index(theta.name)
         unit = (
             1.0
-            if isfinite(theta.ends[0]) or isfinite(theta.ends[1])
+            if isfinite(theta.interval[0]) or isfinite(theta.interval[1])
             else max(abs(float(psi[j])), float(study.scale[i]))
         )
-        left = float(told[j]) * unit**2  # ψ in e-folds, or in its own size
-        value, begun = (float(theta.bound(jnp.asarray(x[j]))) / float(study.scale[i]) for x in (psi, psi0))
-        if j in far and not left > _LITTLE:
-            said.append(
-                f"{theta.name} is not determined by the data: it ran from {begun:.3g} to {value:.3g}, where it"
+        information_of_theta = float(information[j]) * unit**2  # ψ in e-folds, or in its own size
+        value, first_value = (
+            float(theta.from_unconstrained(jnp.asarray(x[j]))) / float(study.scale[i]) for x in (psi, psi0)
+        )
+        if j in far and not information_of_theta > _LITTLE_INFORMATION:
+            warnings.append(
+                f"{theta.name} is not determined by the data: it ran from {first_value:.3g} to {value:.3g}, where it"
                 " hardly changes any prediction"
             )
-        elif not left > _NOTHING:
-            said.append(f"{theta.name} is not determined by the data: nothing that was observed depends on it")
-        elif not left > _HARDLY:
-            said.append(
-                f"{theta.name} is not determined by the data: at {value:.3g} (from {begun:.3g}) it hardly changes any"
+        elif not information_of_theta > _NO_INFORMATION:
+            warnings.append(f"{theta.name} is not determined by the data: nothing that was observed depends on it")
+        elif not information_of_theta > _HARDLY_ANY_INFORMATION:
+            warnings.append(
+                f"{theta.name} is not determined by the data: at {value:.3g} (from {first_value:.3g}) it hardly changes any"
                 " prediction"
             )
-    return said
+    return warnings

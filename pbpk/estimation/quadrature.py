@@ -19,21 +19,27 @@ import numpy as np
 from pbpk.errors import WrongUsage
 from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.mixture import combined
-from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.mixture import combine_classes
+from pbpk.likelihood.prediction_jets import first_order_jet
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_MOST, _BEST, _LEAST = 3600, 15, 3  # nodes in all; nodes a dimension, at best and at least
-_AT_ONCE = 64
+_MOST_NODES, _MOST_PER_DIMENSION, _LEAST_PER_DIMENSION = (
+    3600,
+    15,
+    3,
+)  # nodes in all; nodes a dimension, at best and at least
+_NODES_AT_ONCE = 64
 
 
-def nodes_for(dimensions: int) -> int:
+def count_nodes(dimensions: int) -> int:
     """Nodes for each random effect. Raises `WrongUsage` where even few would be too many."""
-    count = next((n for n in range(_BEST, _LEAST - 1, -2) if n**dimensions <= _MOST), 0)
+    count = next(
+        (n for n in range(_MOST_PER_DIMENSION, _LEAST_PER_DIMENSION - 1, -2) if n**dimensions <= _MOST_NODES), 0
+    )
     if count == 0:
         raise WrongUsage(
             f"quadrature over {dimensions} random effects takes too many nodes", hint="use laplace or focei"
@@ -41,7 +47,7 @@ def nodes_for(dimensions: int) -> int:
     return count
 
 
-def grid(count: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def build_grid(count: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (K, q) and ln(weight) + x·x (K,) of the product rule."""
     x, w = np.polynomial.hermite.hermgauss(count)
     nodes = np.stack(np.meshgrid(*[x] * dimensions, indexing="ij"), axis=-1).reshape(-1, dimensions)
@@ -50,40 +56,42 @@ def grid(count: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jax.jit
-def evaluate(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+def evaluate_quadrature(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
     q = eta.shape[0]
-    nodes, logs = grid(nodes_for(q), q)
-    modes = conditional_modes(problem, psi, eta, interaction=True)
+    nodes, logs = build_grid(count_nodes(q), q)
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
     theta, _, _ = problem.unpack(psi)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
 
     def shape(e, s):
-        return jnp.linalg.cholesky(jnp.linalg.inv(jax.hessian(terms.joint, argnums=1)(psi, e, s) / 2))
+        return jnp.linalg.cholesky(jnp.linalg.inv(jax.hessian(terms.joint_minus2ll, argnums=1)(psi, e, s) / 2))
 
-    root = jax.vmap(shape, in_axes=-1, out_axes=-1)(modes.eta, each_subject(problem, modes.jet))
+    root = jax.vmap(shape, in_axes=-1, out_axes=-1)(modes.eta, subject_arrays(problem, modes.jet))
     points = modes.eta + jnp.sqrt(2.0) * jnp.einsum("ijn,kj->kin", root, nodes)
 
     def at(point):
-        subjects = each_subject(problem, first_order(problem, problem.mixed(theta, point)))
-        return jax.vmap(jax.value_and_grad(terms.joint), in_axes=(None, -1, -1), out_axes=(0, -1))(psi, point, subjects)
+        subjects = subject_arrays(problem, first_order_jet(problem, problem.individual_parameters(theta, point)))
+        return jax.vmap(jax.value_and_grad(terms.joint_minus2ll), in_axes=(None, -1, -1), out_axes=(0, -1))(
+            psi, point, subjects
+        )
 
-    joint, slope = jax.lax.map(at, points, batch_size=min(_AT_ONCE, len(nodes)))
+    joint, slope = jax.lax.map(at, points, batch_size=min(_NODES_AT_ONCE, len(nodes)))
     terms_of_sum = jnp.where(jnp.isfinite(joint), logs[:, None] - joint / 2, -jnp.inf)
     share = jax.nn.softmax(terms_of_sum, axis=0)
     log_root = jnp.sum(jnp.log(jnp.einsum("iin->in", root)), axis=0)
     value = q * jnp.log(jnp.pi) - 2 * log_root - 2 * jax.nn.logsumexp(terms_of_sum, axis=0)
     gradient = jnp.sum(jnp.where(share[:, None] > 0, share[:, None] * slope, 0.0), axis=0)
-    return combined(problem, psi, Evaluation(value, gradient, modes.eta, modes.found))
+    return combine_classes(problem, psi, Evaluation(value, gradient, modes.eta, modes.converged))
 
 
 @dataclass(frozen=True)
-class Quadrature(QuasiNewton):
+class AdaptiveQuadrature(QuasiNewton):
     def prepare(self, problem: Problem) -> Problem:
-        nodes_for(len(problem.spec.layout.etas))
+        count_nodes(len(problem.structure.layout.etas))
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return evaluate(problem, psi, eta)
+        return evaluate_quadrature(problem, psi, eta)
 
 
-AGQ = Quadrature("agq", "the marginal likelihood by adaptive Gauss-Hermite quadrature")
+AGQ = AdaptiveQuadrature("agq", "the marginal likelihood by adaptive Gauss-Hermite quadrature")

@@ -14,13 +14,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import CONVERGED, LIMIT, STALLED, Evaluation, Info, Numbers, State
-from pbpk.likelihood.problem import Problem, prior_terms
+from pbpk.estimation.base import (
+    CONVERGED,
+    ITERATION_LIMIT,
+    STALLED,
+    EstimationState,
+    Evaluation,
+    IterationRecord,
+    Numbers,
+)
+from pbpk.likelihood.problem import Problem, penalty_and_gradient
 
-_ENOUGH = 1e-7  # predicted further fall of the OFV
-_FARTHEST = 1.0  # largest change of any coordinate of ψ in one step: a factor e
-_VANISHED, _RESTORED = 3.5, 2.3  # a thirtieth and a tenth of the standard deviation it started from, as logarithms
-_MOST = 300
+SMALLEST_FALL = 1e-7  # predicted further fall of the OFV
+LONGEST_STEP = 1.0  # largest change of any coordinate of ψ in one step: a factor e
+VANISHED, RESTORED = 3.5, 2.3  # a thirtieth and a tenth of the standard deviation it started from, as logarithms
+MOST_ITERATIONS = 300
 
 
 @dataclass(frozen=True)
@@ -36,110 +44,116 @@ class QuasiNewton:
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         raise NotImplementedError("a likelihood method says how its objective is evaluated")
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
         return []
 
-    def init(self, problem: Problem) -> State:
-        psi = problem.psi0
-        eta = np.zeros((len(problem.spec.layout.etas), problem.columns))
-        first = _host(self.evaluate(problem, psi, eta))
-        return State(
-            *(psi, total(problem, psi, first.objective), first.objective, first.gradient, first.eta),
-            *(_scores(first.gradient), 0, 1),
+    def init(self, problem: Problem) -> EstimationState:
+        psi = problem.initial_unconstrained
+        eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
+        first = _to_host(self.evaluate(problem, psi, eta))
+        return EstimationState(
+            *(psi, sum_objective(problem, psi, first.objective), first.objective, first.gradient, first.eta),
+            *(invert_scores(first.gradient), 0, 1),
             good=first.good,
         )
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]:
-        gradient = total_gradient(problem, state.psi, state.gradient)
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        gradient = sum_gradient(problem, state.psi, state.gradient)
         direction = -state.inverse @ gradient
         slope = float(gradient @ direction)
-        if -slope / 2 < _ENOUGH:
-            return self._settled(problem, state, gradient)
-        if state.iteration >= _MOST:
-            return self._done(state, LIMIT, gradient)
-        length = min(1.0, _FARTHEST / float(np.abs(direction).max()))
+        if -slope / 2 < SMALLEST_FALL:
+            return self._converge_or_restore(problem, state, gradient)
+        if state.iteration >= MOST_ITERATIONS:
+            return self._stop(state, ITERATION_LIMIT, gradient)
+        length = min(1.0, LONGEST_STEP / float(np.abs(direction).max()))
         tried, new = 0, None
         for _ in range(30):
             tried += 1
             psi = state.psi + length * direction
-            trial = _host(self.evaluate(problem, psi, state.eta))
-            ofv = total(problem, psi, trial.objective)
+            trial = _to_host(self.evaluate(problem, psi, state.eta))
+            ofv = sum_objective(problem, psi, trial.objective)
             falls = ofv < state.ofv  # without which the next condition, at rounding, takes a step of nothing
             falls = falls and ofv <= state.ofv + 1e-4 * length * slope
             # A subject whose mode was lost has no likelihood there, and what stands for it may be lower than any.
-            kept = (trial.good | ~np.asarray(state.good)).all()
-            if np.isfinite(ofv) and falls and kept and np.isfinite(trial.gradient).all():
-                new = State(psi, ofv, trial.objective, trial.gradient, trial.eta, state.inverse, good=trial.good)
+            keeps_modes = (trial.good | ~np.asarray(state.good)).all()
+            if np.isfinite(ofv) and falls and keeps_modes and np.isfinite(trial.gradient).all():
+                new = EstimationState(
+                    psi, ofv, trial.objective, trial.gradient, trial.eta, state.inverse, good=trial.good
+                )
                 break
-            length *= _shorter(state.ofv, ofv, slope, length)
+            length *= shorten_step(state.ofv, ofv, slope, length)
         if new is None:
-            return self._stuck(problem, state, gradient, -slope / 2, tried)
-        change = total_gradient(problem, new.psi, new.gradient) - gradient
-        inverse = _update(state.inverse, new.psi - state.psi, change)
+            return self._restart_or_stall(problem, state, gradient, -slope / 2, tried)
+        change = sum_gradient(problem, new.psi, new.gradient) - gradient
+        inverse = update_inverse(state.inverse, new.psi - state.psi, change)
         new = replace(new, inverse=inverse, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
-        return new, _info(new, new.ofv - state.ofv, length * float(np.abs(direction).max()))
+        return new, _record_iteration(new, new.ofv - state.ofv, length * float(np.abs(direction).max()))
 
-    def _stuck(
-        self, problem: Problem, state: State, gradient: Numbers, promised: float, tried: int
-    ) -> tuple[State, Info]:
-        fresh = _scores(state.gradient)
+    def _restart_or_stall(
+        self, problem: Problem, state: EstimationState, gradient: Numbers, promised: float, tried: int
+    ) -> tuple[EstimationState, IterationRecord]:
+        fresh = invert_scores(state.gradient)
         if promised < 1e-4:  # what is left to gain is below what the objective can resolve: this is the minimum
-            return self._settled(problem, state, gradient)
+            return self._converge_or_restore(problem, state, gradient)
         if np.allclose(fresh, state.inverse):
-            return self._done(state, STALLED, gradient)
+            return self._stop(state, STALLED, gradient)
         again = replace(state, inverse=fresh, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
-        return again, _info(again, 0.0, 0.0)
+        return again, _record_iteration(again, 0.0, 0.0)
 
-    def _settled(self, problem: Problem, state: State, gradient: np.ndarray) -> tuple[State, Info]:
+    def _converge_or_restore(
+        self, problem: Problem, state: EstimationState, gradient: np.ndarray
+    ) -> tuple[EstimationState, IterationRecord]:
         """The end, unless a random effect that vanished does better restored.
 
         ψ holds the logarithm of its standard deviation, so the slope vanishes there, be it a minimum or a maximum.
         """
-        start, best, tried = problem.psi0, state, 0
-        for k in problem.spec.layout.spreads:
-            if state.psi[k] > start[k] - _VANISHED:
+        start, best, tried = problem.initial_unconstrained, state, 0
+        for k in problem.structure.layout.log_sd_positions:
+            if state.psi[k] > start[k] - VANISHED:
                 continue
             psi = best.psi.copy()
-            psi[k] = start[k] - _RESTORED
-            trial, tried = _host(self.evaluate(problem, psi, best.eta)), tried + 1
-            ofv = total(problem, psi, trial.objective)
-            kept = (trial.good | ~np.asarray(best.good)).all()
-            if ofv < best.ofv - 1e-3 and kept and np.isfinite(trial.gradient).all():
-                scores = _scores(trial.gradient)
-                best = State(psi, ofv, trial.objective, trial.gradient, trial.eta, scores, good=trial.good)
+            psi[k] = start[k] - RESTORED
+            trial, tried = _to_host(self.evaluate(problem, psi, best.eta)), tried + 1
+            ofv = sum_objective(problem, psi, trial.objective)
+            keeps_modes = (trial.good | ~np.asarray(best.good)).all()
+            if ofv < best.ofv - 1e-3 and keeps_modes and np.isfinite(trial.gradient).all():
+                scores = invert_scores(trial.gradient)
+                best = EstimationState(psi, ofv, trial.objective, trial.gradient, trial.eta, scores, good=trial.good)
         if best is state:
-            return self._done(state, CONVERGED, gradient)
+            return self._stop(state, CONVERGED, gradient)
         best = replace(best, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
-        return best, _info(best, best.ofv - state.ofv, float(np.abs(best.psi - state.psi).max()))
+        return best, _record_iteration(best, best.ofv - state.ofv, float(np.abs(best.psi - state.psi).max()))
 
     @staticmethod
-    def _done(state: State, status: str, gradient: Numbers) -> tuple[State, Info]:
+    def _stop(state: EstimationState, status: str, gradient: Numbers) -> tuple[EstimationState, IterationRecord]:
         done = replace(state, status=status)
-        return done, _info(done, 0.0, 0.0)
+        return done, _record_iteration(done, 0.0, 0.0)
 
 
-def total(problem: Problem, psi: np.ndarray, objective: Numbers) -> float:
+def sum_objective(problem: Problem, psi: np.ndarray, objective: Numbers) -> float:
     """The OFV: the subjects' objectives, and the penalty where there are priors."""
-    found = float(np.asarray(objective).sum())
-    return found + float(prior_terms(problem, psi)[0]) if problem.spec.priors else found
+    objective_sum = float(np.asarray(objective).sum())
+    return objective_sum + float(penalty_and_gradient(problem, psi)[0]) if problem.structure.priors else objective_sum
 
 
-def total_gradient(problem: Problem, psi: np.ndarray, gradient: Numbers) -> np.ndarray:
+def sum_gradient(problem: Problem, psi: np.ndarray, gradient: Numbers) -> np.ndarray:
     """Its gradient in ψ, from that of the subjects (P, N)."""
-    found = np.asarray(gradient).sum(axis=1)
-    return found + np.asarray(prior_terms(problem, psi)[1]) if problem.spec.priors else found
+    gradient_sum = np.asarray(gradient).sum(axis=1)
+    return (
+        gradient_sum + np.asarray(penalty_and_gradient(problem, psi)[1]) if problem.structure.priors else gradient_sum
+    )
 
 
-def compiled_gradient(objective, psi: jax.Array, eta: jax.Array, subjects) -> tuple[jax.Array, jax.Array]:
+def differentiate_subjects(objective, psi: jax.Array, eta: jax.Array, subjects) -> tuple[jax.Array, jax.Array]:
     """Values (N,) and gradients in ψ (P, N) of `objective(psi, eta, subject)` over all subjects."""
     return jax.vmap(jax.value_and_grad(objective), in_axes=(None, -1, -1), out_axes=(0, -1))(psi, eta, subjects)
 
 
-def _host(e: Evaluation) -> Evaluation:
+def _to_host(e: Evaluation) -> Evaluation:
     return Evaluation(*(np.asarray(x) for x in jax.block_until_ready(e)))
 
 
-def _scores(gradient: Numbers) -> np.ndarray:
+def invert_scores(gradient: Numbers) -> np.ndarray:
     """(½ Σ gg')⁻¹ with a ridge, so that a coordinate the data hardly see still moves a little."""
     s = 0.5 * gradient @ gradient.T
     scale = np.sqrt(np.maximum(np.diag(s), 1e-8))
@@ -147,7 +161,7 @@ def _scores(gradient: Numbers) -> np.ndarray:
     return np.linalg.inv(correlation) / np.outer(scale, scale)
 
 
-def _shorter(before: float, after: float, slope: float, length: float) -> float:
+def shorten_step(before: float, after: float, slope: float, length: float) -> float:
     """The minimum of the parabola through what is known, kept between a tenth and a half."""
     if not np.isfinite(after):
         return 0.25
@@ -155,7 +169,7 @@ def _shorter(before: float, after: float, slope: float, length: float) -> float:
     return float(np.clip(-slope / (2 * curvature * length) if curvature > 0 else 0.5, 0.1, 0.5))
 
 
-def _update(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The BFGS formula; skipped when the curvature along the step is not positive."""
     sy = float(s @ y)
     if sy <= 1e-12 * np.linalg.norm(s) * np.linalg.norm(y):
@@ -164,6 +178,6 @@ def _update(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (eye - rho * np.outer(s, y)) @ inverse @ (eye - rho * np.outer(y, s)) + rho * np.outer(s, s)
 
 
-def _info(state: State, change: float, step: float) -> Info:
+def _record_iteration(state: EstimationState, change: float, step: float) -> IterationRecord:
     norm = float(jnp.abs(state.gradient.sum(axis=1)).max()) if state.gradient.size else 0.0
-    return Info(state.iteration, state.ofv, change, norm, step, state.evaluations)
+    return IterationRecord(state.iteration, state.ofv, change, norm, step, state.evaluations)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbpk.errors import WrongUsage
-from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
-def need_continuous(problem: Problem, method: str, quantified: bool = False) -> None:
+def require_continuous(problem: Problem, method: str, quantified: bool = False) -> None:
     """Raises `WrongUsage` where an endpoint has no mean to linearise: a count, a grade, an event; with `quantified`, one with
     values beyond a limit too."""
-    for e in problem.spec.endpoints:
-        censored = quantified and isinstance(e, Gaussian) and e.limits
-        if e.continuous and not censored:
+    for e in problem.structure.endpoints:
+        censored = quantified and isinstance(e, GaussianEndpoint) and e.has_limits
+        if e.is_continuous and not censored:
             continue
         what = "has values beyond a limit of quantification" if censored else "is not a continuous endpoint"
         raise WrongUsage(

@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.endpoints.likelihood import correlation
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.likelihood import residual_correlation
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.prediction_jets import first_order_jet
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
-class Diagnosis(NamedTuple):
+class FitDiagnosis(NamedTuple):
     """Observations (T, N), η (q, N), individual parameters (m, N) of the first record. Residuals are those of quantified,
     continuous observations, on the scale of their error model; NaN for the others."""
 
@@ -37,35 +37,35 @@ class Diagnosis(NamedTuple):
 
 
 @jax.jit
-def _observations(problem: Problem, psi: jax.Array, eta: jax.Array):
+def _compute_residuals(problem: Problem, psi: jax.Array, eta: jax.Array):
     theta, omega, sigma = problem.unpack(psi)
-    flat = first_order(problem, problem.mixed(theta, 0 * eta))
-    u = problem.mixed(theta, eta)
-    jet = first_order(problem, u)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
+    flat = first_order_jet(problem, problem.individual_parameters(theta, 0 * eta))
+    u = problem.individual_parameters(theta, eta)
+    jet = first_order_jet(problem, u)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
 
     def one(e, s):
         y, mean, r = terms.moments(psi, e, s)
-        known = s.seen & jnp.isfinite(mean) & ~s.observed.censored
+        is_quantified = s.observed_mask & jnp.isfinite(mean) & ~s.observed.is_censored
         a = jax.jacfwd(lambda x: terms.moments(psi, x, s)[1])(e)
-        a = jnp.where(known[:, None], a, 0.0)
+        a = jnp.where(is_quantified[:, None], a, 0.0)
         sd = jnp.sqrt(r)
-        c = correlation(problem.spec.endpoints, s.endpoint, s.seen, s.observed, theta | sigma)
+        c = residual_correlation(problem.structure.endpoints, s.endpoint, s.seen, s.observed, theta | sigma)
         cov = a @ omega @ a.T + (jnp.diag(r) if c is None else sd[:, None] * c * sd[None, :])
         values, vectors = jnp.linalg.eigh(cov)
-        residual = jnp.where(known, y - (mean - a @ e), 0.0)
+        residual = jnp.where(is_quantified, y - (mean - a @ e), 0.0)
         cwres = vectors @ ((vectors.T @ residual) / jnp.sqrt(values))
-        shown = jnp.where(given[s.endpoint], mean, s.jet.f[: len(mean)])
-        return jnp.where(known, (y - mean) / sd, jnp.nan), jnp.where(known, cwres, jnp.nan), shown
+        prediction = jnp.where(reads_mean[s.endpoint], mean, s.jet.f[: len(mean)])
+        return jnp.where(is_quantified, (y - mean) / sd, jnp.nan), jnp.where(is_quantified, cwres, jnp.nan), prediction
 
     def typical(s):
-        return jnp.where(given[s.endpoint], terms.moments(psi, 0 * eta[:, 0], s)[1], s.jet.f[: len(s.seen)])
+        return jnp.where(reads_mean[s.endpoint], terms.moments(psi, 0 * eta[:, 0], s)[1], s.jet.f[: len(s.seen)])
 
-    given = jnp.array([getattr(e, "given", False) for e in problem.spec.endpoints])
-    iwres, cwres, ipred = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, each_subject(problem, jet))
-    pred = jax.vmap(typical, in_axes=-1, out_axes=-1)(each_subject(problem, flat))
-    p = problem.spec.individual.parameters(
-        problem.spec.system,
+    reads_mean = jnp.array([getattr(e, "given", False) for e in problem.structure.endpoints])
+    iwres, cwres, ipred = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subject_arrays(problem, jet))
+    pred = jax.vmap(typical, in_axes=-1, out_axes=-1)(subject_arrays(problem, flat))
+    p = problem.structure.individual_model.parameters(
+        problem.structure.system,
         u,
         jnp.asarray(problem.constants)[:1],
         jnp.asarray(problem.covariates)[:1],
@@ -75,16 +75,16 @@ def _observations(problem: Problem, psi: jax.Array, eta: jax.Array):
 
 
 @jax.jit
-def post_hoc(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+def find_post_hoc_etas(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
     """The EBEs at given population parameters, for methods that do not find them on their way."""
-    return conditional_modes(problem, psi, eta, interaction=True).eta
+    return find_conditional_modes(problem, psi, eta, interaction=True).eta
 
 
-def diagnose(problem: Problem, psi: np.ndarray, eta: np.ndarray) -> Diagnosis:
-    pred, ipred, iwres, cwres, p = (np.asarray(x) for x in _observations(problem, psi, eta))
-    omega = np.asarray(natural_with_jacobian(problem.spec.layout, psi, problem.initial)[2])
+def diagnose_fit(problem: Problem, psi: np.ndarray, eta: np.ndarray) -> FitDiagnosis:
+    pred, ipred, iwres, cwres, p = (np.asarray(x) for x in _compute_residuals(problem, psi, eta))
+    omega = np.asarray(natural_with_jacobian(problem.structure.layout, psi, problem.initial)[2])
     sd = np.sqrt(np.diag(omega))
     spread = eta.std(axis=1, ddof=1) if eta.shape[1] > 1 else np.full(len(eta), np.nan)
-    known = iwres[np.asarray(problem.seen) & np.isfinite(iwres)]
-    left = float(1 - np.std(known, ddof=1)) if len(known) > 1 else float("nan")
-    return Diagnosis(pred, ipred, iwres, cwres, eta, p, 1 - spread / sd, left)
+    residuals = iwres[np.asarray(problem.observed_mask) & np.isfinite(iwres)]
+    epsilon_shrinkage = float(1 - np.std(residuals, ddof=1)) if len(residuals) > 1 else float("nan")
+    return FitDiagnosis(pred, ipred, iwres, cwres, eta, p, 1 - spread / sd, epsilon_shrinkage)

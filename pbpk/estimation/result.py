@@ -17,8 +17,8 @@ import pandas as pd
 from pbpk.estimation import criteria
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Info
-    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.estimation.base import IterationRecord
+    from pbpk.likelihood.parameter_layout import ParameterLayout
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +45,7 @@ class Fit:
     epsilon_shrinkage: float
     individual: pd.DataFrame
     table: pd.DataFrame
-    iterations: tuple[Info, ...]
+    iterations: tuple[IterationRecord, ...]
     successful: bool
     cause: str
     warnings: tuple[str, ...]
@@ -130,20 +130,20 @@ class Fit:
         }
 
 
-def parameter_table(
-    layout: Layout,
+def build_parameter_table(
+    layout: ParameterLayout,
     estimates: np.ndarray,
     se: dict[str, float],
     units: tuple[str, ...],
     labels: tuple[str, ...],
     shrinkage: dict[str, float],
     lognormal: set[str],
-    held: bool = False,
+    all_fixed: bool = False,
 ) -> pd.DataFrame:
     """The table of a fit. CV % is √(e^ω² − 1) for log-normal η; intervals are 95 %, by the logarithm where positive."""
     rows = []
     positive = {t.name for t in layout.thetas if t.positive} | set(layout.sigmas)
-    for name, value, unit, label, fixed in zip(layout.names, estimates, units, labels, layout.fixed, strict=True):
+    for name, value, unit, label, fixed in zip(layout.names, estimates, units, labels, layout.fixed_mask, strict=True):
         error = se.get(name, math.nan)
         on = name.removeprefix("OMEGA_").removeprefix("IOV_")
         diagonal = [e for b in layout.blocks for e in b.etas]
@@ -165,7 +165,7 @@ def parameter_table(
                 "ci_high": high,
                 "cv": 100 * math.sqrt(math.expm1(value)) if variance and on in lognormal and value < 50 else math.nan,
                 "shrinkage": 100 * shrinkage[by] if variance and by in shrinkage else math.nan,
-                "fixed": bool(fixed) or held,
+                "fixed": bool(fixed) or all_fixed,
             }
         )
     return pd.DataFrame(rows)

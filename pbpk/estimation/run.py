@@ -16,46 +16,46 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.build_fit import collect
-from pbpk.estimation.standard_errors import uncertainty
-from pbpk.estimation.start import Start, begun_from, warmed
-from pbpk.likelihood.endpoints.likelihood import losses, moments, predicted
+from pbpk.estimation.build_fit import build_fit
+from pbpk.estimation.standard_errors import compute_standard_errors
+from pbpk.estimation.start import StartingValues, apply_starting_values, choose_better_modes
+from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll, residual_moments
 from pbpk.results import explain
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Info, Method, State
+    from pbpk.estimation.base import EstimationMethod, EstimationState, IterationRecord
     from pbpk.estimation.result import Fit
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 
 @dataclass
-class Watch:
+class Callbacks:
     """What the caller sees: `iteration(state, info)` after each step, `errors(done, of)` while standard errors come."""
 
-    iteration: Callable[[State, list[Info]], None] = field(default=lambda state, infos: None)
-    errors: Callable[[int, int], None] = field(default=lambda done, of: None)
+    on_iteration: Callable[[EstimationState, list[IterationRecord]], None] = field(default=lambda state, infos: None)
+    on_standard_errors: Callable[[int, int], None] = field(default=lambda done, of: None)
 
 
 def run_fit(
     study: Study,
-    method: Method,
+    method: EstimationMethod,
     *,
-    resume: tuple[State, list[Info]] | None = None,
-    watch: Watch | None = None,
+    resume: tuple[EstimationState, list[IterationRecord]] | None = None,
+    callbacks: Callbacks | None = None,
     seed: int = 1,
-    start: Start | None = None,
+    start: StartingValues | None = None,
 ) -> Fit:
     """Fit `study` by `method`, from `start` where given. Raises `ScienceFailed` when the objective is not finite at the start;
     a fit that does not converge is returned, and says so."""
-    watch = watch or Watch()
+    callbacks = callbacks or Callbacks()
     eta = None
     if start is not None:
-        study, eta = begun_from(study, start)
+        study, eta = apply_starting_values(study, start)
     if study.spec.summary:
         from pbpk.aggregate_data.run import run_summary
 
-        return run_summary(study, method, resume=resume, watch=watch, seed=seed)
+        return run_summary(study, method, resume=resume, watch=callbacks, seed=seed)
     if configured := getattr(method, "configured", None):
         method = configured(study.spec.estimation, seed)
     problem = method.prepare(study.problem)
@@ -64,55 +64,65 @@ def run_fit(
         state, infos = resume
     else:
         state, infos = method.init(problem), []
-        state = state if eta is None else warmed(method, problem, state, eta)
-        _check_start(study, problem, state)
-        watch.iteration(state, infos)
+        state = state if eta is None else choose_better_modes(method, problem, state, eta)
+        check_start(study, problem, state)
+        callbacks.on_iteration(state, infos)
     started = time.perf_counter()
     while not state.finished:
         state, info = method.step(problem, state)
         if not state.finished or not infos or method.name == "map":
             infos.append(info)
-        watch.iteration(state, infos)
+        callbacks.on_iteration(state, infos)
     fitted = time.perf_counter()
-    estimated = uncertainty(method, problem, state, watch.errors) if state.psi.size and state.inverse.size else None
+    estimated = (
+        compute_standard_errors(method, problem, state, callbacks.on_standard_errors)
+        if state.psi.size and state.inverse.size
+        else None
+    )
     done = time.perf_counter()
     seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
     good = np.asarray(method.evaluate(problem, state.psi, state.eta).good)
     lost = [who for who, well in zip(study.subjects, good, strict=True) if not well]
-    fit = collect(study, method, problem, state, infos, estimated, lost, seconds, seed)
+    fit = build_fit(study, method, problem, state, infos, estimated, lost, seconds, seed)
     finish = getattr(method, "finish", None)
     return finish(study, problem, state, fit) if finish else fit
 
 
 @jax.jit  # not op by op: jaxlib 0.10.2 crashes on compiling the solver's int32 | weak int64 alone
-def _typical(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def _evaluate_typical(
+    problem: Problem, psi: jax.Array, eta: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Predictions, residual variances, what each observation adds to −2LL, and the solver's codes at given η."""
     theta, _, sigma = problem.unpack(psi)
-    x, code = problem.stacked(problem.mixed(theta, eta))
-    o, which, seen = problem.observed_as(), jnp.asarray(problem.endpoint), jnp.asarray(problem.seen)
-    p, ends = predicted(problem.spec.endpoints, x, x, o), problem.spec.endpoints
-    r = moments(ends, which, seen, p, o, theta | sigma)[2]
-    return p.f, r, losses(ends, which, seen, p, o, theta | sigma), code
+    x, code = problem.predict_all(problem.individual_parameters(theta, eta))
+    o, which, is_observed = (
+        problem.observed_on_device(),
+        jnp.asarray(problem.endpoint_index),
+        jnp.asarray(problem.observed_mask),
+    )
+    p, ends = arrange_predictions(problem.structure.endpoints, x, x, o), problem.structure.endpoints
+    r = residual_moments(ends, which, is_observed, p, o, theta | sigma)[2]
+    return p.f, r, record_minus2ll(ends, which, is_observed, p, o, theta | sigma), code
 
 
-def _check_start(study: Study, problem: Problem, state: State) -> None:
+def check_start(study: Study, problem: Problem, state: EstimationState) -> None:
     """Refuse to start from an objective that is not finite, naming the subjects and the reason of each."""
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
-    f, r, loss, code = (np.asarray(x) for x in _typical(problem, state.psi, jnp.zeros_like(state.eta)))
+    f, r, loss, code = (np.asarray(x) for x in _evaluate_typical(problem, state.psi, jnp.zeros_like(state.eta)))
     reasons = []
     for i in bad:
-        seen = np.asarray(problem.seen)[:, i]
+        is_observed = np.asarray(problem.observed_mask)[:, i]
         if code[i]:
             reason = explain(int(code[i]))
-        elif (r[seen, i] <= 0).any():
-            k = int(np.flatnonzero(seen & (r[:, i] <= 0))[0])
+        elif (r[is_observed, i] <= 0).any():
+            k = int(np.flatnonzero(is_observed & (r[:, i] <= 0))[0])
             reason = f"prediction {f[k, i]:g} with zero residual variance at observation {k + 1}"
-        elif not np.isfinite(f[seen, i]).all():
+        elif not np.isfinite(f[is_observed, i]).all():
             reason = "the prediction is not finite"
-        elif not np.isfinite(loss[seen, i]).all():
-            k = int(np.flatnonzero(seen & ~np.isfinite(loss[:, i]))[0])
+        elif not np.isfinite(loss[is_observed, i]).all():
+            k = int(np.flatnonzero(is_observed & ~np.isfinite(loss[:, i]))[0])
             reason = f"observation {k + 1} is impossible under the prediction {f[k, i]:g}"
         else:
             reason = "the likelihood overflows: predictions are far from the data"

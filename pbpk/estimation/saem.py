@@ -20,27 +20,27 @@ import jax
 import numpy as np
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import CONVERGED, Evaluation, Info, Numbers, State
-from pbpk.estimation.importance import few_samples, require_etas, sampled
-from pbpk.estimation.quasi_newton import _scores
+from pbpk.estimation.base import CONVERGED, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.importance import evaluate_by_sampling, require_random_effects, warn_few_samples
+from pbpk.estimation.quasi_newton import invert_scores
 from pbpk.estimation.stochastic import phases
-from pbpk.estimation.stochastic.chains import first_lengths, tuned
-from pbpk.estimation.stochastic.iterate import Plan, Walk, stretch
-from pbpk.estimation.stochastic.maximise import Moments
+from pbpk.estimation.stochastic.chains import initial_step_lengths, tune_step_lengths
+from pbpk.estimation.stochastic.iterate import SaemIterate, StretchSchedule, run_stretch
+from pbpk.estimation.stochastic.maximise import SaemMoments
 from pbpk.estimation.stochastic.roles import find_roles
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.problem import Problem, prior_terms
+from pbpk.likelihood.problem import Problem, penalty_and_gradient
 
 if TYPE_CHECKING:
     from pbpk.study.schema import EstimationPart
 
-_LANES = 100  # chains × subjects, at least
-_NEAR = 0.02  # OFV that the marginal likelihood may still promise: a seventh of a standard error
-_CLOSE, _STEPS = 1.0, 5  # where one standard error is left, scoring steps may take it
-ASTRAY = "the draws did not settle at a maximum"
+_LEAST_CHAINS = 100  # chains × subjects, at least
+_CONVERGED_FALL = 0.02  # OFV that the marginal likelihood may still promise: a seventh of a standard error
+_SCORING_FALL, _SCORING_STEPS = 1.0, 5  # where one standard error is left, scoring steps may take it
+UNSETTLED = "the draws did not settle at a maximum"
 
 
-class Look(NamedTuple):
+class MarginalLikelihood(NamedTuple):
     """The marginal likelihood at ψ, its gradient with that of priors, and by how much it may yet fall."""
 
     psi: np.ndarray
@@ -50,7 +50,7 @@ class Look(NamedTuple):
 
     @property
     def inverse(self) -> np.ndarray:
-        return _scores(self.each.gradient)
+        return invert_scores(self.each.gradient)
 
     @property
     def promised(self) -> float:
@@ -59,8 +59,8 @@ class Look(NamedTuple):
 
 
 @jax.jit
-def _complete(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
-    return problem.complete(psi, eta)
+def _evaluate_complete(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+    return problem.joint_minus2ll(psi, eta)
 
 
 @dataclass(frozen=True)
@@ -73,93 +73,123 @@ class Saem:
     chains: int = 0
     samples: int = 1024
 
-    def configured(self, estimation: EstimationPart, seed: int) -> Saem:
+    def configure(self, estimation: EstimationPart, seed: int) -> Saem:
         return replace(self, seed=seed, samples=estimation.samples)
 
     def prepare(self, problem: Problem) -> Problem:
-        require_etas(self.name, problem)
-        if problem.spec.classes > 1:
+        require_random_effects(self.name, problem)
+        if problem.structure.classes > 1:
             raise WrongUsage("saem does not draw the classes of a mixture", hint="use imp, laplace or focei")
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return sampled(problem, psi, eta, self.samples, self.seed).evaluation
+        return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation
 
-    def init(self, problem: Problem) -> State:
-        psi, q, n = problem.psi0, len(problem.spec.layout.etas), problem.subjects
-        omega = np.asarray(natural_with_jacobian(problem.spec.layout, psi, problem.initial)[2])
-        more = {
-            "chains": np.zeros((self.chains or -(-_LANES // n), q, n)),
+    def init(self, problem: Problem) -> EstimationState:
+        psi, q, n = problem.initial_unconstrained, len(problem.structure.layout.etas), problem.subjects
+        omega = np.asarray(natural_with_jacobian(problem.structure.layout, psi, problem.initial)[2])
+        arrays = {
+            "chains": np.zeros((self.chains or -(-_LEAST_CHAINS // n), q, n)),
             "first": np.zeros((q, n)),
             "second": omega,
             "hessian": np.eye(len(find_roles(problem).rest)),
             "mean": np.zeros((q, n)),
             "square": omega[:, :, None] + np.zeros(n),
-            "lengths": first_lengths(q, n),
+            "lengths": initial_step_lengths(q, n),
             "path": np.zeros((0, len(psi))),
             "turned": np.array(-1),
         }
-        objective = np.asarray(_complete(problem, psi, more["mean"]))
-        nothing = (np.zeros((len(psi), n)), more["mean"], np.eye(len(psi)))
-        return State(psi, float(objective.sum()), objective, *nothing, good=np.isfinite(objective), more=more)
+        objective = np.asarray(_evaluate_complete(problem, psi, arrays["mean"]))
+        nothing = (np.zeros((len(psi), n)), arrays["mean"], np.eye(len(psi)))
+        return EstimationState(
+            psi, float(objective.sum()), objective, *nothing, good=np.isfinite(objective), more=arrays
+        )
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]:
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
         """One stretch of iterations; the last one ends with the marginal likelihood."""
-        m, path, turned = state.more, state.more["path"], int(state.more["turned"])
-        if turned < 0 and phases.explored(path):
+        arrays, path, turned = state.more, state.more["path"], int(state.more["turned"])
+        if turned < 0 and phases.has_explored(path):
             turned = len(path)
-        plan = Plan.of(len(path), turned)
-        walk = Walk(state.psi, m["chains"], Moments(m["first"], m["second"], m["hessian"]), m["mean"], m["square"])
-        walk, accepted, new, complete, slope = jax.tree.map(
+        schedule = StretchSchedule.from_position(len(path), turned)
+        iterate_state = SaemIterate(
+            state.psi,
+            arrays["chains"],
+            SaemMoments(arrays["first"], arrays["second"], arrays["hessian"]),
+            arrays["mean"],
+            arrays["square"],
+        )
+        iterate_state, accepted, new, complete, slope = jax.tree.map(
             np.asarray,
-            stretch(problem, find_roles(problem), walk, m["lengths"], problem.psi0, np.uint32(self.seed), plan),
+            run_stretch(
+                problem,
+                find_roles(problem),
+                iterate_state,
+                arrays["lengths"],
+                problem.initial_unconstrained,
+                np.uint32(self.seed),
+                schedule,
+            ),
         )
         last, path, ofv = state.psi, np.concatenate([path, new]), float(complete.mean())
-        more = {
-            "chains": walk.eta,
-            **walk.moments._asdict(),
-            "mean": walk.mean,
-            "square": walk.square,
-            "lengths": np.asarray(tuned(m["lengths"], accepted)),
+        new_arrays = {
+            "chains": iterate_state.eta,
+            **iterate_state.moments._asdict(),
+            "mean": iterate_state.mean,
+            "square": iterate_state.square,
+            "lengths": np.asarray(tune_step_lengths(arrays["lengths"], accepted)),
             "path": path,
             "turned": np.array(turned),
         }
-        now = replace(state, psi=walk.psi, ofv=ofv, eta=walk.mean, iteration=len(path), more=more)
-        now = replace(now, evaluations=len(path))
+        new_state = replace(
+            state, psi=iterate_state.psi, ofv=ofv, eta=iterate_state.mean, iteration=len(path), more=new_arrays
+        )
+        new_state = replace(new_state, evaluations=len(path))
         moved = float(np.abs(np.diff(np.vstack([last, new]), axis=0)).max())
-        info = Info(len(path), ofv, ofv - state.ofv, float(np.abs(slope).max()), moved, len(path))
-        return self._finish(problem, now, info) if turned >= 0 and phases.due(len(path) - turned) else (now, info)
+        info = IterationRecord(len(path), ofv, ofv - state.ofv, float(np.abs(slope).max()), moved, len(path))
+        return (
+            self._end_or_continue(problem, new_state, info)
+            if turned >= 0 and phases.is_check_due(len(path) - turned)
+            else (new_state, info)
+        )
 
-    def _finish(self, problem: Problem, state: State, info: Info) -> tuple[State, Info]:
+    def _end_or_continue(
+        self, problem: Problem, state: EstimationState, info: IterationRecord
+    ) -> tuple[EstimationState, IterationRecord]:
         """The averaged ψ if the marginal likelihood has its maximum there; else on, unless no iterations are left.
 
         Where data are sparse, EM takes hundreds of iterations over the last fraction of a standard error. Once that little is
         left, scoring steps on the marginal likelihood take it.
         """
         path, turned = state.more["path"], int(state.more["turned"])
-        look = self._look(problem, phases.averaged(path, turned), state.eta)
-        for _ in range(_STEPS):
-            if not _NEAR < look.promised < _CLOSE:
+        marginal = self._evaluate_marginal(problem, phases.average_path(path, turned), state.eta)
+        for _ in range(_SCORING_STEPS):
+            if not _CONVERGED_FALL < marginal.promised < _SCORING_FALL:
                 break
-            nearer = self._look(problem, look.psi - look.inverse @ look.gradient, look.each.eta)
-            if not nearer.ofv < look.ofv:
+            nearer = self._evaluate_marginal(
+                problem, marginal.psi - marginal.inverse @ marginal.gradient, marginal.each.eta
+            )
+            if not nearer.ofv < marginal.ofv:
                 break
-            look = nearer
-        near = look.promised < _NEAR and bool(look.each.good.all())
-        if not near and not phases.spent(len(path) - turned):
+            marginal = nearer
+        near = marginal.promised < _CONVERGED_FALL and bool(marginal.each.good.all())
+        if not near and not phases.is_out_of_iterations(len(path) - turned):
             return state, info
-        e, status = look.each, CONVERGED if near else ASTRAY
-        found = replace(state, psi=look.psi, ofv=look.ofv, objective=e.objective, gradient=e.gradient, eta=e.eta)
-        found = replace(found, inverse=look.inverse, good=e.good, status=status)
-        return found, info._replace(ofv=look.ofv, gradient=float(np.abs(look.gradient).max()))
+        e, status = marginal.each, CONVERGED if near else UNSETTLED
+        final = replace(
+            state, psi=marginal.psi, ofv=marginal.ofv, objective=e.objective, gradient=e.gradient, eta=e.eta
+        )
+        final = replace(final, inverse=marginal.inverse, good=e.good, status=status)
+        return final, info._replace(ofv=marginal.ofv, gradient=float(np.abs(marginal.gradient).max()))
 
-    def _look(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Look:
+    def _evaluate_marginal(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> MarginalLikelihood:
         each = Evaluation(*(np.asarray(a) for a in self.evaluate(problem, psi, eta)))
-        penalty, slope = (np.asarray(a) for a in prior_terms(problem, psi))
-        return Look(psi, each, float(each.objective.sum() + penalty), each.gradient.sum(axis=1) + slope)
+        penalty, slope = (np.asarray(a) for a in penalty_and_gradient(problem, psi))
+        return MarginalLikelihood(psi, each, float(each.objective.sum() + penalty), each.gradient.sum(axis=1) + slope)
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
-        return few_samples(sampled(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects)
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        return warn_few_samples(
+            evaluate_by_sampling(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects
+        )
 
 
 SAEM = Saem()

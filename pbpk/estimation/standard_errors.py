@@ -12,50 +12,55 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.estimation.quasi_newton import total_gradient
+from pbpk.estimation.quasi_newton import sum_gradient
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Method, State
+    from pbpk.estimation.base import EstimationMethod, EstimationState
     from pbpk.likelihood.problem import Problem
 
 MATRICES = ("R", "S", "sandwich")
 
 
 @dataclass(frozen=True)
-class Uncertainty:
+class StandardErrors:
     """`covariance[matrix]` is (names, names) in natural coherent units, held parameters at 0; `trouble` says what failed."""
 
     covariance: dict[str, np.ndarray]
     condition_number: float
-    trouble: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
-def uncertainty(
-    method: Method, problem: Problem, state: State, progress: Callable[[int, int], None] = lambda done, of: None
-) -> Uncertainty:
+def compute_standard_errors(
+    method: EstimationMethod,
+    problem: Problem,
+    state: EstimationState,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> StandardErrors:
     """All three matrices at the estimates. `progress(done, of)` is called as the gradients come in (2 per parameter)."""
-    hessian = numerical_hessian(method, problem, state, progress)
+    hessian = compute_hessian(method, problem, state, progress)
     r, s = hessian / 2, state.gradient @ state.gradient.T / 4
-    trouble = []
+    problems = []
     covariance: dict[str, np.ndarray] = {}
-    to_natural = np.asarray(natural_with_jacobian(problem.spec.layout, state.psi, problem.initial)[1])
+    to_natural = np.asarray(natural_with_jacobian(problem.structure.layout, state.psi, problem.initial)[1])
     values = np.linalg.eigvalsh(_correlation(r))
     if not np.isfinite(r).all() or values.min() <= 1e-10:
-        trouble.append("the R matrix is not positive definite: some parameters are not determined by these data")
+        problems.append("the R matrix is not positive definite: some parameters are not determined by these data")
     else:
         inverse = np.linalg.inv(r)
         covariance["R"] = to_natural @ inverse @ to_natural.T
         covariance["sandwich"] = to_natural @ inverse @ s @ inverse @ to_natural.T
     if np.linalg.matrix_rank(s) < len(s):
-        trouble.append(f"the S matrix is singular: {problem.subjects} subjects cannot support {len(s)} parameters")
+        problems.append(f"the S matrix is singular: {problem.subjects} subjects cannot support {len(s)} parameters")
     else:
         covariance["S"] = to_natural @ np.linalg.inv(s) @ to_natural.T
     condition = float(values.max() / values.min()) if values.min() > 0 else float("inf")
-    return Uncertainty(covariance, condition, tuple(trouble))
+    return StandardErrors(covariance, condition, tuple(problems))
 
 
-def numerical_hessian(method: Method, problem: Problem, state: State, progress=lambda done, of: None) -> np.ndarray:
+def compute_hessian(
+    method: EstimationMethod, problem: Problem, state: EstimationState, progress=lambda done, of: None
+) -> np.ndarray:
     """Hessian of the OFV in ψ: steps of a hundredth of each parameter's own standard error, symmetrised."""
     size = np.sqrt(np.maximum(2 * np.diag(state.inverse), 1e-12))
     step = np.clip(0.01 * size, 1e-5, 1e-2)
@@ -65,7 +70,7 @@ def numerical_hessian(method: Method, problem: Problem, state: State, progress=l
         for sign in (1.0, -1.0):
             psi = state.psi.copy()
             psi[j] += sign * h
-            ends.append(total_gradient(problem, psi, method.evaluate(problem, psi, state.eta).gradient))
+            ends.append(sum_gradient(problem, psi, method.evaluate(problem, psi, state.eta).gradient))
             progress(2 * j + (sign < 0) + 1, 2 * len(step))
         rows.append((ends[0] - ends[1]) / (2 * h))
     h = np.array(rows)

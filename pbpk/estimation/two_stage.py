@@ -28,78 +28,84 @@ from scipy.optimize import minimize
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation import focei
-from pbpk.estimation.base import Evaluation, Info, Numbers, State
-from pbpk.estimation.quasi_newton import QuasiNewton, compiled_gradient
-from pbpk.estimation.result import Fit, parameter_table
-from pbpk.likelihood.conditional_modes import conditional_modes
+from pbpk.estimation.base import EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.quasi_newton import QuasiNewton, differentiate_subjects
+from pbpk.estimation.result import Fit, build_parameter_table
+from pbpk.likelihood.conditional_modes import find_conditional_modes
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
-_FLAT = 1e8  # times the initial Ω: a population so wide that it says nothing
-_UNKNOWN = 3.0  # standard error of an η, in the initial standard deviations or 1, beyond which it is not determined
-MATRIX = "second stage"
+_FLAT_FACTOR = 1e8  # times the initial Ω: a population so wide that it says nothing
+_UNDETERMINED = (
+    3.0  # standard error of an η, in the initial standard deviations or 1, beyond which it is not determined
+)
+SECOND_STAGE = "second stage"
 
 
 @jax.jit
-def _individually(problem: Problem, psi: jax.Array, eta: jax.Array, kept: jax.Array) -> Evaluation:
-    modes = conditional_modes(problem, psi, eta, interaction=True)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    value, gradient = compiled_gradient(terms.data, psi, modes.eta, each_subject(problem, modes.jet))
-    return Evaluation(jnp.where(kept, value, 0.0), jnp.where(kept, gradient, 0.0), modes.eta, modes.found | ~kept)
+def _fit_individually(problem: Problem, psi: jax.Array, eta: jax.Array, is_kept: jax.Array) -> Evaluation:
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    value, gradient = differentiate_subjects(terms.data_minus2ll, psi, modes.eta, subject_arrays(problem, modes.jet))
+    return Evaluation(
+        jnp.where(is_kept, value, 0.0), jnp.where(is_kept, gradient, 0.0), modes.eta, modes.converged | ~is_kept
+    )
 
 
 @jax.jit
-def _errors(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+def _invert_information(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
     """C (N, q, q), the inverse of each subject's expected information."""
-    modes = conditional_modes(problem, psi, eta, interaction=True)
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-    found = jax.vmap(lambda e, s: terms.information(psi, e, s), in_axes=-1)(modes.eta, each_subject(problem, modes.jet))
-    return jnp.linalg.inv(found)
+    modes = find_conditional_modes(problem, psi, eta, interaction=True)
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+    information = jax.vmap(lambda e, s: terms.information(psi, e, s), in_axes=-1)(
+        modes.eta, subject_arrays(problem, modes.jet)
+    )
+    return jnp.linalg.inv(information)
 
 
 @dataclass(frozen=True)
-class _Individuals(QuasiNewton):
+class _FirstStage(QuasiNewton):
     """The first stage as a search for what the subjects share. `kept` (N,): subjects that count."""
 
-    kept: tuple[bool, ...] = ()
+    is_kept: tuple[bool, ...] = ()
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        found = _individually(problem, psi, eta, np.array(self.kept))
+        evaluation = _fit_individually(problem, psi, eta, np.array(self.is_kept))
         # By the envelope theorem what every subject has for itself has no slope; rounding must not move it.
-        own = np.array([n in _own(problem) for n in _free_names(problem)])
-        return found._replace(gradient=jnp.where(own[:, None], 0.0, found.gradient))
+        is_second_stage = np.array([n in _second_stage_names(problem) for n in _free_names(problem)])
+        return evaluation._replace(gradient=jnp.where(is_second_stage[:, None], 0.0, evaluation.gradient))
 
 
 def _free_names(problem: Problem) -> list[str]:
-    layout = problem.spec.layout
-    return [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+    layout = problem.structure.layout
+    return [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
 
 
-def _own(problem: Problem) -> set[str]:
+def _second_stage_names(problem: Problem) -> set[str]:
     """θ that the second stage estimates: typical values with a random effect, and covariate effects on them."""
-    spec = problem.spec.individual
+    spec = problem.structure.individual_model
     random = {v.name for v in spec.varying if v.random}
     elsewhere = {f.coefficient for f in spec.factors if f.changes or f.parameter not in random}
     effects = {f.coefficient for f in spec.factors if isinstance(f.coefficient, str)} - elsewhere
     return random | {str(e) for e in effects}
 
 
-def _flat(problem: Problem) -> Problem:
+def _flatten_population(problem: Problem) -> Problem:
     """The same problem with an Ω that is held and says nothing."""
-    layout, initial = problem.spec.layout, np.array(problem.initial, dtype=float)
+    layout, initial = problem.structure.layout, np.array(problem.initial, dtype=float)
     at = len(layout.thetas)
     for block in layout.blocks:
         rows, columns = np.tril_indices(len(block.etas))
         place = np.arange(at, at + len(rows))
-        initial[place] = np.where(rows == columns, _FLAT * initial[place], 0.0)
+        initial[place] = np.where(rows == columns, _FLAT_FACTOR * initial[place], 0.0)
         at += len(rows)
     blocks = tuple(replace(b, fixed=True) for b in layout.blocks)
-    spec = replace(problem.spec, layout=replace(layout, blocks=blocks))
-    return replace(problem, spec=spec, initial=initial)
+    spec = replace(problem.structure, layout=replace(layout, blocks=blocks))
+    return replace(problem, structure=spec, initial=initial)
 
 
 @dataclass(frozen=True)
@@ -109,20 +115,20 @@ class TwoStage:
     globally: bool = False
 
     def prepare(self, problem: Problem) -> Problem:
-        spec = problem.spec
+        spec = problem.structure
         why, hint = "every parameter of a subject is estimated from its own data alone", "use focei, laplace or saem"
         refused = {
             "random effects to estimate": not spec.layout.etas,
             "one population, not a mixture": spec.classes > 1,
             "one random effect a parameter, not one for each occasion": any(
-                v.occasions for v in spec.individual.varying
+                v.occasions for v in spec.individual_model.varying
             ),
             "no priors": bool(spec.priors),
             "normal, log-normal, logit or probit random effects": any(
-                v.shape and v.moved for v in spec.individual.varying
+                v.shape and v.is_random for v in spec.individual_model.varying
             ),
             "covariates that are constant in time on parameters that are not log-normal": any(
-                kind == "eta" for kind, _ in spec.individual.slots
+                kind == "eta" for kind, _ in spec.individual_model.slots
             ),
         }
         for needed, broken in refused.items():
@@ -131,85 +137,89 @@ class TwoStage:
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        found = focei.evaluate(problem, psi, np.zeros_like(eta), True)
-        return found._replace(good=jnp.isfinite(found.objective))
+        evaluation = focei.evaluate_first_order_conditional(problem, psi, np.zeros_like(eta), True)
+        return evaluation._replace(good=jnp.isfinite(evaluation.objective))
 
-    def init(self, problem: Problem) -> State:
-        flat = _flat(problem)
-        q, n = len(problem.spec.layout.etas), problem.subjects
-        enough = np.asarray(problem.seen).sum(axis=0) > q
+    def init(self, problem: Problem) -> EstimationState:
+        flat = _flatten_population(problem)
+        q, n = len(problem.structure.layout.etas), problem.subjects
+        enough = np.asarray(problem.observed_mask).sum(axis=0) > q
         zero = np.zeros((q, n))
-        first = _individually(flat, flat.psi0, zero, enough)
-        errors = np.asarray(_errors(flat, flat.psi0, first.eta))
-        known = enough & np.asarray(first.good) & self._determined(problem, errors)
-        if known.sum() < 2:
+        first = _fit_individually(flat, flat.initial_unconstrained, zero, enough)
+        errors = np.asarray(_invert_information(flat, flat.initial_unconstrained, first.eta))
+        is_determined = enough & np.asarray(first.good) & self._is_determined(problem, errors)
+        if is_determined.sum() < 2:
             raise ScienceFailed(
-                f"the data of {known.sum()} of {n} subjects determine their parameters by themselves",
+                f"the data of {is_determined.sum()} of {n} subjects determine their parameters by themselves",
                 why=f"{self.name} needs two or more such subjects",
                 hint="use focei, which lets subjects share what they know",
             )
-        state = _Individuals(kept=tuple(known.tolist())).init(flat)
-        return replace(state, more={"kept": known})
+        state = _FirstStage(is_kept=tuple(is_determined.tolist())).init(flat)
+        return replace(state, more={"kept": is_determined})
 
     @staticmethod
-    def _determined(problem: Problem, errors: np.ndarray) -> np.ndarray:
-        omega = np.asarray(natural_with_jacobian(problem.spec.layout, problem.psi0, problem.initial)[2])
-        most = _UNKNOWN * np.maximum(np.sqrt(np.diag(omega)), np.where(np.diag(omega) < 10, 1.0, 0.0))
+    def _is_determined(problem: Problem, errors: np.ndarray) -> np.ndarray:
+        omega = np.asarray(
+            natural_with_jacobian(problem.structure.layout, problem.initial_unconstrained, problem.initial)[2]
+        )
+        most = _UNDETERMINED * np.maximum(np.sqrt(np.diag(omega)), np.where(np.diag(omega) < 10, 1.0, 0.0))
         diagonal = np.diagonal(errors, axis1=1, axis2=2)
         return np.all(np.isfinite(diagonal) & (diagonal > 0) & (diagonal < most**2), axis=1)
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]:
-        inner = _Individuals(kept=tuple(bool(k) for k in state.more["kept"]))
-        new, info = inner.step(_flat(problem), state)
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        inner = _FirstStage(is_kept=tuple(bool(k) for k in state.more["kept"]))
+        new, info = inner.step(_flatten_population(problem), state)
         new = replace(new, more=state.more)
-        return (self._second(problem, new), info) if new.finished else (new, info)
+        return (self._run_second_stage(problem, new), info) if new.finished else (new, info)
 
-    def _second(self, problem: Problem, state: State) -> State:
+    def _run_second_stage(self, problem: Problem, state: EstimationState) -> EstimationState:
         """The end: mean and covariance of what the first stage found."""
-        flat, layout = _flat(problem), problem.spec.layout
-        q, seen = len(layout.etas), np.asarray(problem.seen)
+        flat, layout = _flatten_population(problem), problem.structure.layout
+        q, is_observed = len(layout.etas), np.asarray(problem.observed_mask)
         names, shared = _free_names(problem), _free_names(flat)
-        kept = np.asarray(state.more["kept"]) & np.asarray(state.good)
+        is_kept = np.asarray(state.more["kept"]) & np.asarray(state.good)
         common = np.array(state.psi)
-        spent = int(seen[:, kept].sum())
-        grows = 0.5 * np.log(spent / max(spent - q * int(kept.sum()), 1))
-        common = common + np.array([grows if n in layout.sigmas else 0.0 for n in shared])
-        errors = np.asarray(_errors(flat, common, state.eta))
-        kept &= self._determined(problem, errors)
-        if kept.sum() < 2:
+        kept_observations = int(is_observed[:, is_kept].sum())
+        log_growth = 0.5 * np.log(kept_observations / max(kept_observations - q * int(is_kept.sum()), 1))
+        common = common + np.array([log_growth if n in layout.sigmas else 0.0 for n in shared])
+        errors = np.asarray(_invert_information(flat, common, state.eta))
+        is_kept &= self._is_determined(problem, errors)
+        if is_kept.sum() < 2:
             raise ScienceFailed(
                 "fewer than two subjects' parameters are determined by their own data", hint="use focei"
             )
-        psi = np.array(problem.psi0)
+        psi = np.array(problem.initial_unconstrained)
         psi[[names.index(n) for n in shared]] = common
-        at = _places(problem)
-        found = _population(problem, psi, at, state.eta[:, kept], errors[kept] if self.globally else None, kept)
+        at = _second_stage_places(problem)
+        estimate = _estimate_population(
+            problem, psi, at, state.eta[:, is_kept], errors[is_kept] if self.globally else None, is_kept
+        )
         if not self.globally:  # the sample covariance, not the biased one of maximum likelihood
-            psi_, spreads = found.copy(), layout.spreads
-            psi_[spreads] += 0.5 * np.log(kept.sum() / (kept.sum() - 1))
-            for k in _below(problem):
-                psi_[k] *= np.sqrt(kept.sum() / (kept.sum() - 1))
-            found = psi_
-        left = np.asarray(_left(problem, found, psi, state.eta))
+            psi_, spreads = estimate.copy(), layout.log_sd_positions
+            psi_[spreads] += 0.5 * np.log(is_kept.sum() / (is_kept.sum() - 1))
+            for k in _off_diagonal_places(problem):
+                psi_[k] *= np.sqrt(is_kept.sum() / (is_kept.sum() - 1))
+            estimate = psi_
+        eta_left = np.asarray(_residual_etas(problem, estimate, psi, state.eta))
         if self.globally:  # the subject's own estimate and the population's, each by what it is worth
-            omega = np.asarray(natural_with_jacobian(layout, found, problem.initial)[2])
-            sure = np.where(kept[:, None, None], errors, 0.0) + omega
-            left = (omega @ np.linalg.solve(sure, left.T[..., None]))[..., 0].T
-        eta = np.where(kept, left, 0.0)
-        objective = np.asarray(self.evaluate(problem, found, eta).objective)
+            omega = np.asarray(natural_with_jacobian(layout, estimate, problem.initial)[2])
+            total_covariance = np.where(is_kept[:, None, None], errors, 0.0) + omega
+            eta_left = (omega @ np.linalg.solve(total_covariance, eta_left.T[..., None]))[..., 0].T
+        eta = np.where(is_kept, eta_left, 0.0)
+        objective = np.asarray(self.evaluate(problem, estimate, eta).objective)
         return replace(
             state,
-            psi=found,
+            psi=estimate,
             eta=eta,
             objective=objective,
             ofv=float(objective.sum()),
-            gradient=np.zeros((len(found), problem.subjects)),
+            gradient=np.zeros((len(estimate), problem.subjects)),
             inverse=np.zeros((0, 0)),
-            status=state.status if np.isfinite(found).all() else "the second stage found no covariance",
-            more={"kept": kept, "reference": psi, "individual": state.eta, "errors": errors},
+            status=state.status if np.isfinite(estimate).all() else "the second stage found no covariance",
+            more={"kept": is_kept, "reference": psi, "individual": state.eta, "errors": errors},
         )
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
         out = [who for who, k in zip(subjects, state.more["kept"], strict=True) if not k]
         more = f" and {len(out) - 5} more" if len(out) > 5 else ""
         return (
@@ -218,27 +228,27 @@ class TwoStage:
             else []
         )
 
-    def finish(self, study: Study, problem: Problem, state: State, fit: Fit) -> Fit:
+    def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
         """Standard errors of what the second stage estimated, from its own Hessian."""
-        layout, at = problem.spec.layout, _places(problem)
-        kept = np.asarray(state.more["kept"])
+        layout, at = problem.structure.layout, _second_stage_places(problem)
+        is_kept = np.asarray(state.more["kept"])
         if "reference" not in state.more:
             return fit
-        errors = jnp.asarray(state.more["errors"])[kept] if self.globally else None
+        errors = jnp.asarray(state.more["errors"])[is_kept] if self.globally else None
         reference, individual = jnp.asarray(state.more["reference"]), jnp.asarray(state.more["individual"])
-        given = (problem, reference, at, individual[:, kept], errors, kept)
-        hessian = np.asarray(_curvature(jnp.asarray(state.psi)[np.array(at)], *_static(given)))
+        arguments = (problem, reference, at, individual[:, is_kept], errors, is_kept)
+        hessian = np.asarray(_second_stage_hessian(jnp.asarray(state.psi)[np.array(at)], *_make_static(arguments)))
         jacobian = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[1])[:, list(at)]
         try:
             covariance = jacobian @ np.linalg.inv(hessian / 2) @ jacobian.T
         except np.linalg.LinAlgError:
             covariance = np.full((len(layout.names),) * 2, np.nan)
-        shown = covariance / np.outer(study.scale, study.scale)
+        shown_covariance = covariance / np.outer(study.scale, study.scale)
         with np.errstate(invalid="ignore"):
-            se = {n: float(s) for n, s in zip(layout.names, np.sqrt(np.diag(shown)), strict=True) if s > 0}
+            se = {n: float(s) for n, s in zip(layout.names, np.sqrt(np.diag(shown_covariance)), strict=True) if s > 0}
         natural = np.array([fit.estimates[n] for n in layout.names])
-        lognormal = {v.name for v in problem.spec.individual.varying if v.distribution == "lognormal"}
-        table = parameter_table(layout, natural, se, study.units, study.labels, fit.eta_shrinkage, lognormal)
+        lognormal = {v.name for v in problem.structure.individual_model.varying if v.distribution == "lognormal"}
+        table = build_parameter_table(layout, natural, se, study.units, study.labels, fit.eta_shrinkage, lognormal)
         places = [layout.names.index(n) for n in se]
         notes = [
             "Estimates of two stages: standard errors are of the second stage, as if what subjects share were known;"
@@ -247,40 +257,40 @@ class TwoStage:
         return replace(
             fit,
             parameters=table,
-            standard_errors={MATRIX: se},
-            printed_matrix=MATRIX,
-            covariance=pd.DataFrame(shown[np.ix_(places, places)], index=pd.Index(se), columns=pd.Index(se)),
+            standard_errors={SECOND_STAGE: se},
+            printed_matrix=SECOND_STAGE,
+            covariance=pd.DataFrame(shown_covariance[np.ix_(places, places)], index=pd.Index(se), columns=pd.Index(se)),
             log_estimates={n: v | {"se": se.get(n, np.nan) / fit.estimates[n]} for n, v in fit.log_estimates.items()},
-            extra={**fit.extra, "subjects_used": int(kept.sum()), "notes": [*fit.extra.get("notes", []), *notes]},
+            extra={**fit.extra, "subjects_used": int(is_kept.sum()), "notes": [*fit.extra.get("notes", []), *notes]},
         )
 
 
-def _places(problem: Problem) -> tuple[int, ...]:
+def _second_stage_places(problem: Problem) -> tuple[int, ...]:
     """Where ψ holds what the second stage estimates."""
-    names, own, layout = _free_names(problem), _own(problem), problem.spec.layout
+    names, second_stage, layout = _free_names(problem), _second_stage_names(problem), problem.structure.layout
     omegas = {n for b in layout.blocks for n in b.names}
-    return tuple(i for i, n in enumerate(names) if n in own or n in omegas)
+    return tuple(i for i, n in enumerate(names) if n in second_stage or n in omegas)
 
 
-def _below(problem: Problem) -> list[int]:
+def _off_diagonal_places(problem: Problem) -> list[int]:
     """Where ψ holds what is below the diagonal of a block's Cholesky factor."""
-    layout = problem.spec.layout
-    at, found = sum(not t.fixed for t in layout.thetas), []
+    layout = problem.structure.layout
+    at, places = sum(not t.fixed for t in layout.thetas), []
     for block in layout.blocks:
         if not block.fixed:
             rows, columns = np.tril_indices(len(block.etas))
-            found += [at + int(k) for k in np.flatnonzero(rows != columns)]
+            places += [at + int(k) for k in np.flatnonzero(rows != columns)]
             at += len(rows)
-    return found
+    return places
 
 
-def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
+def _typical_coordinates(problem: Problem, psi: jax.Array) -> jax.Array:
     """Where η = 0 is in the coordinate that η is added in (q, N)."""
-    spec = problem.spec.individual
+    spec = problem.structure.individual_model
     theta = problem.unpack(psi)[0]
-    u = problem.mixed(theta, jnp.zeros((len(spec.etas), problem.subjects)))
+    u = problem.individual_parameters(theta, jnp.zeros((len(spec.etas), problem.subjects)))
     by_name, out = {v.name: v for v in spec.varying}, []
-    for name in problem.spec.layout.etas:
+    for name in problem.structure.layout.etas:
         v, x = by_name[name], u[spec.slots.index(("base", name))]
         share = (x - v.low) / (v.high - v.low)
         kinds = {"lognormal": jnp.log, "normal": lambda a: a}
@@ -290,53 +300,58 @@ def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _left(problem: Problem, psi: jax.Array, reference: jax.Array, eta: jax.Array) -> jax.Array:
+def _residual_etas(problem: Problem, psi: jax.Array, reference: jax.Array, eta: jax.Array) -> jax.Array:
     """e (q, N): what of η̂, found around `reference`, is left around ψ."""
-    return eta - (_typical(problem, psi) - _typical(problem, reference))
+    return eta - (_typical_coordinates(problem, psi) - _typical_coordinates(problem, reference))
 
 
-def _objective(x, problem, reference, at, eta, errors, kept):
+def _second_stage_objective(x, problem, reference, at, eta, errors, is_kept):
     """−2 ln likelihood of the second stage, without constants."""
     psi = reference.at[np.array(at)].set(x)
-    e = eta - (_typical(problem, psi) - _typical(problem, reference))[:, np.array(kept)]
+    e = eta - (_typical_coordinates(problem, psi) - _typical_coordinates(problem, reference))[:, np.array(is_kept)]
     omega = problem.unpack(psi)[1]
     v = omega[None] + (0.0 if errors is None else errors) + jnp.zeros((e.shape[1], *omega.shape))
     return jnp.sum(jnp.linalg.slogdet(v)[1]) + jnp.sum(e.T * jnp.linalg.solve(v, e.T[..., None])[..., 0])
 
 
-_slope = partial(jax.jit, static_argnames=("at", "kept"))(jax.value_and_grad(_objective))
-_curvature = partial(jax.jit, static_argnames=("at", "kept"))(jax.hessian(_objective))
+_second_stage_gradient = partial(jax.jit, static_argnames=("at", "kept"))(jax.value_and_grad(_second_stage_objective))
+_second_stage_hessian = partial(jax.jit, static_argnames=("at", "kept"))(jax.hessian(_second_stage_objective))
 
 
-def _static(given: tuple) -> tuple:
-    *rest, kept = given
-    return (*rest, tuple(bool(k) for k in kept))
+def _make_static(arguments: tuple) -> tuple:
+    *rest, is_kept = arguments
+    return (*rest, tuple(bool(k) for k in is_kept))
 
 
-def _population(
-    problem: Problem, psi: np.ndarray, at: tuple[int, ...], eta: np.ndarray, errors: np.ndarray | None, kept: np.ndarray
+def _estimate_population(
+    problem: Problem,
+    psi: np.ndarray,
+    at: tuple[int, ...],
+    eta: np.ndarray,
+    errors: np.ndarray | None,
+    is_kept: np.ndarray,
 ) -> np.ndarray:
     """ψ with mean, covariate effects and Ω of the second stage in it."""
-    given = _static(
-        (problem, jnp.asarray(psi), at, jnp.asarray(eta), None if errors is None else jnp.asarray(errors), kept)
+    arguments = _make_static(
+        (problem, jnp.asarray(psi), at, jnp.asarray(eta), None if errors is None else jnp.asarray(errors), is_kept)
     )
     start = psi.copy()
-    start[problem.spec.layout.spreads] = _first_spreads(problem, eta)
+    start[problem.structure.layout.log_sd_positions] = _starting_spreads(problem, eta)
 
     def fun(x):
-        value, slope = _slope(jnp.asarray(x), *given)
+        value, slope = _second_stage_gradient(jnp.asarray(x), *arguments)
         return float(value), np.asarray(slope)
 
-    found = minimize(fun, start[list(at)], jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 1000})
+    optimum = minimize(fun, start[list(at)], jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 1000})
     out = psi.copy()
-    out[list(at)] = found.x
+    out[list(at)] = optimum.x
     return out
 
 
-def _first_spreads(problem: Problem, eta: np.ndarray) -> np.ndarray:
+def _starting_spreads(problem: Problem, eta: np.ndarray) -> np.ndarray:
     """ln of the standard deviations of η̂, for the blocks that are not held."""
-    etas = problem.spec.layout.etas
-    free = [e for b in problem.spec.layout.blocks if not b.fixed for e in b.etas]
+    etas = problem.structure.layout.etas
+    free = [e for b in problem.structure.layout.blocks if not b.fixed for e in b.etas]
     spread = np.maximum(eta.std(axis=1, ddof=1), 1e-3)
     return np.log([spread[etas.index(e)] for e in free])
 

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from pbpk.likelihood.subject import Subject
+    from pbpk.likelihood.subject import SubjectArrays
 
 
-def along_modes(
-    objective: Callable, joint: Callable, psi: jax.Array, eta: jax.Array, subjects: Subject
+def value_and_gradient_at_modes(
+    objective: Callable, joint: Callable, psi: jax.Array, eta: jax.Array, subjects: SubjectArrays
 ) -> tuple[jax.Array, jax.Array]:
     """Values (N,) and gradients in ψ (P, N) of `objective(psi, eta, subject)` where η (q, N) minimises `joint`."""
 

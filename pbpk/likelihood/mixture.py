@@ -14,38 +14,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Method, Numbers, State
-from pbpk.likelihood.problem import Problem, take
+from pbpk.estimation.base import EstimationMethod, EstimationState, Evaluation, Numbers
+from pbpk.likelihood.problem import Problem, select_columns
 
 
-def probability_names(classes: int) -> tuple[str, ...]:
+def class_probability_names(classes: int) -> tuple[str, ...]:
     """The θ that a mixture adds: the last class has what the others leave."""
     return tuple(f"P_{k}" for k in range(1, classes))
 
 
-def by_class(problem: Problem, covariate: str, classes: int) -> Problem:
+def repeat_by_class(problem: Problem, covariate: str, classes: int) -> Problem:
     """Each subject once in each class, whose number the covariate is."""
     n = problem.columns
-    wide = take(problem, np.tile(np.arange(n), classes))
+    wide = select_columns(problem, np.tile(np.arange(n), classes))
     covariates = np.array(wide.covariates)
-    covariates[:, problem.spec.individual.covariates.index(covariate)] = np.repeat(np.arange(1, classes + 1), n)
-    return replace(wide, covariates=covariates, spec=replace(wide.spec, classes=classes))
+    covariates[:, problem.structure.individual_model.covariates.index(covariate)] = np.repeat(
+        np.arange(1, classes + 1), n
+    )
+    return replace(wide, covariates=covariates, structure=replace(wide.structure, classes=classes))
 
 
-def log_probabilities(problem: Problem, theta: dict) -> jax.Array:
+def log_class_probabilities(problem: Problem, theta: dict) -> jax.Array:
     """ln p_k (K,)."""
-    first = jnp.stack([theta[n] for n in probability_names(problem.spec.classes)])
+    first = jnp.stack([theta[n] for n in class_probability_names(problem.structure.classes)])
     return jnp.log(jnp.append(first, 1 - jnp.sum(first)))
 
 
-def combined(problem: Problem, psi: jax.Array, each: Evaluation) -> Evaluation:
+def combine_classes(problem: Problem, psi: jax.Array, each: Evaluation) -> Evaluation:
     """By subject, from an evaluation by subject and class."""
-    k = problem.spec.classes
+    k = problem.structure.classes
     if k == 1:
         return each
 
     def logs(x):
-        return log_probabilities(problem, problem.unpack(x)[0])
+        return log_class_probabilities(problem, problem.unpack(x)[0])
 
     n = problem.subjects
     log_p, slope = logs(psi), jax.jacfwd(logs)(psi)
@@ -57,23 +59,23 @@ def combined(problem: Problem, psi: jax.Array, each: Evaluation) -> Evaluation:
     return Evaluation(-2 * jax.nn.logsumexp(terms, axis=0), gradient, each.eta, good)
 
 
-def class_objectives(method: Method, problem: Problem, state: State) -> np.ndarray:
+def class_objectives(method: EstimationMethod, problem: Problem, state: EstimationState) -> np.ndarray:
     """Each column's own objective (K·N,), as if it were a population of one class."""
-    alone = replace(problem, spec=replace(problem.spec, classes=1))
+    alone = replace(problem, structure=replace(problem.structure, classes=1))
     return np.asarray(method.evaluate(alone, state.psi, state.eta).objective)
 
 
-def memberships(problem: Problem, psi: Numbers, objective: Numbers) -> np.ndarray:
+def class_memberships(problem: Problem, psi: Numbers, objective: Numbers) -> np.ndarray:
     """P(class | y) (K, N) from each column's own objective."""
-    log_p = np.asarray(log_probabilities(problem, problem.unpack(psi)[0]))
-    terms = log_p[:, None] - np.asarray(objective).reshape(problem.spec.classes, -1) / 2
+    log_p = np.asarray(log_class_probabilities(problem, problem.unpack(psi)[0]))
+    terms = log_p[:, None] - np.asarray(objective).reshape(problem.structure.classes, -1) / 2
     terms = np.exp(terms - terms.max(axis=0))
     return terms / terms.sum(axis=0)
 
 
-def most_probable(problem: Problem, share: np.ndarray) -> tuple[Problem, np.ndarray]:
+def select_most_probable_class(problem: Problem, share: np.ndarray) -> tuple[Problem, np.ndarray]:
     """Each subject in its most probable class only, and which columns these are."""
     n = problem.subjects
     columns = share.argmax(axis=0) * n + np.arange(n)
-    chosen = take(problem, columns)
-    return replace(chosen, spec=replace(chosen.spec, classes=1)), columns
+    chosen = select_columns(problem, columns)
+    return replace(chosen, structure=replace(chosen.structure, classes=1)), columns

@@ -28,18 +28,18 @@ class Theta:
     bounds: tuple[float, float] | None = None
 
     @property
-    def ends(self) -> tuple[float, float]:
+    def interval(self) -> tuple[float, float]:
         return self.bounds or ((0.0, inf) if self.positive else (-inf, inf))
 
-    def free(self, x: Any) -> Any:
-        low, high = self.ends
+    def to_unconstrained(self, x: Any) -> Any:
+        low, high = self.interval
         if low > -inf and high < inf:
             return np.log(x - low) - np.log(high - x)
         return np.log(x - low) if low > -inf else -np.log(high - x) if high < inf else x
 
-    def bound(self, y: Any) -> Any:
+    def from_unconstrained(self, y: Any) -> Any:
         """The natural value of the free coordinate `y`."""
-        low, high = self.ends
+        low, high = self.interval
         if low > -inf and high < inf:
             return low + (high - low) * jax.nn.sigmoid(y)
         if low > -inf:
@@ -53,24 +53,26 @@ class OmegaBlock:
 
     etas: tuple[str, ...]
     fixed: bool = False
-    copies: int = 0
+    occasions: int = 0
 
     @property
     def members(self) -> tuple[str, ...]:
         """All random effects that it stands for."""
-        return tuple(f"{e}@{k}" for k in range(1, self.copies + 1) for e in self.etas) if self.copies else self.etas
+        return (
+            tuple(f"{e}@{k}" for k in range(1, self.occasions + 1) for e in self.etas) if self.occasions else self.etas
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Its variances and covariances, the lower triangle by rows."""
-        head = "OMEGA_IOV_" if self.copies else "OMEGA_"
+        head = "OMEGA_IOV_" if self.occasions else "OMEGA_"
         return tuple(
             f"{head}{a}" if a == b else f"{head}{b}_{a}" for i, a in enumerate(self.etas) for b in self.etas[: i + 1]
         )
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParameterLayout:
     """`names` orders the natural vector: thetas, then each block's lower triangle by rows, then standard deviations.
 
     `held`: those among the standard deviations that are not estimated.
@@ -79,7 +81,7 @@ class Layout:
     thetas: tuple[Theta, ...]
     blocks: tuple[OmegaBlock, ...]
     sigmas: tuple[str, ...]
-    held: tuple[str, ...] = ()
+    fixed_sigmas: tuple[str, ...] = ()
 
     @property
     def etas(self) -> tuple[str, ...]:
@@ -90,13 +92,13 @@ class Layout:
         return (*(t.name for t in self.thetas), *(n for b in self.blocks for n in b.names), *self.sigmas)
 
     @property
-    def fixed(self) -> np.ndarray:
+    def fixed_mask(self) -> np.ndarray:
         """Which entries of the natural vector are held."""
         omegas = [b.fixed for b in self.blocks for _ in range(len(b.etas) * (len(b.etas) + 1) // 2)]
-        return np.array([*(t.fixed for t in self.thetas), *omegas, *(s in self.held for s in self.sigmas)])
+        return np.array([*(t.fixed for t in self.thetas), *omegas, *(s in self.fixed_sigmas for s in self.sigmas)])
 
     @property
-    def spreads(self) -> list[int]:
+    def log_sd_positions(self) -> list[int]:
         """Where ψ holds the logarithm of an η's standard deviation (in a block, of what the η before it leave)."""
         found, at = [], sum(not t.fixed for t in self.thetas)
         for block in self.blocks:
@@ -106,12 +108,12 @@ class Layout:
                 at += len(rows)
         return found
 
-    def free(self, natural: np.ndarray) -> np.ndarray:
+    def to_unconstrained(self, natural: np.ndarray) -> np.ndarray:
         """ψ from natural values."""
         out, at = [], 0
         for t in self.thetas:
             if not t.fixed:
-                out.append(t.free(natural[at]))
+                out.append(t.to_unconstrained(natural[at]))
             at += 1
         for block in self.blocks:
             k = len(block.etas)
@@ -122,7 +124,7 @@ class Layout:
             if not block.fixed:
                 out += [np.log(chol[i, j]) if i == j else chol[i, j] for i, j in zip(rows, columns, strict=True)]
             at += len(rows)
-        out += [np.log(x) for s, x in zip(self.sigmas, natural[at:], strict=True) if s not in self.held]
+        out += [np.log(x) for s, x in zip(self.sigmas, natural[at:], strict=True) if s not in self.fixed_sigmas]
         return np.array(out, dtype=float)
 
     def unpack(self, psi: jax.Array, initial: jax.Array) -> tuple[dict, jax.Array, dict]:
@@ -132,7 +134,7 @@ class Layout:
             if t.fixed:
                 theta[t.name] = initial[at]
             else:
-                theta[t.name] = t.bound(psi[k])
+                theta[t.name] = t.from_unconstrained(psi[k])
                 k += 1
             at += 1
         q = len(self.etas)
@@ -149,18 +151,18 @@ class Layout:
                 lower = lower.at[rows, columns].set(jnp.where(rows == columns, jnp.exp(entries), entries))
                 square = lower @ lower.T
                 k += len(rows)
-            for _ in range(max(block.copies, 1)):
+            for _ in range(max(block.occasions, 1)):
                 omega = omega.at[first : first + size, first : first + size].set(square)
                 first += size
             at += len(rows)
         sigma = {}
         for name in self.sigmas:
-            sigma[name] = initial[at] if name in self.held else jnp.exp(psi[k])
-            k += name not in self.held
+            sigma[name] = initial[at] if name in self.fixed_sigmas else jnp.exp(psi[k])
+            k += name not in self.fixed_sigmas
             at += 1
         return theta, omega, sigma
 
-    def natural(self, psi: jax.Array, initial: jax.Array) -> jax.Array:
+    def to_natural(self, psi: jax.Array, initial: jax.Array) -> jax.Array:
         """The natural vector, differentiable in ψ."""
         theta, omega, sigma = self.unpack(psi, initial)
         parts, first = [theta[t.name] for t in self.thetas], 0
@@ -172,6 +174,8 @@ class Layout:
 
 
 @partial(jax.jit, static_argnames="layout")
-def natural_with_jacobian(layout: Layout, psi: jax.Array, initial: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def natural_with_jacobian(
+    layout: ParameterLayout, psi: jax.Array, initial: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The natural vector, its Jacobian (names, ψ) and Ω, in one compiled call."""
-    return layout.natural(psi, initial), jax.jacfwd(layout.natural)(psi, initial), layout.unpack(psi, initial)[1]
+    return layout.to_natural(psi, initial), jax.jacfwd(layout.to_natural)(psi, initial), layout.unpack(psi, initial)[1]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
-class Jet(NamedTuple):
+class PredictionJet(NamedTuple):
     """At u (k, N): f (T, N), J (k, T, N), H (k, k, T, N) or None, the solver's result codes (N,), and third derivatives
     (k, k, k, T, N) or None."""
 
-    u: jax.Array
+    individual: jax.Array
     f: jax.Array
     first: jax.Array
     second: jax.Array | None
@@ -30,24 +30,24 @@ class Jet(NamedTuple):
     third: jax.Array | None = None
 
 
-def first_order(problem: Problem, u: jax.Array) -> Jet:
+def first_order_jet(problem: Problem, u: jax.Array) -> PredictionJet:
     basis = _basis(u)
 
     def along(v):
-        (f, result), (df, _) = jax.jvp(problem.stacked, (u,), (v,))
+        (f, result), (df, _) = jax.jvp(problem.predict_all, (u,), (v,))
         return f, result, df
 
     f, result, first = jax.vmap(along, out_axes=(None, None, 0))(basis)
-    return Jet(u, f, first, None, result)
+    return PredictionJet(u, f, first, None, result)
 
 
-def second_order(problem: Problem, u: jax.Array) -> Jet:
+def second_order_jet(problem: Problem, u: jax.Array) -> PredictionJet:
     k, basis = u.shape[0], _basis(u)
     i, j = np.triu_indices(k)
 
     def along(v, w):
         def inner(x):
-            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (w,))
+            (f, result), (df, _) = jax.jvp(problem.predict_all, (x,), (w,))
             return f, result, df
 
         (f, result, _), (dv, _, dvw) = jax.jvp(inner, (u,), (v,))
@@ -57,17 +57,17 @@ def second_order(problem: Problem, u: jax.Array) -> Jet:
     first = dv[np.array([int(np.flatnonzero(i == a)[0]) for a in range(k)])]
     pair = np.zeros((k, k), int)
     pair[i, j] = pair[j, i] = np.arange(len(i))
-    return Jet(u, f, first, dvw[pair], result)
+    return PredictionJet(u, f, first, dvw[pair], result)
 
 
-def third_order(problem: Problem, u: jax.Array) -> Jet:
+def third_order_jet(problem: Problem, u: jax.Array) -> PredictionJet:
     """What the gradient of Laplace's objective needs, whose determinant holds second derivatives already."""
     k, basis = u.shape[0], _basis(u)
     triples = np.array(list(combinations_with_replacement(range(k), 3)))
 
     def along(v, w, z):
         def one(x):
-            (f, result), (df, _) = jax.jvp(problem.stacked, (x,), (z,))
+            (f, result), (df, _) = jax.jvp(problem.predict_all, (x,), (z,))
             return f, result, df
 
         def two(x):
@@ -83,7 +83,7 @@ def third_order(problem: Problem, u: jax.Array) -> Jet:
     first = np.array([where[a, a, a] for a in range(k)])
     pair = np.array([[where[tuple(sorted((a, b, max(a, b))))] for b in range(k)] for a in range(k)])
     third = np.array([[[where[tuple(sorted((a, b, c)))] for c in range(k)] for b in range(k)] for a in range(k)])
-    return Jet(u, f, dv[first], dvw[pair], result, dvwz[third])
+    return PredictionJet(u, f, dv[first], dvw[pair], result, dvwz[third])
 
 
 def _basis(u: jax.Array) -> jax.Array:
@@ -91,9 +91,9 @@ def _basis(u: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.eye(u.shape[0])[:, :, None], (u.shape[0], *u.shape))
 
 
-def polynomial(jet: Jet, u: jax.Array) -> jax.Array:
+def evaluate_jet(jet: PredictionJet, u: jax.Array) -> jax.Array:
     """f near the jet's point, for one subject (arrays without the last axis) or for all."""
-    delta = u - jet.u
+    delta = u - jet.individual
     f = jet.f + jnp.einsum("kt...,k...->t...", jet.first, delta)
     if jet.second is not None:
         f = f + 0.5 * jnp.einsum("jkt...,j...,k...->t...", jet.second, delta, delta)

@@ -24,7 +24,7 @@ class Prior(Protocol):
 
 
 @dataclass(frozen=True)
-class Normal:
+class NormalPrior:
     value: float
     sd: float
 
@@ -36,7 +36,7 @@ class Normal:
 
 
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormalPrior:
     """`value` is the median, `sd` that of ln x."""
 
     value: float
@@ -50,7 +50,7 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
-class HalfNormal:
+class HalfNormalPrior:
     """For what cannot be negative: a normal around 0, cut there."""
 
     sd: float
@@ -63,7 +63,7 @@ class HalfNormal:
 
 
 @dataclass(frozen=True)
-class Uniform:
+class UniformPrior:
     low: float
     high: float
 
@@ -75,7 +75,7 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class InverseWishart:
+class InverseWishartPrior:
     """On a block of Ω: its inverse is Wishart with `df` degrees of freedom and mean that of `value` (rows), as in NONMEM."""
 
     value: tuple[tuple[float, ...], ...]
@@ -93,35 +93,35 @@ class InverseWishart:
 
 
 PRIORS = {
-    "normal": (Normal, ("value", "sd")),
-    "lognormal": (LogNormal, ("value", "sd")),
-    "half_normal": (HalfNormal, ("sd",)),
-    "uniform": (Uniform, ("low", "high")),
-    "inverse_wishart": (InverseWishart, ("df",)),
+    "normal": (NormalPrior, ("value", "sd")),
+    "lognormal": (LogNormalPrior, ("value", "sd")),
+    "half_normal": (HalfNormalPrior, ("sd",)),
+    "uniform": (UniformPrior, ("low", "high")),
+    "inverse_wishart": (InverseWishartPrior, ("df",)),
 }
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedPrior:
     """A prior and where in the natural vector it acts: one place, or the lower triangle of a block of Ω by rows."""
 
     name: str
-    at: tuple[int, ...]
+    positions: tuple[int, ...]
     prior: Prior
 
-    def value(self, natural: Any) -> Any:
-        if not isinstance(self.prior, InverseWishart):
-            return natural[self.at[0]]
+    def select_value(self, natural: Any) -> Any:
+        if not isinstance(self.prior, InverseWishartPrior):
+            return natural[self.positions[0]]
         size = len(self.prior.value)
         rows, columns = jnp.tril_indices(size)
-        lower = jnp.zeros((size, size)).at[rows, columns].set(jnp.stack([natural[i] for i in self.at]))
+        lower = jnp.zeros((size, size)).at[rows, columns].set(jnp.stack([natural[i] for i in self.positions]))
         return lower + jnp.tril(lower, -1).T
 
 
-def penalty(priors: tuple[Placed, ...], natural: Any) -> Any:
+def total_penalty(priors: tuple[PlacedPrior, ...], natural: Any) -> Any:
     """−2 ln of all priors together, without constants."""
-    return sum((p.prior.penalty(p.value(natural)) for p in priors), jnp.asarray(0.0))
+    return sum((p.prior.penalty(p.select_value(natural)) for p in priors), jnp.asarray(0.0))
 
 
-def log_density(priors: tuple[Placed, ...], natural: Any) -> Any:
-    return sum((p.prior.log_density(p.value(natural)) for p in priors), jnp.asarray(0.0))
+def total_log_density(priors: tuple[PlacedPrior, ...], natural: Any) -> Any:
+    return sum((p.prior.log_density(p.select_value(natural)) for p in priors), jnp.asarray(0.0))

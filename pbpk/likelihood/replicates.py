@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.endpoints.likelihood import draws, predicted
-from pbpk.likelihood.mixture import log_probabilities
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.endpoints.likelihood import arrange_predictions, draw_records
+from pbpk.likelihood.mixture import log_class_probabilities
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -26,39 +26,39 @@ def draw_eta(problem: Problem, psi: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.linalg.cholesky(omega) @ normal if omega.shape[0] else normal
 
 
-def draw(problem: Problem, psi: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def draw_replicate(problem: Problem, psi: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """One replicate: y (T, N) before any limit of quantification, NaN where the solver failed, 0 where nothing is observed;
     and the η (q, N) behind it. Of a mixture, columns are classes by subjects; `draw_class` says which one a subject is in."""
     eta = draw_eta(problem, psi, jax.random.fold_in(key, 0))
-    return draw_given(problem, psi, eta, jax.random.fold_in(key, 1)), eta
+    return draw_observations(problem, psi, eta, jax.random.fold_in(key, 1)), eta
 
 
-def draw_given(problem: Problem, psi: jax.Array, eta: jax.Array, key: jax.Array) -> jax.Array:
+def draw_observations(problem: Problem, psi: jax.Array, eta: jax.Array, key: jax.Array) -> jax.Array:
     """y (T, N) at given η."""
     theta, _, sigma = problem.unpack(psi)
-    x, result = problem.stacked(problem.mixed(theta, eta))
-    t = problem.seen.shape[0]
+    x, result = problem.predict_all(problem.individual_parameters(theta, eta))
+    t = problem.observed_mask.shape[0]
     keys = jax.vmap(
         lambda j: jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(key, i), j))(jnp.arange(problem.columns))
     )(jnp.arange(t))
-    o, ends = problem.observed_as(), problem.spec.endpoints
-    which, seen = jnp.asarray(problem.endpoint), jnp.asarray(problem.seen)
-    y = draws(ends, which, seen, predicted(ends, x, x, o), o, theta | sigma, keys)
+    o, ends = problem.observed_on_device(), problem.structure.endpoints
+    which, seen = jnp.asarray(problem.endpoint_index), jnp.asarray(problem.observed_mask)
+    y = draw_records(ends, which, seen, arrange_predictions(ends, x, x, o), o, theta | sigma, keys)
     return jnp.where(result == 0, y, jnp.nan)
 
 
-def draw_class(problem: Problem, psi: jax.Array, key: jax.Array) -> jax.Array:
+def draw_classes(problem: Problem, psi: jax.Array, key: jax.Array) -> jax.Array:
     """Which class each subject (N,) of a mixture is in."""
-    log_p = log_probabilities(problem, problem.unpack(psi)[0])
+    log_p = log_class_probabilities(problem, problem.unpack(psi)[0])
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(problem.subjects))
     return jax.vmap(lambda k: jax.random.categorical(k, log_p))(keys)
 
 
-def observed_again(problem: Problem, y: jax.Array, lower: jax.Array, upper: jax.Array) -> Problem:
+def replace_observations(problem: Problem, y: jax.Array, lower: jax.Array, upper: jax.Array) -> Problem:
     """The problem with y (T, N) in place of its data; below `lower` and above `upper` (T, N, or ±∞) it is censored again."""
     from dataclasses import replace
 
-    o = problem.observed_as()
+    o = problem.observed_on_device()
     below, above = y < lower, y > upper
     kept = jnp.where(below, lower, jnp.where(above, upper, y))
     bottom = jnp.where(jnp.isfinite(o.floor), o.floor, -jnp.inf)
@@ -67,15 +67,15 @@ def observed_again(problem: Problem, y: jax.Array, lower: jax.Array, upper: jax.
     return replace(problem, observed=o._replace(y=kept, low=low, high=high))
 
 
-def limits_of(problem: Problem) -> tuple[jax.Array, jax.Array]:
+def find_censoring_limits(problem: Problem) -> tuple[jax.Array, jax.Array]:
     """The limits below and above which each endpoint's values are censored in the data (T, N); ∓∞ where none is."""
-    o, which = problem.observed_as(), jnp.asarray(problem.endpoint)
+    o, which = problem.observed_on_device(), jnp.asarray(problem.endpoint_index)
     lower, upper = jnp.full_like(o.y, -jnp.inf), jnp.full_like(o.y, jnp.inf)
-    for i, e in enumerate(problem.spec.endpoints):
-        if not (isinstance(e, Gaussian) and e.limits):
+    for i, e in enumerate(problem.structure.endpoints):
+        if not (isinstance(e, GaussianEndpoint) and e.has_limits):
             continue
-        mine = (which == i) & jnp.asarray(problem.seen)
-        below, above = mine & o.censored & (o.y == o.high), mine & o.censored & (o.y == o.low)
+        mine = (which == i) & jnp.asarray(problem.observed_mask)
+        below, above = mine & o.is_censored & (o.y == o.high), mine & o.is_censored & (o.y == o.low)
         least = jnp.min(jnp.where(above, o.y, jnp.inf))
         most = jnp.max(jnp.where(below, o.y, -jnp.inf))
         lower, upper = jnp.where(mine, most, lower), jnp.where(mine, least, upper)

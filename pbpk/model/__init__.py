@@ -1,11 +1,11 @@
 """Floor 1: what a model is. Files in `models/` import from here alone."""
 
 from pbpk.model import rules as rules
-from pbpk.model.body import held as held
+from pbpk.model.body import allometric as allometric
 from pbpk.model.body import organ as organ
 from pbpk.model.body import perfused as perfused
-from pbpk.model.body import sized as sized
-from pbpk.model.body import supply as supply
+from pbpk.model.body import plasma_flow as plasma_flow
+from pbpk.model.body import retention_pool as retention_pool
 from pbpk.model.body import tissue as tissue
 from pbpk.model.chains import daughter as daughter
 from pbpk.model.declare import OUT as OUT
@@ -19,15 +19,15 @@ from pbpk.model.declare import flux as flux
 from pbpk.model.declare import observe as observe
 from pbpk.model.declare import option as option
 from pbpk.model.declare import total as total
-from pbpk.model.laws import arrested as arrested
 from pbpk.model.laws import clearance as clearance
 from pbpk.model.laws import competitive as competitive
-from pbpk.model.laws import damaged as damaged
+from pbpk.model.laws import emax as emax
 from pbpk.model.laws import first_order as first_order
 from pbpk.model.laws import flow as flow
+from pbpk.model.laws import inhibited_first_order as inhibited_first_order
 from pbpk.model.laws import perfusion as perfusion
+from pbpk.model.laws import radiation_loss as radiation_loss
 from pbpk.model.laws import saturable as saturable
-from pbpk.model.laws import saturating as saturating
 from pbpk.model.laws import symport as symport
 from pbpk.model.laws import trace_symport as trace_symport
 from pbpk.model.laws import zero_order as zero_order
@@ -37,3 +37,7 @@ from pbpk.model.organs import perfused_organ as perfused_organ
 from pbpk.model.organs import physical_decay as physical_decay
 from pbpk.model.organs import transfer as transfer
 from pbpk.model.symporter import Symporter as Symporter
+
+# Earlier names, which users' models may import.
+held, supply, sized = retention_pool, plasma_flow, allometric
+saturating, arrested, damaged = emax, inhibited_first_order, radiation_loss

@@ -10,17 +10,17 @@ minute, the kinetics here take hours.
 
 from __future__ import annotations
 
-from pbpk.model.declare import Block, Compartment, Derived, Flux, amount, conc, derive, flux
+from pbpk.model.declare import Block, Compartment, DerivedParameter, Flux, amount, conc, derive, flux
 from pbpk.model.laws import clearance, first_order, flow
 from pbpk.model.rules import carried_flow, extraction, organ_volume, partition, product, scaled
 
 
-def sized(name: str, about: str, value: str, power: str) -> Derived:
+def allometric(name: str, about: str, value: str, power: str) -> DerivedParameter:
     """`NAME.sized`: the row `value` of a reference adult scaled to the patient's size."""
     return derive(f"{name}.sized", scaled, about, value=value, size="body.size", power=power)
 
 
-def tissue(name: str, tracer: str, unit: str) -> tuple[Compartment, tuple[Derived, ...]]:
+def tissue(name: str, tracer: str, unit: str) -> tuple[Compartment, tuple[DerivedParameter, ...]]:
     """An organ's extracellular fluid with what its cells take up passively, and the rows that describe it.
 
     Its volume is `NAME.apparent`, that of the plasma which would hold as much, so that its concentration is the fluid's.
@@ -42,7 +42,7 @@ def tissue(name: str, tracer: str, unit: str) -> tuple[Compartment, tuple[Derive
     return Compartment(name, unit, volume=f"{name}.apparent"), rows
 
 
-def supply(name: str, tracer: str) -> tuple[Derived, ...]:
+def plasma_flow(name: str, tracer: str) -> tuple[DerivedParameter, ...]:
     """`NAME.Q`: what flows through the organ, as plasma."""
     return (
         derive(
@@ -63,27 +63,27 @@ def organ(
     name: str, tracer: str, plasma: Compartment, *, drains_into: Compartment | None = None, permeable: bool = True
 ) -> Block:
     """An organ limited by its flow, or, unless `permeable`, by the permeability `NAME.PS` of its capillaries."""
-    own, rows = tissue(name, tracer, plasma.unit)
-    rows += supply(name, tracer)
+    fluid, rows = tissue(name, tracer, plasma.unit)
+    rows += plasma_flow(name, tracer)
     exchange = f"{name}.Q"
     if not permeable:
         exchange = f"{name}.exchange"
         rows += (
-            sized(f"{name}.PS", f"permeability of {name}'s capillaries", f"{name}.PS", "body.flow_power"),
+            allometric(f"{name}.PS", f"permeability of {name}'s capillaries", f"{name}.PS", "body.flow_power"),
             derive(exchange, extraction, f"exchange of {name} with plasma", q=f"{name}.Q", ps=f"{name}.PS.sized"),
         )
-    return Block((plasma, own), perfused(plasma, own, exchange, drains_into), derived=rows)
+    return Block((plasma, fluid), perfused(plasma, fluid, exchange, drains_into), derived=rows)
 
 
 def perfused(
-    plasma: Compartment, own: Compartment, q: str, drains_into: Compartment | None = None
+    plasma: Compartment, fluid: Compartment, q: str, drains_into: Compartment | None = None
 ) -> tuple[Flux, Flux]:
     """To a fluid from plasma and back again, or on to where it drains, at the flow or exchange of row `q`."""
     back = plasma if drains_into is None else drains_into
-    return flux(plasma >> own, flow, c=conc(plasma), q=q), flux(own >> back, flow, c=conc(own), q=q)
+    return flux(plasma >> fluid, flow, c=conc(plasma), q=q), flux(fluid >> back, flow, c=conc(fluid), q=q)
 
 
-def held(name: str, tracer: str, plasma: Compartment) -> Block:
+def retention_pool(name: str, tracer: str, plasma: Compartment) -> Block:
     """What an organ holds back for a while, not by the symporter: rows `TRACER.NAME.uptake`, `.release`."""
     pool, rows = Compartment(f"{name}_held", plasma.unit), f"{tracer}.{name}"
     return Block(
@@ -93,7 +93,7 @@ def held(name: str, tracer: str, plasma: Compartment) -> Block:
             flux(pool >> plasma, first_order, a=amount(pool), k=f"{rows}.release.sized"),
         ),
         derived=(
-            sized(f"{rows}.uptake", f"uptake held by {name}", f"{rows}.uptake", "body.flow_power"),
-            sized(f"{rows}.release", f"release from {name}", f"{rows}.release", "body.rate_power"),
+            allometric(f"{rows}.uptake", f"uptake held by {name}", f"{rows}.uptake", "body.flow_power"),
+            allometric(f"{rows}.release", f"release from {name}", f"{rows}.release", "body.rate_power"),
         ),
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import OUT, Binding, Block, Flux, Total, in_order
+from pbpk.model.declare import OUT, Binding, Block, Flux, TotalAmount, sort_derived
 from pbpk.model.parameters import DERIVED, Parameter, ParameterTable
 
 
@@ -23,25 +23,28 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
         _check_parameters(f, table)
         _check_units(f, table)
     for c in block.compartments:
-        its = ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1"), (c.rate, f"({c.unit})/h"), (c.duration, "h"))
-        its += ((c.initial, c.unit),)
-        for role, wanted in its:
+        roles = ((c.volume, "L"), (c.lag, "h"), (c.bioavailability, "1"), (c.rate, f"({c.unit})/h"), (c.duration, "h"))
+        roles += ((c.initial, c.unit),)
+        for role, wanted in roles:
             if role:
-                row = _row(role, table, f"compartment `{c.name}`")
-                units.require(row.unit, wanted, f"`{role}`", where=f"compartment `{c.name}`")
+                row = _require_row(role, table, f"compartment `{c.name}`")
+                units.require_dimension(row.unit, wanted, f"`{role}`", where=f"compartment `{c.name}`")
     for o in block.observables:
         if o.scale:
-            units.require(
-                _row(o.scale, table, f"observable `{o.name}`").unit, "1", f"`{o.scale}`", f"observable `{o.name}`"
+            units.require_dimension(
+                _require_row(o.scale, table, f"observable `{o.name}`").unit,
+                "1",
+                f"`{o.scale}`",
+                f"observable `{o.name}`",
             )
-        if isinstance(o.reading, Total) and not o.reading.compartments:
+        if isinstance(o.reading, TotalAmount) and not o.reading.compartments:
             raise BadInput("adds up nothing", where=f"observable `{o.name}`")
-        if isinstance(o.reading, Total) and len({c.unit for c in o.reading.compartments}) > 1:
+        if isinstance(o.reading, TotalAmount) and len({c.unit for c in o.reading.compartments}) > 1:
             raise BadInput("adds amounts of different units", where=f"observable `{o.name}`")
-    return _remarks(block, table)
+    return _collect_remarks(block, table)
 
 
-def names_used(block: Block) -> list[str]:
+def list_parameter_names(block: Block) -> list[str]:
     """Every parameter that the block speaks of."""
     names = [b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)]
     names += [n for c in block.compartments for n in c.roles]
@@ -52,27 +55,29 @@ def names_used(block: Block) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def with_derived(block: Block, table: ParameterTable) -> ParameterTable:
+def add_derived_rows(block: Block, table: ParameterTable) -> ParameterTable:
     """The table with a row for each derived parameter: its unit from its parents', its value for the caller to compute."""
     import pint
 
-    registry = units.registry()
-    for d in in_order(block.derived):
+    registry = units.get_registry()
+    for d in sort_derived(block.derived):
         if d.name in table:
             raise BadInput(f"`{d.name}` is both in the table and derived", where=d.where)
-        rows = {n: _row(n, table, f"{d.where}: `{d.name}`") for n in d.parents}
+        rows = {n: _require_row(n, table, f"{d.where}: `{d.name}`") for n in d.parents}
         parents = dict(d.of)
         wanted = list(inspect.signature(d.rule).parameters)
         if sorted(wanted) != sorted(parents):
             raise BadInput(f"{d.rule.__name__} takes {wanted}, given {list(parents)}", where=f"{d.where}: `{d.name}`")
-        one = {n: registry.Quantity(1.0, row.unit) for n, row in rows.items()}
+        unit_quantities = {n: registry.Quantity(1.0, row.unit) for n, row in rows.items()}
         try:
-            given = {a: one[n] if isinstance(n, str) else [one[m] for m in n] for a, n in d.of}
-            found = registry.Quantity(1.0, "1") * d.rule(**given)
+            arguments = {
+                a: unit_quantities[n] if isinstance(n, str) else [unit_quantities[m] for m in n] for a, n in d.of
+            }
+            quantity = registry.Quantity(1.0, "1") * d.rule(**arguments)
         except (pint.PintError, TypeError) as e:
             raise BadInput(f"{d.rule.__name__} cannot take these units: {e}", where=f"{d.where}: `{d.name}`") from None
         of = ", ".join(f"`{n}`" for n in rows)
-        row = Parameter(d.name, 0.0, f"{found.units:~}" or "1", d.about, f"{d.rule.__name__} of {of}", DERIVED)
+        row = Parameter(d.name, 0.0, f"{quantity.units:~}" or "1", d.about, f"{d.rule.__name__} of {of}", DERIVED)
         table = replace(table, rows={**table.rows, d.name: row})
     return table
 
@@ -88,10 +93,10 @@ def check_values(block: Block, table: ParameterTable) -> None:
                 why=f"It can only lie between {row.range[0]:g} and {row.range[1]:g}.",
             )
     for d in block.demands:
-        found = d.rule(**{a: table[n].internal for a, n in d.of})
-        if not found >= -1e-9:
-            given = ", ".join(f"{table[n].name} = {table[n].value:.6g} {table[n].unit}" for _, n in d.of)
-            raise BadInput(d.words, where=table.path, why=given)
+        margin = d.rule(**{a: table[n].internal for a, n in d.of})
+        if not margin >= -1e-9:
+            values = ", ".join(f"{table[n].name} = {table[n].value:.6g} {table[n].unit}" for _, n in d.of)
+            raise BadInput(d.words, where=table.path, why=values)
     for c in block.compartments:
         if c.volume and not table[c.volume].value > 0:
             row = table[c.volume]
@@ -114,20 +119,20 @@ def _check_names(block: Block) -> None:
     if not block.compartments or not block.fluxes:
         raise BadInput("a model needs at least one compartment and one flux")
     for c in block.compartments:
-        units.quantity(c.unit, f"compartment `{c.name}`")
+        units.read_quantity(c.unit, f"compartment `{c.name}`")
     declared = set(block.compartments) | {OUT}
-    seen = [(f.path.source, str(f)) for f in block.fluxes] + [(f.path.target, str(f)) for f in block.fluxes]
-    seen += [(b.compartment, str(f)) for f in block.fluxes for _, b in f.bindings if not isinstance(b, str)]
-    seen += [(c, f"route `{word}`") for word, c in block.routes.items()]
+    mentions = [(f.path.source, str(f)) for f in block.fluxes] + [(f.path.target, str(f)) for f in block.fluxes]
+    mentions += [(b.compartment, str(f)) for f in block.fluxes for _, b in f.bindings if not isinstance(b, str)]
+    mentions += [(c, f"route `{word}`") for word, c in block.routes.items()]
     for o in block.observables:
-        inside = o.reading.compartments if isinstance(o.reading, Total) else (o.reading.compartment,)
-        seen += [(c, f"observable `{o.name}`") for c in inside]
+        inside = o.reading.compartments if isinstance(o.reading, TotalAmount) else (o.reading.compartment,)
+        mentions += [(c, f"observable `{o.name}`") for c in inside]
     for word, c in block.routes.items():
         if word in {other.name for other in block.compartments} - {c.name}:
             raise BadInput(
                 f"the route `{word}` bears another compartment's name", hint="a dose into it would be ambiguous"
             )
-    for c, where in seen:
+    for c, where in mentions:
         if c not in declared:
             raise BadInput(f"`{c.name}` is not among the model's compartments", where=where)
     for f in block.fluxes:
@@ -137,12 +142,12 @@ def _check_names(block: Block) -> None:
 
 def _check_law(f: Flux) -> None:
     wanted = list(inspect.signature(f.law).parameters)
-    given = [name for name, _ in f.bindings]
-    if sorted(wanted) != sorted(given):
-        raise BadInput(f"{f.law.__name__} takes {wanted}, given {given}", where=f"{f.where}: {f.path}")
+    bound = [name for name, _ in f.bindings]
+    if sorted(wanted) != sorted(bound):
+        raise BadInput(f"{f.law.__name__} takes {wanted}, given {bound}", where=f"{f.where}: {f.path}")
 
 
-def _row(name: str, table: ParameterTable, where: str):
+def _require_row(name: str, table: ParameterTable, where: str):
     if name not in table:
         raise BadInput(f"no parameter `{name}`", where=where, hint=did_you_mean(name, table))
     return table[name]
@@ -151,9 +156,9 @@ def _row(name: str, table: ParameterTable, where: str):
 def _check_parameters(f: Flux, table: ParameterTable) -> None:
     for _, binding in f.bindings:
         if isinstance(binding, str):
-            _row(binding, table, f"{f.where}: {f.path}")
+            _require_row(binding, table, f"{f.where}: {f.path}")
         elif volume := getattr(binding.compartment, "volume", None):
-            _row(volume, table, f"{f.where}: {f.path}")
+            _require_row(volume, table, f"{f.where}: {f.path}")
 
 
 def _unit_of(binding: Binding, table: ParameterTable) -> str:
@@ -171,21 +176,21 @@ def _check_units(f: Flux, table: ParameterTable) -> None:
 
     where = f"{f.where}: {f.path}"
     ends = [c for c in (f.path.source, f.path.target) if c is not OUT]
-    if len(ends) == 2 and not units.same_dimension(ends[0].unit, ends[1].unit):
+    if len(ends) == 2 and not units.have_same_dimension(ends[0].unit, ends[1].unit):
         raise BadInput(f"joins {ends[0].unit} to {ends[1].unit}", where=where)
-    registry = units.registry()
+    registry = units.get_registry()
     arguments = {name: registry.Quantity(1.0, _unit_of(b, table)) for name, b in f.bindings}
     try:
         rate = f.law(**arguments)
     except pint.DimensionalityError as e:
         raise BadInput(
-            f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_spelled(f, table)
+            f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_describe_bindings(f, table)
         ) from None
     except Exception as e:  # a law is the modeller's own code, and may do anything
         raise BadInput(
             f"{f.law.__name__} fails on numbers with units: {type(e).__name__}: {e}",
             where=where,
-            why=_spelled(f, table),
+            why=_describe_bindings(f, table),
             hint="a law is plain arithmetic on its arguments",
         ) from e
     wanted = registry.Quantity(1.0, f"({ends[0].unit})/h")
@@ -194,12 +199,12 @@ def _check_units(f: Flux, table: ParameterTable) -> None:
         raise BadInput(
             f"rate is in {came}; a flux out of `{f.path.source.name}` is in {ends[0].unit}/time",
             where=where,
-            why=_spelled(f, table),
-            hint=_mend(f, table),
+            why=_describe_bindings(f, table),
+            hint=_suggest_law(f, table),
         )
 
 
-def _spelled(f: Flux, table: ParameterTable) -> str:
+def _describe_bindings(f: Flux, table: ParameterTable) -> str:
     parts = []
     for name, b in f.bindings:
         of = f"`{b}`" if isinstance(b, str) else f"{type(b).__name__.lower()} of `{b.compartment.name}`"
@@ -207,21 +212,21 @@ def _spelled(f: Flux, table: ParameterTable) -> str:
     return f"{f.law.__name__}: " + ", ".join(parts)
 
 
-def _mend(f: Flux, table: ParameterTable) -> str:
+def _suggest_law(f: Flux, table: ParameterTable) -> str:
     """Name the commonest slip: a clearance where a rate constant is wanted, or the reverse."""
     for name, b in f.bindings:
         if not isinstance(b, str):
             continue
         unit = table[b].unit
-        if name == "k" and units.same_dimension(unit, "L/h"):
+        if name == "k" and units.have_same_dimension(unit, "L/h"):
             return f'unit "{unit}" cannot be used where "1/h" is needed: divide `{b}` by a volume, or use the law clearance'
-        if name in ("cl", "q") and units.same_dimension(unit, "1/h"):
+        if name in ("cl", "q") and units.have_same_dimension(unit, "1/h"):
             return f'unit "{unit}" cannot be used where "L/h" is needed: use the law first_order with amount(...)'
     return ""
 
 
-def _remarks(block: Block, table: ParameterTable) -> list[str]:
-    used = set(names_used(block))
+def _collect_remarks(block: Block, table: ParameterTable) -> list[str]:
+    used = set(list_parameter_names(block))
     remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
     entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
     remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]

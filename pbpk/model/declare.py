@@ -49,12 +49,12 @@ class Compartment:
         named = (self.volume, self.lag, self.bioavailability, self.rate, self.duration, self.initial)
         return tuple(name for name in named if name)
 
-    def __rshift__(self, target: Compartment) -> Path:
-        return Path(self, target)
+    def __rshift__(self, target: Compartment) -> Arrow:
+        return Arrow(self, target)
 
 
 @dataclass(frozen=True)
-class Path:
+class Arrow:
     source: Compartment
     target: Compartment
 
@@ -81,14 +81,14 @@ class Concentration:
 
 
 @dataclass(frozen=True)
-class Total:
+class TotalAmount:
     """The sum of amounts over several compartments of one unit."""
 
     compartments: tuple[Compartment, ...]
 
 
 Binding = Amount | Concentration | str
-Reading = Amount | Concentration | Total
+Reading = Amount | Concentration | TotalAmount
 
 
 def amount(compartment: Compartment) -> Amount:
@@ -99,19 +99,19 @@ def conc(compartment: Compartment) -> Concentration:
     if compartment.volume is None:
         raise BadInput(
             f"`{compartment.name}` has no volume, so it has no concentration",
-            where=_caller(),
+            where=_locate_caller(),
             hint=f'give it one: Compartment("{compartment.name}", "{compartment.unit}", volume="V")',
         )
     return Concentration(compartment)
 
 
-def total(*compartments: Compartment) -> Total:
-    return Total(tuple(compartments))
+def total(*compartments: Compartment) -> TotalAmount:
+    return TotalAmount(tuple(compartments))
 
 
 @dataclass(frozen=True)
 class Flux:
-    path: Path
+    path: Arrow
     law: Callable
     bindings: tuple[tuple[str, Binding], ...]
     where: str = field(compare=False)
@@ -120,13 +120,13 @@ class Flux:
         return f"{self.path} ({self.law.__name__}, {self.where})"
 
 
-def flux(path: Path, law: Callable, **bindings: Binding) -> Flux:
+def flux(path: Arrow, law: Callable, **bindings: Binding) -> Flux:
     """An arrow and the law of its rate; each keyword is an argument of the law (units: amount of the source per time)."""
-    return Flux(path, law, tuple(bindings.items()), _caller())
+    return Flux(path, law, tuple(bindings.items()), _locate_caller())
 
 
 @dataclass(frozen=True)
-class Derived:
+class DerivedParameter:
     """A parameter computed from others: what a table cannot say without saying a number twice."""
 
     name: str
@@ -140,20 +140,20 @@ class Derived:
         return tuple(name for _, names in self.of for name in ((names,) if isinstance(names, str) else names))
 
 
-def derive(name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -> Derived:
+def derive(name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -> DerivedParameter:
     """The parameter `name` as a scalar function of other parameters; each keyword is an argument of the rule, and a tuple
     of names arrives as a list.
 
     It can be used wherever a row of the table can, follows its parents through covariates, random effects and derivatives,
     and takes its unit from them.
     """
-    return Derived(name, rule, tuple(of.items()), about, _caller())
+    return DerivedParameter(name, rule, tuple(of.items()), about, _locate_caller())
 
 
-def in_order(derived: Iterable[Derived]) -> list[Derived]:
+def sort_derived(derived: Iterable[DerivedParameter]) -> list[DerivedParameter]:
     """Each after those it follows from. Raises `BadInput` for a circle."""
     waiting = {d.name: d for d in derived}
-    out: list[Derived] = []
+    out: list[DerivedParameter] = []
     while waiting:
         free = [d for d in waiting.values() if not any(n in waiting for n in d.parents)]
         if not free:
@@ -167,21 +167,21 @@ def in_order(derived: Iterable[Derived]) -> list[Derived]:
 
 
 @dataclass(frozen=True)
-class Demand:
+class ParameterDemand:
     words: str
     rule: Callable
     of: tuple[tuple[str, str], ...]
     where: str = field(compare=False)
 
 
-def demand(words: str, rule: Callable, **of: str) -> Demand:
+def demand(words: str, rule: Callable, **of: str) -> ParameterDemand:
     """A condition on the parameters: what `rule` makes of them must not be below zero, or the model is refused with `words`,
     which say what is wrong then."""
-    return Demand(words, rule, tuple(of.items()), _caller())
+    return ParameterDemand(words, rule, tuple(of.items()), _locate_caller())
 
 
 @dataclass(frozen=True)
-class Option:
+class ModelOption:
     """A choice of structure: a word out of `choices`, or words separated by commas when `several`."""
 
     name: str
@@ -191,10 +191,10 @@ class Option:
     several: bool = False
 
 
-def option(name: str, choices: str, about: str, *, default: str | None = None, several: bool = False) -> Option:
+def option(name: str, choices: str, about: str, *, default: str | None = None, several: bool = False) -> ModelOption:
     """A variant that the modeller may ask for; `choices` are words separated by spaces, the first the default."""
     words = tuple(choices.split())
-    return Option(name, words[0] if default is None else default, words, about, several)
+    return ModelOption(name, words[0] if default is None else default, words, about, several)
 
 
 @dataclass(frozen=True)
@@ -221,13 +221,13 @@ class Block:
     fluxes: tuple[Flux, ...] = ()
     observables: tuple[Observable, ...] = ()
     routes: Mapping[str, Compartment] = field(default_factory=dict)
-    derived: tuple[Derived, ...] = ()
-    demands: tuple[Demand, ...] = ()
+    derived: tuple[DerivedParameter, ...] = ()
+    demands: tuple[ParameterDemand, ...] = ()
 
     def __add__(self, other: Block) -> Block:
         for name in self.routes.keys() & other.routes.keys():
             if self.routes[name] != other.routes[name]:
-                raise BadInput(f"two blocks give the route `{name}` different compartments", where=_caller())
+                raise BadInput(f"two blocks give the route `{name}` different compartments", where=_locate_caller())
         return Block(
             tuple(dict.fromkeys(self.compartments + other.compartments)),
             self.fluxes + other.fluxes,
@@ -238,7 +238,7 @@ class Block:
         )
 
 
-def _caller() -> str:
+def _locate_caller() -> str:
     """File and line of the nearest frame outside this folder, whose files build blocks: where the modeller wrote it."""
     frame = sys._getframe(1)
     while frame.f_back and FilePath(frame.f_code.co_filename).parent == _BUILDERS:

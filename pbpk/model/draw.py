@@ -22,24 +22,28 @@ DECAY = ("decay.k",)  # the parameters of an arrow made by organs.physical_decay
 Arrows = dict[tuple[str, str], str]  # (source, target) to label, in the modeller's order
 
 
-def draw(system: System) -> str:
+def draw_system(system: System) -> str:
     """Lines of at most 100 columns; the same model always gives the same drawing."""
     arrows: Arrows = {}
     for f in system.block.fluxes:
-        if _label(f) != DECAY:
+        if _parameter_names(f) != DECAY:
             ends = (f.path.source.name, f.path.target.name)
-            arrows[ends] = f"{arrows[ends]} + {', '.join(_label(f))}" if ends in arrows else ", ".join(_label(f))
-    lines = _row(system, arrows) or _list(system, arrows)
-    for sentence in (_decay(system), _doses(system)):
+            arrows[ends] = (
+                f"{arrows[ends]} + {', '.join(_parameter_names(f))}"
+                if ends in arrows
+                else ", ".join(_parameter_names(f))
+            )
+    lines = _draw_row(system, arrows) or _draw_list(system, arrows)
+    for sentence in (_describe_decay(system), _describe_routes(system)):
         lines += textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _label(f: Flux) -> tuple[str, ...]:
+def _parameter_names(f: Flux) -> tuple[str, ...]:
     return tuple(b for _, b in f.bindings if isinstance(b, str))
 
 
-def _row(system: System, arrows: Arrows) -> list[str]:
+def _draw_row(system: System, arrows: Arrows) -> list[str]:
     """Boxes side by side; [] where an arrow would have to jump over one, or where they do not fit."""
     names = system.names
     beside = {(a, b) for pair in pairwise(names) for a, b in (pair, pair[::-1])}
@@ -66,63 +70,70 @@ def _row(system: System, arrows: Arrows) -> list[str]:
                 where.append((middle, label))
                 clear = max(clear, middle + len(label) + 3)
         if (name, OUT.name) in arrows:
-            floor = _put(floor, middle, "┬")
-    lines = [*_hanging(above), lid, right, *([left] if two_way else []), floor, *_hanging(below)]
+            floor = _put_mark(floor, middle, "┬")
+    lines = [
+        *_draw_hanging_arrows(above),
+        lid,
+        right,
+        *([left] if two_way else []),
+        floor,
+        *_draw_hanging_arrows(below),
+    ]
     return lines if max(map(len, lines)) <= WIDTH else []
 
 
-def _put(line: str, column: int, mark: str) -> str:
+def _put_mark(line: str, column: int, mark: str) -> str:
     return line.ljust(column)[:column] + mark + line[column + 1 :]
 
 
-def _hanging(arrows: list[tuple[int, str]]) -> list[str]:
+def _draw_hanging_arrows(arrows: list[tuple[int, str]]) -> list[str]:
     """Arrows downward, each with its label to the right: two lines, or none."""
     stem, head = "", ""
     for column, label in arrows:
-        stem, head = _put(stem, column, f"│ {label}"), _put(head, column, "▼")
+        stem, head = _put_mark(stem, column, f"│ {label}"), _put_mark(head, column, "▼")
     return [stem, head] if arrows else []
 
 
-def _list(system: System, arrows: Arrows) -> list[str]:
+def _draw_list(system: System, arrows: Arrows) -> list[str]:
     lines = []
     for (source, target), label in arrows.items():
         if source == OUT.name:
-            lines.append(_clipped("─", label, target))
+            lines.append(_clip_label("─", label, target))
     for name in system.names:
         away = [(target, label) for (source, target), label in arrows.items() if source == name]
         lines.append("┌" + "─" * (len(name) + 2) + "┐")
         lines.append(f"│ {name} │")
         lines.append("└" + ("─┬" if away else "──") + "─" * len(name) + "┘")
         for i, (target, label) in enumerate(away):
-            lines.append(_clipped("  ├" if i + 1 < len(away) else "  └", label, target))
+            lines.append(_clip_label("  ├" if i + 1 < len(away) else "  └", label, target))
     return lines
 
 
-def _clipped(stem: str, label: str, target: str) -> str:
+def _clip_label(stem: str, label: str, target: str) -> str:
     """`├─ label ─▶ target`, the label shortened where the line would be too long."""
     room = max(WIDTH - len(stem) - len(target) - 6, 1)
     label = label if len(label) <= room else label[: room - 1] + "…"
     return f"{stem}─ {label} ─▶ {target}"[:WIDTH]
 
 
-def _decay(system: System) -> str:
-    decays = [f for f in system.block.fluxes if _label(f) == DECAY]
+def _describe_decay(system: System) -> str:
+    decays = [f for f in system.block.fluxes if _parameter_names(f) == DECAY]
     if not decays:
         return ""
     from_names = [f.path.source.name for f in decays]
     into = {f.path.target.name for f in decays} - {OUT.name}
     stable = [n for n in system.names if n not in from_names and n not in into]
     if len(stable) < len(from_names):
-        who = "every compartment" + (f" but {_listed(stable)}" if stable else "") + " decays"
+        subject = "every compartment" + (f" but {_join_names(stable)}" if stable else "") + " decays"
     else:
-        who = _listed(from_names) + (" decays" if len(from_names) == 1 else " decay")
-    return f"{who} (decay.k)" + (f" into {_listed(sorted(into))}" if into else "")
+        subject = _join_names(from_names) + (" decays" if len(from_names) == 1 else " decay")
+    return f"{subject} (decay.k)" + (f" into {_join_names(sorted(into))}" if into else "")
 
 
-def _doses(system: System) -> str:
+def _describe_routes(system: System) -> str:
     routes = [f"{word} into {c.name}" for word, c in system.block.routes.items()]
     return f"doses: {', '.join(routes)}" if routes else ""
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbpk.model.declare import OUT, Amount, Binding, Flux, Observable, Reading, Total
+from pbpk.model.declare import OUT, Amount, Binding, Flux, Observable, Reading, TotalAmount
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
@@ -19,7 +19,7 @@ SUM, PRODUCT, POWER, NAME = range(4)  # how tightly the outermost operation bind
 
 
 @dataclass(frozen=True)
-class Term:
+class EquationTerm:
     """An expression: its text and how tightly it binds, which says where brackets are needed."""
 
     text: str
@@ -31,96 +31,96 @@ class Term:
         return self.text if self.level >= level else f"({self.text})"
 
     def __add__(self, other):
-        return Term(f"{self.text} + {_term(other).text}", SUM)
+        return EquationTerm(f"{self.text} + {_as_term(other).text}", SUM)
 
     def __radd__(self, other):
-        return _term(other) + self
+        return _as_term(other) + self
 
     def __sub__(self, other):
-        return Term(f"{self.text} − {_term(other).within(PRODUCT)}", SUM)
+        return EquationTerm(f"{self.text} − {_as_term(other).within(PRODUCT)}", SUM)
 
     def __rsub__(self, other):
-        return _term(other) - self
+        return _as_term(other) - self
 
     def __mul__(self, other):
-        return Term(f"{self.within(PRODUCT)}·{_term(other).within(PRODUCT)}", PRODUCT)
+        return EquationTerm(f"{self.within(PRODUCT)}·{_as_term(other).within(PRODUCT)}", PRODUCT)
 
     def __rmul__(self, other):
-        return _term(other) * self
+        return _as_term(other) * self
 
     def __truediv__(self, other):
-        return Term(f"{self.within(PRODUCT)}/{_term(other).within(POWER)}", PRODUCT)
+        return EquationTerm(f"{self.within(PRODUCT)}/{_as_term(other).within(POWER)}", PRODUCT)
 
     def __rtruediv__(self, other):
-        return _term(other) / self
+        return _as_term(other) / self
 
     def __pow__(self, other):
-        return Term(f"{self.within(NAME)}^{_term(other).within(NAME)}", POWER)
+        return EquationTerm(f"{self.within(NAME)}^{_as_term(other).within(NAME)}", POWER)
 
     def __rpow__(self, other):
-        return _term(other) ** self
+        return _as_term(other) ** self
 
     def __neg__(self):
-        return Term(f"−{self.within(PRODUCT)}", SUM)
+        return EquationTerm(f"−{self.within(PRODUCT)}", SUM)
 
 
-def equations(system: System) -> list[str]:
+def write_equations(system: System) -> list[str]:
     """One line per derived parameter, then one per compartment, then one per observable."""
     return [
         *(
-            f"{d.name} = {_called(d.rule, {a: Term(n) if isinstance(n, str) else [Term(m) for m in n] for a, n in d.of}).text}"
+            f"{d.name} = {_call_on_terms(d.rule, {a: EquationTerm(n) if isinstance(n, str) else [EquationTerm(m) for m in n] for a, n in d.of}).text}"
             for d in system.block.derived
         ),
-        *(_derivative(system, name) for name in system.names),
-        *(f"{o.name} = {_seen(o).text}" for o in system.block.observables),
+        *(_write_derivative(system, name) for name in system.names),
+        *(f"{o.name} = {_observable_term(o).text}" for o in system.block.observables),
     ]
 
 
-def _seen(o: Observable) -> Term:
-    reading = _reading(o.reading)
-    return Term(o.scale) * reading if o.scale else reading
+def _observable_term(o: Observable) -> EquationTerm:
+    reading = _reading_term(o.reading)
+    return EquationTerm(o.scale) * reading if o.scale else reading
 
 
-def _derivative(system: System, name: str) -> str:
+def _write_derivative(system: System, name: str) -> str:
     text = ""
     for f in system.block.fluxes:  # in the modeller's order
         for end, sign in ((f.path.target, "+"), (f.path.source, "−")):
             if end is not OUT and end.name == name:
-                rate = _rate(f)
+                rate = _flux_term(f)
                 part = rate.text if sign == "+" else rate.within(PRODUCT)
                 text += f" {sign} {part}" if text else part if sign == "+" else f"−{part}"
     return f"d({name})/dt = {text or '0'}"
 
 
-def _rate(f: Flux) -> Term:
-    return _called(f.law, {name: _symbol(binding) for name, binding in f.bindings})
+def _flux_term(f: Flux) -> EquationTerm:
+    return _call_on_terms(f.law, {name: _binding_term(binding) for name, binding in f.bindings})
 
 
-def _called(function: Callable, arguments: dict) -> Term:
+def _call_on_terms(function: Callable, arguments: dict) -> EquationTerm:
     try:
-        return _term(function(**arguments))
+        return _as_term(function(**arguments))
     except (TypeError, AttributeError, ValueError):  # what JAX, numpy and math raise when handed a symbol
-        return Term(f"{function.__name__}({', '.join(_spelled(a) for a in arguments.values())})")
+        return EquationTerm(f"{function.__name__}({', '.join(_argument_text(a) for a in arguments.values())})")
 
 
-def _spelled(argument) -> str:
-    return argument.text if isinstance(argument, Term) else "[" + ", ".join(a.text for a in argument) + "]"
+def _argument_text(argument) -> str:
+    return argument.text if isinstance(argument, EquationTerm) else "[" + ", ".join(a.text for a in argument) + "]"
 
 
-def _symbol(binding: Binding) -> Term:
-    return Term(binding) if isinstance(binding, str) else _reading(binding)
+def _binding_term(binding: Binding) -> EquationTerm:
+    return EquationTerm(binding) if isinstance(binding, str) else _reading_term(binding)
 
 
-def _reading(reading: Reading) -> Term:
-    if isinstance(reading, Total):
-        return Term(" + ".join(c.name for c in reading.compartments), SUM)
-    name = Term(reading.compartment.name)
-    return name if isinstance(reading, Amount) else name / Term(reading.compartment.volume or "?")
+def _reading_term(reading: Reading) -> EquationTerm:
+    if isinstance(reading, TotalAmount):
+        return EquationTerm(" + ".join(c.name for c in reading.compartments), SUM)
+    name = EquationTerm(reading.compartment.name)
+    return name if isinstance(reading, Amount) else name / EquationTerm(reading.compartment.volume or "?")
 
 
-def _term(value) -> Term:
-    if isinstance(value, Term):
+def _as_term(value) -> EquationTerm:
+    if isinstance(value, EquationTerm):
         return value
     if isinstance(value, int | float):
-        return Term(f"{value:.12g}", NAME if value >= 0 else SUM)
+        return EquationTerm(f"{value:.12g}", NAME if value >= 0 else SUM)
     raise TypeError(value)

@@ -56,17 +56,17 @@ def trace_symport(c, vmax, km, crowd):
     return vmax * c / (km * crowd)
 
 
-def saturating(a, vmax, half):
+def emax(a, vmax, half):
     """Emax: vmax·a/(half + a), an effect of the amount of a signal or drug (`half` amount)."""
     return vmax * a / (half + a)
 
 
-def arrested(a, rival, k, half):
+def inhibited_first_order(a, rival, k, half):
     """k·a/(1 + (rival/half)²): first order, arrested by much of something else."""
     return k * a / (1 + (rival / half) ** 2)
 
 
-def damaged(level, c, k):
+def radiation_loss(level, c, k):
     """k·c·level: loss of a carrier in proportion to the activity around it."""
     return k * c * level
 

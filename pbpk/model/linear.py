@@ -39,7 +39,7 @@ def _law_is_linear(law: Callable, names: tuple[str, ...], states: tuple[str, ...
     if not states:
         return True
     x = jnp.ones(len(states))
-    return not _depends_on_first(tangent, x, x) and _is_affine(rate, len(states))
+    return not _depends_on_first(tangent, x, x) and _is_affine_numerically(rate, len(states))
 
 
 def _depends_on_first(function: Callable, *args) -> bool:
@@ -52,7 +52,7 @@ def _depends_on_first(function: Callable, *args) -> bool:
     return any(isinstance(v, Var) and v in reached for v in jaxpr.outvars)
 
 
-def _is_affine(rate: Callable, n: int, tries: int = 8) -> bool:
+def _is_affine_numerically(rate: Callable, n: int, tries: int = 8) -> bool:
     rng = np.random.default_rng(0)
     base = rate(jnp.zeros(n))
     slope = jax.jacfwd(rate)(jnp.ones(n))

@@ -16,14 +16,14 @@ import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.check import check_model, check_values, names_used, with_derived
+from pbpk.model.check import add_derived_rows, check_model, check_values, list_parameter_names
 from pbpk.model.parameters import ParameterTable, read_parameters
 from pbpk.model.structure import list_model_files, run_structure
 from pbpk.model.system import System, build_system
 from pbpk.nuclides import load_nuclide
 
 if TYPE_CHECKING:
-    from pbpk.model.declare import Option
+    from pbpk.model.declare import ModelOption
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Model:
     nuclide: str | None = None
     remarks: tuple[str, ...] = field(default=())
     options: Mapping[str, str] = field(default_factory=dict)
-    choices: tuple[Option, ...] = ()
+    choices: tuple[ModelOption, ...] = ()
 
     @property
     def files(self) -> list[str]:
@@ -59,10 +59,10 @@ class Model:
         return np.array([self.parameters[name].internal for name in self.system.parameter_names])
 
     def with_values(self, values: Mapping[str, float | str]) -> Model:
-        return self._with(self.parameters.with_values(values))
+        return self._with_table(self.parameters.with_values(values))
 
-    def _with(self, table: ParameterTable, **more) -> Model:
-        return replace(self, parameters=settled(self.system, table), **more)
+    def _with_table(self, table: ParameterTable, **more) -> Model:
+        return replace(self, parameters=settle_derived(self.system, table), **more)
 
     def with_nuclide(self, nuclide: str) -> Model:
         """The same model for another nuclide: sets the row `decay.k` to ln 2 / half-life."""
@@ -73,18 +73,18 @@ class Model:
         known = load_nuclide(nuclide)
         table = self.parameters.with_values({"decay.k": f"{known.decay_constant!r} 1/h"})
         row = replace(table.rows["decay.k"], source=known.source, about=f"physical decay of {known.name}")
-        return self._with(replace(table, rows={**table.rows, "decay.k": row}), nuclide=known.name)
+        return self._with_table(replace(table, rows={**table.rows, "decay.k": row}), nuclide=known.name)
 
 
-def settled(system: System, table: ParameterTable) -> ParameterTable:
+def settle_derived(system: System, table: ParameterTable) -> ParameterTable:
     """The table with the values of its derived rows computed anew, and checked. Raises `BadInput`."""
     if not system.rules:
         check_values(system.block, table)
         return table
     values = np.array([table[name].internal for name in system.parameter_names])[:, None]
-    found, rows = system.derive(values)[:, 0], dict(table.rows)
+    values_of_all, rows = system.derive(values)[:, 0], dict(table.rows)
     for d in system.block.derived:
-        value = float(found[system.parameter_index(d.name)])
+        value = float(values_of_all[system.parameter_index(d.name)])
         rows[d.name] = replace(rows[d.name], value=units.from_internal(value, rows[d.name].unit))
     table = replace(table, rows=rows)
     check_values(system.block, table)
@@ -93,28 +93,28 @@ def settled(system: System, table: ParameterTable) -> ParameterTable:
 
 def model_folders() -> list[Path]:
     """Where models are looked for, in order: the user's, the checkout's, the wheel's."""
-    return places("models")
+    return list_folders("models")
 
 
-def places(kind: str) -> list[Path]:
+def list_folders(kind: str) -> list[Path]:
     package = Path(__file__).resolve().parent.parent
     candidates = [Path.cwd() / kind, package.parent / kind, package / "_bundled" / kind]
-    found = [
+    existing = [
         c
         for c in candidates
         if c.is_dir() and (c != package.parent / kind or (package.parent / "pyproject.toml").exists())
     ]
-    return list(dict.fromkeys(p.resolve() for p in found))
+    return list(dict.fromkeys(p.resolve() for p in existing))
 
 
 def list_models() -> dict[str, Path]:
     """Every model that can be loaded by name."""
-    found: dict[str, Path] = {}
+    models: dict[str, Path] = {}
     for root in model_folders():
         for folder in sorted(root.iterdir()):
             if (folder / "structure.py").exists():
-                found.setdefault(folder.name, folder)
-    return found
+                models.setdefault(folder.name, folder)
+    return models
 
 
 def load_model(
@@ -129,9 +129,9 @@ def load_model(
     `nuclide` ("I-131") sets its physical decay; `values` overrides parameters, as numbers in their own units or text with
     a unit; `options` chooses among the variants that the model declares. Raises `BadInput` naming the file and the row.
     """
-    folder = _find(name)
+    folder = _find_folder(name)
     stamp = tuple((folder / f).stat().st_mtime_ns for f in list_model_files(folder) if (folder / f).exists())
-    model = _load(folder, stamp, tuple(sorted((k, str(v)) for k, v in (options or {}).items())))
+    model = _load_variant(folder, stamp, tuple(sorted((k, str(v)) for k, v in (options or {}).items())))
     if "decay.k" in model.parameters:
         model = model.with_nuclide(nuclide or _usual_nuclide(model))
     elif nuclide:
@@ -143,11 +143,11 @@ def _usual_nuclide(model: Model) -> str:
     """The table's `nuclide`, or that of `nuclides` which belongs to a chosen option."""
     settings = model.parameters.settings
     by_choice = settings.get("nuclides", {})
-    own = [by_choice[word] for word in model.options.values() if word in by_choice]
-    return own[0] if own else settings.get("nuclide", "I-131")
+    by_option = [by_choice[word] for word in model.options.values() if word in by_choice]
+    return by_option[0] if by_option else settings.get("nuclide", "I-131")
 
 
-def _find(name: str | Path) -> Path:
+def _find_folder(name: str | Path) -> Path:
     known = list_models()
     if str(name) in known:
         return known[str(name)]
@@ -160,15 +160,17 @@ def _find(name: str | Path) -> Path:
 
 
 @cache
-def _load(folder: Path, stamp: tuple, asked: tuple[tuple[str, str], ...]) -> Model:
+def _load_variant(folder: Path, stamp: tuple, options: tuple[tuple[str, str], ...]) -> Model:
     table = read_parameters(folder / "parameters.toml")
     declared = run_structure(folder / "structure.py")
-    block, chosen = declared.build(dict(asked))
-    names = names_used(block)
-    table = table.filled(names)
+    block, chosen = declared.build(dict(options))
+    names = list_parameter_names(block)
+    table = table.with_numbered_parts(names)
     if declared.options:  # rows of other variants are no part of this one
-        table = table.only(names)
-    table = with_derived(block, table)
+        table = table.restrict_to(names)
+    table = add_derived_rows(block, table)
     remarks = check_model(block, table)
     system = build_system(block, tuple(table))
-    return Model(folder.name, system, settled(system, table), folder, None, tuple(remarks), chosen, declared.options)
+    return Model(
+        folder.name, system, settle_derived(system, table), folder, None, tuple(remarks), chosen, declared.options
+    )

@@ -36,7 +36,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Effect:
+class CovariateEffect:
     """A covariate's factor on a parameter, 1 at the reference. `form` is a key of `population.covariates.FORMS`."""
 
     covariate: str
@@ -57,7 +57,7 @@ class Parameter:
     source: str
     status: str = "measured"
     spread: Spread | None = None
-    effects: tuple[Effect, ...] = ()
+    effects: tuple[CovariateEffect, ...] = ()
     range: tuple[float, float] | None = None
 
     @property
@@ -93,10 +93,10 @@ class ParameterTable(Mapping[str, Parameter]):
             if name not in table:
                 known = [*rows, *covariates]
                 raise BadInput(f"no parameter `{name}`", where=self.path, hint=did_you_mean(name, known))
-            table[name] = replace(table[name], value=_in_unit(value, table[name]))
+            table[name] = replace(table[name], value=_convert_value(value, table[name]))
         return replace(self, rows=rows, covariates=covariates)
 
-    def filled(self, names: Iterable[str]) -> ParameterTable:
+    def with_numbered_parts(self, names: Iterable[str]) -> ParameterTable:
         """With rows for the numbered parts among `names`: `lesion_2.mass` is a copy of `lesion.mass` until it is set."""
         rows = dict(self.rows)
         for name in names:
@@ -105,9 +105,9 @@ class ParameterTable(Mapping[str, Parameter]):
                 rows[name] = replace(self.rows[part[1] + part[2]], name=name)
         return replace(self, rows=rows)
 
-    def only(self, names: Iterable[str]) -> ParameterTable:
-        kept = set(names)
-        return replace(self, rows={n: row for n, row in self.rows.items() if n in kept})
+    def restrict_to(self, names: Iterable[str]) -> ParameterTable:
+        wanted = set(names)
+        return replace(self, rows={n: row for n, row in self.rows.items() if n in wanted})
 
 
 def read_number(text: str) -> tuple[float, str]:
@@ -118,7 +118,7 @@ def read_number(text: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
-def _in_unit(value: float | str, row: Parameter) -> float:
+def _convert_value(value: float | str, row: Parameter) -> float:
     if isinstance(value, str):
         try:
             value, unit = read_number(value)
@@ -127,7 +127,9 @@ def _in_unit(value: float | str, row: Parameter) -> float:
                 f'"{value}" is not a number', where=f"`{row.name}`", hint=f"its unit is {row.unit}"
             ) from None
         if unit:
-            value *= units.require(unit, row.unit, f"the value given for `{row.name}`") / units.factor(row.unit)
+            value *= units.require_dimension(unit, row.unit, f"the value given for `{row.name}`") / units.unit_factor(
+                row.unit
+            )
     if not math.isfinite(value):
         raise BadInput(f"{value} is not a finite number", where=f"`{row.name}`")
     return float(value)
@@ -137,8 +139,8 @@ def read_parameters(path: Path) -> ParameterTable:
     """Read and check `parameters.toml` (see the module's words for its form)."""
     data = read_toml(path)
     settings = data.pop("model", {})
-    covariates = {n: _row(n, row, path) for n, row in data.pop("covariates", {}).items()}
-    rows = {name: _row(name, row, path) for name, row in _flatten(data, path)}
+    covariates = {n: _read_row(n, row, path) for n, row in data.pop("covariates", {}).items()}
+    rows = {name: _read_row(name, row, path) for name, row in _flatten_tables(data, path)}
     table = ParameterTable(rows, covariates, settings, str(path))
     _check_sources(table, path)
     for row in rows.values():
@@ -149,7 +151,7 @@ def read_parameters(path: Path) -> ParameterTable:
     return table
 
 
-def _flatten(data: dict, path: Path, prefix: str = "") -> Iterator[tuple[str, dict]]:
+def _flatten_tables(data: dict, path: Path, prefix: str = "") -> Iterator[tuple[str, dict]]:
     for key, item in data.items():
         name = f"{prefix}{key}"
         if not isinstance(item, dict):
@@ -161,10 +163,10 @@ def _flatten(data: dict, path: Path, prefix: str = "") -> Iterator[tuple[str, di
         if any(not isinstance(v, dict) for v in item.values()):
             yield name, item
         else:
-            yield from _flatten(item, path, f"{name}.")
+            yield from _flatten_tables(item, path, f"{name}.")
 
 
-def _row(name: str, row: dict, path: Path) -> Parameter:
+def _read_row(name: str, row: dict, path: Path) -> Parameter:
     where = f"{path}: `{name}`"
     for key in row:
         if key not in _KEYS:
@@ -179,12 +181,12 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
                 if key == "source"
                 else "",
             )
-    value = _number(row, "value", where)
+    value = _read_finite(row, "value", where)
     status = row.get("status", "measured")
     if status not in STATUSES:
         raise BadInput(f'has the status "{status}"', where=where, hint=did_you_mean(status, STATUSES))
     unit = str(row["unit"])
-    units.quantity(unit, where)
+    units.read_quantity(unit, where)
     return Parameter(
         name,
         value,
@@ -192,13 +194,13 @@ def _row(name: str, row: dict, path: Path) -> Parameter:
         str(row["about"]),
         str(row["source"]),
         status,
-        _spread(row["spread"], value, where) if "spread" in row else None,
-        tuple(_effect(e, value, where) for e in _tables(row.get("covariates", []), where)),
-        _range(row, where),
+        _read_spread(row["spread"], value, where) if "spread" in row else None,
+        tuple(_read_effect(e, value, where) for e in _require_tables(row.get("covariates", []), where)),
+        _read_range(row, where),
     )
 
 
-def _range(row: dict, where: str) -> tuple[float, float] | None:
+def _read_range(row: dict, where: str) -> tuple[float, float] | None:
     if "range" not in row:
         return None
     ends = row["range"]
@@ -207,20 +209,20 @@ def _range(row: dict, where: str) -> tuple[float, float] | None:
     return float(ends[0]), float(ends[1])
 
 
-def _number(row: dict, key: str, where: str) -> float:
+def _read_finite(row: dict, key: str, where: str) -> float:
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadInput(f"has a {key} that is not a finite number: {value!r}", where=where)
     return float(value)
 
 
-def _tables(items, where: str) -> list[dict]:
+def _require_tables(items, where: str) -> list[dict]:
     if not isinstance(items, list) or not all(isinstance(e, dict) for e in items):
         raise BadInput("`covariates` is a list of effects", where=where, hint="covariates = [ { covariate = …, … } ]")
     return items
 
 
-def _spread(row: dict, value: float, where: str) -> Spread:
+def _read_spread(row: dict, value: float, where: str) -> Spread:
     needs = {"lognormal": ("cv",), "normal": ("sd",), "uniform": ("low", "high")}
     kind = row.get("distribution") if isinstance(row, dict) else row
     if kind not in needs:
@@ -228,7 +230,7 @@ def _spread(row: dict, value: float, where: str) -> Spread:
     wanted = {"distribution", "source", *needs[kind]}
     if set(row) != wanted or not row["source"]:
         raise BadInput(f"a {kind} spread needs exactly: {', '.join(sorted(wanted))}", where=where)
-    size = tuple(_number(row, k, where) for k in needs[kind])
+    size = tuple(_read_finite(row, k, where) for k in needs[kind])
     if (kind != "uniform" and size[0] < 0) or (kind == "uniform" and size[0] > size[1]):
         raise BadInput(f"spread cannot be {size}", where=where)
     if kind == "lognormal" and value <= 0:
@@ -236,7 +238,7 @@ def _spread(row: dict, value: float, where: str) -> Spread:
     return Spread(kind, size, str(row["source"]))
 
 
-def _effect(row: dict, typical: float, where: str) -> Effect:
+def _read_effect(row: dict, typical: float, where: str) -> CovariateEffect:
     """`value` in place of `coefficient`: what the parameter is where the condition of a categorical form holds."""
     wanted = {"covariate", "form", "reference", "value" if "value" in row else "coefficient", "source"}
     if set(row) != wanted:
@@ -244,16 +246,20 @@ def _effect(row: dict, typical: float, where: str) -> Effect:
         raise BadInput(
             f"a covariate effect needs exactly {', '.join(sorted(wanted))}; see {', '.join(odd)}", where=where
         )
-    reference = _number(row, "reference", where)
+    reference = _read_finite(row, "reference", where)
     if "coefficient" in row:
-        return Effect(row["covariate"], row["form"], reference, _number(row, "coefficient", where), row["source"])
+        return CovariateEffect(
+            row["covariate"], row["form"], reference, _read_finite(row, "coefficient", where), row["source"]
+        )
     if row["form"] not in ("equals", "below", "above") or typical == 0:
         raise BadInput(
             "gives an effect as a `value`, which only a categorical form can have, on a typical value other than 0",
             where=where,
             hint="give its coefficient",
         )
-    return Effect(row["covariate"], row["form"], reference, _number(row, "value", where) / typical - 1, row["source"])
+    return CovariateEffect(
+        row["covariate"], row["form"], reference, _read_finite(row, "value", where) / typical - 1, row["source"]
+    )
 
 
 def _check_sources(table: ParameterTable, path: Path) -> None:

@@ -10,40 +10,40 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import Block, Option
+from pbpk.model.declare import Block, ModelOption
 
 
 @dataclass(frozen=True)
-class Structure:
+class DeclaredStructure:
     """What a structure.py declares, before its options are chosen."""
 
     model: Block | Callable
-    options: tuple[Option, ...]
+    options: tuple[ModelOption, ...]
     path: Path
 
-    def build(self, asked: Mapping[str, str]) -> tuple[Block, dict[str, str]]:
+    def build(self, options: Mapping[str, str]) -> tuple[Block, dict[str, str]]:
         """The Block of the chosen variant, and every option as it was chosen."""
         known = {o.name: o for o in self.options}
-        for name in asked:
+        for name in options:
             if name not in known:
                 hint = did_you_mean(name, known) if known else "this model has none"
                 raise BadInput(f"no option `{name}`", where=str(self.path), hint=hint)
-        chosen = {o.name: _chosen(o, asked.get(o.name, o.default)) for o in self.options}
+        chosen = {o.name: _check_choice(o, options.get(o.name, o.default)) for o in self.options}
         if isinstance(self.model, Block):
             return self.model, chosen
-        split = {o.name: _words(chosen[o.name]) if o.several else chosen[o.name] for o in self.options}
-        block = _guarded(self.path, lambda: self.model(SimpleNamespace(**split)))  # type: ignore[operator]
+        split = {o.name: _split_words(chosen[o.name]) if o.several else chosen[o.name] for o in self.options}
+        block = _run_guarded(self.path, lambda: self.model(SimpleNamespace(**split)))  # type: ignore[operator]
         if not isinstance(block, Block):
             raise BadInput("`model(…)` returns no Block", where=str(self.path))
         return block, chosen
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _split_words(text: str) -> tuple[str, ...]:
     return tuple(w for w in (w.strip() for w in text.split(",")) if w and w != "none")
 
 
-def _chosen(option: Option, text: str) -> str:
-    words = _words(text) if option.several else (text.strip(),)
+def _check_choice(option: ModelOption, text: str) -> str:
+    words = _split_words(text) if option.several else (text.strip(),)
     for word in words:
         if word not in option.choices:
             raise BadInput(
@@ -61,7 +61,7 @@ def list_model_files(folder: Path) -> list[str]:
     return ["structure.py", *parts, "parameters.toml"]
 
 
-def run_structure(path: Path) -> Structure:
+def run_structure(path: Path) -> DeclaredStructure:
     """Run a structure.py, which may import from files beside it (`from .organs import liver`).
 
     Raises `BadInput` with the file and line of whatever goes wrong in them.
@@ -72,16 +72,16 @@ def run_structure(path: Path) -> Structure:
     for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
         del sys.modules[loaded]  # another model of this name, or this one before its files were changed
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    _guarded(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    _run_guarded(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
     model, options = getattr(module, "model", None), tuple(getattr(module, "options", ()))
-    if not all(isinstance(o, Option) for o in options):
+    if not all(isinstance(o, ModelOption) for o in options):
         raise BadInput("`options` is not a tuple of option(…)", where=str(path))
     if not isinstance(model, Block) and not (callable(model) and options):
         raise BadInput("defines no Block called `model`", where=str(path))
-    return Structure(model, options, path)
+    return DeclaredStructure(model, options, path)
 
 
-def _guarded(path: Path, run: Callable):
+def _run_guarded(path: Path, run: Callable):
     """A structure is the modeller's own code: what goes wrong in it is said with its line."""
     try:
         return run()

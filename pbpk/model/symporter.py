@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pbpk.model.declare import Amount, Binding, Compartment, Derived, Flux, Path, amount, conc, derive, flux
+from pbpk.model.declare import Amount, Arrow, Binding, Compartment, DerivedParameter, Flux, amount, conc, derive, flux
 from pbpk.model.laws import symport, trace_symport
 from pbpk.model.rules import crowding, substance_of_activity
 
@@ -31,7 +31,7 @@ class Symporter:
     perchlorate: Compartment | None = None
 
     @property
-    def derived(self) -> tuple[Derived, ...]:
+    def derived(self) -> tuple[DerivedParameter, ...]:
         return (
             derive("rivals.crowd", crowding, "by how much competitors raise Km", **COMPETITORS),
             derive(
@@ -43,7 +43,9 @@ class Symporter:
             ),
         )
 
-    def uptake(self, path: Path, vmax: str, level: Compartment | None = None, *, own: str = "tracer.substance") -> Flux:
+    def uptake(
+        self, path: Arrow, vmax: str, level: Compartment | None = None, *, own: str = "tracer.substance"
+    ) -> Flux:
         """Into cells from the fluid around them. `level` is a compartment that holds the expression, 1 at rest; `own` the
         row of the substance in one unit of what is carried, 0 for a competitor that the law counts already."""
         km, c = f"{self.tracer}.km", conc(path.source)

@@ -26,16 +26,16 @@ from pbpk.model.declare import (
     Block,
     Compartment,
     Concentration,
-    Derived,
+    DerivedParameter,
     Flux,
     Observable,
-    in_order,
+    sort_derived,
 )
 from pbpk.model.linear import is_linear
 
 
 @dataclass(frozen=True, eq=False)
-class Argument:
+class LawArgument:
     """One argument of a law for all fluxes of its group: a gather from the state (over a volume) or from p."""
 
     name: str
@@ -49,16 +49,16 @@ class Argument:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class FluxGroup:
     law: Callable
-    arguments: tuple[Argument, ...]
+    arguments: tuple[LawArgument, ...]
     size: int
 
     def __call__(self, y: jax.Array, p: jax.Array) -> jax.Array:
         rate = self.law(**{a.name: a(y, p) for a in self.arguments})
         return jnp.broadcast_to(rate, (self.size, *jnp.broadcast_shapes(y.shape[1:], p.shape[1:])))
 
-    def slope(self, argument: Argument, y: jax.Array, p: jax.Array) -> jax.Array:
+    def slope(self, argument: LawArgument, y: jax.Array, p: jax.Array) -> jax.Array:
         """d rate / d state through one argument. Laws act element by element, so one tangent of ones gives them all."""
         values = {a.name: a(y, p) for a in self.arguments}
         x = values.pop(argument.name)
@@ -68,7 +68,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Rule:
+class DerivedRule:
     """One rule for all parameters derived by it at one remove from the table: gathers, and one write."""
 
     function: Callable
@@ -79,12 +79,12 @@ class Rule:
         def of(rows):
             return [p[..., r, :] for r in rows] if isinstance(rows, list) else p[..., rows, :]
 
-        found = self.function(**{name: of(rows) for name, rows in self.arguments})
+        values = self.function(**{name: of(rows) for name, rows in self.arguments})
         if isinstance(p, np.ndarray):
             p = p.copy()
-            p[..., self.into, :] = found
+            p[..., self.into, :] = values
             return p
-        return p.at[..., self.into, :].set(found)
+        return p.at[..., self.into, :].set(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +95,11 @@ class System:
     names: tuple[str, ...]
     parameter_names: tuple[str, ...]
     fluxes: tuple[Flux, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[FluxGroup, ...]
     source: np.ndarray
     target: np.ndarray
     nonlinear: tuple[Flux, ...]
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[DerivedRule, ...] = ()
 
     def initial(self, p: jax.Array) -> jax.Array:
         """Amounts (n, N) before the first record and after a reset, from parameters p (m, N)."""
@@ -201,11 +201,11 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
 
     shapes: dict[tuple, list[Flux]] = {}
     for f in block.fluxes:
-        shapes.setdefault((f.law, tuple((n, _kind(b)) for n, b in f.bindings)), []).append(f)
+        shapes.setdefault((f.law, tuple((n, _kind_of_binding(b)) for n, b in f.bindings)), []).append(f)
     groups, fluxes = [], []
     for (law, _), members in shapes.items():
         columns = zip(*(f.bindings for f in members), strict=True)
-        groups.append(Group(law, tuple(_argument(c, place, row) for c in columns), len(members)))
+        groups.append(FluxGroup(law, tuple(_gather_argument(c, place, row) for c in columns), len(members)))
         fluxes += members
 
     return System(
@@ -217,15 +217,15 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
         np.array([place[f.path.source.name] for f in fluxes]),
         np.array([place[f.path.target.name] for f in fluxes]),
         tuple(f for f in fluxes if not is_linear(f)),
-        _rules(block, row),
+        _group_rules(block, row),
     )
 
 
-def _rules(block: Block, row: dict[str, int]) -> tuple[Rule, ...]:
+def _group_rules(block: Block, row: dict[str, int]) -> tuple[DerivedRule, ...]:
     """Grouped by how far from the table they are, then by rule."""
     remove: dict[str, int] = {}
-    alike: dict[tuple, list[Derived]] = {}
-    for d in in_order(block.derived):
+    alike: dict[tuple, list[DerivedParameter]] = {}
+    for d in sort_derived(block.derived):
         remove[d.name] = 1 + max((remove.get(name, 0) for name in d.parents), default=0)
         shape = tuple((a, None if isinstance(n, str) else len(n)) for a, n in d.of)
         alike.setdefault((remove[d.name], d.rule, shape), []).append(d)
@@ -237,20 +237,20 @@ def _rules(block: Block, row: dict[str, int]) -> tuple[Rule, ...]:
             each = [names] if count is None else list(zip(*names, strict=True))
             rows = [np.array([row[n] for n in column]) for column in each]
             gathered.append((argument, rows[0] if count is None else rows))
-        rules.append(Rule(function, tuple(gathered), np.array([row[d.name] for d in members])))
+        rules.append(DerivedRule(function, tuple(gathered), np.array([row[d.name] for d in members])))
     return tuple(rules)
 
 
-def _kind(binding: Binding) -> str:
+def _kind_of_binding(binding: Binding) -> str:
     return "parameter" if isinstance(binding, str) else type(binding).__name__
 
 
-def _argument(column: tuple, place: dict[str, int], row: dict[str, int]) -> Argument:
+def _gather_argument(column: tuple, place: dict[str, int], row: dict[str, int]) -> LawArgument:
     name, first = column[0]
     if isinstance(first, str):
-        return Argument(name, None, np.array([row[b] for _, b in column]))
+        return LawArgument(name, None, np.array([row[b] for _, b in column]))
     state = np.array([place[b.compartment.name] for _, b in column])
     if isinstance(first, Amount):
-        return Argument(name, state, None)
+        return LawArgument(name, state, None)
     assert isinstance(first, Concentration)
-    return Argument(name, state, np.array([row[b.compartment.volume] for _, b in column]))
+    return LawArgument(name, state, np.array([row[b.compartment.volume] for _, b in column]))

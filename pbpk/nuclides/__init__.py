@@ -17,7 +17,7 @@ Evaluation = Literal["ensdf", "icrp107"]
 
 
 @dataclass(frozen=True)
-class Decay:
+class DecayBranch:
     """One way to decay: to which nuclide, and in what share of all decays. `uncertainty` is standard, 0 where none is given."""
 
     to: str
@@ -35,7 +35,7 @@ class Nuclide:
     half_life: float
     source: str
     uncertainty: float = 0.0
-    decays: tuple[Decay, ...] = ()
+    decays: tuple[DecayBranch, ...] = ()
     stated: str = "stable"
 
     @property
@@ -49,23 +49,23 @@ class Nuclide:
 
 
 @cache
-def nuclides(evaluation: Evaluation = "icrp107") -> dict[str, Nuclide]:
+def read_nuclides(evaluation: Evaluation = "icrp107") -> dict[str, Nuclide]:
     """All by name. Branches are ENSDF's whatever the `evaluation` of half-lives (see `load_nuclide`)."""
     if evaluation not in get_args(Evaluation):
         raise BadInput(f"no evaluation `{evaluation}`", hint=did_you_mean(evaluation, get_args(Evaluation)))
     rows = read_toml(Path(__file__).parent / "decays.toml")
-    return {name: _read(name, row, evaluation) for name, row in rows.items()}
+    return {name: _read_nuclide(name, row, evaluation) for name, row in rows.items()}
 
 
-def _read(name: str, row: dict, evaluation: Evaluation) -> Nuclide:
+def _read_nuclide(name: str, row: dict, evaluation: Evaluation) -> Nuclide:
     if "stable" in row:
         return Nuclide(name, math.inf, row["stable"])
-    given, decays = row["half_life"], tuple(Decay(**d) for d in row["decays"])
-    value, uncertainty, source = given["value"], given["uncertainty"], given["source"]
+    half_life_row, decays = row["half_life"], tuple(DecayBranch(**d) for d in row["decays"])
+    value, uncertainty, source = half_life_row["value"], half_life_row["uncertainty"], half_life_row["source"]
     if evaluation == "icrp107":
-        value, uncertainty, source = given["icrp107"], 0.0, "icrp107"
-    half_life, uncertainty = (units.to_internal(x, given["unit"]) for x in (value, uncertainty))
-    return Nuclide(name, half_life, source, uncertainty, decays, f"{value} {given['unit']}")
+        value, uncertainty, source = half_life_row["icrp107"], 0.0, "icrp107"
+    half_life, uncertainty = (units.to_internal(x, half_life_row["unit"]) for x in (value, uncertainty))
+    return Nuclide(name, half_life, source, uncertainty, decays, f"{value} {half_life_row['unit']}")
 
 
 def load_nuclide(name: str, evaluation: Evaluation = "icrp107") -> Nuclide:
@@ -74,10 +74,10 @@ def load_nuclide(name: str, evaluation: Evaluation = "icrp107") -> Nuclide:
     `evaluation` says whose half-life: that of ICRP 107, on which published biokinetics and dose coefficients rest, or
     "ensdf": newer, and with an uncertainty. Raises `BadInput` for a nuclide that is not on file.
     """
-    known = nuclides(evaluation)
-    found = re.fullmatch(r"\s*(?:(\d+m?)-?([A-Za-z]{1,2})|([A-Za-z]{1,2})-?(\d+m?))\s*", name)
-    if found:
-        mass, symbol = (found[1], found[2]) if found[1] else (found[4], found[3])
+    known = read_nuclides(evaluation)
+    match = re.fullmatch(r"\s*(?:(\d+m?)-?([A-Za-z]{1,2})|([A-Za-z]{1,2})-?(\d+m?))\s*", name)
+    if match:
+        mass, symbol = (match[1], match[2]) if match[1] else (match[4], match[3])
         spelt = f"{symbol.capitalize()}-{mass.lower()}"
         if spelt in known:
             return known[spelt]

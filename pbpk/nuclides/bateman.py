@@ -23,51 +23,51 @@ _SQUARINGS = 80  # the fastest half-life may be shorter than the time by a facto
 _TERMS = 18  # of the Taylor series beyond the first that an entry has; 1/19! is the relative remainder
 
 
-def atoms(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
+def count_atoms(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
     """Atoms of all members at times t ≥ 0 (any shape, h), (..., n), counted in the unit of activity · h (N = A/k).
 
     `a0` is the activity at t = 0 of the first member, or of all of them (n,).
     """
-    return _from(_propagator(*_arrays(k, branch, t)), k, a0)
+    return _apply_propagator(_propagator(*_as_arrays(k, branch, t)), k, a0)
 
 
-def activities(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
+def compute_activities(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
     """Activities of all members at times t, (..., n), in the unit of `a0`; 0 for what is stable. Arguments as `atoms`."""
-    return jnp.asarray(k) * atoms(k, branch, a0, t)
+    return jnp.asarray(k) * count_atoms(k, branch, a0, t)
 
 
-def decays(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
+def count_decays(k: Any, branch: Any, a0: Any, t: Any) -> jax.Array:
     """Decays of all members from 0 to t: their time-integrated activities, (..., n), in the unit of `a0` · h.
 
     Each decay is counted by one more member that does not decay, so that here too nothing cancels.
     """
-    k, branch, t = _arrays(k, branch, t)
+    k, branch, t = _as_arrays(k, branch, t)
     n, none = len(k), jnp.zeros_like(branch)
     counted = jnp.block([[branch, none], [jnp.eye(n), none]])
-    whole = _propagator(jnp.concatenate([k, jnp.zeros(n)]), counted, t)
-    return _from(whole[..., n:, :n], k, a0)
+    propagator = _propagator(jnp.concatenate([k, jnp.zeros(n)]), counted, t)
+    return _apply_propagator(propagator[..., n:, :n], k, a0)
 
 
-def decays_in_all(k: Any, branch: Any, a0: Any) -> jax.Array:
+def count_all_decays(k: Any, branch: Any, a0: Any) -> jax.Array:
     """Decays of all members from 0 to infinity, (n,); 0 for what is stable."""
-    k, branch, _ = _arrays(k, branch, 0.0)
-    each = jax.scipy.linalg.solve_triangular(jnp.eye(len(k)) - branch, _start(k, a0), lower=True)
+    k, branch, _ = _as_arrays(k, branch, 0.0)
+    each = jax.scipy.linalg.solve_triangular(jnp.eye(len(k)) - branch, _initial_atoms(k, a0), lower=True)
     return jnp.where(k > 0, each, 0.0)
 
 
-def _arrays(k: Any, branch: Any, t: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _as_arrays(k: Any, branch: Any, t: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     return jnp.asarray(k, float), jnp.asarray(branch, float), jnp.asarray(t, float)
 
 
-def _start(k: jax.Array, a0: Any) -> jax.Array:
+def _initial_atoms(k: jax.Array, a0: Any) -> jax.Array:
     """Atoms at t = 0."""
     a0 = jnp.asarray(a0, float)
     a0 = a0 if a0.ndim else jnp.zeros(len(k)).at[0].set(a0)
     return jnp.where(k > 0, a0 / jnp.where(k > 0, k, 1.0), 0.0)
 
 
-def _from(propagator: jax.Array, k: Any, a0: Any) -> jax.Array:
-    return propagator @ _start(jnp.asarray(k, float), a0)
+def _apply_propagator(propagator: jax.Array, k: Any, a0: Any) -> jax.Array:
+    return propagator @ _initial_atoms(jnp.asarray(k, float), a0)
 
 
 @jax.jit
@@ -87,17 +87,17 @@ def _exponential(k: jax.Array, births: jax.Array, t: jax.Array) -> jax.Array:
         return m * (1 - eye) + eye * jnp.exp(-k * span)
 
     def term(m: jax.Array, order: jax.Array) -> tuple[jax.Array, None]:
-        return eye + _product(shifted, m) / order, None
+        return eye + _matmul(shifted, m) / order, None
 
     def square(m: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
-        return jnp.where(i < halvings, with_diagonal(_product(m, m), h * jnp.exp2(i + 1)), m), None
+        return jnp.where(i < halvings, with_diagonal(_matmul(m, m), h * jnp.exp2(i + 1)), m), None
 
     shifted = h * (births + jnp.diag(fastest - k))
     series, _ = jax.lax.scan(term, eye, jnp.arange(n + _TERMS, 0, -1, dtype=float))
     first = with_diagonal(jnp.exp(-fastest * h) * series, h)
-    whole, _ = jax.lax.scan(square, first, jnp.arange(_SQUARINGS, dtype=float))
-    return whole
+    result, _ = jax.lax.scan(square, first, jnp.arange(_SQUARINGS, dtype=float))
+    return result
 
 
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision="highest")

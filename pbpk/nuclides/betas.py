@@ -13,17 +13,17 @@ from scipy.special import loggamma
 ALPHA, ELECTRON_KEV = 1 / 137.035999, 510.99895
 
 
-def spectrum(endpoint: float, z: int, mass: int, unique: bool, positron: bool = False, points: int = 128):
+def beta_spectrum(endpoint: float, z: int, mass: int, unique: bool, positron: bool = False, points: int = 128):
     """Energies (keV) and probabilities per energy cell, (points,) each; the probabilities add up to 1."""
     edges = np.linspace(0.0, endpoint, points + 1)
     energy = (edges[1:] + edges[:-1]) / 2
     w, w0 = 1 + energy / ELECTRON_KEV, 1 + endpoint / ELECTRON_KEV
     p, q = np.sqrt(w**2 - 1), w0 - w
-    density = p * w * q**2 * fermi(w, -z if positron else z, mass) * ((q**2 + p**2) if unique else 1.0)
+    density = p * w * q**2 * fermi_function(w, -z if positron else z, mass) * ((q**2 + p**2) if unique else 1.0)
     return energy, density / density.sum()
 
 
-def fermi(w: np.ndarray, z: int, mass: int) -> np.ndarray:
+def fermi_function(w: np.ndarray, z: int, mass: int) -> np.ndarray:
     """Fermi's function; z of the daughter, negative for positrons."""
     p = np.sqrt(w**2 - 1)
     g = np.sqrt(1 - (ALPHA * z) ** 2)
@@ -37,6 +37,6 @@ def fermi(w: np.ndarray, z: int, mass: int) -> np.ndarray:
     return 2 * (1 + g) * np.exp(log)
 
 
-def mean(endpoint: float, z: int, mass: int, unique: bool, positron: bool = False) -> float:
-    energy, share = spectrum(endpoint, z, mass, unique, positron)
+def mean_beta_energy(endpoint: float, z: int, mass: int, unique: bool, positron: bool = False) -> float:
+    energy, share = beta_spectrum(endpoint, z, mass, unique, positron)
     return float(energy @ share)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.nuclides import Evaluation, Nuclide, load_nuclide, nuclides
+from pbpk.nuclides import Evaluation, Nuclide, load_nuclide, read_nuclides
 
 if TYPE_CHECKING:
     import jax
 
 
 @dataclass(frozen=True)
-class Chain:
+class DecayChain:
     """`members` in an order in which parents come before what comes of them. A decay to no member leaves the chain."""
 
     members: tuple[Nuclide, ...]
@@ -53,48 +53,48 @@ class Chain:
         """
         from pbpk.nuclides import bateman  # here, not above: JAX is slow to load
 
-        return bateman.atoms(self.k, self.branch, a0, _times(t))
+        return bateman.count_atoms(self.k, self.branch, a0, _check_times(t))
 
     def activities(self, a0: Any, t: Any) -> jax.Array:
         """Activities at times t, (..., n), in the unit of `a0`; 0 for what is stable."""
         from pbpk.nuclides import bateman
 
-        return bateman.activities(self.k, self.branch, a0, _times(t))
+        return bateman.compute_activities(self.k, self.branch, a0, _check_times(t))
 
     def decays(self, a0: Any, t: Any = None) -> jax.Array:
         """Decays from 0 to times t, (..., n), or to infinity, (n,): time-integrated activities in the unit of `a0` · h."""
         from pbpk.nuclides import bateman
 
         if t is None:
-            return bateman.decays_in_all(self.k, self.branch, a0)
-        return bateman.decays(self.k, self.branch, a0, _times(t))
+            return bateman.count_all_decays(self.k, self.branch, a0)
+        return bateman.count_decays(self.k, self.branch, a0, _check_times(t))
 
 
-def chain(nuclide: str, without: str | Iterable[str] = (), evaluation: Evaluation = "ensdf") -> Chain:
+def chain(nuclide: str, without: str | Iterable[str] = (), evaluation: Evaluation = "ensdf") -> DecayChain:
     """The chain of a nuclide, down to what is stable.
 
     Nuclides named in `without` are not followed, nor what comes of them alone. `evaluation` as in `load_nuclide`, where
     the other is the default. Raises `BadInput` for a nuclide not on file or a `without` that does not come of this one.
     """
-    known, first = nuclides(evaluation), load_nuclide(nuclide).name
+    known, first = read_nuclides(evaluation), load_nuclide(nuclide).name
     left_out = {load_nuclide(name).name for name in ((without,) if isinstance(without, str) else without)}
-    everything = _comes_of(first, known, set())
+    everything = _list_descendants(first, known, set())
     for name in left_out:
         if name not in everything[1:]:
             raise BadInput(f"{name} does not come of {first}", hint=did_you_mean(name, everything[1:]))
-    found, order = _comes_of(first, known, left_out), []
-    while found:
-        ready = next(n for n in found if not any(d.to == n for other in found for d in known[other].decays))
+    waiting, order = _list_descendants(first, known, left_out), []
+    while waiting:
+        ready = next(n for n in waiting if not any(d.to == n for other in waiting for d in known[other].decays))
         order.append(known[ready])
-        found.remove(ready)
-    return Chain(tuple(order))
+        waiting.remove(ready)
+    return DecayChain(tuple(order))
 
 
-def _comes_of(first: str, known: Mapping[str, Nuclide], left_out: set[str]) -> list[str]:
-    found = [first]
-    for name in found:  # which grows on the way
-        found += [d.to for d in known[name].decays if d.to not in found and d.to not in left_out]
-    return found
+def _list_descendants(first: str, known: Mapping[str, Nuclide], left_out: set[str]) -> list[str]:
+    names = [first]
+    for name in names:  # which grows on the way
+        names += [d.to for d in known[name].decays if d.to not in names and d.to not in left_out]
+    return names
 
 
 def activities(
@@ -102,11 +102,11 @@ def activities(
 ) -> dict[str, jax.Array]:
     """Activity of every radioactive member by name, shape of t (h), in the unit of `a0`, the parent's activity at t = 0."""
     members = chain(parent, without, evaluation)
-    found = members.activities(a0, t)
-    return {m.name: found[..., i] for i, m in enumerate(members.members) if not m.stable}
+    by_member = members.activities(a0, t)
+    return {m.name: by_member[..., i] for i, m in enumerate(members.members) if not m.stable}
 
 
-def _times(t: Any) -> Any:
+def _check_times(t: Any) -> Any:
     from jax.core import Tracer
 
     if not isinstance(t, Tracer) and not (np.asarray(t) >= 0).all():

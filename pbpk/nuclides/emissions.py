@@ -19,7 +19,7 @@ import pandas as pd
 
 from pbpk.errors import BadInput, MissingExtra, did_you_mean
 from pbpk.nuclides import Evaluation, load_nuclide
-from pbpk.nuclides.betas import spectrum
+from pbpk.nuclides.betas import beta_spectrum
 
 KINDS = ("alpha", "recoil", "beta-", "beta+", "ce", "auger", "gamma", "xray")
 ELECTRONS, PHOTONS = ("beta-", "beta+", "ce", "auger"), ("gamma", "xray")
@@ -62,7 +62,7 @@ class Emissions:
         for row in self.lines[self.lines["kind"].isin(kinds)].to_dict("records"):
             mean, number = float(row["MeV"]), float(row["per_decay"])
             if row["endpoint"] > 0:
-                e, share = _spectrum(self.name, row["kind"], float(row["endpoint"]), str(row["about"]))
+                e, share = _beta_lines(self.name, row["kind"], float(row["endpoint"]), str(row["about"]))
                 energies.append(e * (mean / float(e @ share)))  # so that the mean is the evaluation's
                 yields.append(share * number)
             else:
@@ -71,11 +71,11 @@ class Emissions:
         return np.concatenate(energies), np.concatenate(yields)
 
 
-def _spectrum(name: str, kind: str, endpoint: float, about: str) -> tuple[np.ndarray, np.ndarray]:
+def _beta_lines(name: str, kind: str, endpoint: float, about: str) -> tuple[np.ndarray, np.ndarray]:
     symbol, mass = name.split("-")
     positron = kind == "beta+"
     z = _SYMBOLS[symbol] + (-1 if positron else 1)
-    e, share = spectrum(endpoint * 1e3, z, int(mass.rstrip("m")), "UF" in about, positron, points=60)
+    e, share = beta_spectrum(endpoint * 1e3, z, int(mass.rstrip("m")), "UF" in about, positron, points=60)
     return e / 1e3, share
 
 
@@ -85,18 +85,18 @@ def load_emissions(nuclide: str, evaluation: Evaluation = "ensdf") -> Emissions:
     if evaluation not in get_args(Evaluation):
         raise BadInput(f"no evaluation `{evaluation}`", hint=did_you_mean(evaluation, get_args(Evaluation)))
     if evaluation == "icrp107":
-        return _icrp107(name)
-    rows = _table()
-    mine = rows[rows["nuclide"] == name]
-    if mine.empty:
+        return _read_icrp107(name)
+    rows = _read_emissions()
+    lines = rows[rows["nuclide"] == name]
+    if lines.empty:
         if load_nuclide(name).stable:
             raise BadInput(f"{name} is stable and emits nothing")
         raise BadInput(f"no emissions are on file for {name}", hint=did_you_mean(name, set(rows["nuclide"])))
-    return Emissions(name, evaluation, mine.drop(columns="nuclide").reset_index(drop=True))
+    return Emissions(name, evaluation, lines.drop(columns="nuclide").reset_index(drop=True))
 
 
 @cache
-def _table() -> pd.DataFrame:
+def _read_emissions() -> pd.DataFrame:
     rows = pd.read_csv(Path(__file__).parent / "emissions.csv", keep_default_na=False)
     return rows.assign(MeV=rows["keV"] / 1e3, endpoint=rows["endpoint_keV"] / 1e3).drop(columns=["keV", "endpoint_keV"])
 
@@ -113,13 +113,13 @@ _ICRP107 = {
 
 
 @cache
-def _icrp107(name: str) -> Emissions:
-    found = importlib.util.find_spec("icrp107_database")
-    if found is None or found.origin is None:
+def _read_icrp107(name: str) -> Emissions:
+    spec = importlib.util.find_spec("icrp107_database")
+    if spec is None or spec.origin is None:
         raise MissingExtra(
             "ICRP 107's data are not installed", hint="pip install 'pbpk[icrp107]', or evaluation='ensdf'"
         )
-    path = Path(found.origin).parent / "icrp107" / f"{name}.json"
+    path = Path(spec.origin).parent / "icrp107" / f"{name}.json"
     if not path.exists():
         raise BadInput(f"ICRP 107 has no {name}")
     data = json.loads(path.read_text(encoding="utf-8"))
@@ -131,12 +131,12 @@ def _icrp107(name: str) -> Emissions:
         if kind in _ICRP107 and not kind.startswith("beta")
         for e, n in lines
     ]
-    rows += [(kind, e, 0.0, n, 0.0, "", "icrp107") for kind, e, n in _cells(listed)]
+    rows += [(kind, e, 0.0, n, 0.0, "", "icrp107") for kind, e, n in _beta_cells(listed)]
     columns = ["kind", "MeV", "endpoint", "per_decay", "uncertainty", "about", "source"]
     return Emissions(name, "icrp107", pd.DataFrame(rows, columns=columns))
 
 
-def _cells(listed: dict) -> list[tuple[str, float, float]]:
+def _beta_cells(listed: dict) -> list[tuple[str, float, float]]:
     """The spectrum of all betas together, per MeV at some energies, as cells that keep the energy of the listed means."""
     kinds = [k for k in ("beta-", "beta+") if listed[k]]
     if not kinds:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pbpk.nuclides import nuclides
-from pbpk.nuclides.betas import mean
+from pbpk.nuclides import read_nuclides
+from pbpk.nuclides.betas import mean_beta_energy
 
 HERE = Path(__file__).parent
 SHELLS = "KLMNOPQ"
@@ -52,7 +52,7 @@ def yield_l(z: int) -> float:
     return x / (1 + x)
 
 
-class Atom:
+class VacantAtom:
     """Counts vacancies and tells what comes of them. Energies in keV."""
 
     def __init__(self, z: int, binding: dict[str, float], k_lines: list[tuple[float, float]]):
@@ -96,7 +96,7 @@ def binding(record: dict) -> dict[str, float]:
     }
 
 
-class Files:
+class EnsdfFiles:
     def __init__(self) -> None:
         package = importlib.util.find_spec("paceENSDF")
         assert package and package.origin, "pip install paceENSDF"
@@ -113,12 +113,12 @@ class Files:
                         [(e, s) for e, s in lines if e and s],
                     )
 
-    def atom(self, z: int) -> Atom:
+    def atom(self, z: int) -> VacantAtom:
         found = self.atoms[min(self.atoms, key=lambda k: abs(k - z))]
         near = min(self.atoms, key=lambda k: abs(k - z))
         scale = (z / near) ** 2.2  # a neighbour's energies where an element has no file of its own
         energies = {k: v * scale for k, v in found[0].items()}
-        return Atom(z, energies, [(e * scale, s) for e, s in found[1]])
+        return VacantAtom(z, energies, [(e * scale, s) for e, s in found[1]])
 
     def sets(self, name: str) -> list[dict]:
         symbol, mass = name.split("-")
@@ -126,7 +126,7 @@ class Files:
         return [json.loads(p.read_text(encoding="utf-8")) for p in paths]
 
 
-def emissions(name: str, files: Files) -> list[tuple]:
+def emissions(name: str, files: EnsdfFiles) -> list[tuple]:
     """(kind, keV, endpoint keV, per decay, uncertainty, about, source)"""
     if name in HAND:
         z, transitions, source = HAND[name]
@@ -148,7 +148,9 @@ def emissions(name: str, files: Files) -> list[tuple]:
     return rows
 
 
-def converted(atom: Atom, energy: float, gammas: float, error: float, shells: dict[str, float], source: str) -> list:
+def converted(
+    atom: VacantAtom, energy: float, gammas: float, error: float, shells: dict[str, float], source: str
+) -> list:
     rows = []
     for shell, coefficient in shells.items():
         if coefficient > 0 and energy > atom.binding[shell]:
@@ -160,7 +162,7 @@ def converted(atom: Atom, energy: float, gammas: float, error: float, shells: di
     return rows
 
 
-def of_set(name: str, data: dict, atom: Atom) -> list[tuple]:
+def of_set(name: str, data: dict, atom: VacantAtom) -> list[tuple]:
     norm = data["decaySchemeNormalization"][0]["normalizationRecord"][0]
     branch = norm["multiplerBranchingRatio"] or 1.0
     photons, leptons = norm["multiplerPhotonIntensity"] or 1.0, norm["multiplerLeptonIntensity"] or 1.0
@@ -193,14 +195,14 @@ def of_set(name: str, data: dict, atom: Atom) -> list[tuple]:
                 n, error = (b[k] / 100 * leptons * branch for k in ("betaMinusIntensity", "dBetaMinusIntensity"))
                 unique = b["forbiddennessDegree"] if "UF" in (b["forbiddennessDegree"] or "") else ""
                 end = b["endPointBetaMinusEnergy"]
-                about = b["averageBetaMinusEnergy"] or mean(end, atom.z, mass, bool(unique))
+                about = b["averageBetaMinusEnergy"] or mean_beta_energy(end, atom.z, mass, bool(unique))
                 rows.append(("beta-", about, end, n, error, unique, source))
         for c in level.get("betaPlusDecay") or []:
             of_capture(c, leptons * branch, atom, rows, source)
     return rows
 
 
-def coefficients(g: dict, atom: Atom) -> dict[str, float]:
+def coefficients(g: dict, atom: VacantAtom) -> dict[str, float]:
     """K, L and M+; where ENSDF has the total alone it is shared 80:15:5, or among the shells that can be reached."""
     c = g["calculatedAtomicShellConversionCoefficients"][0]
     k, ell, *outer = (c[f"calculatedInternalConversionCoefficientAtomicShell{s}"] or 0.0 for s in SHELLS)
@@ -222,7 +224,7 @@ def coefficients(g: dict, atom: Atom) -> dict[str, float]:
     return {"K": 0.0, "L": 0.75 * total, "M": 0.25 * total} if energy > atom.binding["L"] else {"M": total}
 
 
-def of_capture(c: dict, scale: float, atom: Atom, rows: list, source: str) -> None:
+def of_capture(c: dict, scale: float, atom: VacantAtom, rows: list, source: str) -> None:
     shells = c["calculatedAtomicShellElectronCaptureFractions"][0]
     whole = (c["totalElectronCaptureBetaPlusIntensity"] or c["electronCaptureIntensity"] or 0.0) / 100 * scale
     k = shells["calculatedElectronCaptureFractionAtomicShellK"] or 0.0
@@ -262,8 +264,8 @@ def merged(rows: list[tuple]) -> list[tuple]:
 
 
 def main() -> None:
-    files, table = Files(), []
-    for name, nuclide in nuclides().items():
+    files, table = EnsdfFiles(), []
+    for name, nuclide in read_nuclides().items():
         if not nuclide.stable:
             table += [(name, *row) for row in merged(emissions(name, files))]
     columns = ["nuclide", "kind", "keV", "endpoint_keV", "per_decay", "uncertainty", "about", "source"]

@@ -13,7 +13,7 @@ from pbpk.tables import read_toml
 
 
 @dataclass(frozen=True)
-class Line:
+class PhotonLine:
     """A photon: its energy in keV, how many come of one decay, and where both were read."""
 
     energy: float
@@ -23,12 +23,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Photons:
+class PhotonRecord:
     """`imaged` (keV) is the range that is counted, None where the nuclide is not imaged; `kerma` in coherent units
     (Gy·dm² per decay), of photons above `kerma_above` keV."""
 
     name: str
-    lines: tuple[Line, ...]
+    lines: tuple[PhotonLine, ...]
     imaged: tuple[float, float] | None
     kerma: float
     kerma_above: float
@@ -36,7 +36,7 @@ class Photons:
     kerma_source: str
 
     @property
-    def imaged_lines(self) -> tuple[Line, ...]:
+    def imaged_lines(self) -> tuple[PhotonLine, ...]:
         if self.imaged is None:
             return ()
         low, high = self.imaged
@@ -49,17 +49,17 @@ class Photons:
 
 
 @cache
-def on_record() -> dict[str, Photons]:
+def read_photons() -> dict[str, PhotonRecord]:
     """All by name."""
     rows = read_toml(Path(__file__).parent / "photons.toml")
-    return {name: _read(name, row) for name, row in rows.items()}
+    return {name: _read_record(name, row) for name, row in rows.items()}
 
 
-def _read(name: str, row: dict) -> Photons:
+def _read_record(name: str, row: dict) -> PhotonRecord:
     kerma, imaged = row["kerma"], row.get("imaged")
-    return Photons(
+    return PhotonRecord(
         name,
-        tuple(Line(**line) for line in row["lines"]),
+        tuple(PhotonLine(**line) for line in row["lines"]),
         (imaged["from"], imaged["to"]) if imaged else None,
         units.to_internal(kerma["value"], kerma["unit"]),
         kerma["above"],
@@ -68,9 +68,9 @@ def _read(name: str, row: dict) -> Photons:
     )
 
 
-def load_photons(nuclide: str) -> Photons:
+def load_photons(nuclide: str) -> PhotonRecord:
     """The photons of a nuclide, spelt as `load_nuclide` takes it. Raises `BadInput` where none are on file."""
-    name, known = load_nuclide(nuclide).name, on_record()
+    name, known = load_nuclide(nuclide).name, read_photons()
     if name not in known:
         hint = "give the number yourself; photons are on file for " + ", ".join(known)
         raise BadInput(f"no photons are on file for {name}", hint=hint)

@@ -16,16 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.errors import BadInput, near
+from pbpk.errors import BadInput, nearest_names
 from pbpk.observe.counting import read_noise
-from pbpk.observe.quantity import convert
+from pbpk.observe.quantity import convert_fields
 
 if TYPE_CHECKING:
     from pbpk.nuclides import Nuclide
-    from pbpk.observe.noise import Noise
+    from pbpk.observe.noise import NoiseModel
 
 
-class Simulated(Protocol):
+class SimulationLike(Protocol):
     """What a measurement needs of a simulation: times (T,) in h, curves (T, N) by name in `unit`, and the patients' numbers."""
 
     @property
@@ -39,32 +39,32 @@ class Simulated(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """A simulation at the times of one measurement. `seen("thyroid")` is (T, N) in coherent units."""
+class SampledSimulation:
+    """A simulation at the times of one measurement. `sampled("thyroid")` is (T, N) in coherent units."""
 
-    path: Simulated
+    simulation: SimulationLike
     rows: np.ndarray
     nuclide: Nuclide | None
     where: str
 
     @property
     def hours(self) -> jax.Array:
-        return jnp.asarray(self.path.time[self.rows], dtype=float)[:, None]
+        return jnp.asarray(self.simulation.time[self.rows], dtype=float)[:, None]
 
     @property
-    def rate(self) -> float:
+    def decay_constant(self) -> float:
         """λ in 1/h; 0 without a nuclide."""
         return self.nuclide.decay_constant if self.nuclide else 0.0
 
-    def unit(self, region: str) -> str:
-        if region not in self.path.unit:
-            meant = "".join(f"did you mean `{n}`? " for n in near(region, self.path.unit, count=1))
+    def unit_of(self, region: str) -> str:
+        if region not in self.simulation.unit:
+            meant = "".join(f"did you mean `{n}`? " for n in nearest_names(region, self.simulation.unit, count=1))
             hint = f"{meant}what is measured must be simulated: observe=[…, '{region}']"
             raise BadInput(f"the simulation has no `{region}`", where=self.where, hint=hint)
-        return self.path.unit[region]
+        return self.simulation.unit[region]
 
     def __call__(self, region: str) -> jax.Array:
-        return self.path.observables[region][self.rows] * units.factor(self.unit(region))
+        return self.simulation.observables[region][self.rows] * units.unit_factor(self.unit_of(region))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +78,12 @@ class Measurement(ABC):
     reference: Any = field(default=None, metadata={"unit": "h"})
     at: Sequence[float] | None = None
     unit: str | None = None
-    noise: Noise | None = None
+    noise: NoiseModel | None = None
     about: str = ""
     source: str = ""
 
     def __post_init__(self):
-        convert(self)
+        convert_fields(self)
         if isinstance(self.noise, Mapping):
             object.__setattr__(self, "noise", read_noise(self.noise))
         if not isinstance(self.decay_corrected, bool):
@@ -96,9 +96,9 @@ class Measurement(ABC):
             )
         if not self.decay_corrected and self.reference is not None:
             raise BadInput("`reference` is given, but the measurement is not decay-corrected")
-        self.check()
+        self.check_fields()
 
-    def check(self) -> None:  # noqa: B027  a kind with nothing to check need not say so
+    def check_fields(self) -> None:  # noqa: B027  a kind with nothing to check need not say so
         """Raises `BadInput` for numbers that cannot be meant."""
 
     @property
@@ -107,20 +107,20 @@ class Measurement(ABC):
         return (self.region,)
 
     @abstractmethod
-    def natural(self, seen: Seen) -> str:
+    def natural_unit(self, sampled: SampledSimulation) -> str:
         """The unit of what is measured; the coherent unit of its dimension is that of `present`."""
 
     @abstractmethod
-    def present(self, seen: Seen) -> jax.Array:
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
         """What is there, (T, N), coherent, with physical decay included as the simulation has it."""
 
-    def assumed(self, seen: Seen) -> list[str]:
+    def list_assumptions(self, sampled: SampledSimulation) -> list[str]:
         """What is in it that nobody measured, one sentence each."""
         return []
 
-    def scale(self, seen: Seen) -> tuple[str, Any]:
+    def find_scale(self, sampled: SampledSimulation) -> tuple[str, Any]:
         """The shown unit, and how many coherent units one of it is."""
-        natural = self.natural(seen)
+        natural = self.natural_unit(sampled)
         if self.unit is None:
-            return natural, units.factor(natural)
-        return self.unit, units.require(self.unit, natural, "`unit`", where=seen.where)
+            return natural, units.unit_factor(natural)
+        return self.unit, units.require_dimension(self.unit, natural, "`unit`", where=sampled.where)

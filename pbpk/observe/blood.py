@@ -12,13 +12,13 @@ import jax
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.observe.base import Measurement, Seen
-from pbpk.observe.quantity import fraction, nonnegative
+from pbpk.observe.base import Measurement, SampledSimulation
+from pbpk.observe.quantity import check_fraction, check_nonnegative
 
 MEDIA = ("blood", "plasma", "cells")
 
 
-def over_plasma(medium: str, haematocrit: Any, red_cells: Any) -> Any:
+def ratio_to_plasma(medium: str, haematocrit: Any, red_cells: Any) -> Any:
     """The concentration in `medium` over that in plasma."""
     if medium == "plasma":
         return 1.0
@@ -26,7 +26,7 @@ def over_plasma(medium: str, haematocrit: Any, red_cells: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Blood(Measurement):
+class BloodMeasurement(Measurement):
     """`sample`: what is measured; `region_is`: what the model's `region` is the concentration of, or the amount in `volume`.
 
     Where they differ `haematocrit` and `red_cells` (concentration in red cells over that in plasma) are needed.
@@ -38,7 +38,7 @@ class Blood(Measurement):
     haematocrit: Any = None
     red_cells: Any = None
 
-    def check(self) -> None:
+    def check_fields(self) -> None:
         for what, medium in (("sample", self.sample), ("region_is", self.region_is)):
             if medium not in MEDIA:
                 raise BadInput(f"`{what}` = {medium!r} is not known", hint=did_you_mean(str(medium), MEDIA))
@@ -49,22 +49,22 @@ class Blood(Measurement):
                 hint="haematocrit = 0.4, red_cells = 0.7 (concentration in red cells over plasma)",
             )
         if self.haematocrit is not None:
-            fraction(self.haematocrit, "`haematocrit`")
+            check_fraction(self.haematocrit, "`haematocrit`")
         for name in ("red_cells", "volume"):
-            nonnegative(getattr(self, name), f"`{name}`")
+            check_nonnegative(getattr(self, name), f"`{name}`")
 
-    def natural(self, seen: Seen) -> str:
-        unit = seen.unit(self.region)
-        per_volume = units.dimensions(unit).get("[length]") == -3
+    def natural_unit(self, sampled: SampledSimulation) -> str:
+        unit = sampled.unit_of(self.region)
+        per_volume = units.unit_dimensions(unit).get("[length]") == -3
         if per_volume == (self.volume is not None):
             what = "is a concentration already" if per_volume else f"is an amount ({unit})"
             do = "leave `volume` out" if per_volume else f'give the volume of {self.region_is}: volume = "… L"'
-            raise BadInput(f"`{self.region}` {what}", where=seen.where, hint=do)
+            raise BadInput(f"`{self.region}` {what}", where=sampled.where, hint=do)
         return unit if per_volume else f"({unit})/L"
 
-    def present(self, seen: Seen) -> jax.Array:
-        value = seen(self.region) if self.volume is None else seen(self.region) / self.volume
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        value = sampled(self.region) if self.volume is None else sampled(self.region) / self.volume
         if self.sample == self.region_is:
             return value
-        ratio = [over_plasma(m, self.haematocrit, self.red_cells) for m in (self.sample, self.region_is)]
+        ratio = [ratio_to_plasma(m, self.haematocrit, self.red_cells) for m in (self.sample, self.region_is)]
         return value * (ratio[0] / ratio[1])

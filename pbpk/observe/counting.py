@@ -24,20 +24,20 @@ import jax.numpy as jnp
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.nuclides.photons import load_photons
-from pbpk.observe.decay import counting_time
-from pbpk.observe.noise import Gaussian, Noise, Shown
-from pbpk.observe.quantity import coherent, construct, convert, nonnegative
+from pbpk.observe.decay import effective_counting_time
+from pbpk.observe.noise import ExpectedSignal, GaussianNoise, NoiseModel
+from pbpk.observe.quantity import build_from_table, check_nonnegative, convert_fields, to_coherent
 
 
-class Counts(NamedTuple):
+class ExpectedCounts(NamedTuple):
     """Expected counts: of the region itself, and of everything else in the window."""
 
-    own: Any
+    region: Any
     others: Any
 
 
 @dataclass(frozen=True)
-class Counting(Noise):
+class CountingNoise(NoiseModel):
     """Either `sensitivity`, text such as "73 cps/MBq" (counts per second and unit of what is measured), or `efficiency`, the
     counts per photon that the nuclide emits in its imaged range. `duration` "30 min"; `background` "5 cps"; `scatter` a
     fraction of the region's own counts; `background_ratio` r as above, None: the others are known."""
@@ -56,25 +56,25 @@ class Counting(Noise):
                 "counting needs either `sensitivity` or `efficiency`",
                 hint='sensitivity = "73 cps/MBq"; or efficiency = 1e-4, counts per emitted photon',
             )
-        convert(self)
+        convert_fields(self)
         if self.duration is None:
             raise BadInput("counting needs a `duration`", hint='duration = "30 min"')
         for name in ("duration", "efficiency", "background", "scatter", "background_ratio", "scale"):
-            nonnegative(getattr(self, name), f"`{name}` of the counting")
+            check_nonnegative(getattr(self, name), f"`{name}` of the counting")
         for name in ("duration", "background_ratio"):
             if isinstance(getattr(self, name), (int, float)) and getattr(self, name) == 0:
                 raise BadInput(f"`{name}` of the counting is 0, so that nothing is counted")
 
-    def per_value(self, shown: Shown) -> Any:
+    def counts_per_value(self, shown: ExpectedSignal) -> Any:
         """Counts per coherent unit of what is measured."""
         name = shown.nuclide.name if shown.nuclide else ""
         if self.sensitivity is not None:
-            rate = coherent(self.sensitivity, f"cps/({shown.natural})", "`sensitivity`")
-            nonnegative(rate, "`sensitivity`")
-        elif units.dimensions(shown.natural) != units.dimensions("MBq"):
+            rate = to_coherent(self.sensitivity, f"cps/({shown.unit})", "`sensitivity`")
+            check_nonnegative(rate, "`sensitivity`")
+        elif units.unit_dimensions(shown.unit) != units.unit_dimensions("MBq"):
             raise BadInput(
-                f"`efficiency` counts photons of an activity, and this is in {shown.natural}",
-                hint=f'give sensitivity = "… cps/({shown.natural})"',
+                f"`efficiency` counts photons of an activity, and this is in {shown.unit}",
+                hint=f'give sensitivity = "… cps/({shown.unit})"',
             )
         elif not name or not load_photons(name).imaged_per_decay:
             raise BadInput(
@@ -82,33 +82,33 @@ class Counting(Noise):
                 hint='give sensitivity = "… cps/MBq", or the nuclide',
             )
         else:
-            rate = self.efficiency * load_photons(name).imaged_per_decay * units.factor("count/decay")
+            rate = self.efficiency * load_photons(name).imaged_per_decay * units.unit_factor("count/decay")
         decay = shown.nuclide.decay_constant if shown.nuclide else 0.0
-        return rate * counting_time(decay, self.duration)
+        return rate * effective_counting_time(decay, self.duration)
 
-    def expected(self, shown: Shown) -> Counts:
+    def expected_counts(self, shown: ExpectedSignal) -> ExpectedCounts:
         # A solver may leave -1e-18 where nothing is; there are no negative counts.
-        own = jnp.maximum(shown.present, 0.0) * self.per_value(shown)
-        return Counts(own, own * self.scatter + self.background * self.duration)
+        region = jnp.maximum(shown.present, 0.0) * self.counts_per_value(shown)
+        return ExpectedCounts(region, region * self.scatter + self.background * self.duration)
 
-    def sd(self, shown: Shown) -> Any:
-        own, others = self.expected(shown)
-        variance = own + others
+    def sd(self, shown: ExpectedSignal) -> Any:
+        region, others = self.expected_counts(shown)
+        variance = region + others
         if self.background_ratio is not None:
             variance = variance + others / self.background_ratio
-        return self.scale * jnp.sqrt(variance) / self.per_value(shown) * jnp.abs(shown.factor)
+        return self.scale * jnp.sqrt(variance) / self.counts_per_value(shown) * jnp.abs(shown.factor)
 
-    def draw(self, shown: Shown, keys: Any) -> Any:
-        own, others = self.expected(shown)
-        net = _poisson(keys, 0, own + others)
+    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
+        region, others = self.expected_counts(shown)
+        net = _draw_poisson(keys, 0, region + others)
         if self.background_ratio is None:
             net = net - others
         else:
-            net = net - _poisson(keys, 1, self.background_ratio * others) / self.background_ratio
-        return (own + self.scale * (net - own)) / self.per_value(shown) * shown.factor
+            net = net - _draw_poisson(keys, 1, self.background_ratio * others) / self.background_ratio
+        return (region + self.scale * (net - region)) / self.counts_per_value(shown) * shown.factor
 
 
-def _poisson(keys: Any, which: int, mean: Any) -> Any:
+def _draw_poisson(keys: Any, which: int, mean: Any) -> Any:
     """A draw for each key (T, N); `which` tells apart two draws of one key."""
 
     def one(key, mean):
@@ -119,8 +119,8 @@ def _poisson(keys: Any, which: int, mean: Any) -> Any:
     return jax.vmap(jax.vmap(one))(keys, mean)
 
 
-def read_noise(said: Mapping[str, Any]) -> Noise:
+def read_noise(table: Mapping[str, Any]) -> NoiseModel:
     """An error model as a file says it: `{ model = "poisson", … }` or one of `VARIANCES`."""
-    if said.get("model") != "poisson":
-        return construct(Gaussian, said, "an error model")
-    return construct(Counting, {k: v for k, v in said.items() if k != "model"}, "counting noise")
+    if table.get("model") != "poisson":
+        return build_from_table(GaussianNoise, table, "an error model")
+    return build_from_table(CountingNoise, {k: v for k, v in table.items() if k != "model"}, "counting noise")

@@ -15,57 +15,61 @@ import jax.numpy as jnp
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.observe.base import Measurement, Seen
-from pbpk.observe.counting import Counting
-from pbpk.observe.noise import Noise, Shown
-from pbpk.observe.quantity import construct, fraction
+from pbpk.observe.base import Measurement, SampledSimulation
+from pbpk.observe.counting import CountingNoise
+from pbpk.observe.noise import ExpectedSignal, NoiseModel
+from pbpk.observe.quantity import build_from_table, check_fraction
 
 
 @dataclass(frozen=True)
-class _OfItself(Noise):
+class _NoiseOfCounts(NoiseModel):
     """The counting noise of what is itself counts: those are turned back into the activity that gave them."""
 
-    counting: Counting
+    counting: CountingNoise
 
-    def sd(self, shown: Shown) -> Any:
+    def sd(self, shown: ExpectedSignal) -> Any:
         return self.counting.sd(self._activity(shown))
 
-    def draw(self, shown: Shown, keys: Any) -> Any:
+    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
         return self.counting.draw(self._activity(shown), keys)
 
-    def _activity(self, shown: Shown) -> Shown:
-        per = self.counting.per_value(shown._replace(natural="MBq"))
-        return Shown(shown.present / per, shown.factor * per, "MBq", shown.nuclide)
+    def _activity(self, shown: ExpectedSignal) -> ExpectedSignal:
+        per = self.counting.counts_per_value(shown._replace(unit="MBq"))
+        return ExpectedSignal(shown.present / per, shown.factor * per, "MBq", shown.nuclide)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Counts(Measurement):
-    """`counting` says how; `noise=True` draws Poisson noise from it. `also`: the share of other regions that is seen."""
+class CountMeasurement(Measurement):
+    """`counting` says how; `noise=True` draws Poisson noise from it. `also`: the share of other regions that is sampled."""
 
     counting: Any
     also: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self) -> None:
+    def check_fields(self) -> None:
         counting = self.counting
         if isinstance(counting, Mapping):
-            counting = construct(Counting, counting, "counting")
+            counting = build_from_table(CountingNoise, counting, "counting")
             object.__setattr__(self, "counting", counting)
         if self.noise is True:
-            object.__setattr__(self, "noise", _OfItself(counting))
-        elif isinstance(self.noise, Counting):
+            object.__setattr__(self, "noise", _NoiseOfCounts(counting))
+        elif isinstance(self.noise, CountingNoise):
             raise BadInput("counts have the noise of their own `counting`", hint="noise = true")
         for name, value in self.also.items():
-            fraction(value, f"`also` of `{name}`")
+            check_fraction(value, f"`also` of `{name}`")
 
     @property
     def regions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.region, *self.also)))
 
-    def natural(self, seen: Seen) -> str:
+    def natural_unit(self, sampled: SampledSimulation) -> str:
         for name in self.regions:
-            units.require(seen.unit(name), "MBq", f"`{name}`, of which counts are taken,", where=seen.where)
+            units.require_dimension(
+                sampled.unit_of(name), "MBq", f"`{name}`, of which counts are taken,", where=sampled.where
+            )
         return "count"
 
-    def present(self, seen: Seen) -> jax.Array:
-        activity = sum((share * seen(name) for name, share in self.also.items()), seen(self.region))
-        return jnp.asarray(activity) * self.counting.per_value(Shown(activity, 1.0, "MBq", seen.nuclide))
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        activity = sum((share * sampled(name) for name, share in self.also.items()), sampled(self.region))
+        return jnp.asarray(activity) * self.counting.counts_per_value(
+            ExpectedSignal(activity, 1.0, "MBq", sampled.nuclide)
+        )

@@ -11,12 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 
 
-def correction(rate: Any, hours: Any, reference: Any) -> Any:
+def decay_correction(rate: Any, hours: Any, reference: Any) -> Any:
     """e^{λ(t - reference)}: the decay-corrected value over the present one. `rate` is λ in 1/h, times in h."""
     return jnp.exp(rate * (jnp.asarray(hours) - reference))
 
 
-def counting_time(rate: Any, duration: Any) -> Any:
+def effective_counting_time(rate: Any, duration: Any) -> Any:
     """(1 - e^{-λT})/λ, in h: how long the activity at the start would have to last to give the counts of the time T.
 
     Over T the activity is taken to fall by physical decay alone.

@@ -2,7 +2,7 @@
 
     K = Γ A g(d, L) · transmission,   g = (1/d²) · arctan(x)/x,   x = L/(2d)
 
-Γ is the air kerma rate constant (nuclides/photons.toml). g is that of a line of length L seen from its middle, which is 1/d²
+Γ is the air kerma rate constant (nuclides/photons.toml). g is that of a line of length L sampled from its middle, which is 1/d²
 for a point. `transmission` is what the patient's own body lets through: 1, the bare source, unless it is said; 0.55 ± 0.17 was
 measured with I-131 right after administration (patient over capsule, "Measurement and analysis of patient attenuation
 correction factor during radioiodine therapy", abstract).
@@ -19,11 +19,11 @@ import jax.numpy as jnp
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.nuclides.photons import load_photons
-from pbpk.observe.base import Measurement, Seen
-from pbpk.observe.quantity import nonnegative
+from pbpk.observe.base import Measurement, SampledSimulation
+from pbpk.observe.quantity import check_nonnegative
 
 
-def geometry(distance: Any, length: Any) -> Any:
+def geometry_factor(distance: Any, length: Any) -> Any:
     """g(d, L) in the inverse square of their unit."""
     x = jnp.asarray(length, dtype=float) / (2 * distance)
     small = x < 1e-4  # there arctan(x)/x is 1 - x²/3 to the last digit; and it has no value at 0
@@ -31,7 +31,7 @@ def geometry(distance: Any, length: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DoseRate(Measurement):
+class DoseRateMeasurement(Measurement):
     """`distance` from the source ("1 m"); `length` of a line source along the body, 0 a point; `constant` replaces the
     nuclide's ("52.2 µGy*m^2/(GBq*h)")."""
 
@@ -40,34 +40,36 @@ class DoseRate(Measurement):
     transmission: Any = 1.0
     constant: Any = field(default=None, metadata={"unit": "µGy*m^2/(GBq*h)"})
 
-    def check(self) -> None:
+    def check_fields(self) -> None:
         if self.distance is None:
             raise BadInput("a dose rate needs a `distance`", hint='distance = "1 m"')
         if isinstance(self.distance, (int, float)) and not self.distance > 0:
             raise BadInput(f"`distance` = {self.distance:g} must be above 0")
         for name in ("length", "transmission", "constant"):
-            nonnegative(getattr(self, name), f"`{name}`")
+            check_nonnegative(getattr(self, name), f"`{name}`")
 
-    def natural(self, seen: Seen) -> str:
-        units.require(seen.unit(self.region), "MBq", f"`{self.region}`, the source of a dose rate,", where=seen.where)
+    def natural_unit(self, sampled: SampledSimulation) -> str:
+        units.require_dimension(
+            sampled.unit_of(self.region), "MBq", f"`{self.region}`, the source of a dose rate,", where=sampled.where
+        )
         return "µGy/h"
 
-    def present(self, seen: Seen) -> jax.Array:
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
         constant = self.constant
         if constant is None:
-            if seen.nuclide is None:
+            if sampled.nuclide is None:
                 raise BadInput(
                     "a dose rate needs the nuclide, or its `constant`",
-                    where=seen.where,
+                    where=sampled.where,
                     hint='constant = "52.2 µGy*m^2/(GBq*h)"',
                 )
-            constant = load_photons(seen.nuclide.name).kerma
-        return seen(self.region) * (constant * geometry(self.distance, self.length) * self.transmission)
+            constant = load_photons(sampled.nuclide.name).kerma
+        return sampled(self.region) * (constant * geometry_factor(self.distance, self.length) * self.transmission)
 
-    def assumed(self, seen: Seen) -> list[str]:
-        told = []
-        if self.constant is None and seen.nuclide and load_photons(seen.nuclide.name).kerma_status == "assumed":
-            told.append(f"the air kerma rate constant of {seen.nuclide.name} is assumed, not published")
+    def list_assumptions(self, sampled: SampledSimulation) -> list[str]:
+        sentences = []
+        if self.constant is None and sampled.nuclide and load_photons(sampled.nuclide.name).kerma_status == "assumed":
+            sentences.append(f"the air kerma rate constant of {sampled.nuclide.name} is assumed, not published")
         if isinstance(self.transmission, (int, float)) and self.transmission == 1:
-            told.append("the patient attenuates nothing (transmission 1)")
-        return told
+            sentences.append("the patient attenuates nothing (transmission 1)")
+        return sentences

@@ -19,15 +19,15 @@ import pandas as pd
 
 from pbpk.errors import BadInput
 from pbpk.nuclides import Nuclide, load_nuclide
-from pbpk.observe.base import Measurement, Seen, Simulated
-from pbpk.observe.decay import correction
+from pbpk.observe.base import Measurement, SampledSimulation, SimulationLike
+from pbpk.observe.decay import decay_correction
 from pbpk.observe.declared import read_measurements
-from pbpk.observe.noise import Shown
-from pbpk.regimen.dose import hours
+from pbpk.observe.noise import ExpectedSignal
+from pbpk.regimen.times import read_hours
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class SimulatedMeasurements:
     """By name of the measurement: `time` (T,) in h, `expected`, `sd` and `value` (T, N) in `unit`. `sd` is None where no
     noise is declared; `value` is a draw where one is and a seed was given, else the expected value. `notes` say what is
     assumed."""
@@ -72,12 +72,12 @@ class Measured:
 
 
 def measure(
-    path: Simulated,
+    path: SimulationLike,
     measurements: Sequence[Measurement] | str | Path,
     *,
     seed: int | None = None,
     nuclide: str | Nuclide | None = None,
-) -> Measured:
+) -> SimulatedMeasurements:
     """What instruments would show of a simulation. `measurements`: objects, or the file that declares them.
 
     `nuclide` is the simulation's own, and needed where decay matters: for decay correction, voids, counts and dose rates; None
@@ -86,52 +86,54 @@ def measure(
 
     Raises `BadInput` for a region that was not simulated, units that do not fit, and times that are not among the simulated.
     """
-    asked = read_measurements(measurements) if isinstance(measurements, (str, Path)) else tuple(measurements)
-    if not asked:
+    requested = read_measurements(measurements) if isinstance(measurements, (str, Path)) else tuple(measurements)
+    if not requested:
         raise BadInput("nothing to measure: no measurements are given")
-    names = [m.name for m in asked]
+    names = [m.name for m in requested]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice:
         raise BadInput(f"two measurements are called `{twice}`")
     known = load_nuclide(nuclide) if isinstance(nuclide, str) else nuclide
     time, expected, sd, value, unit = ({} for _ in range(5))
     notes: list[str] = []
-    for m in asked:
-        rows = measured_rows(m, np.asarray(path.time))
-        seen = Seen(path, rows, known, f"measurement `{m.name}`")
-        unit[m.name], shown = _shown(m, seen)
-        notes += [f"{m.name}: {text}" for text in m.assumed(seen)]
-        time[m.name], expected[m.name] = np.asarray(path.time)[rows], shown.expected
-        sd[m.name] = None if m.noise is None else m.noise.sd(shown)
+    for m in requested:
+        rows = find_measured_rows(m, np.asarray(path.time))
+        sampled = SampledSimulation(path, rows, known, f"measurement `{m.name}`")
+        unit[m.name], signal = _find_signal(m, sampled)
+        notes += [f"{m.name}: {text}" for text in m.list_assumptions(sampled)]
+        time[m.name], expected[m.name] = np.asarray(path.time)[rows], signal.expected
+        sd[m.name] = None if m.noise is None else m.noise.sd(signal)
         drawn = m.noise is not None and seed is not None
-        value[m.name] = m.noise.draw(shown, _keys(m, seen, seed)) if drawn else shown.expected  # type: ignore[union-attr]
-    return Measured(asked, time, expected, sd, value, unit, np.asarray(path.patients.ids), seed, tuple(notes))
+        value[m.name] = m.noise.draw(signal, _make_keys(m, sampled, seed)) if drawn else signal.expected  # type: ignore[union-attr]
+    return SimulatedMeasurements(
+        requested, time, expected, sd, value, unit, np.asarray(path.patients.ids), seed, tuple(notes)
+    )
 
 
-def _shown(m: Measurement, seen: Seen) -> tuple[str, Shown]:
-    unit, per = m.scale(seen)
+def _find_signal(m: Measurement, sampled: SampledSimulation) -> tuple[str, ExpectedSignal]:
+    unit, per = m.find_scale(sampled)
     factor: Any = 1 / per
     if m.decay_corrected:
-        factor = factor * correction(_nuclide(seen).decay_constant, seen.hours, m.reference)
-    return unit, Shown(m.present(seen), factor, m.natural(seen), seen.nuclide)
+        factor = factor * decay_correction(_require_nuclide(sampled).decay_constant, sampled.hours, m.reference)
+    return unit, ExpectedSignal(m.present_value(sampled), factor, m.natural_unit(sampled), sampled.nuclide)
 
 
-def _nuclide(seen: Seen) -> Nuclide:
-    if seen.nuclide is None:
+def _require_nuclide(sampled: SampledSimulation) -> Nuclide:
+    if sampled.nuclide is None:
         raise BadInput(
             "decay correction needs the nuclide",
-            where=seen.where,
+            where=sampled.where,
             why="A simulation of something that does not decay is as if corrected already.",
             hint='nuclide="At-211"; or decay_corrected = false',
         )
-    return seen.nuclide
+    return sampled.nuclide
 
 
-def measured_rows(m: Measurement, time: np.ndarray) -> np.ndarray:
+def find_measured_rows(m: Measurement, time: np.ndarray) -> np.ndarray:
     """Which of the simulated times (h) are measured. Raises `BadInput` where one of `at` is not among them."""
     if m.at is None:
         return np.arange(len(time))
-    wanted = [hours(t, f"`at` of `{m.name}`") for t in m.at]
+    wanted = [read_hours(t, f"`at` of `{m.name}`") for t in m.at]
     if not wanted:
         raise BadInput("`at` is empty, so that nothing is measured", where=f"measurement `{m.name}`")
     rows = []
@@ -149,15 +151,15 @@ def measured_rows(m: Measurement, time: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def _keys(m: Measurement, seen: Seen, seed: int | None) -> jax.Array:
+def _make_keys(m: Measurement, sampled: SampledSimulation, seed: int | None) -> jax.Array:
     """A key for each time and patient (T, N)."""
-    tenths = np.round(seen.path.time[seen.rows] * 36000).astype(np.int64) % 2**32
+    tenths = np.round(sampled.simulation.time[sampled.rows] * 36000).astype(np.int64) % 2**32
     tag = np.uint32(zlib.crc32(b"measurement " + m.name.encode()))  # a parameter of that name has other draws
-    return _fold(seed, np.asarray(seen.path.patients.ids), tag, tenths.astype(np.uint32))
+    return _fold_keys(seed, np.asarray(sampled.simulation.patients.ids), tag, tenths.astype(np.uint32))
 
 
 @jax.jit
-def _fold(seed, patients, tag, ticks):
+def _fold_keys(seed, patients, tag, ticks):
     def one(tick, patient):
         return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), patient), tag), tick)
 

@@ -29,13 +29,13 @@ VARIANCES: dict[str, tuple[tuple[str, ...], Callable]] = {
 """combined1 adds standard deviations, combined2 variances; both are in use, and they are different models."""
 
 
-class Shown(NamedTuple):
+class ExpectedSignal(NamedTuple):
     """What an error model is given: `present` (T, N), coherent, of the unit `natural`, as it is at its time; `factor`, by
     which it becomes what is shown (its unit, decay correction); and the nuclide."""
 
     present: Any
     factor: Any
-    natural: str
+    unit: str
     nuclide: Nuclide | None
 
     @property
@@ -43,19 +43,19 @@ class Shown(NamedTuple):
         return self.present * self.factor
 
 
-class Noise(ABC):
+class NoiseModel(ABC):
     """Both methods answer in what is shown, (T, N)."""
 
     @abstractmethod
-    def sd(self, shown: Shown) -> Any: ...
+    def sd(self, shown: ExpectedSignal) -> Any: ...
 
     @abstractmethod
-    def draw(self, shown: Shown, keys: Any) -> Any:
+    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
         """One value for each key (T, N)."""
 
 
 @dataclass(frozen=True)
-class Gaussian(Noise):
+class GaussianNoise(NoiseModel):
     """Normal around the expected value; `add` in the shown unit, `prop` a fraction, both standard deviations.
 
     A draw may be negative where the expected value is within reach of 0, as a background-corrected reading may.
@@ -79,10 +79,10 @@ class Gaussian(Noise):
             if isinstance(value, (int, float)) and not value >= 0:
                 raise BadInput(f"`{name}` = {value:g} of an error model is no standard deviation")
 
-    def sd(self, shown: Shown) -> Any:
+    def sd(self, shown: ExpectedSignal) -> Any:
         names, variance = VARIANCES[self.model]
         return jnp.sqrt(variance(shown.expected, *(getattr(self, n) for n in names)))
 
-    def draw(self, shown: Shown, keys: Any) -> Any:
+    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
         normal = jax.vmap(jax.vmap(jax.random.normal))(keys)
         return shown.expected + self.sd(shown) * normal

@@ -16,48 +16,50 @@ from pbpk.model.parameters import read_number
 Made = TypeVar("Made")
 
 
-def convert(made: Any) -> None:
+def convert_fields(instance: Any) -> None:
     """Text of fields with the metadata `unit` becomes a number in coherent units; for `__post_init__` of frozen dataclasses."""
-    for f in fields(made):
+    for f in fields(instance):
         if "unit" in f.metadata:
-            object.__setattr__(made, f.name, coherent(getattr(made, f.name), f.metadata["unit"], f"`{f.name}`"))
+            object.__setattr__(
+                instance, f.name, to_coherent(getattr(instance, f.name), f.metadata["unit"], f"`{f.name}`")
+            )
 
 
-def construct(kind: type[Made], given: Mapping[str, Any], what: str) -> Made:
+def build_from_table(kind: type[Made], table: Mapping[str, Any], what: str) -> Made:
     """`kind(**given)` for what a file says. Raises `BadInput` naming an unknown, a missing or a bare-numbered key."""
     known = {f.name: f for f in fields(kind) if f.init}  # type: ignore[arg-type]
-    for name, value in given.items():
+    for name, value in table.items():
         if name not in known:
             raise BadInput(f"`{name}` is not a key of {what}", hint=did_you_mean(name, known))
         unit = known[name].metadata.get("unit")
         if isinstance(value, (int, float)) and value and unit not in (None, "h"):
             raise BadInput(f"`{name}` = {value:g} has no unit", hint=f'write {name} = "{value:g} {unit}"')
     for name, f in known.items():
-        if name not in given and f.default is MISSING and f.default_factory is MISSING:
+        if name not in table and f.default is MISSING and f.default_factory is MISSING:
             raise BadInput(f"{what} needs `{name}`")
-    return kind(**given)
+    return kind(**table)
 
 
-def coherent(value: Any, unit: str, what: str) -> Any:
+def to_coherent(value: Any, unit: str, what: str) -> Any:
     """`"30 min"` in coherent units, of the dimension of `unit`; whatever is not text stands. Raises `BadInput`."""
     if not isinstance(value, str):
         return value
     try:
-        number, given = read_number(value)
+        number, written_unit = read_number(value)
     except ValueError:
         raise BadInput(f'{what} = "{value}" is not a number with a unit', hint=f'write it as "… {unit}"') from None
-    if not given:
+    if not written_unit:
         raise BadInput(f'{what} = "{value}" has no unit', hint=f'write it as "{value.strip()} {unit}"')
-    return number * units.require(given, unit, f'{what} = "{value}"')
+    return number * units.require_dimension(written_unit, unit, f'{what} = "{value}"')
 
 
-def nonnegative(value: Any, what: str) -> None:
+def check_nonnegative(value: Any, what: str) -> None:
     """Raises `BadInput` for a number below 0 or none at all. What is traced cannot be looked at."""
     if isinstance(value, (int, float)) and not value >= 0:
         raise BadInput(f"{what} = {value:g} is negative or no number")
 
 
-def fraction(value: Any, what: str) -> None:
+def check_fraction(value: Any, what: str) -> None:
     """Raises `BadInput` for a number outside 0 to 1."""
     if isinstance(value, (int, float)) and not 0 <= value <= 1:
         raise BadInput(f"{what} = {value:g} is not between 0 and 1")

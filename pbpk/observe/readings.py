@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import Amount, Concentration, Observable, Total
+from pbpk.model.declare import Amount, Concentration, Observable, TotalAmount
 
 if TYPE_CHECKING:
     from pbpk.model.parameters import ParameterTable
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _AMOUNT = "amount:"
 
 
-def amount_in(compartment: str) -> str:
+def name_amount(compartment: str) -> str:
     """The name of what is in one compartment alone, also where an observable has the compartment's name."""
     return _AMOUNT + compartment
 
 
-def observable_names(system: System, wanted: Sequence[str] | None = None) -> list[str]:
+def select_observables(system: System, wanted: Sequence[str] | None = None) -> list[str]:
     """The observables asked for (all when none are); a compartment's own name stands for its amount, unless an observable
     has that name: `amount:NAME` is always the compartment's."""
     known = [*system.observables, *(n for n in system.names if n not in system.observables)]
@@ -43,22 +43,22 @@ def find_observable(system: System, name: str) -> Observable:
     return Observable(name, Amount(compartment), f"amount in {compartment.name}")
 
 
-def observable_unit(system: System, parameters: ParameterTable, name: str) -> str:
+def find_observable_unit(system: System, parameters: ParameterTable, name: str) -> str:
     """The unit an observable is shown in."""
     reading = find_observable(system, name).reading
-    if isinstance(reading, Total):
+    if isinstance(reading, TotalAmount):
         return reading.compartments[0].unit
     if isinstance(reading, Amount):
         return reading.compartment.unit
     return f"{reading.compartment.unit}/{parameters[reading.compartment.volume or ''].unit}"
 
 
-def compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+def find_compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """The numbers of the compartments whose amounts each observable is a sum of."""
 
     def read(observable: Observable) -> tuple[int, ...]:
         reading = observable.reading
-        if isinstance(reading, Total):
+        if isinstance(reading, TotalAmount):
             return tuple(system.index(c) for c in reading.compartments)
         return (system.index(reading.compartment),)
 
@@ -68,23 +68,23 @@ def compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, 
 def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:
     """Readings (len(names), T, N), coherent units, from the sums of amounts that `compartments_read` names, (T, len(names),
     N), and each time's parameters p (T or 1, m, N)."""
-    return jnp.stack([_scaled(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
+    return jnp.stack([_apply_scale(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
 
 
 def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax.Array) -> jax.Array:
     """The same from all amounts (T, n, N)."""
     # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
-    read = compartments_read(system, names)
+    read = find_compartments_read(system, names)
     sums = [sum((amounts[:, k] for k in own[1:]), amounts[:, own[0]]) for own in read]
     return observe_sums(system, names, jnp.stack(sums, axis=1), p)
 
 
-def _scaled(system: System, observable: Observable, total: jax.Array, p: jax.Array) -> jax.Array:
+def _apply_scale(system: System, observable: Observable, total: jax.Array, p: jax.Array) -> jax.Array:
     if isinstance(observable.reading, Concentration):
         total = total / p[:, system.parameter_index(observable.reading.compartment.volume or "")]
     return total * p[:, system.parameter_index(observable.scale)] if observable.scale else total
 
 
-def display_factor(system: System, parameters: ParameterTable, name: str) -> float:
+def find_display_factor(system: System, parameters: ParameterTable, name: str) -> float:
     """How many coherent units one shown unit of the observable is."""
-    return units.factor(observable_unit(system, parameters, name))
+    return units.unit_factor(find_observable_unit(system, parameters, name))

@@ -15,18 +15,18 @@ from typing import Any
 import jax.numpy as jnp
 
 from pbpk.errors import BadInput
-from pbpk.observe.quantity import convert
+from pbpk.observe.quantity import convert_fields
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RecoveryCurve:
     """`half`: the volume at which half is shown ("2 mL", or L); `slope` has no unit."""
 
     half: Any = field(default=None, metadata={"unit": "mL"})
     slope: Any = 1.0
 
     def __post_init__(self):
-        convert(self)
+        convert_fields(self)
         if self.half is None:
             raise BadInput("a recovery needs the volume `half` at which half is shown", hint='half = "2 mL"')
         for name in ("half", "slope"):

@@ -12,31 +12,31 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.observe.base import Measurement, Seen
+from pbpk.observe.base import Measurement, SampledSimulation
 
 COLLECTED = ("cumulative", "void")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Urine(Measurement):
+class UrineMeasurement(Measurement):
     """`region` is the model's collected urine (or faeces). With `collected="void"` a value at time t is of the void at t:
     of what came since the time before, the first since the beginning. `at` holds the void times; else all times are."""
 
     collected: str
 
-    def check(self) -> None:
+    def check_fields(self) -> None:
         if self.collected not in COLLECTED:
             raise BadInput(
                 f"`collected` = {self.collected!r} is not known", hint=did_you_mean(self.collected, COLLECTED)
             )
 
-    def natural(self, seen: Seen) -> str:
-        return seen.unit(self.region)
+    def natural_unit(self, sampled: SampledSimulation) -> str:
+        return sampled.unit_of(self.region)
 
-    def present(self, seen: Seen) -> jax.Array:
-        so_far = seen(self.region)
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        so_far = sampled(self.region)
         if self.collected == "cumulative":
             return so_far
-        hours = seen.hours
-        before = jnp.exp(-seen.rate * jnp.diff(hours, axis=0)) * so_far[:-1]
+        hours = sampled.hours
+        before = jnp.exp(-sampled.decay_constant * jnp.diff(hours, axis=0)) * so_far[:-1]
         return so_far.at[1:].add(-before)

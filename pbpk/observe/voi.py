@@ -3,7 +3,7 @@
     shown = R (A_region + b A_blood) + Σ f_j A_j
 
 R is the recovery coefficient (recovery.py), b the share of the body's blood that lies inside, and f_j the fraction of
-another region's activity that is seen in this one. A set of volumes is a matrix; where its columns sum to 1, nothing is lost.
+another region's activity that is sampled in this one. A set of volumes is a matrix; where its columns sum to 1, nothing is lost.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.observe.base import Measurement, Seen
-from pbpk.observe.quantity import construct, fraction, nonnegative
-from pbpk.observe.recovery import Recovery
+from pbpk.observe.base import Measurement, SampledSimulation
+from pbpk.observe.quantity import build_from_table, check_fraction, check_nonnegative
+from pbpk.observe.recovery import RecoveryCurve
 
 PERCENT = ("pct_IA", "%IA")
 """Per cent of the administered activity."""
@@ -27,7 +27,7 @@ PERCENT = ("pct_IA", "%IA")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Voi(Measurement):
-    """`recovery`: a fraction, or a `Recovery` at `volume`. `spill_in`: the fraction of each region that is seen here.
+    """`recovery`: a fraction, or a `Recovery` at `volume`. `spill_in`: the fraction of each region that is sampled here.
 
     `unit` may also be a concentration (needs `volume`) or "pct_IA" (needs `administered`, an activity).
     """
@@ -39,21 +39,21 @@ class Voi(Measurement):
     volume: Any = field(default=None, metadata={"unit": "mL"})
     administered: Any = field(default=None, metadata={"unit": "MBq"})
 
-    def check(self) -> None:
+    def check_fields(self) -> None:
         if isinstance(self.recovery, Mapping):
-            object.__setattr__(self, "recovery", construct(Recovery, self.recovery, "a recovery"))
-        if isinstance(self.recovery, Recovery) and self.volume is None:
+            object.__setattr__(self, "recovery", build_from_table(RecoveryCurve, self.recovery, "a recovery"))
+        if isinstance(self.recovery, RecoveryCurve) and self.volume is None:
             raise BadInput("recovery by volume needs the `volume`", hint='volume = "20 mL"')
         if (self.blood is None) != (self.blood_share is None):
             raise BadInput(
                 "`blood` and `blood_share` go together", hint='blood = "blood_total", blood_share = 0.01 (of all blood)'
             )
-        fraction(self.blood_share, "`blood_share`")
+        check_fraction(self.blood_share, "`blood_share`")
         for name, value in self.spill_in.items():
-            fraction(value, f"`spill_in` from `{name}`")
+            check_fraction(value, f"`spill_in` from `{name}`")
         if self.region in self.spill_in:
             raise BadInput(f"`{self.region}` spills into itself", hint="what stays inside is the `recovery`")
-        nonnegative(self.recovery, "`recovery`")
+        check_nonnegative(self.recovery, "`recovery`")
         for name in ("volume", "administered"):
             value = getattr(self, name)
             if isinstance(value, (int, float)) and not value > 0:
@@ -63,45 +63,45 @@ class Voi(Measurement):
     def regions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((self.region, *([self.blood] if self.blood else []), *self.spill_in)))
 
-    def weights(self) -> dict[str, Any]:
-        """The fraction of each region's activity that is seen in this volume."""
-        kept = self.recovery(self.volume) if isinstance(self.recovery, Recovery) else self.recovery
-        found = {self.region: kept}
+    def region_weights(self) -> dict[str, Any]:
+        """The fraction of each region's activity that is sampled in this volume."""
+        kept = self.recovery(self.volume) if isinstance(self.recovery, RecoveryCurve) else self.recovery
+        shares = {self.region: kept}
         if self.blood:
-            found[self.blood] = found.get(self.blood, 0.0) + kept * self.blood_share
+            shares[self.blood] = shares.get(self.blood, 0.0) + kept * self.blood_share
         for name, value in self.spill_in.items():
-            found[name] = found.get(name, 0.0) + value
-        return found
+            shares[name] = shares.get(name, 0.0) + value
+        return shares
 
-    def natural(self, seen: Seen) -> str:
-        unit = seen.unit(self.region)
+    def natural_unit(self, sampled: SampledSimulation) -> str:
+        unit = sampled.unit_of(self.region)
         for other in self.regions:
-            units.require(seen.unit(other), unit, f"`{other}`", where=seen.where)
+            units.require_dimension(sampled.unit_of(other), unit, f"`{other}`", where=sampled.where)
         return unit
 
-    def present(self, seen: Seen) -> jax.Array:
-        return sum((w * seen(name) for name, w in self.weights().items()), jnp.zeros(()))
+    def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        return sum((w * sampled(name) for name, w in self.region_weights().items()), jnp.zeros(()))
 
-    def scale(self, seen: Seen) -> tuple[str, Any]:
+    def find_scale(self, sampled: SampledSimulation) -> tuple[str, Any]:
         if self.unit is None:
-            return super().scale(seen)
-        natural = self.natural(seen)
+            return super().find_scale(sampled)
+        natural = self.natural_unit(sampled)
         if self.unit in PERCENT:
-            return self.unit, self._needed("administered", "245 MBq", seen) / 100
-        if units.same_dimension(self.unit, f"({natural})/L"):
-            return self.unit, units.factor(self.unit) * self._needed("volume", "20 mL", seen)
-        return super().scale(seen)
+            return self.unit, self._require_field("administered", "245 MBq", sampled) / 100
+        if units.have_same_dimension(self.unit, f"({natural})/L"):
+            return self.unit, units.unit_factor(self.unit) * self._require_field("volume", "20 mL", sampled)
+        return super().find_scale(sampled)
 
-    def assumed(self, seen: Seen) -> list[str]:
-        return ["recovery is a logistic curve in ln(volume)"] if isinstance(self.recovery, Recovery) else []
+    def list_assumptions(self, sampled: SampledSimulation) -> list[str]:
+        return ["recovery is a logistic curve in ln(volume)"] if isinstance(self.recovery, RecoveryCurve) else []
 
-    def _needed(self, name: str, example: str, seen: Seen) -> Any:
+    def _require_field(self, name: str, example: str, sampled: SampledSimulation) -> Any:
         if getattr(self, name) is None:
-            raise BadInput(f"`unit` = {self.unit} needs `{name}`", where=seen.where, hint=f'{name} = "{example}"')
+            raise BadInput(f"`unit` = {self.unit} needs `{name}`", where=sampled.where, hint=f'{name} = "{example}"')
         return getattr(self, name)
 
 
-def spill_matrix(vois: Sequence[Voi], regions: Sequence[str]) -> jax.Array:
+def build_spill_matrix(vois: Sequence[Voi], regions: Sequence[str]) -> jax.Array:
     """(volumes, regions): the fraction of each region's activity that each volume shows."""
-    rows = [[v.weights().get(name, 0.0) for name in regions] for v in vois]
+    rows = [[v.region_weights().get(name, 0.0) for name in regions] for v in vois]
     return jnp.array(rows)

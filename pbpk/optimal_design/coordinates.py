@@ -40,11 +40,11 @@ class Coordinates:
 
 
 def coordinates(study: Study, psi: np.ndarray) -> Coordinates:
-    layout = study.problem.spec.layout
+    layout = study.problem.structure.layout
     natural, jacobian, _ = (
         np.asarray(x) for x in natural_with_jacobian(layout, psi, np.asarray(study.problem.initial))
     )
-    free = ~np.asarray(layout.fixed)
+    free = ~np.asarray(layout.fixed_mask)
     scale = np.asarray(study.scale)[free]
 
     def of(words):

@@ -84,7 +84,7 @@ def design_study(
     """
     begun = time.perf_counter()
     loaded = study if isinstance(study, Study) else load_study(study, settings=settings, solver=solver, planned=True)
-    layout = loaded.problem.spec.layout
+    layout = loaded.problem.structure.layout
     if not layout.etas:
         raise BadInput(
             "has no random effects, so there is no population to design for",
@@ -92,7 +92,7 @@ def design_study(
             hint="give a parameter `iiv`, the variance of its η",
         )
     _refuse_what_is_not_normal(loaded)
-    psi = np.asarray(loaded.problem.psi0)
+    psi = np.asarray(loaded.problem.initial_unconstrained)
     here = coordinates(loaded, psi)
     chosen, wanted = _criterion(criterion, interest, prior, here)
     for name, known in ((form, FORMS), (approximation, APPROXIMATIONS)):
@@ -179,17 +179,17 @@ def design_study(
 
 def _refuse_what_is_not_normal(study: Study) -> None:
     where = str(study.folder / "fit.toml")
-    for e in study.problem.spec.endpoints:
-        if not e.continuous or e.correlated:
-            what = "its residuals are correlated" if e.continuous else "it is not a continuous observation"
+    for e in study.problem.structure.endpoints:
+        if not e.is_continuous or e.correlation_name:
+            what = "its residuals are correlated" if e.is_continuous else "it is not a continuous observation"
             raise BadInput(f"`{e.name}`: {what}, and a design takes independent normal residuals", where=where)
-    if study.problem.spec.classes > 1:
+    if study.problem.structure.classes > 1:
         raise BadInput("a mixture of populations has no first-order information", where=where)
 
 
 def _left_out(study: Study) -> list[str]:
     """What the study holds and its expected information does not."""
-    spec, found = study.problem.spec, []
+    spec, found = study.problem.structure, []
     if spec.priors:
         found.append("the study's priors are left out: the information is that of the data alone")
     if any(getattr(e, "limits", False) for e in spec.endpoints):
@@ -233,7 +233,7 @@ def _around(study: Study, psi: np.ndarray, *, form, approximation, etas, interes
     """The points to linearise at: η = 0, or draws of η that all profiles share."""
     from scipy.stats import norm, qmc
 
-    layout, initial = study.problem.spec.layout, np.asarray(study.problem.initial)
+    layout, initial = study.problem.structure.layout, np.asarray(study.problem.initial)
     omegas = [np.asarray(layout.unpack(jnp.asarray(x), jnp.asarray(initial))[1]) for x in psi]
     q = len(omegas[0])
     eta = np.zeros((len(psi), 1, q))
@@ -405,7 +405,7 @@ def _as_they_are(study: Study, people: Sequence[Profile], arms: str | None) -> l
     counts = {p.arm: 0.0 for p in people}
     for p in people:
         counts[p.arm] += p.count
-    for name in dict.fromkeys(e.name for e in study.problem.spec.endpoints):
+    for name in dict.fromkeys(e.name for e in study.problem.structure.endpoints):
         for arm, every in own_times(study, people, arms, (name,)).items():
             same = len({t.tobytes() for t in every}) == 1
             if any(len(t) for t in every):

@@ -18,7 +18,7 @@ import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation.methods import get_method
-from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.likelihood.replicates import draw_replicate, replace_observations
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -48,9 +48,9 @@ class Exact:
 @jax.jit
 def replicate(problem: Problem, psi: jax.Array, key: jax.Array) -> Problem:
     """The problem with one simulated data set in place of its own, nothing censored."""
-    y, _ = draw(problem, psi, key)
+    y, _ = draw_replicate(problem, psi, key)
     none = jnp.full_like(y, jnp.inf)
-    return observed_again(problem, y, -none, none)
+    return replace_observations(problem, y, -none, none)
 
 
 def exact_information(

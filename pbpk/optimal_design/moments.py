@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.prediction_jets import first_order, second_order
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.prediction_jets import first_order_jet, second_order_jet
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
-    from pbpk.likelihood.problem import Problem, Spec
+    from pbpk.likelihood.problem import Problem, ModelStructure
 
 FORMS = ("reduced", "full")
 
@@ -48,8 +48,8 @@ def moments(problem: Problem, psi: jax.Array, eta: jax.Array, form: str, centred
     """At ψ, linearised around η (q, N); `centred`: that is η = 0, which saves the second derivatives of the reduced form."""
     theta, omega, _ = problem.unpack(psi)
     cheap = form == "reduced" and centred
-    jet = (first_order if cheap else second_order)(problem, problem.mixed(theta, eta))
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
+    jet = (first_order_jet if cheap else second_order_jet)(problem, problem.individual_parameters(theta, eta))
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
 
     def one(e, s):
         def parts(x):
@@ -62,24 +62,24 @@ def moments(problem: Problem, psi: jax.Array, eta: jax.Array, form: str, centred
         mean, cross, spread = jax.jacfwd(parts)(psi)
         return mean, a, cross, r, spread
 
-    mean, a, cross, r, spread = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, each_subject(problem, jet))
+    mean, a, cross, r, spread = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subject_arrays(problem, jet))
     omega_slope = jax.jacfwd(lambda x: problem.unpack(x)[1])(psi)
     if form == "reduced":
-        structural = _structural(problem.spec)
+        structural = _structural(problem.structure)
         of_theta = jnp.zeros(psi.shape[0], bool).at[: len(structural)].set(structural)
         cross, spread = None, jnp.where(of_theta[None, :, None], 0.0, spread)
     return Moments(mean, a, cross, r, spread, omega, omega_slope, jet.result)
 
 
-def _structural(spec: Spec) -> np.ndarray:
+def _structural(spec: ModelStructure) -> np.ndarray:
     """Which entries of ψ are θ of the model itself and not of its residual error."""
-    residual = {name for e in spec.endpoints for _, name in e.names}
+    residual = {name for e in spec.endpoints for _, name in e.parameter_names}
     return np.array([t.name not in residual for t in spec.layout.thetas if not t.fixed])
 
 
 def unplanned(problem: Problem) -> Problem:
     """Windows are planned for given times, and a plan is part of the program: without one, other times run the same."""
-    return replace(problem, timeline=replace(problem.timeline, windows=None, stretches=None))
+    return replace(problem, timeline=replace(problem.timeline, windows=None, unbounded_windows=None))
 
 
 def moving(
@@ -90,7 +90,7 @@ def moving(
     The timeline must be without windows (see `unplanned`)."""
     timeline = problem.timeline
     events, n = timeline.time.shape[0], chosen.shape[1]
-    at = jnp.broadcast_to(jnp.asarray(timeline.at), chosen.shape)
+    at = jnp.broadcast_to(jnp.asarray(timeline.output_index), chosen.shape)
     shift = jnp.zeros((events, n)).at[at, jnp.arange(n)].max(1.0 * chosen)
 
     def now(t):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def observables_asked(study: Study, asked: Sequence[str] | None) -> tuple[str, ...]:
     """Those whose samples are to be placed. Raises where the study observes several and none is named."""
-    known = [e.name for e in study.problem.spec.endpoints]
+    known = [e.name for e in study.problem.structure.endpoints]
     for name in asked or ():
         if name not in known:
             raise BadInput(f"`{name}` has no error model in this study", hint=did_you_mean(name, known))
@@ -106,7 +106,7 @@ def _from_data(study: Study, observables: Sequence[str]) -> list[Window] | None:
     if not {"TMIN", "TMAX"} <= set(frame.columns):
         return None
     given = study.spec.data.units
-    factor = 1.0 if "TMIN" in given else units.require(given.get("TIME", "h"), "h", "TIME")
+    factor = 1.0 if "TMIN" in given else units.require_dimension(given.get("TIME", "h"), "h", "TIME")
     first = frame[(frame["ID"] == frame["ID"].iloc[0]) & (frame["MDV"] == 0) & frame["DVID"].isin(observables)]
     found = [(float(a) * factor, float(b) * factor) for a, b in zip(first["TMIN"], first["TMAX"], strict=True)]
     for low, high in found:
@@ -145,7 +145,7 @@ def prior_draws(
     """
     from scipy.stats import norm, qmc
 
-    layout = study.problem.spec.layout
+    layout = study.problem.structure.layout
     natural = np.asarray(study.problem.initial, float)
     for name in prior:
         if name not in names:
@@ -161,7 +161,7 @@ def prior_draws(
                 here[i] *= np.exp(np.sqrt(np.log1p(size**2)) * x)
             else:
                 here[i] += size * np.asarray(study.scale)[i] * x
-        found.append(layout.free(here))
+        found.append(layout.to_unconstrained(here))
     if not np.isfinite(found).all():
         raise BadInput("the prior reaches values that a parameter cannot have", hint="give its spread in percent")
     return np.array(found)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.study.load import Study, with_records
+from pbpk.study.load import Study, replace_records
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -92,7 +92,7 @@ def sampled(
     for i, m in enumerate(marks):
         looks[i, m[m >= 0]] = np.flatnonzero(m >= 0)
         fixed[i, : (m < 0).sum()] = np.flatnonzero(m < 0)
-    problem = with_records(study, pd.concat(frames, ignore_index=True).drop(columns=_MARK))
+    problem = replace_records(study, pd.concat(frames, ignore_index=True).drop(columns=_MARK))
     return Sampled(problem, looks.reshape(len(people), most, max(len(observables), 1)), fixed, tuple(people))
 
 

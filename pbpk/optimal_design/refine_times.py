@@ -143,7 +143,7 @@ def criterion_and_slope(
 ) -> tuple[float, np.ndarray]:
     """The criterion at `times` and its derivative in each (1/h), arms one after another."""
     here = sampled(study, people, times, observables)
-    t, n = here.problem.seen.shape
+    t, n = here.problem.observed_mask.shape
     look, first = np.full((t, n), -1), 0
     rows = np.full((n, max(len(c) for c in times.values()) * len(observables) + here.fixed.shape[1]), -1)
     for arm, own in times.items():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from pbpk.population.lanes import Asked, Found, Lanes, solve_lanes
+from pbpk.population.lanes import Batch, BatchResult, OutputRequest, solve_batch
 from pbpk.results import ResultCode
 from pbpk.solve.base import Solver
 
@@ -24,61 +24,63 @@ if TYPE_CHECKING:
 CHUNK = 1024  # a call costs 0.15 ms, and a kernel takes 256 patients to a core; 512 to 4,096 are as good
 _HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong whoever solves it
 
-Task = tuple[Solver, Asked, Lanes]
-Run = Callable[[Iterable[Task]], Iterator[Found]]
+BatchTask = tuple[Solver, OutputRequest, Batch]
+BatchRunner = Callable[[Iterable[BatchTask]], Iterator[BatchResult]]
 """Solves tasks, and gives their results in the same order."""
 
 
-def in_this_process(system: System) -> Run:
-    return lambda tasks: (solve_lanes(system, *task) for task in tasks)
+def solve_in_this_process(system: System) -> BatchRunner:
+    return lambda tasks: (solve_batch(system, *task) for task in tasks)
 
 
-def solve_all(
+def solve_in_chunks(
     system: System,
     solver: Solver,
-    asked: Asked,
-    lanes: Callable[[np.ndarray], Lanes],
+    asked: OutputRequest,
+    lanes: Callable[[np.ndarray], Batch],
     patients: int,
     *,
     times: int,
-    run: Run,
+    run: BatchRunner,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[Found, np.ndarray]:
+) -> tuple[BatchResult, np.ndarray]:
     """The first `times` observations of every patient, and how often each was solved again (N,).
 
     `lanes` takes the numbers (from 0) of the patients wanted. Where JAX is tracing, results have no values yet, and nobody
     is solved again.
     """
-    found = _in_chunks(solver, asked, lanes, np.arange(patients), times, run, chunk, progress)
+    found = _solve_chunks(solver, asked, lanes, np.arange(patients), times, run, chunk, progress)
     again = np.zeros(patients, int)
-    stricter = solver.stricter()
-    while stricter is not None and not traced(found):
-        ill = np.flatnonzero(_curable(found.code))
-        ill = ill[_sane(system, lanes(ill))] if len(ill) else ill
+    stricter = solver.fallback()
+    while stricter is not None and not is_traced(found):
+        ill = np.flatnonzero(_is_curable(found.code))
+        ill = ill[_is_finite(system, lanes(ill))] if len(ill) else ill
         if not len(ill):
             break
-        retried = _in_chunks(stricter, asked, lanes, ill, times, run, chunk, lambda done, of: None)
+        retried = _solve_chunks(stricter, asked, lanes, ill, times, run, chunk, lambda done, of: None)
         again[ill] += 1
         cured = np.asarray(retried.code) == 0
         for old, new in zip(found, retried, strict=True):
             if old is not None and new is not None:
                 old[..., ill[cured]] = new[..., cured]
-        stricter = stricter.stricter()
+        stricter = stricter.fallback()
     return found, again
 
 
-def traced(tree: Any) -> bool:
+def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def width(patients: int, chunk: int) -> int:
+def choose_width(patients: int, chunk: int) -> int:
     """Lanes of a program: few sizes, so few programs."""
     return min(chunk, patients if patients == 1 else max(16, 1 << (patients - 1).bit_length()))
 
 
-def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chunk: int, progress) -> Found:
-    size, n = width(len(who), chunk), len(who)
+def _solve_chunks(
+    solver, asked, lanes, who: np.ndarray, times: int, run: BatchRunner, chunk: int, progress
+) -> BatchResult:
+    size, n = choose_width(len(who), chunk), len(who)
     starts = range(0, n, size)
     whole, parts = None, []
     tasks = ((solver, asked, lanes(who[np.minimum(np.arange(s, s + size), n - 1)])) for s in starts)
@@ -88,7 +90,7 @@ def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chun
         part = own._replace(
             shown=own.shown[:, :times], integral=None if own.integral is None else own.integral[:, :times]
         )
-        if traced(part):
+        if is_traced(part):
             parts.append(part)
         else:
             if whole is None:
@@ -100,12 +102,12 @@ def _in_chunks(solver, asked, lanes, who: np.ndarray, times: int, run: Run, chun
     return whole if whole is not None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), *parts)
 
 
-def _curable(code) -> np.ndarray:
+def _is_curable(code) -> np.ndarray:
     code = np.asarray(code)
     return (code != 0) & (code & _HOPELESS == 0) & (code != ResultCode.NO_STEADY_STATE)
 
 
-def _sane(system: System, lanes: Lanes) -> np.ndarray:
+def _is_finite(system: System, lanes: Batch) -> np.ndarray:
     """(N,) whether parameters, doses and the rates they make are numbers: where not, all solvers would only take longer."""
     p = jnp.asarray(lanes.p)
     slope = jax.vmap(lambda q: system.vector_field(0.0, jnp.ones((len(system.names), q.shape[-1]), q.dtype), q))(p)

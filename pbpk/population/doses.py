@@ -17,11 +17,11 @@ from pbpk.solve.events import BOLUS, END
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Timeline
 
 
-def read_doses(given: Any, regimen: Regimen, what: str) -> jax.Array:
+def read_dose_values(given: Any, regimen: Regimen, what: str) -> jax.Array:
     """`given` as an array (doses,). Raises `BadInput` where it cannot be one, as far as its numbers are known."""
     array = jnp.asarray(given, float)
     if array.shape != (len(regimen.doses),):
@@ -39,7 +39,7 @@ def rows_of_doses(frame: pd.DataFrame, regimen: Regimen) -> np.ndarray:
     return rows
 
 
-def with_room(frame: pd.DataFrame, regimen: Regimen) -> pd.DataFrame:
+def extend_records(frame: pd.DataFrame, regimen: Regimen) -> pd.DataFrame:
     """Records up to the last additional dose: the timeline leaves out what comes after its last record, and a dose whose
     time is not known yet may bring them forward."""
     if any(d.ss for d in regimen.doses):
@@ -50,7 +50,7 @@ def with_room(frame: pd.DataFrame, regimen: Regimen) -> pd.DataFrame:
     return pd.concat([frame, last], ignore_index=True) if end > frame["TIME"].iloc[-1] else frame
 
 
-def give(
+def replace_doses(
     timeline: Timeline, frame: pd.DataFrame, regimen: Regimen, model: Model, amounts: Any = None, times: Any = None
 ) -> Timeline:
     """The timeline of `frame` with each dose's amount (doses,), in its own unit, and time (doses,), h, replaced.
@@ -65,7 +65,7 @@ def give(
     if amounts is not None:
         wanted = [model.system.compartments[model.system.index(c)].unit for c in frame["CMT"].iloc[rows]]
         doses = zip(regimen.doses, wanted, strict=True)
-        coherent = amounts * np.array([units.require(d.unit, unit, "a dose") for d, unit in doses])
+        coherent = amounts * np.array([units.require_dimension(d.unit, unit, "a dose") for d, unit in doses])
         steady = timeline.steady
         if steady is not None:
             of = record[steady.row]

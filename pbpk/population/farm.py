@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _AHEAD = 3  # tasks waiting for each worker: enough that none idles, few enough that memory stays bounded
 
 
-class Farm:
+class WorkerPool:
     """`with Farm(model, 4) as run:` gives what `batch.in_this_process` gives: tasks in, their results in order out."""
 
     def __init__(self, model: Model, processes: int, engine: str | None = None):
@@ -38,15 +38,17 @@ class Farm:
     def __enter__(self):
         self.before = set(multiprocessing.active_children())
         context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin, initargs=(self.engine,))
+        self.pool = ProcessPoolExecutor(
+            self.processes, mp_context=context, initializer=_initialise_worker, initargs=(self.engine,)
+        )
         return self.run
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
         waiting: deque[Future] = deque()
         try:
             for task in tasks:
-                with _deaf():
-                    waiting.append(self.pool.submit(_solve, self.model, task))
+                with _block_interrupts():
+                    waiting.append(self.pool.submit(_solve_task, self.model, task))
                 if len(waiting) >= _AHEAD * self.processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -73,7 +75,7 @@ class Farm:
 
 
 @contextmanager
-def _deaf():
+def _block_interrupts():
     """Workers start in `submit` and inherit a blocked Ctrl-C: it is the parent's to hear, and they would show tracebacks."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -100,7 +102,7 @@ def _require_folder(model: Model) -> None:
     )
 
 
-def _begin(engine: str | None) -> None:
+def _initialise_worker(engine: str | None) -> None:
     """A worker's settings. Whoever types Ctrl-C stops the parent, which ends its workers; without it they end themselves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
@@ -118,11 +120,11 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _solve(model: tuple[Path, dict[str, str]], task: Any) -> Any:
+def _solve_task(model: tuple[Path, dict[str, str]], task: Any) -> Any:
     import jax
     import numpy as np
 
     from pbpk.model.load import load_model
-    from pbpk.population.lanes import solve_lanes
+    from pbpk.population.lanes import solve_batch
 
-    return jax.tree.map(np.asarray, solve_lanes(load_model(model[0], options=model[1]).system, *task))
+    return jax.tree.map(np.asarray, solve_batch(load_model(model[0], options=model[1]).system, *task))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Varying:
+class VaryingParameter:
     """A structural parameter the population model speaks of. `random`: it has an η; `occasions`: an η for each of so many
     occasions; `shape`: the θ that is its distribution's own parameter; `low`, `high`: the ends of a bounded one."""
 
@@ -38,12 +38,12 @@ class Varying:
     high: float = 1.0
 
     @property
-    def moved(self) -> bool:
+    def is_random(self) -> bool:
         return self.random or self.occasions > 0
 
 
 @dataclass(frozen=True)
-class Factor:
+class CovariateFactor:
     """A covariate's factor on a parameter. `coefficient` is the name of a θ, or a constant; `changes`: within patients."""
 
     parameter: str
@@ -55,12 +55,12 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Individual:
+class IndividualModel:
     """`occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order, those of
     occasion k (from 1) called `CL@k`."""
 
-    varying: tuple[Varying, ...]
-    factors: tuple[Factor, ...]
+    varying: tuple[VaryingParameter, ...]
+    factors: tuple[CovariateFactor, ...]
     covariates: tuple[str, ...]
     overrides: tuple[str, ...] = ()
     occasion: str | None = None
@@ -83,21 +83,21 @@ class Individual:
         changing = {f.parameter for f in self.factors if f.changes}
         slots: list[tuple[str, str]] = []
         for v in self.varying:
-            by_occasion = v.occasions and not self._apart(v, changing)
-            slots += [("base", n) for n in (self._at(v) if by_occasion else (v.name,))]
+            by_occasion = v.occasions and not self._keeps_eta(v, changing)
+            slots += [("base", n) for n in (self._occasion_names(v) if by_occasion else (v.name,))]
         for v in self.varying:
-            if v.moved and self._apart(v, changing):
-                slots += [("eta", n) for n in (self._at(v) if v.occasions else (v.name,))]
+            if v.is_random and self._keeps_eta(v, changing):
+                slots += [("eta", n) for n in (self._occasion_names(v) if v.occasions else (v.name,))]
         needed = [f.coefficient for f in self.factors if f.changes and isinstance(f.coefficient, str)]
-        needed += [v.shape for v in self.varying if v.shape and v.moved and self._apart(v, changing)]
+        needed += [v.shape for v in self.varying if v.shape and v.is_random and self._keeps_eta(v, changing)]
         return (*slots, *(("theta", c) for c in dict.fromkeys(needed)))
 
     @staticmethod
-    def _at(v: Varying) -> tuple[str, ...]:
+    def _occasion_names(v: VaryingParameter) -> tuple[str, ...]:
         return tuple(f"{v.name}@{k}" for k in range(1, v.occasions + 1))
 
     @staticmethod
-    def _apart(v: Varying, changing: set[str]) -> bool:
+    def _keeps_eta(v: VaryingParameter, changing: set[str]) -> bool:
         """Where a factor changes in time and η does not simply multiply, it must reach the second stage by itself."""
         return v.name in changing and not DISTRIBUTIONS[v.distribution].multiplies
 
@@ -110,7 +110,7 @@ class Individual:
             value = theta[v.name] * ones
             for f in self.factors:
                 if f.parameter == v.name and not f.changes:
-                    value = value * self._factor(f, theta, covariates[self.covariates.index(f.covariate)])
+                    value = value * self._evaluate_factor(f, theta, covariates[self.covariates.index(f.covariate)])
             typical[v.name] = value
         for kind, name in self.slots:
             if kind == "theta":
@@ -120,19 +120,21 @@ class Individual:
             random = sum((eta[at[n]] for n in dict.fromkeys((v.name, name)) if n in at), 0.0 * ones)
             if kind == "eta":
                 out.append(random)
-            elif not v.moved or self._apart(v, changing):
+            elif not v.is_random or self._keeps_eta(v, changing):
                 out.append(typical[v.name])
             else:
-                out.append(self._moved(v, typical[v.name], random, theta))
+                out.append(self._apply_distribution(v, typical[v.name], random, theta))
         return jnp.stack(out)
 
     @staticmethod
-    def _moved(v: Varying, typical: jax.Array, random: jax.Array, theta: Mapping[str, jax.Array]) -> jax.Array:
+    def _apply_distribution(
+        v: VaryingParameter, typical: jax.Array, random: jax.Array, theta: Mapping[str, jax.Array]
+    ) -> jax.Array:
         shape = theta[v.shape] if v.shape else None
         return DISTRIBUTIONS[v.distribution].move(typical, random, v.low, v.high, shape)
 
     @staticmethod
-    def _factor(f: Factor, theta: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
+    def _evaluate_factor(f: CovariateFactor, theta: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
         b = theta[f.coefficient] if isinstance(f.coefficient, str) else f.coefficient
         return FORMS[f.form](x, f.reference, b)
 
@@ -145,7 +147,7 @@ class Individual:
         at = {slot: i for i, slot in enumerate(self.slots)}
         theta = {name: u[i] for (kind, name), i in at.items() if kind == "theta"}
 
-        def read(kind: str, v: Varying) -> jax.Array | None:
+        def read(kind: str, v: VaryingParameter) -> jax.Array | None:
             """The slot of the parameter, or of each record's occasion."""
             if (kind, v.name) in at:
                 return u[at[kind, v.name]]
@@ -162,9 +164,9 @@ class Individual:
             assert value is not None
             for f in self.factors:
                 if f.parameter == v.name and f.changes:
-                    value = value * self._factor(f, theta, covariates[:, self.covariates.index(f.covariate)])
+                    value = value * self._evaluate_factor(f, theta, covariates[:, self.covariates.index(f.covariate)])
             if (random := read("eta", v)) is not None:
-                value = self._moved(v, value, random, theta)
+                value = self._apply_distribution(v, value, random, theta)
             p = p.at[:, system.parameter_index(v.name)].set(value)
         for k, name in enumerate(self.overrides):
             i = system.parameter_index(name)

@@ -12,10 +12,10 @@ from pbpk.population.doses import rows_of_doses
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
 
 
-def no_infinity(model: Model, regimen: Regimen) -> str:
+def explain_no_infinity(model: Model, regimen: Regimen) -> str:
     """Why there is none, whatever the times; "" when there may be one."""
     if reason := not_linear(model.system):
         return reason
@@ -25,7 +25,7 @@ def no_infinity(model: Model, regimen: Regimen) -> str:
     return f"voids of `{habits[0]}` go on for ever" if habits else ""
 
 
-def last_input(model: Model, regimen: Regimen, p: Any, at: Any) -> Any:
+def find_last_input(model: Model, regimen: Regimen, p: Any, at: Any) -> Any:
     """(N,) h: when the last dose, with its lag and its infusion, or void is over. `at` (doses,): the doses' times, h."""
     system, frame = model.system, regimen.to_frame(model, np.zeros(0))
     places = frame["CMT"].iloc[rows_of_doses(frame, regimen)]
@@ -36,6 +36,6 @@ def last_input(model: Model, regimen: Regimen, p: Any, at: Any) -> Any:
     return jnp.stack([jnp.broadcast_to(e, (p.shape[-1],)) for e in ends]).max(axis=0)
 
 
-def too_late(ends: Any, horizon: float) -> Any:
+def is_too_late(ends: Any, horizon: float) -> Any:
     """(N,) whether something still comes after the last time; what belongs to its instant does not."""
     return ends > horizon + 1e-9 * max(horizon, 1.0)

@@ -42,10 +42,12 @@ class Patients:
         return Patients(self.ids[part], self.values[:, part], self.covariates.iloc[part])
 
 
-def typical_patient(model: Model) -> Patients:
+def build_typical_patient(model: Model) -> Patients:
     """One patient at every typical value."""
     covariates = pd.DataFrame({n: [row.value] for n, row in model.parameters.covariates.items()}, index=[0])
-    return Patients(np.zeros(1, int), with_effects(model, model.values[:, None].copy(), covariates), covariates)
+    return Patients(
+        np.zeros(1, int), apply_covariate_effects(model, model.values[:, None].copy(), covariates), covariates
+    )
 
 
 def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1) -> Patients:
@@ -58,8 +60,10 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
     table, system = model.parameters, model.system
     spread = [row for row in (*table.rows.values(), *table.covariates.values()) if row.spread]
     tags = np.array([zlib.crc32(row.name.encode()) for row in spread], dtype=np.uint32)
-    normal, uniform = (np.asarray(x) for x in _draw(seed, ids, tags)) if spread else (np.zeros((0, len(ids))),) * 2
-    drawn = {row.name: _value(row, normal[k], uniform[k]) for k, row in enumerate(spread)}
+    normal, uniform = (
+        (np.asarray(x) for x in _draw_numbers(seed, ids, tags)) if spread else (np.zeros((0, len(ids))),) * 2
+    )
+    drawn = {row.name: _transform_draw(row, normal[k], uniform[k]) for k, row in enumerate(spread)}
 
     covariates = pd.DataFrame(
         {n: drawn.get(n, np.full(len(ids), row.value)) for n, row in table.covariates.items()}, index=ids
@@ -67,12 +71,12 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
     values = np.repeat(model.values[:, None], len(ids), axis=1)
     for name, value in drawn.items():
         if name in table.rows:
-            values[system.parameter_index(name)] = value * units.factor(table[name].unit)
-    return Patients(ids, with_effects(model, values, covariates), covariates)
+            values[system.parameter_index(name)] = value * units.unit_factor(table[name].unit)
+    return Patients(ids, apply_covariate_effects(model, values, covariates), covariates)
 
 
 @jax.jit
-def _draw(seed, ids, tags):
+def _draw_numbers(seed, ids, tags):
     def one(patient, tag):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), patient), tag)
         a, b = jax.random.split(key)
@@ -81,7 +85,7 @@ def _draw(seed, ids, tags):
     return jax.vmap(jax.vmap(one, (0, None)), (None, 0))(jnp.asarray(ids), jnp.asarray(tags))
 
 
-def _value(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def _transform_draw(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """The drawn value in the row's unit; a log-normal's typical value is its median."""
     spread = row.spread
     assert spread is not None
@@ -92,7 +96,7 @@ def _value(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> np.ndarra
     return spread.size[0] + (spread.size[1] - spread.size[0]) * uniform
 
 
-def with_effects(
+def apply_covariate_effects(
     model: Model, values: np.ndarray, covariates: pd.DataFrame, only: Collection[str] | None = None
 ) -> np.ndarray:
     """`values` (m, N) times the factors that the model's own table gives its covariates (`only` these, or all), and what

@@ -10,50 +10,50 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.population.patients import with_effects
+from pbpk.population.patients import apply_covariate_effects
 
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
     from pbpk.model.load import Model
 
 
-def coherent_overrides(events: EventTable, model: Model, given: Mapping[str, str]) -> EventTable:
+def convert_overrides(events: EventTable, model: Model, unit_of: Mapping[str, str]) -> EventTable:
     """The table with overriding columns in coherent units and covariates in the unit that the model names for them.
 
     A column is in its own unit already, unless `given` another (then the reader has made it coherent).
     """
-    said = {g.lower(): unit for g, unit in given.items()}
+    said = {g.lower(): unit for g, unit in unit_of.items()}
     scale = {}
     for name in events.overrides:
         own, unit = model.parameters[name].unit, said.get(name.lower())
         if unit is None:
-            scale[name] = units.factor(own)
+            scale[name] = units.unit_factor(own)
         else:
-            units.require(unit, own, f"the column {name}", where=events.source)
+            units.require_dimension(unit, own, f"the column {name}", where=events.source)
     for name in events.covariates:
         if (unit := said.get(name.lower())) is not None:
             own = model.parameters.covariates[name].unit if name in model.parameters.covariates else unit
-            units.require(unit, own, f"the covariate {name}", where=events.source)
-            scale[name] = 1 / units.factor(own)
+            units.require_dimension(unit, own, f"the covariate {name}", where=events.source)
+            scale[name] = 1 / units.unit_factor(own)
     return replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
 
 
-def check_dose_unit(events: EventTable, model: Model, given: Mapping[str, str], where: str) -> None:
+def check_dose_unit(events: EventTable, model: Model, unit_of: Mapping[str, str], where: str) -> None:
     """Raises `BadInput` when the unit `given` for AMT does not fit a compartment that is dosed."""
-    unit = next((u for name, u in given.items() if name.upper() == "AMT"), None)
+    unit = next((u for name, u in unit_of.items() if name.upper() == "AMT"), None)
     if unit is None:
         return
     for place in events.frame.loc[events.frame["AMT"] > 0, "CMT"].unique():
-        units.require(unit, model.system.compartments[model.system.index(place)].unit, "AMT", where=where)
+        units.require_dimension(unit, model.system.compartments[model.system.index(place)].unit, "AMT", where=where)
 
 
-def rows_needed(frames: Sequence[pd.DataFrame], columns: Collection[str]) -> int:
+def count_rows_needed(frames: Sequence[pd.DataFrame], columns: Collection[str]) -> int:
     """1 when none of the columns changes within a subject; otherwise the longest subject's number of records."""
     changing = any(g[c].nunique(dropna=False) > 1 for g in frames for c in columns)
     return max(len(g) for g in frames) if changing else 1
 
 
-def by_record(frames: Sequence[pd.DataFrame], names: Sequence[str], rows: int) -> np.ndarray:
+def stack_by_record(frames: Sequence[pd.DataFrame], names: Sequence[str], rows: int) -> np.ndarray:
     """(rows, names, subjects): each record's values, the last repeated to the end."""
     out = np.ones((rows, len(names), len(frames)))
     for i, g in enumerate(frames):
@@ -61,12 +61,12 @@ def by_record(frames: Sequence[pd.DataFrame], names: Sequence[str], rows: int) -
     return out
 
 
-def covariates_used(model: Model, events: EventTable) -> set[str]:
+def find_covariates_used(model: Model, events: EventTable) -> set[str]:
     """The file's covariates that the model's own table gives effects."""
     return {e.covariate for row in model.parameters.rows.values() for e in row.effects} & set(events.covariates)
 
 
-def parameters_by_record(
+def build_parameters_by_record(
     model: Model,
     events: EventTable,
     frames: Sequence[pd.DataFrame],
@@ -75,10 +75,12 @@ def parameters_by_record(
 ) -> np.ndarray:
     """p (rows, m, subjects): the model's typical values with its covariate effects (of `only` these covariates, or all) and
     the file's overrides."""
-    rows = rows_needed(frames, [*events.overrides, *covariates_used(model, events)]) if rows is None else rows
+    rows = (
+        count_rows_needed(frames, [*events.overrides, *find_covariates_used(model, events)]) if rows is None else rows
+    )
     names = model.system.parameter_names
     p = np.zeros((rows, len(names), len(frames)))
-    given = by_record(frames, events.overrides, rows)
+    overrides = stack_by_record(frames, events.overrides, rows)
     for i, g in enumerate(frames):
         at = np.minimum(np.arange(rows), len(g) - 1)
         covariates = pd.DataFrame(
@@ -88,8 +90,8 @@ def parameters_by_record(
             },
             index=range(rows),
         )
-        p[:, :, i] = with_effects(model, np.repeat(model.values[:, None], rows, axis=1), covariates, only).T
+        p[:, :, i] = apply_covariate_effects(model, np.repeat(model.values[:, None], rows, axis=1), covariates, only).T
     for k, name in enumerate(events.overrides):
         j = names.index(name)
-        p[:, j] = np.where(np.isnan(given[:, k]), p[:, j], given[:, k])
+        p[:, j] = np.where(np.isnan(overrides[:, k]), p[:, j], overrides[:, k])
     return model.system.derive(p)

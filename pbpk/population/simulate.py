@@ -19,28 +19,28 @@ import pandas as pd
 from pbpk import units
 from pbpk.compile.engine import Engine, using
 from pbpk.errors import BadInput
-from pbpk.observe import display_factor, observable_names, observable_unit
-from pbpk.population.batch import CHUNK, in_this_process, solve_all, traced, width
-from pbpk.population.doses import give, read_doses, rows_of_doses, with_room
-from pbpk.population.farm import Farm
-from pbpk.population.infinity import last_input, no_infinity, too_late
-from pbpk.population.lanes import Asked, Lanes
-from pbpk.population.patients import Patients, typical_patient
-from pbpk.population.records import parameters_by_record
+from pbpk.observe import find_display_factor, find_observable_unit, select_observables
+from pbpk.population.batch import CHUNK, choose_width, is_traced, solve_in_chunks, solve_in_this_process
+from pbpk.population.doses import extend_records, read_dose_values, replace_doses, rows_of_doses
+from pbpk.population.farm import WorkerPool
+from pbpk.population.infinity import explain_no_infinity, find_last_input, is_too_late
+from pbpk.population.lanes import Batch, OutputRequest
+from pbpk.population.patients import Patients, build_typical_patient
+from pbpk.population.records import build_parameters_by_record
 from pbpk.solve.choose import choose_solver
-from pbpk.solve.timeline import Between, Timeline, build_timeline, moves_events, weigh
+from pbpk.solve.timeline import Between, Timeline, build_timeline, moves_events, scale_doses_by_weight
 
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
     from pbpk.model.load import Model
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
     from pbpk.solve.base import Solver
 
 Precision = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Simulation:
     """What a simulation gives: `path["thyroid"]` is (T, N) in `unit["thyroid"]`; times in h; `result` (N,) codes.
 
     `solved_again` (N,) is how often each patient was solved again by a stricter method. If asked for, `integral[name]`
@@ -59,7 +59,7 @@ class Path:
     to_infinity: dict[str, jax.Array] | None = None
     no_infinity: str = ""
     model: Model | None = None
-    given: Any = None
+    administered: Any = None
 
     def __getitem__(self, name: str) -> jax.Array:
         return self.observables[name]
@@ -83,7 +83,7 @@ def simulate(
     processes: int = 1,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Path:
+) -> Simulation:
     """Observables at `times` (h) for each patient (one typical patient when none are given).
 
     `values` replaces parameters, in their own units, by numbers or arrays (N,). `dose_amounts` and `dose_times` (doses,)
@@ -110,82 +110,85 @@ def simulate(
     for what, number in (("chunk", chunk), ("processes", processes)):
         if number < 1:
             raise BadInput(f"{what} = {number} must be at least 1")
-    who = typical_patient(model) if patients is None else patients
-    system, names = model.system, tuple(observable_names(model.system, observe))
+    who = build_typical_patient(model) if patients is None else patients
+    system, names = model.system, tuple(select_observables(model.system, observe))
     with using(engine):
         chosen: Solver = choose_solver(system, solver)
     chosen = chosen.forward_mode() if forward else chosen
-    amounts = None if dose_amounts is None else read_doses(dose_amounts, regimen, "dose_amounts")
-    moments = None if dose_times is None else read_doses(dose_times, regimen, "dose_times")
-    p = _parameters(model, who, values or {}).astype(dtype)
+    amounts = None if dose_amounts is None else read_dose_values(dose_amounts, regimen, "dose_amounts")
+    moments = None if dose_times is None else read_dose_values(dose_times, regimen, "dose_times")
+    p = _replace_parameters(model, who, values or {}).astype(dtype)
 
     frame = regimen.to_frame(model, times)
-    frame = frame if moments is None else with_room(frame, regimen)
+    frame = frame if moments is None else extend_records(frame, regimen)
     infusions = bool((frame["DUR"] > 0).any())
     moving = moments is not None or moves_events(system, who.values[None], set(values or {}), infusions)
     timeline = build_timeline([frame], system, moving=moving, typical=who.values[None], voids=regimen.voids)
-    timeline = give(timeline, frame, regimen, model, amounts, moments)
-    weights, per_kg = _weights(regimen, who), frame["PER_KG"].to_numpy(bool)
+    timeline = replace_doses(timeline, frame, regimen, model, amounts, moments)
+    weights, per_kg = _read_weights(regimen, who), frame["PER_KG"].to_numpy(bool)
 
-    reason, late = no_infinity(model, regimen) if integrate else "", None
+    reason, late = explain_no_infinity(model, regimen) if integrate else "", None
     if integrate and not reason:
         at = np.array([d.at for d in regimen.doses]) if moments is None else moments
-        late = too_late(last_input(model, regimen, p, at), times[-1])
-        if not traced(late) and bool(late.any()):
+        late = is_too_late(find_last_input(model, regimen, p, at), times[-1])
+        if not is_traced(late) and bool(late.any()):
             reason = "a dose or void comes after the last time, or is not over by then"
-    asked = Asked(names, integrate, integrate and not reason)
+    asked = OutputRequest(names, integrate, integrate and not reason)
 
-    def lanes(take: np.ndarray) -> Lanes:
-        line = timeline if weights is None else weigh(timeline, per_kg, weights[take])
-        return Lanes(line, p[:, :, take], np.zeros((1, 1), int), np.array(len(times) - 1))
+    def lanes(take: np.ndarray) -> Batch:
+        line = timeline if weights is None else scale_doses_by_weight(timeline, per_kg, weights[take])
+        return Batch(line, p[:, :, take], np.zeros((1, 1), int), np.array(len(times) - 1))
 
     n = len(who)
-    several = processes > 1 and n > width(n, chunk)
-    if processes > 1 and traced((p, timeline)):
+    several = processes > 1 and n > choose_width(n, chunk)
+    if processes > 1 and is_traced((p, timeline)):
         raise BadInput("what is being traced stays in its process", hint="leave processes out")
-    with using(engine), Farm(model, processes, engine) if several else nullcontext(in_this_process(system)) as run:
-        found, again = solve_all(
+    with (
+        using(engine),
+        WorkerPool(model, processes, engine) if several else nullcontext(solve_in_this_process(system)) as run,
+    ):
+        found, again = solve_in_chunks(
             *(system, chosen, asked, lanes, n),
             times=len(times),
             run=run,
             chunk=chunk,
             progress=progress,
         )
-    scale = {k: display_factor(system, model.parameters, k) for k in names}
+    scale = {k: find_display_factor(system, model.parameters, k) for k in names}
 
     def by_name(arrays) -> dict[str, jax.Array]:
         return {k: jnp.asarray(arrays[i]) / scale[k] for i, k in enumerate(names)}
 
-    endless = found.infinite
-    if endless is not None and late is not None and traced(late):
+    endless = found.to_infinity
+    if endless is not None and late is not None and is_traced(late):
         endless = jnp.where(late, jnp.nan, endless)
-    return Path(
+    return Simulation(
         times,
-        by_name(found.shown),
-        {k: observable_unit(system, model.parameters, k) for k in names},
+        by_name(found.observables),
+        {k: find_observable_unit(system, model.parameters, k) for k in names},
         jnp.asarray(found.code),
         replace(who, values=p[0]) if values else who,  # with what `values` set: doses read masses here
         again,
-        None if found.integral is None else by_name(found.integral),
+        None if found.integrals is None else by_name(found.integrals),
         None if endless is None else by_name(endless),
         reason,
         model,
-        _given(regimen, frame, amounts, weights, n),
+        _sum_doses(regimen, frame, amounts, weights, n),
     )
 
 
-def _parameters(model: Model, who: Patients, values: Mapping[str, Any]) -> Any:
+def _replace_parameters(model: Model, who: Patients, values: Mapping[str, Any]) -> Any:
     """p (1, m, N), coherent: the patients' own with `values` in place. NumPy's unless something is traced."""
     p = who.values
     for name, value in values.items():
         row = model.parameters.with_values({name: 0.0})[name]
         index = model.system.parameter_index(row.name)
-        p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.factor(row.unit))
+        p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.unit_factor(row.unit))
     p = model.system.derive(p) if values else p
-    return p[None] if traced(p) else np.asarray(p)[None]
+    return p[None] if is_traced(p) else np.asarray(p)[None]
 
 
-def _given(regimen: Regimen, frame: pd.DataFrame, amounts: Any, weights: np.ndarray | None, n: int) -> Any:
+def _sum_doses(regimen: Regimen, frame: pd.DataFrame, amounts: Any, weights: np.ndarray | None, n: int) -> Any:
     """The sum of all doses of each patient (N,); None where it has no end."""
     if any(d.ss for d in regimen.doses):
         return None
@@ -197,7 +200,7 @@ def _given(regimen: Regimen, frame: pd.DataFrame, amounts: Any, weights: np.ndar
     return whole
 
 
-def _weights(regimen: Regimen, who: Patients) -> np.ndarray | None:
+def _read_weights(regimen: Regimen, who: Patients) -> np.ndarray | None:
     """Each patient's weight (N,) where a dose is per kg; None when none is."""
     if not regimen.per_kg:
         return None
@@ -207,7 +210,7 @@ def _weights(regimen: Regimen, who: Patients) -> np.ndarray | None:
     return who.covariates["WT"].to_numpy(float)
 
 
-class Table(NamedTuple):
+class RecordPredictions(NamedTuple):
     """Predictions by record (ID, TIME in h, observables; NaN for subjects that failed), their units, and by subject the
     result code and how often it was solved again."""
 
@@ -226,7 +229,7 @@ def simulate_table(
     voids: Regimen | None = None,
     covariates_over_time: Between = "nocb",
     dtype: Precision = "float64",
-) -> Table:
+) -> RecordPredictions:
     """Predictions at every record of a data file.
 
     Columns named like parameters override them, per subject or over time; covariates act through the model's effects.
@@ -238,34 +241,34 @@ def simulate_table(
         raise BadInput(f"covariates_over_time = {covariates_over_time!r} is not known", hint=hint)
     if voids is not None and voids.doses:
         raise BadInput("a data file brings its own doses", hint="voids alone can be added")
-    system, names = model.system, tuple(observable_names(model.system, observe))
+    system, names = model.system, tuple(select_observables(model.system, observe))
     frames = [g.assign(MDV=0) for _, g in events.frame.groupby("ID", sort=False)]
-    p = parameters_by_record(model, events, frames).astype(dtype)
+    p = build_parameters_by_record(model, events, frames).astype(dtype)
     infusions = bool(((events.frame["RATE"] != 0) | (events.frame["DUR"] > 0)).any())
     moving = moves_events(system, p, set(), infusions)
     habits = voids.voids if voids else ()
     timeline = build_timeline(frames, system, moving=moving, typical=p, voids=habits, between=covariates_over_time)
-    row = np.minimum(np.arange(len(timeline.at))[:, None], p.shape[0] - 1) + 0 * timeline.at
+    row = np.minimum(np.arange(len(timeline.output_index))[:, None], p.shape[0] - 1) + 0 * timeline.output_index
 
-    def lanes(take: np.ndarray) -> Lanes:
+    def lanes(take: np.ndarray) -> Batch:
         line: Timeline = jax.tree.map(lambda a: a[..., take], timeline)
-        return Lanes(line, p[:, :, take], row[:, take], np.array(0))
+        return Batch(line, p[:, :, take], row[:, take], np.array(0))
 
-    found, again = solve_all(
-        *(system, choose_solver(system, solver), Asked(names), lanes, len(frames)),
-        times=len(timeline.at),
-        run=in_this_process(system),
+    found, again = solve_in_chunks(
+        *(system, choose_solver(system, solver), OutputRequest(names), lanes, len(frames)),
+        times=len(timeline.output_index),
+        run=solve_in_this_process(system),
     )
-    scale = {k: display_factor(system, model.parameters, k) for k in names}
+    scale = {k: find_display_factor(system, model.parameters, k) for k in names}
     table = pd.concat(
         [
             pd.DataFrame(
                 {"ID": g["ID"].to_numpy(), "TIME": g["TIME"].to_numpy()}
-                | {k: found.shown[j, : len(g), i] / scale[k] for j, k in enumerate(names)}
+                | {k: found.observables[j, : len(g), i] / scale[k] for j, k in enumerate(names)}
             )
             for i, g in enumerate(frames)
         ],
         ignore_index=True,
     )
-    unit = {k: observable_unit(system, model.parameters, k) for k in names}
-    return Table(table, unit, np.asarray(found.code), again)
+    unit = {k: find_observable_unit(system, model.parameters, k) for k in names}
+    return RecordPredictions(table, unit, np.asarray(found.code), again)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,22 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 WIDE = 200.0  # largest over smallest value from which a logarithmic scale reads better
-
-
-@dataclass(frozen=True)
-class ObservationUnits:
-    """Of the axes: `time`, and each observable's; empty when unknown."""
-
-    time: str
-    observable: dict[str, str]
-
-    def of(self, endpoint: str, what: str) -> str:
-        unit = self.observable.get(endpoint, "")
-        return f"{what} ({unit})" if unit else what
-
-    @property
-    def clock(self) -> str:
-        return f"time ({self.time})" if self.time else "time"
 
 
 def endpoints(table: pd.DataFrame) -> list[str]:

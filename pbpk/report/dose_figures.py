@@ -13,7 +13,7 @@ from pbpk.report.canvas import BLUE, INK, ORANGE, new_figure, style
 from pbpk.report.curves import Panel, curves_figure
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.curves import Course
+    from pbpk.dosimetry.curves import DoseCourse
 
 MOST = 6  # panels of dose rates
 _ROW = 0.21  # inches
@@ -55,7 +55,7 @@ def dose_figure(doses: Mapping[str, Shown], unit: str, title: str, interval: str
     return out.getvalue()
 
 
-def rate_figure(course: Course, targets: Sequence[str], until: float) -> bytes:
+def rate_figure(course: DoseCourse, targets: Sequence[str], until: float) -> bytes:
     """A PNG: the dose rate of each of `targets` to `until` h; the median with its bands of 50 and 90 % where there are
     patients."""
     seen = course.time <= until
@@ -67,7 +67,7 @@ def rate_figure(course: Course, targets: Sequence[str], until: float) -> bytes:
     return curves_figure(course.time[seen], "h", panels, {"": {}}, "")
 
 
-def highest(course: Course, always: Sequence[str], but: Sequence[str] = ()) -> list[str]:
+def highest(course: DoseCourse, always: Sequence[str], but: Sequence[str] = ()) -> list[str]:
     """`always`, and the targets of most dose, up to `MOST` or as many as the first are."""
     dose = {t: float(np.nanmedian(np.asarray(course.dose(t))[-1])) for t in course.targets if t not in but}
     rest = sorted((t for t in dose if t not in always and dose[t] > 0), key=lambda t: -dose[t])

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pbpk.data.cells import blank_missing, number
+from pbpk.data.cells import blank_missing, parse_number
 from pbpk.data.headers import match_headers
 from pbpk.errors import BadInput
 from pbpk.report.axes import label, limits_of
 from pbpk.report.canvas import BLUE, GREY, ORANGE, dots, panel, style, to_svg
 from pbpk.report.trend import running_median
-from pbpk.study.settings import spec_of
+from pbpk.study.settings import load_spec
 from pbpk.tables import read_csv
 
 FEW = 5  # values of a covariate that are categories
@@ -42,7 +42,7 @@ def read_covariates(run: Path) -> pd.DataFrame:
     """A number for each subject and column of the run's data beyond the reserved ones, as first recorded, by ID; empty where
     the data cannot be read again."""
     try:
-        said = spec_of(run).data
+        said = load_spec(run).data
         cells = read_csv(run / said.file)
         named, free, _ = match_headers(list(cells.columns), said.columns, said.ignore, str(run / said.file))
     except BadInput:
@@ -50,7 +50,7 @@ def read_covariates(run: Path) -> pd.DataFrame:
     if "ID" not in named:
         return pd.DataFrame()
     cells = blank_missing(cells, MISSING)
-    columns = {c: cells[c].map(lambda t: np.nan if (x := number(t)) is None else x) for c in free}
+    columns = {c: cells[c].map(lambda t: np.nan if (x := parse_number(t)) is None else x) for c in free}
     return pd.DataFrame(columns, index=cells.index).groupby(cells[named["ID"]].to_numpy(), sort=False).first()
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from pbpk.report.numbers import MISSING, finite_or_nan, interval, objective, shown
+from pbpk.report.numbers import MISSING, interval, objective, shown
+from pbpk.run_folders.read import finite_or_nan
 
 MATRICES = {
     "R": "the R matrix (inverse of the Hessian of the objective)",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import ObservationUnits, finite, label, limits_of, logarithmic, rows_of, wide
+from pbpk.report.axes import finite, label, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREY, ORANGE, dots, nothing, panel, style, to_svg
 from pbpk.report.normal_quantiles import normal_quantiles
 from pbpk.report.trend import running_median
+from pbpk.run_folders.read import ObservationUnits
 
 
 def goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "gof") -> list[str]:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from pbpk.diagnostics.bins import make_bins
 from pbpk.diagnostics.normality import bands
-from pbpk.report.axes import ObservationUnits, label, limits_of
+from pbpk.report.axes import label, limits_of
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, dots, nothing, panel, style, to_svg
+from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,16 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pbpk.run_folders.read import finite_or_nan
+
 MISSING = "–"
-
-
-def finite_or_nan(x: Any) -> float:
-    """`x` as a float, NaN when it is missing, not a number or infinite."""
-    try:
-        value = float(x)
-    except (TypeError, ValueError):
-        return math.nan
-    return value if math.isfinite(value) else math.nan
 
 
 def shown(x: Any, digits: int = 4) -> str:

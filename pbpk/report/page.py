@@ -15,9 +15,9 @@ from pbpk.report.aggregates import COLUMNS, RIGHT, aggregate_rows
 from pbpk.report.canvas import need_extra
 from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
 from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
-from pbpk.report.numbers import MISSING, finite_or_nan, objective, shown
+from pbpk.report.numbers import MISSING, objective, shown
 from pbpk.run_folders.latest_checks import read_npde, read_vpc
-from pbpk.run_folders.read import RunFiles, read_run
+from pbpk.run_folders.read import RunFiles, finite_or_nan, read_run
 
 TEMPLATE = "page.html.j2"
 SENTENCES = (text.constant_sentence, text.errors_sentence, text.minimisation_sentence, text.time_sentence)

@@ -16,13 +16,14 @@ import pandas as pd
 from pbpk.errors import MissingExtra
 from pbpk.model.parameters import read_number
 from pbpk.observe.readings import find_observable
-from pbpk.population.bands import bands, medians, quantiles
-from pbpk.run_folders.write import OutputFolder, command_line, read_environment
-from pbpk.units import factor
+from pbpk.population.bands import compute_medians, compute_quantiles, tabulate_bands
+from pbpk.run_folders.claim import OutputFolder
+from pbpk.run_folders.record import command_line, read_environment
+from pbpk.units import unit_factor
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.population.simulate import Path
+    from pbpk.population.simulate import Simulation
 
 MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
 
@@ -32,7 +33,7 @@ class Solved(NamedTuple):
 
     name: str
     model: Model
-    path: Path
+    path: Simulation
     settings: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,7 +79,7 @@ def _stacked(solved: Sequence[Solved], table: Callable[[Solved], pd.DataFrame]) 
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
 
 
-def _one(path: Path, time: np.ndarray) -> pd.DataFrame:
+def _one(path: Simulation, time: np.ndarray) -> pd.DataFrame:
     table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in _by_time(path).items()})
     for k, v in (path.to_infinity or {}).items():  # one number, on every line
         table[f"{k}_to_infinity"] = float(v[0])
@@ -86,7 +87,7 @@ def _one(path: Path, time: np.ndarray) -> pd.DataFrame:
 
 
 def _write_population(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, keep: str) -> list[str]:
-    _stacked(solved, lambda s: bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
+    _stacked(solved, lambda s: tabulate_bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
     _stacked(solved, lambda s: _patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
     rows = sum(len(s.path.patients) for s in solved) * len(time)
     if keep == "curves" or (keep == "auto" and rows <= MOST_CURVES):
@@ -99,7 +100,7 @@ def _write_population(folder: OutputFolder, solved: Sequence[Solved], time: np.n
 def _quantile_figures(folder: OutputFolder, only: Solved, time: np.ndarray) -> None:
     from pbpk.report.population_bands import quantile_figure
 
-    found = bands(only.path, time)
+    found = tabulate_bands(only.path, time)
     for k, unit in only.path.unit.items():
         (folder.partial / f"{k}.png").write_bytes(quantile_figure(found, k, unit, only.model.time_unit))
 
@@ -107,7 +108,7 @@ def _quantile_figures(folder: OutputFolder, only: Solved, time: np.ndarray) -> N
 def _curves_figure(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, population: bool) -> None:
     from pbpk.report.curves import Panel, curves_figure
 
-    shown = {s.name: quantiles(s.path) if population else medians(s.path, s.path.observables) for s in solved}
+    shown = {s.name: compute_quantiles(s.path) if population else compute_medians(s.path, s.path.observables) for s in solved}
     panels = []
     for k in dict.fromkeys(k for s in solved for k in s.path.observables):
         having = [s for s in solved if k in s.path.observables]
@@ -130,7 +131,7 @@ def _varied(solved: Sequence[Solved]) -> str:
     return f"{name} ({row.unit})" if row and bare and row.unit != "1" else name.removeprefix("option.")
 
 
-def _curves(path: Path, time: np.ndarray) -> pd.DataFrame:
+def _curves(path: Simulation, time: np.ndarray) -> pd.DataFrame:
     ids = path.patients.ids
     return pd.DataFrame(
         {"patient": np.repeat(ids, len(time)), "time": np.tile(time, len(ids))}
@@ -138,16 +139,16 @@ def _curves(path: Path, time: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _by_time(path: Path) -> dict[str, jax.Array]:
+def _by_time(path: Simulation) -> dict[str, jax.Array]:
     """What has a value at each time: the observables, and their integrals if they were asked for."""
     return path.observables | {f"{k}_integral": v for k, v in (path.integral or {}).items()}
 
 
-def _patients(model: Model, path: Path) -> pd.DataFrame:
+def _patients(model: Model, path: Simulation) -> pd.DataFrame:
     """One line per patient: how it was solved, covariates and drawn parameters in their own units, integrals to infinity."""
     who, table = path.patients, model.parameters
     changed = [n for n, r in table.rows.items() if r.spread or r.effects]
-    values = {n: who.values[model.system.parameter_index(n)] / factor(table[n].unit) for n in changed}
+    values = {n: who.values[model.system.parameter_index(n)] / unit_factor(table[n].unit) for n in changed}
     covariates = {n: who.covariates[n].to_numpy() for n in who.covariates}
     solved = {"patient": who.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
     endless = {f"{k}_to_infinity": np.asarray(v) for k, v in (path.to_infinity or {}).items()}

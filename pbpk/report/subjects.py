@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import ObservationUnits, finite, limits_of, logarithmic, rows_of, wide
+from pbpk.report.axes import finite, limits_of, logarithmic, rows_of, wide
 from pbpk.report.canvas import GREEN, ORANGE, dots, new_figure, style, to_svg
+from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

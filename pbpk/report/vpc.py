@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import ObservationUnits, finite, label, limits_of, logarithmic, wide
+from pbpk.report.axes import finite, label, limits_of, logarithmic, wide
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, panel, style, to_svg
+from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.run_folders.read import RunFiles, read_run
-from pbpk.study.settings import spec_of
+from pbpk.study.settings import load_spec
 
 if TYPE_CHECKING:
-    from pbpk.study.schema import FitSpec
+    from pbpk.study.schema import StudySpec
 
 # Methods whose estimates are not those of the greatest likelihood, and why.
 NO_LIKELIHOOD = {
@@ -34,7 +34,7 @@ class RunCandidate:
 
     label: str
     run: RunFiles
-    spec: FitSpec | None
+    spec: StudySpec | None
 
     @property
     def results(self) -> dict[str, Any]:
@@ -122,7 +122,10 @@ class RunCandidate:
         scale = table["DVID"].map(lambda d: _unit_factor(self._unit(str(d))))
         rounded = [[float(f"{x:.9g}") for x in column] for column in (time, table["DV"] * scale)]
         printed_fields = ("group", "quantity", "statistic", "n", "unit")
-        printed = [(", ".join(str(r[k]) for k in printed_fields), 0.0, float(f"{r['published']:.9g}")) for r in self._aggregates]
+        printed = [
+            (", ".join(str(r[k]) for k in printed_fields), 0.0, float(f"{r['published']:.9g}"))
+            for r in self._aggregates
+        ]
         return Counter([*zip(table["ID"].astype(str), *rounded, strict=True), *printed])
 
     def _unit(self, observable: str) -> str:
@@ -132,7 +135,7 @@ class RunCandidate:
 
 def read_candidates(folders: Sequence[Path]) -> tuple[RunCandidate, ...]:
     """Raises `BadInput` for a folder that is not a finished run."""
-    read = [(read_run(f), spec_of(f) if (f / "fit.toml").is_file() else None) for f in folders]
+    read = [(read_run(f), load_spec(f) if (f / "fit.toml").is_file() else None) for f in folders]
     for run, _ in read:
         if run.parameters.empty:
             raise BadInput("holds no parameters", where=str(run.path / "parameters.csv"))
@@ -150,4 +153,4 @@ def _distinct_labels(folders: Sequence[Path]) -> list[str]:
 
 
 def _unit_factor(unit: str) -> float:
-    return units.factor(unit) if unit and unit != "1" else 1.0
+    return units.unit_factor(unit) if unit and unit != "1" else 1.0

@@ -34,7 +34,12 @@ def find_objections(first: RunCandidate, other: RunCandidate) -> list[str]:
 
 def find_cautions(first: RunCandidate, other: RunCandidate) -> list[str]:
     """What does not forbid comparing, but should be known."""
-    if first.data_hash and other.data_hash and first.data_hash != other.data_hash and first.observation_counts == other.observation_counts:
+    if (
+        first.data_hash
+        and other.data_hash
+        and first.data_hash != other.data_hash
+        and first.observation_counts == other.observation_counts
+    ):
         return [
             f"the data files of {first.label} and {other.label} differ, though every observation is the same: their doses or "
             "covariates may not be"
@@ -48,7 +53,9 @@ def _describe_difference(first: RunCandidate, other: RunCandidate) -> str:
     for a, b in ((first, other), (other, first)):
         only = a.observation_counts - b.observation_counts
         if only:
-            parts.append(f"{only.total()} of {a.observation_counts.total()} only in {a.label} ({_list_observations(only)})")
+            parts.append(
+                f"{only.total()} of {a.observation_counts.total()} only in {a.label} ({_list_observations(only)})"
+            )
     return ", ".join(parts)
 
 

@@ -15,11 +15,11 @@ import pandas as pd
 
 from pbpk.errors import WrongUsage
 from pbpk.estimation import criteria
-from pbpk.report.numbers import finite_or_nan
 from pbpk.run_comparison.candidate import RunCandidate, read_candidates
 from pbpk.run_comparison.comparability import find_cautions, find_objections
 from pbpk.run_comparison.likelihood_ratio import LikelihoodRatioTest, run_ratio_test
 from pbpk.run_folders.find import find_run
+from pbpk.run_folders.read import finite_or_nan
 
 _PARAMETER_COLUMNS = ("estimate", "se", "rse", "shrinkage", "fixed")
 
@@ -142,10 +142,14 @@ def _compare_candidates(candidates: Sequence[RunCandidate], comparable: Sequence
     weighted = [k for k, c in enumerate(candidates) if comparable[k] and c.minimised and aics[k] == aics[k]]
     weights = dict(zip(weighted, criteria.akaike_weights([aics[k] for k in weighted]), strict=True))
     lowest = min((aics[k] for k in weighted), default=float("nan"))
-    return tuple(_compare_run(c, first, comparable[k], aics[k] - lowest, weights.get(k)) for k, c in enumerate(candidates))
+    return tuple(
+        _compare_run(c, first, comparable[k], aics[k] - lowest, weights.get(k)) for k, c in enumerate(candidates)
+    )
 
 
-def _compare_run(c: RunCandidate, first: RunCandidate, comparable: bool, delta: float, weight: float | None) -> ComparedRun:
+def _compare_run(
+    c: RunCandidate, first: RunCandidate, comparable: bool, delta: float, weight: float | None
+) -> ComparedRun:
     r, k, n, v = c.results, len(c.free_parameters), c.observations, len(c.individual_parameters)
     minus2ll, ofv = finite_or_nan(r.get("minus2ll")), finite_or_nan(r["ofv"])
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbpk.estimation import criteria
-from pbpk.report.numbers import finite_or_nan
 from pbpk.run_comparison.nested import find_nesting
+from pbpk.run_folders.read import finite_or_nan
 
 if TYPE_CHECKING:
     from pbpk.run_comparison.candidate import RunCandidate
@@ -54,5 +54,5 @@ def run_ratio_test(first: RunCandidate, other: RunCandidate) -> LikelihoodRatioT
         worse = f"{large.label} has all that {small.label} has and fits worse by {-statistic:.3f}: it stands at a local minimum"
         return replace(test, reason=f"{worse}. Start it at the estimates of {small.label}")
     tail = criteria.chi2_tail(statistic, len(found.freed))
-    edge = criteria.edge_tail(statistic, len(found.freed)) if len(found.edges) == 1 else None
+    edge = criteria.chi2_mixture_tail(statistic, len(found.freed)) if len(found.edges) == 1 else None
     return replace(test, p_value=tail, edges=found.edges, p_value_on_edge=edge)

@@ -16,7 +16,7 @@ from pbpk.model.parameters import ParameterTable, read_parameters
 
 if TYPE_CHECKING:
     from pbpk.run_comparison.candidate import RunCandidate
-    from pbpk.study.schema import FitSpec
+    from pbpk.study.schema import StudySpec
 
 FREE = "estimated"
 _OPTIONAL_FORMS = ("distribution of ", "how SDs add up ")  # of what may not be there
@@ -85,7 +85,7 @@ def _differing_frame(a: RunCandidate, b: RunCandidate) -> str:
 
 def _state_model(c: RunCandidate, mentioned: set[str]) -> dict[str, float | str]:
     """Of a run with a spec, by the names of parameters.csv where there is one."""
-    spec: FitSpec = c.spec  # type: ignore[assignment]
+    spec: StudySpec = c.spec  # type: ignore[assignment]
     free, statements = set(c.free_parameters), {}
 
     def state(key: str, name: str) -> None:
@@ -142,7 +142,7 @@ def _read_parameter_table(c: RunCandidate) -> ParameterTable | None:
 def _constant_value(table: ParameterTable | None, name: str, setting: float | str | None) -> float | str:
     """A constant in its row's unit; where the row is not to be had, as it was written."""
     try:
-        rows = table.filled([name]) if table else None
+        rows = table.with_numbered_parts([name]) if table else None
         return rows.with_values({} if setting is None else {name: setting})[name].value if rows else str(setting)
     except (PbpkError, KeyError):
         return str(setting)
@@ -160,7 +160,9 @@ def _same_statement(a: float | str, b: float | str) -> bool:
     return math.isclose(a, b, rel_tol=1e-9)
 
 
-def _describe_mismatch(key: str, in_smaller: float | str, in_larger: float | str, smaller: RunCandidate, larger: RunCandidate) -> str:
+def _describe_mismatch(
+    key: str, in_smaller: float | str, in_larger: float | str, smaller: RunCandidate, larger: RunCandidate
+) -> str:
     def words(x: float | str) -> str:
         return x if isinstance(x, str) else f"{x:g}"
 

@@ -32,20 +32,20 @@ def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
 
     folder = find_run(run)
     fit, table = reopen_fit(folder), read_run(folder).individual
-    problem, individual = fit.problem, fit.problem.spec.individual
-    etas = [f"ETA_{n}" for n in problem.spec.layout.etas]
+    problem, individual = fit.problem, fit.problem.structure.individual_model
+    etas = [f"ETA_{n}" for n in problem.structure.layout.etas]
     if problem.covariates.shape[0] > 1 or any("@" in n for n in etas):
         raise BadInput(
             "parameters change within a subject in this fit",
             where=str(folder),
             hint="doses are of one set of parameters",
         )
-    if problem.spec.classes > 1:
+    if problem.structure.classes > 1:
         raise BadInput("a mixture's subjects have parameters by class", where=str(folder), hint="fit one population")
     theta, _, _ = problem.unpack(jnp.asarray(fit.psi))
-    u = problem.mixed(theta, jnp.asarray(table[etas].to_numpy(float).T))
+    u = problem.individual_parameters(theta, jnp.asarray(table[etas].to_numpy(float).T))
     rest = (jnp.asarray(a) for a in (problem.constants, problem.covariates, problem.overrides))
-    values = np.asarray(individual.parameters(problem.spec.system, u, *rest))[0]
+    values = np.asarray(individual.parameters(problem.structure.system, u, *rest))[0]
     model, usual = restore_model(fit.study), fit.study.model.parameters.covariates
     recorded = dict(zip(individual.covariates, np.asarray(problem.covariates)[0], strict=True))
     covariates = table[["ID"]].assign(**{n: recorded.get(n, row.value) for n, row in usual.items()})

@@ -11,13 +11,13 @@ from pbpk.errors import BadInput
 from pbpk.run_folders.reopen import reopen_fit
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.uncertain.inputs import Kinetics
+    from pbpk.dosimetry.uncertain.inputs import UncertainKinetics
     from pbpk.model.load import Model
     from pbpk.study.load import Study
     from pbpk.uncertainty.finished_fit import Finished
 
 
-def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[Model, Kinetics]:
+def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[Model, UncertainKinetics]:
     """The fit's model, and its parameters as uncertain as the covariance says: drawn on ψ, where every vector is a valid model.
 
     Of the typical patient, at the model's usual covariates; `between` adds the differences between patients that the fit found
@@ -25,18 +25,18 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
     on which compartment lies in which organ. Raises `BadInput` where that is another by now, for a fit without a covariance,
     and where what was fitted changes within a patient.
     """
-    from pbpk.dosimetry.region_map import read_placement
-    from pbpk.dosimetry.uncertain.inputs import KINETICS, Kinetics
+    from pbpk.dosimetry.region_map import read_region_map
+    from pbpk.dosimetry.uncertain.inputs import KINETICS, UncertainKinetics
 
     fit = run if not isinstance(run, str | Path) else reopen_fit(run)
-    covariance, spec, model = fit.psi_covariance, fit.problem.spec, restore_model(fit.study)
+    covariance, spec, model = fit.psi_covariance, fit.problem.structure, restore_model(fit.study)
     if covariance is None:
         raise BadInput(
             "the fit has no covariance matrix, or a parameter on its edge",
             where=fit.study.name,
             hint="state relative SDs of parameters instead",
         )
-    individual = spec.individual
+    individual = spec.individual_model
     varying = [name for kind, name in individual.slots if kind != "base" or "@" in name]
     if varying:
         raise BadInput(
@@ -64,14 +64,16 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
         u = jax.vmap(one, (1, 1), 1)(psi, z[free:])
         return {name: u[k] / scale[k] for k, name in enumerate(names)}
 
-    placement = read_placement(model, "adult-male")
-    mass_names = {*placement.masses.values(), *(str(x.mass) for x in placement.lesions)}
+    placement = read_region_map(model, "adult-male")
+    mass_names = {*placement.mass_rows.values(), *(str(x.mass) for x in placement.lesions)}
     if fitted_masses := mass_names & set(names):
-        raise BadInput(f"{', '.join(fitted_masses)} is a mass, and the fit's parameters move together", where=fit.study.name)
+        raise BadInput(
+            f"{', '.join(fitted_masses)} is a mass, and the fit's parameters move together", where=fit.study.name
+        )
     ranges = {n: r for n in names if (r := model.parameters[n].range)}
     more = ", and the differences between patients it found" if between else ""
     about = f"the fit of {fit.study.name}: {free} parameters with their covariance ({fit.matrix}){more}"
-    kinetics = Kinetics((KINETICS,) * (free + etas), values, ranges, about)
+    kinetics = UncertainKinetics((KINETICS,) * (free + etas), values, ranges, about)
     typical = values(np.zeros((free + etas, 1)), False)
     return model.with_values({k: float(np.asarray(v)[0]) for k, v in typical.items()}), kinetics
 
@@ -103,6 +105,6 @@ def _usual_covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _unit_factors(fit: Finished, names: list[str]) -> list[float]:
-    from pbpk.units import factor
+    from pbpk.units import unit_factor
 
-    return [factor(fit.study.model.parameters[n].unit) for n in names]
+    return [unit_factor(fit.study.model.parameters[n].unit) for n in names]

@@ -13,7 +13,7 @@ from pbpk.report.vpc import Checked, vpc_panels
 from pbpk.run_folders.read import read_json_object
 
 if TYPE_CHECKING:
-    from pbpk.report.axes import ObservationUnits
+    from pbpk.run_folders.read import ObservationUnits
 
 
 class CheckSummary(NamedTuple):
@@ -27,7 +27,7 @@ class CheckSummary(NamedTuple):
 
 def find_latest_check(run: Path, verb: str, *files: str) -> Path | None:
     """The last finished folder of that verb which belongs to this run and holds these files."""
-    from pbpk.run_folders.reopen import identify_run
+    from pbpk.run_folders.record import identify_run
 
     for folder in sorted((run / verb).glob("[0-9]*"), reverse=True):
         if folder.name.endswith(".partial") or not all((folder / f).is_file() for f in ("run.json", *files)):
@@ -50,14 +50,19 @@ def read_vpc(run: Path, units: ObservationUnits) -> CheckSummary | None:
         else "Visual predictive check"
     )
     about = f"{kind} with {info.get('replicates')} replicates, seed {info.get('seed')} (vpc/{folder.name})."
-    return CheckSummary(about, str(info.get("verdict", "")), vpc_panels(Checked(table, points, info, units)), _read_notes(info))
+    return CheckSummary(
+        about, str(info.get("verdict", "")), vpc_panels(Checked(table, points, info, units)), _read_notes(info)
+    )
 
 
 def read_npde(run: Path, units: ObservationUnits) -> CheckSummary | None:
     folder = find_latest_check(run, "npde", "npde.json", "npde.csv")
     if folder is None:
         return None
-    info, table = read_json_object(folder / "npde.json"), _read_check_table(folder / "npde.csv", {"ID": str, "DVID": str})
+    info, table = (
+        read_json_object(folder / "npde.json"),
+        _read_check_table(folder / "npde.csv", {"ID": str, "DVID": str}),
+    )
     panels = [
         svg for i, e in enumerate(table["DVID"].unique(), 1) for svg in npde_panels(table, str(e), units, f"npde{i}")
     ]

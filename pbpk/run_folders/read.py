@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.report.axes import ObservationUnits
 from pbpk.tables import read_text, read_toml
 
 SCHEMA_VERSION = 1
@@ -23,6 +23,24 @@ REQUIRED_COLUMNS = {
     "iterations.csv": ("iteration", "ofv", "gradient"),
 }
 TEXT_COLUMNS = {"ID", "DVID", "name", "label", "unit", "fixed"}
+
+
+@dataclass(frozen=True)
+class ObservationUnits:
+    """Units of a run's observations: of `time`, and of each observable; empty when unknown."""
+
+    time: str
+    observable: dict[str, str]
+
+    def of(self, endpoint: str, what: str) -> str:
+        """An axis label: `what`, with the endpoint's unit in parentheses."""
+        unit = self.observable.get(endpoint, "")
+        return f"{what} ({unit})" if unit else what
+
+    @property
+    def clock(self) -> str:
+        """The label of an axis of time."""
+        return f"time ({self.time})" if self.time else "time"
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,15 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadInput("is not a JSON object", where=str(path))
     return content
+
+
+def finite_or_nan(x: Any) -> float:
+    """`x` as a float, NaN when it is missing, not a number or infinite."""
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -1,8 +1,7 @@
-"""A finished run read back as what further questions start from: its problem, its optimum, its covariance, its samples."""
+"""Reopening: a finished run read back as what analyses start from: its problem, optimum, covariance and samples."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,25 +10,35 @@ import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed
 from pbpk.run_folders.find import find_run
-from pbpk.run_folders.read import read_json_object, read_run, read_table
+from pbpk.run_folders.read import RunFiles, read_run, read_table
+from pbpk.run_folders.record import check_same_run
+from pbpk.run_folders.resumable import BOOTSTRAP_ROWS
 
 if TYPE_CHECKING:
+    from pbpk.diagnostics.fitted_model import Fitted
+    from pbpk.study.load import Study
     from pbpk.uncertainty.derived import Sample
     from pbpk.uncertainty.finished_fit import Finished
 
-SAMPLE_FILES = {"bootstrap": "bootstrap.csv", "sir": "sir.csv"}
+SAMPLE_FILES = {"bootstrap": BOOTSTRAP_ROWS, "sir": "sir.csv"}  # of a verb's folder: the parameter vectors
+DISCARDED = ("M1", "M2")  # treatments of values below the limit that leave them out of the fit
 
 
-def reopen_fit(run: str | Path) -> Finished:
-    """A run by its folder, `STUDY/NUMBER`, or a study's latest. Raises `BadInput` for what is no finished run,
-    `ScienceFailed` for one that is not minimised."""
+def reopen_fit(run: str | Path | Finished) -> Finished:
+    """A finished run by its folder, `STUDY/NUMBER`, or a study's latest; what was reopened before is returned.
+
+    Raises `BadInput` for what is no finished run, `ScienceFailed` for one that is not minimised.
+    """
     from dataclasses import replace
 
     from pbpk.estimation.methods import get_method
-    from pbpk.run_folders.write import OutputFolder, load_state
+    from pbpk.run_folders.checkpoint import load_state
+    from pbpk.run_folders.claim import OutputFolder
     from pbpk.study.load import load_study
     from pbpk.uncertainty.finished_fit import finished
 
+    if not isinstance(run, str | Path):
+        return run
     folder = find_run(run)
     files = read_run(folder)
     results, record = files.results, files.record
@@ -62,6 +71,70 @@ def _coherent_covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.
     return shown * np.outer(scale, scale) if np.isfinite(shown).all() else None
 
 
+def reopen_for_simulation(run: str | Path | Fitted) -> Fitted:
+    """A finished run as its study, problem and estimates, for checks by simulation; what was reopened before is returned.
+
+    A run that did not converge is taken with a note: what it would give can be looked at. Raises `BadInput` for what is no
+    finished run, `ScienceFailed` where the model no longer gives the predictions that the run recorded.
+    """
+    from pbpk.diagnostics.fitted_model import check_unchanged, fitted
+    from pbpk.diagnostics.observations import read_observations
+    from pbpk.estimation.methods import get_method
+    from pbpk.study.load import load_study
+
+    if not isinstance(run, str | Path):
+        return run
+    folder = find_run(run)
+    files = read_run(folder)
+    if not files.record:
+        raise BadInput(
+            "holds no run.json, so it cannot be simulated again", where=str(folder), hint="fit the study again"
+        )
+    study, discarded = _censor_discarded(load_study(folder, solver=files.record.get("solver")), folder, files)
+    if study.spec.summary:
+        raise BadInput(
+            "is a fit to published aggregates",
+            where=str(folder),
+            why="there are no observations of single patients to set simulated ones against",
+        )
+    estimates = {str(k): float(np.nan if v is None else v) for k, v in files.results["parameter_estimates"].items()}
+    problem = study.problem
+    if not set(problem.structure.layout.names) <= set(estimates):
+        problem = get_method(str(files.results["method"])).prepare(problem)
+    notes = [*discarded]
+    if not files.results.get("minimization_successful"):
+        notes.append(
+            f"the run did not converge ({files.results.get('termination_cause')}): its estimates are no optimum"
+        )
+    fit = fitted(study, problem, estimates, tuple(notes))
+    observed = read_observations(study, problem)
+    kept = ~observed.table["BELOW"].to_numpy(dtype=bool)
+    recorded, scale = files.table, observed.scale[kept]
+    if "CENS" in recorded:
+        recorded = recorded[recorded["CENS"] != 1]
+    if problem.structure.classes == 1:  # a mixture's table is that of each subject's own class
+        pred = recorded["PRED"].to_numpy(dtype=float)
+        check_unchanged(fit, pred * scale if len(pred) == len(scale) else pred, kept, str(folder))
+    return fit
+
+
+def _censor_discarded(study: Study, folder: Path, run: RunFiles) -> tuple[Study, list[str]]:
+    """The study with what M1 or M2 left out of the fit, as censored: a check that leaves it out would not see it amiss."""
+    from dataclasses import replace
+
+    from pbpk.study.load import load_study
+
+    discarding = [n for n, part in study.spec.error.items() if part.blq in DISCARDED]
+    name = str(run.results["study"])
+    if not discarding:
+        return replace(study, name=name), []
+    censored = load_study(
+        folder, settings={f"error.{n}.blq": "M3" for n in discarding}, solver=run.record.get("solver")
+    )
+    note = f"values of {', '.join(discarding)} below the limit, which the fit left out, are counted as censored here"
+    return replace(censored, name=name), [note]
+
+
 def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
     """The parameter vectors that the run's latest finished bootstrap or SIR kept. `source`: bootstrap, sir, or a folder."""
     from pbpk.uncertainty.derived import Sample
@@ -80,24 +153,8 @@ def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
         )
     check_same_run(folder, run)
     table = read_table(file, names)
-    if file.name == "bootstrap.csv":
+    if file.name == BOOTSTRAP_ROWS:
         table = pd.read_csv(file, dtype={"converged": str})
         table = table[table["converged"].str.lower() == "true"]
     values = table[list(names)].to_numpy(dtype=float)
     return Sample(values, f"{len(values)} vectors of {file.parent.parent.name} {file.parent.name}")
-
-
-def check_same_run(folder: Path, run: Path) -> None:
-    """Raises `BadInput` where what is in `folder` was not made from this run as it is."""
-    record = read_json_object(folder / "run.json") if (folder / "run.json").is_file() else {}
-    if record.get("of") != identify_run(run):
-        hint = f"it was made from {record['run']}" if record.get("run") else ""
-        raise BadInput(f"is not of {run} as it is now", where=str(folder), hint=hint)
-
-
-def identify_run(run: Path) -> dict[str, str]:
-    """What tells a run from another: when it was started, and the hash of its results."""
-    from hashlib import sha256
-
-    started = json.loads((run / "run.json").read_text()).get("started", "") if (run / "run.json").is_file() else ""
-    return {"started": str(started), "sha256": sha256((run / "results.json").read_bytes()).hexdigest()}

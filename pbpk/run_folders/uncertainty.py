@@ -1,23 +1,25 @@
-"""`pbpk.bootstrap`, `pbpk.profile`, `pbpk.sir` and `pbpk.derived`: the library's own on a run by its name or folder.
+"""`pbpk.bootstrap`, `pbpk.profile`, `pbpk.sir` and `pbpk.derived`: the uncertainty of a finished run's estimates.
 
-Each returns its result; nothing is printed or written. A run is called as `pbpk.compare` calls it.
+Each reopens the run, called as `pbpk.compare` calls it or reopened before, builds its options, and returns the result.
+Nothing is printed or written: the commands of the same names call these functions and write what they return.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.bootstrap import Bootstrap
-    from pbpk.uncertainty.derived import Derived, Quantity
-    from pbpk.uncertainty.profile import Profile
-    from pbpk.uncertainty.sir import Sir
+    from pbpk.uncertainty.bootstrap import BootstrapResult, BootstrapProgress
+    from pbpk.uncertainty.derived import DerivedResult, QuantityDefinition
+    from pbpk.uncertainty.finished_fit import FinishedFit
+    from pbpk.uncertainty.profile import ProfileResult, ProfileSide
+    from pbpk.uncertainty.sir import SirResult
 
 
 def bootstrap(
-    run: str | Path,
+    run: str | Path | FinishedFit,
     replicates: int = 500,
     *,
     kind: Literal["case", "parametric"] = "case",
@@ -25,28 +27,43 @@ def bootstrap(
     strata: str | None = None,
     bca: bool = False,
     level: float = 0.95,
-) -> Bootstrap:
+    callbacks: BootstrapProgress | None = None,
+) -> BootstrapResult:
     """Refits of subjects drawn with replacement (within the values of a column `strata`), or of studies simulated under the
-    estimates. `.table` has a row for each replicate, `.summary` bias, SE and interval of each parameter."""
+    estimates. `.table` has a row for each replicate, `.summary` bias, SE and interval of each parameter.
+
+    `callbacks` see each replicate as it comes, and bring those of an earlier, interrupted call. Raises `WrongUsage` and
+    `BadInput` for what cannot be asked of the run, `ScienceFailed` where fewer than two replicates converge.
+    """
     from pbpk.run_folders.reopen import reopen_fit
-    from pbpk.uncertainty.bootstrap import Plan
-    from pbpk.uncertainty.bootstrap import bootstrap as of
+    from pbpk.uncertainty.bootstrap import BootstrapOptions
+    from pbpk.uncertainty.bootstrap import run_bootstrap as bootstrap_fit
 
-    plan = Plan(replicates, kind, seed, strata, bca, level)
-    plan.check()
-    return of(reopen_fit(run), plan)
+    options = BootstrapOptions(replicates, kind, seed, strata, bca, level)
+    options.check()
+    return bootstrap_fit(reopen_fit(run), options, callbacks)
 
 
-def profile(run: str | Path, parameters: Sequence[str] = (), *, level: float = 0.95) -> Profile:
-    """Likelihood-profile intervals of the parameters named, or of all. `.table` has the ends, `.points` the profiles."""
+def profile(
+    run: str | Path | FinishedFit,
+    parameters: Sequence[str] = (),
+    *,
+    level: float = 0.95,
+    progress: Callable[[str, str, ProfileSide], None] = lambda name, end, side: None,
+) -> ProfileResult:
+    """Likelihood-profile intervals of the parameters named, or of all. `.table` has the ends, `.points` the profiles.
+
+    `progress(name, end, side)` is called as each side of a profile is done. Raises `WrongUsage` and `BadInput` for what
+    cannot be asked of the run.
+    """
     from pbpk.run_folders.reopen import reopen_fit
-    from pbpk.uncertainty.profile import profile as of
+    from pbpk.uncertainty.profile import profile_likelihood as profile_fit
 
-    return of(reopen_fit(run), parameters, level)
+    return profile_fit(reopen_fit(run), parameters, level, progress)
 
 
 def sir(
-    run: str | Path,
+    run: str | Path | FinishedFit,
     samples: Sequence[int] | None = None,
     resamples: Sequence[int] | None = None,
     *,
@@ -54,30 +71,38 @@ def sir(
     cap: int = 1,
     inflation: float = 1.0,
     level: float = 0.95,
-) -> Sir:
-    """Sampling importance resampling from the run's covariance; `samples` and `resamples` have a number for each iteration."""
-    from pbpk.run_folders.reopen import reopen_fit
-    from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan
-    from pbpk.uncertainty.sir import sir as of
+    progress: Callable[[int, int, int], None] = lambda iteration, done, of: None,
+) -> SirResult:
+    """Sampling importance resampling from the run's covariance; `samples` and `resamples` have a number for each iteration.
 
-    plan = Plan(tuple(samples or SAMPLES), tuple(resamples or RESAMPLES), seed, cap, inflation, level)
-    return of(reopen_fit(run), plan)
+    `progress(iteration, done, of)` is called as evaluations come in. Raises `WrongUsage` for what cannot be asked,
+    `BadInput` for a run without a covariance, `ScienceFailed` where too few vectors have a likelihood.
+    """
+    from pbpk.run_folders.reopen import reopen_fit
+    from pbpk.uncertainty.sir import DEFAULT_RESAMPLES, DEFAULT_SAMPLES, SirOptions
+    from pbpk.uncertainty.sir import run_sir as resample_fit
+
+    options = SirOptions(tuple(samples or DEFAULT_SAMPLES), tuple(resamples or DEFAULT_RESAMPLES), seed, cap, inflation, level)
+    return resample_fit(reopen_fit(run), options, progress)
 
 
 def derived(
     run: str | Path,
-    quantities: Mapping[str, Quantity],
+    quantities: Mapping[str, QuantityDefinition],
     *,
     sample: str = "covariance",
     seed: int = 1,
     level: float = 0.95,
-) -> Derived:
+) -> DerivedResult:
     """Quantities of the estimates by name: `{"t_half": "log(2)*V/CL"}`, or a function of all parameters by name, each in the
-    unit that the run shows it in. `sample`: covariance, bootstrap, sir, or the folder of one of these two."""
+    unit that the run shows it in. `sample`: covariance, bootstrap, sir, or the folder of one of these two.
+
+    Raises `BadInput` for an expression that cannot be worked out, and for a run without the sample that is asked for.
+    """
     from pbpk.run_folders.find import find_run
-    from pbpk.run_folders.reopen import reopen_fit, read_sample
-    from pbpk.uncertainty.derived import derived as of
+    from pbpk.run_folders.reopen import read_sample, reopen_fit
+    from pbpk.uncertainty.derived import derived as derive_quantities
 
     fit = reopen_fit(run)
-    drawn = None if sample == "covariance" else read_sample(find_run(run), fit.names, sample)
-    return of(fit, quantities, drawn, seed, level)
+    vectors = None if sample == "covariance" else read_sample(find_run(run), fit.names, sample)
+    return derive_quantities(fit, quantities, vectors, seed, level)

@@ -43,7 +43,7 @@ class Solver(Protocol):
     @property
     def name(self) -> str: ...
 
-    def refuses(self, system: System) -> str:
+    def unsupported_reason(self, system: System) -> str:
         """Why this solver cannot be used on the system; "" when it can."""
         ...
 
@@ -57,7 +57,7 @@ class Solver(Protocol):
         """
         ...
 
-    def stricter(self) -> Solver | None:
+    def fallback(self) -> Solver | None:
         """What to solve a patient by when this solver reported failure; None when there is nothing better."""
         ...
 
@@ -66,20 +66,20 @@ class Solver(Protocol):
         ...
 
 
-def by_species(system: System, x: jax.Array) -> jax.Array:
+def sum_by_species(system: System, x: jax.Array) -> jax.Array:
     """Sums of x (n, ...) over the compartments that exchange with one another, for each of them; (1, ...) when all do."""
-    kind = system.species
-    if not kind.any():
+    species = system.species
+    if not species.any():
         return jnp.sum(x, axis=0, keepdims=True)
-    return jnp.stack([jnp.sum(x[np.flatnonzero(kind == k)], axis=0) for k in range(kind.max() + 1)])[kind]
+    return jnp.stack([jnp.sum(x[np.flatnonzero(species == k)], axis=0) for k in range(species.max() + 1)])[species]
 
 
-def cast(code: Any) -> jax.Array:
+def as_code(code: Any) -> jax.Array:
     return jnp.asarray(code, jnp.int32)
 
 
-def finish(amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
+def build_linear_trajectory(amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
     """The Trajectory of a linear solver: marks negative rate constants k (C, entries, N)."""
     negative = jnp.any(k < 0, axis=(0, 1))
     hopeless = code & ~ResultCode.INACCURATE | ResultCode.NEGATIVE_RATE  # no other solver would cure it
-    return Trajectory(amounts, cast(jnp.where(negative, hopeless, code)), integrals)
+    return Trajectory(amounts, as_code(jnp.where(negative, hopeless, code)), integrals)

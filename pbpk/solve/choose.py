@@ -9,7 +9,7 @@ from pbpk.compile import engine
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.solve.contour import Contour
-from pbpk.solve.general import SOLVERS, General
+from pbpk.solve.general import DIFFRAX_SOLVERS, General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from pbpk.solve.base import Solver
 
 # In order of preference; the first that does not refuse is taken.
-PREFERRED = (Resolvent, Rosenbrock)
+PREFERRED_SOLVERS = (Resolvent, Rosenbrock)
 
-_OWN = {"resolvent": Resolvent, "contour": Contour, "rosenbrock": Rosenbrock}
+_SOLVER_CLASSES = {"resolvent": Resolvent, "contour": Contour, "rosenbrock": Rosenbrock}
 
 
-def solver_names() -> list[str]:
-    return [*_OWN, *sorted(TABLEAUS), *sorted(SOLVERS)]
+def list_solver_names() -> list[str]:
+    return [*_SOLVER_CLASSES, *sorted(TABLEAUS), *sorted(DIFFRAX_SOLVERS)]
 
 
 def choose_solver(system: System, name: str | None = None) -> Solver:
     """The solver called `name`, or the best one for the system. Raises `BadInput` when the named one refuses, and what
     `engine.asked` raises: here, before anything is compiled."""
-    diffrax = engine.asked() == "diffrax"
+    asks_for_diffrax = engine.asked() == "diffrax"
     if name is None or name == "auto":
-        if diffrax:
+        if asks_for_diffrax:
             return General()
-        return next(s for s in (kind() for kind in PREFERRED) if not s.refuses(system))
-    wanted = name.lower()
-    if wanted not in solver_names():
-        raise BadInput(f"no solver `{name}`", hint=did_you_mean(name, ["auto", *solver_names()]))
-    kind = _OWN.get(wanted)
-    solver = kind() if kind else Rosenbrock(wanted) if wanted in TABLEAUS else General(wanted)
-    if reason := solver.refuses(system):
+        return next(s for s in (solver_class() for solver_class in PREFERRED_SOLVERS) if not s.unsupported_reason(system))
+    lower_name = name.lower()
+    if lower_name not in list_solver_names():
+        raise BadInput(f"no solver `{name}`", hint=did_you_mean(name, ["auto", *list_solver_names()]))
+    kind = _SOLVER_CLASSES.get(lower_name)
+    solver = kind() if kind else Rosenbrock(lower_name) if lower_name in TABLEAUS else General(lower_name)
+    if reason := solver.unsupported_reason(system):
         raise BadInput(f"the solver {solver.name} cannot be used on this model", why=reason, hint="leave --solver out")
     return solver
 
 
-def reverse_mode(solver: Solver) -> Solver:
+def restore_reverse_mode(solver: Solver) -> Solver:
     """The inverse of `forward_mode`: the solver as it comes, with the same tolerances."""
-    kept = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name not in ("reverse", "adjoint")}  # type: ignore[arg-type]
-    return type(solver)(**kept)
+    settings = {f.name: getattr(solver, f.name) for f in fields(solver) if f.name not in ("reverse", "adjoint")}  # type: ignore[arg-type]
+    return type(solver)(**settings)

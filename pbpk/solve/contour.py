@@ -22,26 +22,26 @@ import numpy as np
 
 from pbpk.linalg.contour import hyperbola, longest_cycle, wedge
 from pbpk.linalg.packing import linear_part, not_linear, packing, produces
-from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
+from pbpk.solve.base import Readings, Solver, Trajectory, as_code, build_linear_trajectory
 from pbpk.solve.general import General
-from pbpk.solve.interval import Crossing
+from pbpk.solve.interval import CrossedInterval
 from pbpk.solve.segments import run_segments
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
-_LONGEST = 12  # beyond it the contour needs over 150 nodes, and the general solver is the better choice
-_LEAST = 6  # a chain of 30 equal compartments, though without cycles, needs the wedge of a cycle of 4 for 1e-11
+_LONGEST_CYCLE = 12  # beyond it the contour needs over 150 nodes, and the general solver is the better choice
+_SHORTEST_CYCLE = 6  # a chain of 30 equal compartments, though without cycles, needs the wedge of a cycle of 4 for 1e-11
 
 
 @cache
-def nodes(system: System) -> tuple[np.ndarray, np.ndarray]:
-    return hyperbola(wedge(max(cycle(system), _LEAST)))
+def find_contour_nodes(system: System) -> tuple[np.ndarray, np.ndarray]:
+    return hyperbola(wedge(max(find_longest_cycle(system), _SHORTEST_CYCLE)))
 
 
 @cache
-def cycle(system: System) -> int:
+def find_longest_cycle(system: System) -> int:
     """The longest directed cycle of compartments: it bounds the oscillations of a linear system."""
     n = len(system.names)
     return longest_cycle(
@@ -55,17 +55,17 @@ class Contour:
 
     name: str = "contour"
 
-    def refuses(self, system: System) -> str:
+    def unsupported_reason(self, system: System) -> str:
         if reason := not_linear(system):
             return reason
-        if cycle(system) > _LONGEST:
-            return f"a cycle of {cycle(system)} compartments; beyond {_LONGEST} it needs too many contour nodes"
+        if find_longest_cycle(system) > _LONGEST_CYCLE:
+            return f"a cycle of {find_longest_cycle(system)} compartments; beyond {_LONGEST_CYCLE} it needs too many contour nodes"
         return ""
 
     def forward_mode(self) -> Contour:
         return self
 
-    def stricter(self) -> Solver:
+    def fallback(self) -> Solver:
         return General()
 
     def solve(
@@ -78,17 +78,17 @@ class Contour:
             a, b = here.row
             source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
             x, integral = propagate(system, a, x, source, here.length(x.shape[-1]))
-            return Crossing(x[None], integral[None] if integrals else None, cast(jnp.zeros(x.shape[-1])))
+            return CrossedInterval(x[None], integral[None] if integrals else None, as_code(jnp.zeros(x.shape[-1])))
 
         rows = (packed, production)
         amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, readings=readings)
-        return finish(amounts, whole, code, k)
+        return build_linear_trajectory(amounts, whole, code, k)
 
 
 def propagate(system: System, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array):
     """x (n, N) after dt (N,) hours under packed A (nonzeros, N) and a constant source (n, N) or None, and ∫x."""
     elimination = packing(system).elimination
-    zeta, weight = nodes(system)
+    zeta, weight = find_contour_nodes(system)
     node = zeta[:, None]
     shifted = (-(packed * dt))[:, None, :].astype(complex)
     shifted = jnp.broadcast_to(shifted, (packed.shape[0], len(zeta), x.shape[-1]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def lasting(system: System) -> np.ndarray:
+def can_reach_steady_state(system: System) -> np.ndarray:
     """(n,) False for compartments that only fill, alone or with others in a ring that nothing leaves: no steady state."""
     n = len(system.names)
     _, ring = connected_components(
@@ -28,15 +28,15 @@ def lasting(system: System) -> np.ndarray:
 
 
 def check_dose(
-    system: System, place: int, amt: float, rate: float, addl: int, ii: float, ss: int, voids: bool, where: str
+    system: System, index: int, amt: float, rate: float, addl: int, ii: float, ss: int, voids: bool, where: str
 ) -> None:
-    c = system.compartments[place]
-    for code, role, word in ((-1, c.rate, "rate"), (-2, c.duration, "duration")):
+    compartment = system.compartments[index]
+    for code, role, word in ((-1, compartment.rate, "rate"), (-2, compartment.duration, "duration")):
         if rate == code and role is None:
             raise BadInput(
-                f"RATE = {code} asks for a modelled {word}, but the compartment `{c.name}` has none",
+                f"RATE = {code} asks for a modelled {word}, but the compartment `{compartment.name}` has none",
                 where=where,
-                hint=f'in the model: Compartment("{c.name}", "{c.unit}", {word}="NAME"); or give the RATE or DUR itself',
+                hint=f'in the model: Compartment("{compartment.name}", "{compartment.unit}", {word}="NAME"); or give the RATE or DUR itself',
             )
     if rate < 0 and rate not in (-1, -2):
         raise BadInput(f"RATE = {rate:g} is negative and neither -1 nor -2", where=where)
@@ -52,9 +52,9 @@ def check_dose(
     if amt == 0 and not (rate > 0 or rate == -1):
         why = "With AMT = 0 a steady state is that of an endless infusion."
         raise BadInput(f"SS = {ss} with AMT = 0 needs a RATE", where=where, why=why, hint="give AMT and II, or RATE")
-    if not lasting(system)[place]:
-        why = f"Nothing leaves `{c.name}`, so repeated doses into it never come to a steady state."
-        raise BadInput(f"SS = {ss} into `{c.name}` has no steady state", where=where, why=why)
+    if not can_reach_steady_state(system)[index]:
+        why = f"Nothing leaves `{compartment.name}`, so repeated doses into it never come to a steady state."
+        raise BadInput(f"SS = {ss} into `{compartment.name}` has no steady state", where=where, why=why)
     if voids:
         why = "A steady state is that of the doses alone; with voids at other intervals there is none."
         hint = "give the doses that lead to it (ADDL, II) instead of SS"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pbpk.model.system import System
 
 
-class Given(NamedTuple):
+class DoseRecords(NamedTuple):
     """Dose records as arrays (K, N): their row of parameters and what timeline.py says of the rest."""
 
     row: jax.Array
@@ -25,22 +25,22 @@ class Given(NamedTuple):
     duration: jax.Array
 
 
-class Dose(NamedTuple):
+class DoseInEffect(NamedTuple):
     """Arrays (K, N): `lag` h, `amount` that enters, `length` h and `speed` of an infusion (0 and unused for a bolus),
     and `bad` where a modelled rate or duration is not above zero."""
 
     lag: jax.Array
     amount: jax.Array
-    length: jax.Array
-    speed: jax.Array
-    bad: jax.Array | None
+    duration: jax.Array
+    rate: jax.Array
+    invalid: jax.Array | None
 
 
-def effective(system: System, p: jax.Array, given: Given, modelled: bool) -> Dose:
+def evaluate_doses(system: System, p: jax.Array, given: DoseRecords, modelled: bool) -> DoseInEffect:
     """The doses (K, N) under p (C, m, N). `modelled`: some rates are -1 (a parameter's) or -2 (a duration's)."""
 
     def of(role: str, default: float) -> jax.Array:
-        return _of_compartment(system, p, given.row, given.compartment, role, default)
+        return _look_up_role(system, p, given.row, given.compartment, role, default)
 
     rate, duration, bad = given.rate, given.duration, None
     if modelled:
@@ -52,10 +52,10 @@ def effective(system: System, p: jax.Array, given: Given, modelled: bool) -> Dos
     by_rate = rate > 0
     length = jnp.where(by_rate, entering / jnp.where(by_rate, rate, 1.0), duration)
     speed = jnp.where(by_rate, rate, entering / jnp.where(duration > 0, duration, 1.0))
-    return Dose(of("lag", 0.0), entering, length, speed, bad)
+    return DoseInEffect(of("lag", 0.0), entering, length, speed, bad)
 
 
-def _of_compartment(
+def _look_up_role(
     system: System, p: jax.Array, row: jax.Array, compartment: jax.Array, role: str, default: float
 ) -> jax.Array:
     """The parameter that each dose's compartment names for a role, from the row of the dose's own record."""

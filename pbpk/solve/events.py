@@ -15,20 +15,20 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.regimen.void import Void, places_of
 from pbpk.solve.dose_checks import check_dose
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
+    from pbpk.regimen.regimen import Void
 
 RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
 
 _SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
-_MOST = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
+_MAX_EVENTS = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
 _HEADROOM = (
     2.0  # a patient's lag and infusions may be this much longer than the typical ones (see `OVERLAPS` in base.py)
 )
-_UNKNOWN = 4  # overlapping infusions allowed for when nothing is known of their length
+_UNKNOWN_OVERLAPS = 4  # overlapping infusions allowed for when nothing is known of their length
 
 
 class Event(NamedTuple):
@@ -54,7 +54,7 @@ class Event(NamedTuple):
     target: int = 0
 
 
-class Repeat(NamedTuple):
+class RepeatedDose(NamedTuple):
     """A dose at steady state. `interval` 0: an endless infusion. `starts` and `ends` are how many events stand for it."""
 
     compartment: int
@@ -67,28 +67,28 @@ class Repeat(NamedTuple):
     ends: int
 
 
-class Course(NamedTuple):
+class PatientEvents(NamedTuple):
     """One patient: `until` (epochs,) is when each epoch is cut off, `observed` the events that are observations."""
 
     events: list[Event]
-    repeats: list[Repeat]
-    until: np.ndarray
-    observed: list[int]
+    repeated_doses: list[RepeatedDose]
+    epoch_ends: np.ndarray
+    observation_events: list[int]
 
 
-def read_course(
+def read_patient_events(
     records: pd.DataFrame, system: System, *, moving: bool, typical: np.ndarray | None, voids: Sequence[Void]
-) -> Course:
+) -> PatientEvents:
     """The events of one patient, unsorted. Raises `BadInput` with the record's row."""
     outside = len(system.names)
     events: list[Event] = []
-    repeats: list[Repeat] = []
+    repeats: list[RepeatedDose] = []
     observed: list[int] = []
     times = records["TIME"].to_numpy(float)
     dosed = records["EVID"].isin((1, 4))
     opens = (records["EVID"].isin((3, 4)) | (dosed & (records["SS"] == 1))).to_numpy()
     epochs = np.cumsum(opens)
-    until = _until(times, epochs)
+    until = _find_epoch_ends(times, epochs)
     stops = np.where(np.isfinite(until), until, times[epochs == epochs[-1]].max())
     instants = np.unique(times)
     columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
@@ -108,37 +108,37 @@ def read_course(
         dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
         first, last = (START, END) if rate or dur > 0 else (BOLUS, NOTHING)
         if ss:
-            starts, ends = (0, 1) if amt == 0 else _reach(system, dose, ii, moving, typical)
-            repeats.append(Repeat(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends))
+            starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
+            repeats.append(RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends))
             dose = dose._replace(steady=len(repeats))
             events[-1] = record._replace(steady=len(repeats), compartment=place)
         else:
             starts, ends = 1, 1
         further = int(min(addl, max(np.floor((stops[epoch] - time) / ii + _SAME_INSTANT), 0))) if addl else 0
-        if len(events) + starts + ends + 2 * further > _MOST:
+        if len(events) + starts + ends + 2 * further > _MAX_EVENTS:
             said = f"ADDL = {addl}" if further else f"II = {ii:g}"
-            raise BadInput(f"{said} makes over {_MOST:,} events for one patient", where=where)
+            raise BadInput(f"{said} makes over {_MAX_EVENTS:,} events for one patient", where=where)
         events += [dose._replace(kind=first, time=time - j * ii, back=j) for j in range(starts)]
         if last == END:
             events += [dose._replace(kind=END, time=time - j * ii, back=j) for j in range(ends)]
         for k in range(1, further + 1):
-            more = dose._replace(time=_at_instant(time + k * ii, instants), steady=0)
+            more = dose._replace(time=_snap_to_record(time + k * ii, instants), steady=0)
             events.append(more._replace(kind=first))
             if last == END:
                 events.append(more._replace(kind=END))
     for void in voids:
-        events += _voids(void, system, times, epochs, stops)
-        if len(events) > _MOST:
-            raise BadInput(f"voiding `{void.compartment}` makes over {_MOST:,} events for one patient")
-    return Course(events, repeats, until, observed)
+        events += _list_void_events(void, system, times, epochs, stops)
+        if len(events) > _MAX_EVENTS:
+            raise BadInput(f"voiding `{void.compartment}` makes over {_MAX_EVENTS:,} events for one patient")
+    return PatientEvents(events, repeats, until, observed)
 
 
-def given_length(event: Event) -> float:
+def stated_duration(event: Event) -> float:
     """Of an infusion, where no parameter changes it."""
     return event.amount / event.rate if event.rate > 0 else event.duration
 
 
-def _until(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+def _find_epoch_ends(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """When each epoch is cut off: at the next reset, or its own last record where the clock starts anew; the last: never."""
     first = [times[epochs == e] for e in range(int(epochs[-1]) + 1)]
     out = np.full(len(first), np.inf)
@@ -148,7 +148,7 @@ def _until(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     return out
 
 
-def _reach(system: System, dose: Event, ii: float, moving: bool, typical: np.ndarray | None) -> tuple[int, int]:
+def _count_pending_doses(system: System, dose: Event, ii: float, moving: bool, typical: np.ndarray | None) -> tuple[int, int]:
     """How many doses of the past a steady-state record may hold back or still be giving: (starts, ends), 1 each at least.
 
     Exact when no parameter moves events. Otherwise from the typical values (C, m, N) with headroom: what exceeds it is
@@ -169,28 +169,28 @@ def _reach(system: System, dose: Event, ii: float, moving: bool, typical: np.nda
     elif dose.rate == -2:
         length = max(most(c.duration, 0.0), 0.0)
     else:
-        length = given_length(dose) * (f if dose.rate > 0 else 1.0)
+        length = stated_duration(dose) * (f if dose.rate > 0 else 1.0)
     if not moving:
-        return 1, int(min(np.ceil(length / ii) + 1, _MOST))
-    spare = 0 if typical is not None else _UNKNOWN
-    starts, ends = (int(min(np.ceil(_HEADROOM * x / ii), _MOST)) for x in (lag, lag + length))
+        return 1, int(min(np.ceil(length / ii) + 1, _MAX_EVENTS))
+    spare = 0 if typical is not None else _UNKNOWN_OVERLAPS
+    starts, ends = (int(min(np.ceil(_HEADROOM * x / ii), _MAX_EVENTS)) for x in (lag, lag + length))
     return 1 + starts + (spare if c.lag else 0), 1 + ends + spare
 
 
-def _voids(void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray) -> list[Event]:
+def _list_void_events(void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray) -> list[Event]:
     """A habit, not a dose: it goes on after a reset, by the clock of each epoch."""
-    source, target = places_of(void, system)
+    source, target = void.find_compartments(system)
     out = []
     for e in np.unique(epochs):
-        for t in void.times(float(times[epochs == e].min()), float(stops[e]), _MOST):
+        for t in void.times(float(times[epochs == e].min()), float(stops[e]), _MAX_EVENTS):
             event = Event(
-                _at_instant(t, times), -np.inf, int(e), 0, 0, VOID, source, amount=1 - void.left, target=target
+                _snap_to_record(t, times), -np.inf, int(e), 0, 0, VOID, source, amount=1 - void.left, target=target
             )
             out.append(event)
     return out
 
 
-def _at_instant(time: float, instants: np.ndarray) -> float:
+def _snap_to_record(time: float, instants: np.ndarray) -> float:
     """`time`, or the record's time that it misses by a rounding."""
     nearest = float(instants[np.abs(instants - time).argmin()])
     return nearest if abs(nearest - time) <= _SAME_INSTANT * max(abs(time), 1.0) else time

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.results import ResultCode
-from pbpk.solve.base import Readings, Trajectory, by_species, cast
-from pbpk.solve.interval import Crossing
+from pbpk.solve.base import Readings, Trajectory, sum_by_species, as_code
+from pbpk.solve.interval import CrossedInterval
 from pbpk.solve.segments import run_segments
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class General:
     max_steps: int = 16_384
     adjoint: diffrax.AbstractAdjoint = field(default_factory=diffrax.RecursiveCheckpointAdjoint)
 
-    def refuses(self, system: System) -> str:
+    def unsupported_reason(self, system: System) -> str:
         return ""
 
     def forward_mode(self) -> General:
         return replace(self, adjoint=diffrax.ForwardMode())
 
-    def stricter(self) -> General | None:
+    def fallback(self) -> General | None:
         """The stiff method of highest order, by shorter steps and with more of them; nothing is beyond that."""
         if self.max_steps > 16_384:
             return None
@@ -49,7 +49,7 @@ class General:
     def solve(
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
-        method = SOLVERS[self.name]()
+        method = DIFFRAX_SOLVERS[self.name]()
         eps = float(jnp.finfo(p.dtype).eps)
         rtol, atol = max(self.rtol, 20 * eps), max(self.atol, eps)
         # All patients step together, so one without numbers would cost the others every step allowed: leave it out.
@@ -60,7 +60,7 @@ class General:
 
         def one(x, rate, dt, row, adjoint):
             inflow = jnp.zeros_like(x) if rate is None else rate
-            present = jax.lax.stop_gradient(by_species(system, jnp.abs(x) + jnp.abs(inflow) * dt))
+            present = jax.lax.stop_gradient(sum_by_species(system, jnp.abs(x) + jnp.abs(inflow) * dt))
             present = jnp.tile(jnp.broadcast_to(present, x.shape), 2 if integrals else 1)
 
             def slope(t, y, args):
@@ -82,14 +82,14 @@ class General:
             )
             good = solution.result == diffrax.RESULTS.successful
             assert solution.ys is not None
-            return solution.ys[0], cast(jnp.where(good, 0, ResultCode.GAVE_UP))
+            return solution.ys[0], as_code(jnp.where(good, 0, ResultCode.GAVE_UP))
 
         def ready(adjoint):
             def advance(x, here):
                 lanes = (-1, None if here.rate is None else -1, 0, -1)
                 cross = jax.vmap(partial(one, adjoint=adjoint), in_axes=lanes, out_axes=(-1, 0))
                 y, code = cross(x, here.rate, here.length(x.shape[-1]), here.row)
-                return Crossing(y[None, :n], y[None, n:] if integrals else None, code)
+                return CrossedInterval(y[None, :n], y[None, n:] if integrals else None, code)
 
             return advance
 
@@ -100,14 +100,14 @@ class General:
             forward=ready(diffrax.ForwardMode()),
         )
         amounts = jnp.where(sane, amounts, jnp.nan)
-        finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.seen[:, None, :], axis=(0, 1))
+        finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.output_mask[:, None, :], axis=(0, 1))
         return Trajectory(
-            amounts, cast(jnp.where(sane, code, 0)) | cast(jnp.where(finite, 0, ResultCode.NOT_FINITE)), whole
+            amounts, as_code(jnp.where(sane, code, 0)) | as_code(jnp.where(finite, 0, ResultCode.NOT_FINITE)), whole
         )
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.
-SOLVERS = {
+DIFFRAX_SOLVERS = {
     name.lower(): kind
     for name, kind in vars(diffrax).items()
     if isinstance(kind, type)

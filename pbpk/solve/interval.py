@@ -15,23 +15,23 @@ class Interval(NamedTuple):
     solver gave at the end of the last interval to be reminded of, `memory`, None at steady states."""
 
     stops: jax.Array
-    rate: jax.Array | None
-    row: Any
-    fresh: jax.Array
-    memory: Any
+    inflow: jax.Array | None
+    parameters: Any
+    restart: jax.Array
+    step_memory: Any
 
-    def length(self, patients: int) -> jax.Array:
+    def duration(self, patients: int) -> jax.Array:
         """(N,) hours, for a solver that takes one stop."""
         return jnp.broadcast_to(self.stops[-1], (patients,))
 
 
-class Crossing(NamedTuple):
+class CrossedInterval(NamedTuple):
     """Amounts at the stops (M, n, N), their integrals from the interval's start or None, result codes (N,), `memory`."""
 
     amounts: jax.Array
     integrals: jax.Array | None
     code: jax.Array
-    memory: Any = None
+    step_memory: Any = None
 
 
-Advance = Callable[[jax.Array, Interval], Crossing]
+Advance = Callable[[jax.Array, Interval], CrossedInterval]

@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 
 from pbpk.compile.engine import kernels
-from pbpk.compile.programs.solution.likelihood import Judge, unjudged
+from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, unsupported_likelihood
 from pbpk.linalg.packing import linear_part, packing, produces
 from pbpk.linalg.series import (
     Series,
@@ -37,22 +37,22 @@ from pbpk.linalg.series import (
 )
 from pbpk.results import ResultCode
 from pbpk.solve import compiled_window as machine
-from pbpk.solve.base import Readings, Solver, Trajectory, cast, finish
-from pbpk.solve.compiled_likelihood import Facts, Verdict, judge_in_one_call, judge_in_one_call_forward
+from pbpk.solve.base import Readings, Solver, Trajectory, as_code, build_linear_trajectory
+from pbpk.solve.compiled_likelihood import LikelihoodData, LikelihoodResult, judge_in_one_call, judge_in_one_call_forward
 from pbpk.solve.compiled_solution import in_one_call, in_one_call_forward
-from pbpk.solve.contour import Contour, cycle
-from pbpk.solve.interval import Crossing
-from pbpk.solve.segment_program import Linear
+from pbpk.solve.contour import Contour, find_longest_cycle
+from pbpk.solve.interval import CrossedInterval
+from pbpk.solve.segment_program import LinearSegments
 from pbpk.solve.segments import Whole, run_segments
-from pbpk.solve.stop_derivatives import in_time
+from pbpk.solve.stop_derivatives import move_in_time
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
-_MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
-_FEW = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded
-_TOGETHER = 2  # windows of compiled code to one turn of the scan: a dose and its samples are often no more
+_SERIES_MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
+_MAX_KEPT_WINDOWS = 16  # windows whose vectors the reverse rule keeps; with more it computes them again, and memory stays bounded
+_UNROLLED_WINDOWS = 2  # windows of compiled code to one turn of the scan: a dose and its samples are often no more
 _LONG_CHAIN = 6  # one-way chains and cycles from here on may need the contour
 
 
@@ -67,13 +67,13 @@ class Resolvent:
     rtol: float = 1e-9
     reverse: bool = True
 
-    def refuses(self, system: System) -> str:
-        return Contour().refuses(system)
+    def unsupported_reason(self, system: System) -> str:
+        return Contour().unsupported_reason(system)
 
     def forward_mode(self) -> Resolvent:
         return replace(self, reverse=False)
 
-    def stricter(self) -> Solver:
+    def fallback(self) -> Solver:
         return Contour()
 
     def solve(
@@ -91,15 +91,15 @@ class Resolvent:
         )
         return jax.tree.map(lambda a, b: jnp.where(poor, a, b), sure, found)
 
-    def judges(self, system: System, p: jax.Array, judge: Judge) -> bool:
+    def supports_likelihood(self, system: System, p: jax.Array, judge: LikelihoodTerms) -> bool:
         """Not where the contour may have to take over, which says what amounts are."""
         sure = self.reverse or not may_oscillate(system)
-        return sure and p.shape[0] == 1 and kernels(p.dtype) and not unjudged(judge)
+        return sure and p.shape[0] == 1 and kernels(p.dtype) and not unsupported_likelihood(judge)
 
-    def judge(self, system: System, timeline: Timeline, p: jax.Array, judge: Judge, facts: Facts) -> Verdict:
+    def solve_likelihood(self, system: System, timeline: Timeline, p: jax.Array, judge: LikelihoodTerms, facts: LikelihoodData) -> LikelihoodResult:
         one = judge_in_one_call if self.reverse else judge_in_one_call_forward
         found = self._run(system, timeline, p, False, judge.readings, lambda work: partial(one, work, judge, facts))
-        return Verdict(found.amounts, found.result)
+        return LikelihoodResult(found.amounts, found.result)
 
     def _run(
         self,
@@ -108,48 +108,48 @@ class Resolvent:
         p: jax.Array,
         integrals: bool,
         readings: Readings,
-        in_one: Callable[[Linear], Whole],
+        in_one: Callable[[LinearSegments], Whole],
     ) -> Trajectory:
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         makes = produces(system)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
         span = timeline.windows.span if timeline.windows is not None and p.shape[0] == 1 else 1.0
-        few = (len(timeline.time) if timeline.windows is None else len(timeline.windows.closing)) <= _FEW
+        few = (len(timeline.time) if timeline.windows is None else len(timeline.windows.closing_event)) <= _MAX_KEPT_WINDOWS
         compiled = kernels(p.dtype)
-        window = Window(system, design(span, tolerance * _MARGIN), integrals, keep=few, compiled=compiled)
+        window = ResolventWindow(system, design(span, tolerance * _SERIES_MARGIN), integrals, keep=few, compiled=compiled)
 
         def ready(cross):
             def advance(x, here):
                 matrix, b = here.row
                 source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
                 amounts, integral, error = cross(window, matrix, x, source, here.stops)
-                return Crossing(amounts, integral, cast(jnp.where(error > tolerance, ResultCode.INACCURATE, 0)))
+                return CrossedInterval(amounts, integral, as_code(jnp.where(error > tolerance, ResultCode.INACCURATE, 0)))
 
             return advance
 
         forward = ready(propagate)
         advance = ready(propagate_reversibly) if self.reverse else forward
         # The double integral of an inflow has coefficients of each patient's own for every window: one at a time.
-        whole = compiled and not (integrals and (makes or timeline.infusing))
+        whole = compiled and not (integrals and (makes or timeline.has_infusions))
         amounts, areas, code = run_segments(
             *(system, timeline, p, (k if compiled else packed, production), advance),
             integrals=integrals,
             readings=readings,
             forward=forward,
             windows=timeline.windows,
-            together=_TOGETHER if compiled and self.reverse else 1,
-            whole=in_one(Linear(system, window.series, integrals, tolerance)) if whole else None,
+            together=_UNROLLED_WINDOWS if compiled and self.reverse else 1,
+            whole=in_one(LinearSegments(system, window.series, integrals, tolerance)) if whole else None,
         )
-        return finish(amounts, areas, code, k)
+        return build_linear_trajectory(amounts, areas, code, k)
 
 
 @cache
 def may_oscillate(system: System) -> bool:
     """Whether cycles, or long one-way chains, may carry the spectrum (or the pseudospectrum) off the real axis."""
-    return cycle(system) >= 3 or _longest_chain(system) >= _LONG_CHAIN
+    return find_longest_cycle(system) >= 3 or _find_longest_chain(system) >= _LONG_CHAIN
 
 
-def _longest_chain(system: System) -> int:
+def _find_longest_chain(system: System) -> int:
     """Compartments on the longest path of one-way arrows, in a model without cycles of one-way arrows."""
     n = len(system.names)
     arrows = {(int(s), int(t)) for s, t in zip(system.source, system.target, strict=True) if n not in (s, t)}
@@ -166,7 +166,7 @@ def _longest_chain(system: System) -> int:
 
 
 @dataclass(frozen=True)
-class Window:
+class ResolventWindow:
     """What is the same for all windows of a solution. `keep`: JAX's reverse rule may keep the vectors of each;
     `compiled`: by the kernel. The kernel takes A as the rates' slopes (entries, N), JAX packed (nonzeros, N)."""
 
@@ -177,59 +177,59 @@ class Window:
     compiled: bool = False
 
 
-class _Work(NamedTuple):
+class _SeriesTerms(NamedTuple):
     """What one window computes: `vectors` (J + 1, n, 1 or 2, N) and the weights of its sums, each (J + 1, M, N or 1)."""
 
     vectors: jax.Array
     peak: jax.Array
-    carried: jax.Array
-    fed: jax.Array | None
-    lasting: jax.Array | None
+    amount_weights: jax.Array
+    integral_weights: jax.Array | None
+    double_integral_weights: jax.Array | None
 
 
-_Crossed = tuple[jax.Array, jax.Array | None, jax.Array]
+_PropagatedWindow = tuple[jax.Array, jax.Array | None, jax.Array]
 
 
-def propagate(window: Window, matrix: jax.Array, x: jax.Array, source: jax.Array | None, stops: jax.Array) -> _Crossed:
+def propagate(window: ResolventWindow, matrix: jax.Array, x: jax.Array, source: jax.Array | None, stops: jax.Array) -> _PropagatedWindow:
     """Amounts (M, n, N) at `stops` (M, N or 1) hours after x (n, N), their integrals from 0 (or None), and the error (N,).
 
     Under a matrix as the window takes it and a constant source (n, N) or None; the last stop is the latest.
     Differentiable by jvp, three times.
     """
     if window.compiled:
-        return machine.forward(window, matrix, x, source, stops)
+        return machine.propagate_compiled(window, matrix, x, source, stops)
     fixed = lax.stop_gradient(stops)
-    after, integral, error = _propagate(window, matrix, x, source, fixed)
-    return *in_time(window.system, matrix, source, stops - fixed, after, integral), error
+    after, integral, error = _propagate_series(window, matrix, x, source, fixed)
+    return *move_in_time(window.system, matrix, source, stops - fixed, after, integral), error
 
 
-def propagate_reversibly(window: Window, matrix, x, source, stops) -> _Crossed:
+def propagate_reversibly(window: ResolventWindow, matrix, x, source, stops) -> _PropagatedWindow:
     """The same with a reverse rule by hand, instead of derivatives by jvp."""
-    return (machine.reversibly if window.compiled else _reversibly)(window, matrix, x, source, stops)
+    return (machine.propagate_compiled_reversibly if window.compiled else _propagate_series_with_vjp)(window, matrix, x, source, stops)
 
 
-def _propagate(window: Window, packed, x, source, stops):
-    solve, _, length = _shifted(window, packed, stops)
-    return _read(window, _work(window, solve, length, packed, x, source, stops), x, source, length, stops)
+def _propagate_series(window: ResolventWindow, packed, x, source, stops):
+    solve, _, length = _factor_shifted(window, packed, stops)
+    return _sum_terms(window, _compute_terms(window, solve, length, packed, x, source, stops), x, source, length, stops)
 
 
-def _shifted(window: Window, packed: jax.Array, stops: jax.Array):
+def _factor_shifted(window: ResolventWindow, packed: jax.Array, stops: jax.Array):
     """(rhs ↦ (I − gA)⁻¹ rhs, its matrix, the window's length), all losses that compartments share left out of A."""
     elimination = packing(window.system).elimination
     length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
     scaled = -(window.series.g * length) * packed
-    shared = 1.0 - window.series.g * length * _shared_loss(window, packed)
+    shared = 1.0 - window.series.g * length * _find_shared_loss(window, packed)
     scaled = elimination.shifted(scaled, shared)[:, None, :]
     return elimination.solver(scaled), scaled, length
 
 
-def _shared_loss(window: Window, packed: jax.Array) -> jax.Array:
+def _find_shared_loss(window: ResolventWindow, packed: jax.Array) -> jax.Array:
     """(N,) 1/h. Any shift gives the same result; this one, what every compartment loses at least, leaves a transfer."""
     return lax.stop_gradient(jnp.min(-packed[packing(window.system).elimination.diagonal], axis=0))
 
 
-def _work(window: Window, solve, length, packed, x, source, stops) -> _Work:
-    series, shift, tau = window.series, _shared_loss(window, packed), stops / length
+def _compute_terms(window: ResolventWindow, solve, length, packed, x, source, stops) -> _SeriesTerms:
+    series, shift, tau = window.series, _find_shared_loss(window, packed), stops / length
     plain = coefficients(series, tau)
     fed = lasting = None
     if source is not None or window.integrals:
@@ -239,46 +239,46 @@ def _work(window: Window, solve, length, packed, x, source, stops) -> _Work:
     start = x[:, None, :] if source is None else jnp.stack([x, source * length], axis=1)
     bound = lax.stop_gradient(jnp.max(jnp.abs(plain), axis=(1, 2)))
     v, peak = vectors(series, solve, start, bound)
-    return _Work(v, peak, plain * jnp.exp(-shift * stops), fed, lasting)
+    return _SeriesTerms(v, peak, plain * jnp.exp(-shift * stops), fed, lasting)
 
 
-def _read(window: Window, work: _Work, x, source, length, stops):
-    after, integral = _sum(work.carried, work.vectors[:, :, 0]), None
+def _sum_terms(window: ResolventWindow, work: _SeriesTerms, x, source, length, stops):
+    after, integral = _sum_weighted(work.amount_weights, work.vectors[:, :, 0]), None
     if source is not None:
-        assert work.fed is not None
-        after = after + _sum(work.fed / length, work.vectors[:, :, 1])
+        assert work.integral_weights is not None
+        after = after + _sum_weighted(work.integral_weights / length, work.vectors[:, :, 1])
     if window.integrals:
-        assert work.fed is not None
-        integral = _sum(work.fed, work.vectors[:, :, 0])
-        if work.lasting is not None:
-            integral = integral + _sum(work.lasting, work.vectors[:, :, 1])
+        assert work.integral_weights is not None
+        integral = _sum_weighted(work.integral_weights, work.vectors[:, :, 0])
+        if work.double_integral_weights is not None:
+            integral = integral + _sum_weighted(work.double_integral_weights, work.vectors[:, :, 1])
     # No time changes nothing, not even the last digit: what is 0 at a dose must be 0, for error models that divide by it.
     moved = stops[:, None, :] > 0
     after = jnp.where(moved, after, x)
     integral = None if integral is None else jnp.where(moved, integral, 0.0)
-    return after, integral, _error(window, work, x, source, length)
+    return after, integral, _estimate_error(window, work, x, source, length)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _reversibly(window: Window, packed, x, source, stops):
-    return _propagate(window, packed, x, source, stops)
+def _propagate_series_with_vjp(window: ResolventWindow, packed, x, source, stops):
+    return _propagate_series(window, packed, x, source, stops)
 
 
-def _forward(window: Window, packed, x, source, stops):
-    solve, _, length = _shifted(window, packed, stops)
-    work = _work(window, solve, length, packed, x, source, stops)
-    return _read(window, work, x, source, length, stops), (packed, x, source, stops, work if window.keep else None)
+def _propagate_series_recording(window: ResolventWindow, packed, x, source, stops):
+    solve, _, length = _factor_shifted(window, packed, stops)
+    work = _compute_terms(window, solve, length, packed, x, source, stops)
+    return _sum_terms(window, work, x, source, length, stops), (packed, x, source, stops, work if window.keep else None)
 
 
-def _backward(window: Window, kept, cotangents):
+def _propagate_series_adjoint(window: ResolventWindow, kept, cotangents):
     """The recursion of `vectors` backwards, with transposed solves on the same factors."""
     packed, x, source, stops, work = kept
     of_after, of_integral, _ = cotangents
     elimination = packing(window.system).elimination
-    solve, scaled, length = _shifted(window, packed, stops)
+    solve, scaled, length = _factor_shifted(window, packed, stops)
     if work is None:
-        work = _work(window, solve, length, packed, x, source, stops)
-    after, _, _ = _read(window, work, x, source, length, stops)
+        work = _compute_terms(window, solve, length, packed, x, source, stops)
+    after, _, _ = _sum_terms(window, work, x, source, length, stops)
     v = work.vectors
 
     def gathered(weight, cotangent):
@@ -287,14 +287,14 @@ def _backward(window: Window, kept, cotangents):
             return jnp.tensordot(weight[..., 0], cotangent, 1)
         return jnp.einsum("jmn,min->jin", weight, cotangent)
 
-    pulls = [gathered(work.carried, of_after)]
+    pulls = [gathered(work.amount_weights, of_after)]
     if window.integrals:
-        pulls[0] = pulls[0] + gathered(work.fed, of_integral)
+        pulls[0] = pulls[0] + gathered(work.integral_weights, of_integral)
     if source is not None:
-        assert work.fed is not None
-        pulls.append(gathered(work.fed / length, of_after))
+        assert work.integral_weights is not None
+        pulls.append(gathered(work.integral_weights / length, of_after))
         if window.integrals:
-            pulls[1] = pulls[1] + gathered(work.lasting, of_integral)
+            pulls[1] = pulls[1] + gathered(work.double_integral_weights, of_integral)
     pull = jnp.stack(pulls, axis=2)
     turn = elimination.transposed_solver(scaled)
 
@@ -327,17 +327,17 @@ def _backward(window: Window, kept, cotangents):
     return window.series.g * length * bar, start[:, 0], of_source, of_stops
 
 
-_reversibly.defvjp(_forward, _backward)
+_propagate_series_with_vjp.defvjp(_propagate_series_recording, _propagate_series_adjoint)
 
 
-def _sum(c: jax.Array, v: jax.Array) -> jax.Array:
+def _sum_weighted(c: jax.Array, v: jax.Array) -> jax.Array:
     """Σⱼ cⱼ vⱼ, (M, n, N), for coefficients c (J + 1, M, N or 1) and vectors v (J + 1, n, N)."""
     if c.shape[-1] == 1 and v.shape[-1] > 1:
         return jnp.tensordot(c[..., 0], v, axes=(0, 0))
     return jnp.einsum("jmn,jin->min", c, v)
 
 
-def _error(window: Window, work: _Work, x, source, length) -> jax.Array:
+def _estimate_error(window: ResolventWindow, work: _SeriesTerms, x, source, length) -> jax.Array:
     """(N,): the last two terms of every sum, and rounding of the largest, over the amount present.
 
     Integrals and what an inflow leaves are judged by their own weights: exp(−σt) may hide the error of amounts alone.
@@ -347,10 +347,10 @@ def _error(window: Window, work: _Work, x, source, length) -> jax.Array:
     if source is not None:
         present = present + jnp.sum(jnp.abs(source), axis=0) * length
     present = jnp.where(present > 0, present, 1.0)
-    fed = None if work.fed is None else work.fed / length
-    weights = [[work.carried, fed if window.integrals else None]]
+    fed = None if work.integral_weights is None else work.integral_weights / length
+    weights = [[work.amount_weights, fed if window.integrals else None]]
     if source is not None:
-        weights.append([fed, None if work.lasting is None else work.lasting / length])
+        weights.append([fed, None if work.double_integral_weights is None else work.double_integral_weights / length])
     rounding = 10 * float(jnp.finfo(x.dtype).eps) * jnp.max(work.peak, axis=0)
     last = jnp.zeros_like(x)
     for k, sums in enumerate(weights):
@@ -360,7 +360,7 @@ def _error(window: Window, work: _Work, x, source, length) -> jax.Array:
     return (jnp.max(last, axis=0) + rounding) / present
 
 
-def to_infinity(system: System, p: jax.Array, x: jax.Array) -> jax.Array:
+def integrate_to_infinity(system: System, p: jax.Array, x: jax.Array) -> jax.Array:
     """∫₀^∞ of every amount (n, N), amount · h, from amounts x (n, N) on, by one real solve: −A⁻¹x.
 
     Production is left out: without an end it would have no integral. Parameters p (m, N). A compartment that never

@@ -19,10 +19,10 @@ from pbpk.linalg.packing import Packing, packing, unlike
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
-    from pbpk.model.system import Group, System
+    from pbpk.model.system import FluxGroup, System
 
 
-class Bound(NamedTuple):
+class BoundParameters(NamedTuple):
     """Parameters as a field uses them, patients last: the linear arrows' packed matrix, what flows at zero amounts (n, N),
     and the gathered arguments of each nonlinear group's law (amounts left out; for a concentration, its volume)."""
 
@@ -32,84 +32,84 @@ class Bound(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class VectorField:
     """`curved` are the nonlinear groups; `ends` where their fluxes leave and enter; `entries` places their slopes."""
 
     system: System
     layout: Packing
-    straight: tuple[Group, ...]
-    curved: tuple[Group, ...]
+    linear_groups: tuple[FluxGroup, ...]
+    nonlinear_groups: tuple[FluxGroup, ...]
     linear_flux: np.ndarray
-    ends: tuple[np.ndarray, np.ndarray]
+    nonlinear_ends: tuple[np.ndarray, np.ndarray]
     linear_entries: Packing
-    curved_entries: Packing
+    nonlinear_entries: Packing
 
     @property
     def elimination(self) -> Elimination:
         return self.layout.elimination
 
     @cached_property
-    def bent_in(self) -> np.ndarray:
+    def nonlinear_compartments(self) -> np.ndarray:
         """The compartments that nonlinear arrows depend on."""
-        states = [a.state for g in self.curved for a in g.arguments if a.state is not None]
+        states = [a.state for g in self.nonlinear_groups for a in g.arguments if a.state is not None]
         return np.unique(np.concatenate([np.zeros(0, int), *states]))
 
     @cached_property
-    def produces(self) -> bool:
+    def has_production(self) -> bool:
         """Whether linear arrows carry anything at zero amounts."""
         with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
             y, values = jnp.zeros(len(self.system.names)), unlike(len(self.system.parameter_names))
-            return any(bool(jnp.any(g(y, p) != 0)) for g in self.straight for p in values)
+            return any(bool(jnp.any(g(y, p) != 0)) for g in self.linear_groups for p in values)
 
-    def bind(self, p: jax.Array) -> Bound:
+    def bind(self, p: jax.Array) -> BoundParameters:
         """From parameters p (m, ...)."""
         n = len(self.system.names)
         y = jnp.zeros((n, *p.shape[1:]), p.dtype)
-        slopes = [g.slope(a, y, p) for g in self.straight for a in g.arguments if a.state is not None]
+        slopes = [g.slope(a, y, p) for g in self.linear_groups for a in g.arguments if a.state is not None]
         none = jnp.zeros((0, *p.shape[1:]), p.dtype)
         linear = self.linear_entries.pack(jnp.concatenate([none, *slopes]))
         constant = y
-        if self.produces:
-            rates = jnp.concatenate([g(y, p) for g in self.straight])
+        if self.has_production:
+            rates = jnp.concatenate([g(y, p) for g in self.linear_groups])
             source, target = self.system.source[self.linear_flux], self.system.target[self.linear_flux]
             constant = jnp.pad(y, [(0, 1)] + [(0, 0)] * (p.ndim - 1)).at[source].add(-rates).at[target].add(rates)[:n]
         arguments = tuple(
-            tuple(None if a.parameter is None else p[a.parameter] for a in g.arguments) for g in self.curved
+            tuple(None if a.parameter is None else p[a.parameter] for a in g.arguments) for g in self.nonlinear_groups
         )
-        return Bound(linear, constant, arguments)
+        return BoundParameters(linear, constant, arguments)
 
-    def ready(self, bound: Bound):
+    def make_slope(self, bound: BoundParameters):
         """y (n, ...) ↦ dy/dt, for many y."""
         product = self.elimination.product(bound.linear)
-        return lambda y: product(y) + bound.constant + self.curve(y, bound.arguments)
+        return lambda y: product(y) + bound.constant + self.nonlinear_slope(y, bound.arguments)
 
-    def curve(self, y: jax.Array, arguments) -> jax.Array:
+    def nonlinear_slope(self, y: jax.Array, arguments) -> jax.Array:
         """The nonlinear arrows' part of dy/dt."""
-        if not self.curved:
+        if not self.nonlinear_groups:
             return jnp.zeros_like(y)
         rates = jnp.concatenate(
-            [_evaluate(g, y, given, None)[0] for g, given in zip(self.curved, arguments, strict=True)]
+            [_evaluate_group(g, y, given, None)[0] for g, given in zip(self.nonlinear_groups, arguments, strict=True)]
         )
-        source, target = self.ends
+        source, target = self.nonlinear_ends
         padded = jnp.zeros((y.shape[0] + 1, *y.shape[1:]), y.dtype)
         return padded.at[np.concatenate([source, target])].add(jnp.concatenate([-rates, rates]))[:-1]
 
-    def jacobian(self, y: jax.Array, bound: Bound) -> jax.Array:
+    def jacobian(self, y: jax.Array, bound: BoundParameters) -> jax.Array:
         """The packed Jacobian (nonzeros, ...) at y."""
-        return bound.linear + self.curvature(y, bound.arguments) if self.curved else bound.linear
+        return bound.linear + self.nonlinear_jacobian(y, bound.arguments) if self.nonlinear_groups else bound.linear
 
-    def curvature(self, y: jax.Array, arguments) -> jax.Array:
+    def nonlinear_jacobian(self, y: jax.Array, arguments) -> jax.Array:
         """The nonlinear arrows' part of the packed Jacobian."""
         slopes = [
-            _evaluate(g, y, given, k)[1]
-            for g, given in zip(self.curved, arguments, strict=True)
+            _evaluate_group(g, y, given, k)[1]
+            for g, given in zip(self.nonlinear_groups, arguments, strict=True)
             for k, a in enumerate(g.arguments)
             if a.state is not None
         ]
-        return self.curved_entries.pack(jnp.concatenate(slopes))
+        return self.nonlinear_entries.pack(jnp.concatenate(slopes))
 
 
-def _evaluate(group: Group, y: jax.Array, given: tuple, along: int | None) -> tuple[jax.Array, jax.Array]:
+def _evaluate_group(group: FluxGroup, y: jax.Array, given: tuple, along: int | None) -> tuple[jax.Array, jax.Array]:
     """(rate, its slope in the state of argument `along`) of every flux in a group."""
     values, direction = {}, {}
     for k, (a, known) in enumerate(zip(group.arguments, given, strict=True)):
@@ -128,7 +128,7 @@ def _evaluate(group: Group, y: jax.Array, given: tuple, along: int | None) -> tu
 
 
 @cache
-def field(system: System) -> Field:
+def build_vector_field(system: System) -> VectorField:
     curved = {id(f) for f in system.nonlinear}
     straight_groups, curved_groups, linear_flux, curved_flux, start = [], [], [], [], 0
     for g in system.groups:
@@ -138,7 +138,7 @@ def field(system: System) -> Field:
         (curved_groups if bent else straight_groups).append(g)
         (curved_flux if bent else linear_flux).extend(fluxes)
     ends = np.array(curved_flux, dtype=int)
-    return Field(
+    return VectorField(
         system,
         packing(system),
         tuple(straight_groups),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pbpk.solve.steady import SteadyState
 
 
-class Legs(NamedTuple):
+class Schedule(NamedTuple):
     """Amounts after each of the events at the first instant, `firsts` (K, n, N), and the inflow then (n, N) or None; `begin`
     (n, N), which a reset goes back to. Then G windows: their `stops` (G, M, N or 1), hours from the window's start; whether
     something changed just before, `fresh` (G, N); what the event at its last stop does, `events` (G, N) each.
@@ -22,20 +22,20 @@ class Legs(NamedTuple):
     or 1) is False there is none.
     """
 
-    firsts: jax.Array
+    initial_states: jax.Array
     inflow: jax.Array | None
-    begin: jax.Array
+    reset_state: jax.Array
     stops: jax.Array
-    fresh: jax.Array
+    restart: jax.Array
     events: dict[str, jax.Array]
-    rows: Any
-    memory: Any
+    parameter_rows: Any
+    step_memory: Any
     steady: SteadyState | None
-    at: jax.Array
-    seen: jax.Array
+    output_index: jax.Array
+    output_mask: jax.Array
 
 
-class Seen(NamedTuple):
+class ScheduleResult(NamedTuple):
     """Amounts (T, n, N) at the observations, or readings of them (T, R, N), their integrals from the first event or None,
     and result codes (N,)."""
 
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
     code: jax.Array
 
 
-def read_seen(seen: Seen, readings: Readings) -> Seen:
+def sum_readings(seen: ScheduleResult, readings: Readings) -> ScheduleResult:
     """The readings (T, R, N) instead of all amounts, where there are some. Compartments are added one by one: a reduction's
     order, and so its last digit, depends on how many threads it is spread over."""
     if not readings:

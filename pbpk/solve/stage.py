@@ -14,38 +14,38 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.solve.right_hand_side import Bound, Field
+from pbpk.solve.right_hand_side import BoundParameters, VectorField
 
 if TYPE_CHECKING:
     from pbpk.linalg.tableau import Tableau
 
 
 def take_step(
-    field: Field, tableau: Tableau, x: jax.Array, h: jax.Array, inflow: jax.Array | None, bound: Bound, integrals: bool
+    field: VectorField, tableau: Tableau, x: jax.Array, h: jax.Array, inflow: jax.Array | None, bound: BoundParameters, integrals: bool
 ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
     """(x after h, ∫x over h or None, error estimate), all (n, N), from x (n, N), h (N,) and inflow (n, N) or None."""
     n = x.shape[0]
-    *_, u = _stages(field, tableau, x, h, inflow, bound, integrals)
+    *_, u = _compute_stages(field, tableau, x, h, inflow, bound, integrals)
     gain = jnp.tensordot(jnp.asarray(tableau.a[-1], x.dtype), u, 1) + u[-1]
     return x + gain[:n], gain[n:] if integrals else None, u[-1, :n]
 
 
-def _matrix(field: Field, tableau: Tableau, x, h, bound: Bound) -> jax.Array:
+def _step_matrix(field: VectorField, tableau: Tableau, x, h, bound: BoundParameters) -> jax.Array:
     return field.elimination.shifted(-(tableau.gamma * h) * field.jacobian(x, bound), 1.0)
 
 
-def _weights(tableau: Tableau, dtype) -> jax.Array:
+def _stage_weights(tableau: Tableau, dtype) -> jax.Array:
     return jnp.stack([jnp.asarray(tableau.a), jnp.asarray(tableau.c)], axis=1).astype(dtype)
 
 
-def _stages(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, integrals: bool):
+def _compute_stages(field: VectorField, tableau: Tableau, x, h, inflow, bound: BoundParameters, integrals: bool):
     """Where each stage evaluates and what earlier stages add to it, γ Σ cᵢⱼuⱼ, both (stages, n, N), and the stages u
     (stages, n or 2n, N)."""
     gamma, gh, n = tableau.gamma, tableau.gamma * h, x.shape[0]
-    solve = field.elimination.solver(_matrix(field, tableau, x, h, bound))
-    slope = field.ready(bound)
+    solve = field.elimination.solver(_step_matrix(field, tableau, x, h, bound))
+    slope = field.make_slope(bound)
     fixed = 0.0 if inflow is None else inflow
-    weights = _weights(tableau, x.dtype)
+    weights = _stage_weights(tableau, x.dtype)
 
     def stage(u, row):
         i, weight = row
@@ -62,7 +62,7 @@ def _stages(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, integral
     return y, pushed, u
 
 
-def pull_step(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, of_x, of_integral):
+def step_adjoint(field: VectorField, tableau: Tableau, x, h, inflow, bound: BoundParameters, of_x, of_integral):
     """Cotangents (x, h, inflow or None, Bound) of a step whose results have cotangents `of_x` and `of_integral` or None.
 
     Mᵀλᵢ = ūᵢ stage by stage backwards; λᵢ acts on the right-hand side as an evaluation of the field does, and λᵢuᵢ' on
@@ -70,10 +70,10 @@ def pull_step(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, of_x, 
     """
     integrals, gamma, gh, n = of_integral is not None, tableau.gamma, tableau.gamma * h, x.shape[0]
     elimination = field.elimination
-    y, pushed, u = _stages(field, tableau, x, h, inflow, bound, integrals)
-    turn = elimination.transposed_solver(_matrix(field, tableau, x, h, bound))
+    y, pushed, u = _compute_stages(field, tableau, x, h, inflow, bound, integrals)
+    turn = elimination.transposed_solver(_step_matrix(field, tableau, x, h, bound))
     back = elimination.transposed_product(bound.linear)
-    column, bent_at = elimination.column, np.unique(field.curved_entries.slot)
+    column, bent_at = elimination.column, np.unique(field.nonlinear_entries.slot)
     per_h = jnp.where(h > 0, 1 / jnp.where(h > 0, h, 1.0), 0.0)  # a step of no length moves nothing, however stretched
 
     def stage(carry, at):
@@ -92,8 +92,8 @@ def pull_step(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, of_x, 
         difference = elimination.differences(of_f)
         new = bar | {"h": of_h, "linear": bar["linear"] + difference * (y + u[:n])[column]}
         new["constant"] = bar["constant"] + of_f
-        if field.curved:
-            _, pull = jax.vjp(field.curve, y, bound.arguments)
+        if field.nonlinear_groups:
+            _, pull = jax.vjp(field.nonlinear_slope, y, bound.arguments)
             bent, of_arguments = pull(of_f)
             of_y = of_y + bent
             new["arguments"] = jax.tree.map(jnp.add, bar["arguments"], of_arguments)
@@ -109,17 +109,17 @@ def pull_step(field: Field, tableau: Tableau, x, h, inflow, bound: Bound, of_x, 
     last = jnp.asarray(tableau.a[-1], x.dtype).at[-1].add(1.0).reshape((-1, *([1] * ends.ndim)))
     zero = jnp.zeros_like(x)
     bar = {"x": of_x, "h": jnp.zeros_like(h), "linear": jnp.zeros_like(bound.linear), "constant": zero}
-    if field.curved:
+    if field.nonlinear_groups:
         bar |= {
             "arguments": jax.tree.map(jnp.zeros_like, bound.arguments),
             "curved": jnp.zeros_like(bound.linear[: len(bent_at)]),
         }
-    through = (_weights(tableau, x.dtype), y, pushed, u, jnp.arange(len(u)))
+    through = (_stage_weights(tableau, x.dtype), y, pushed, u, jnp.arange(len(u)))
     (_, bar), _ = lax.scan(stage, (last * ends, bar), through, reverse=True)
     of_x, arguments = bar["x"], bound.arguments
-    if field.curved:  # the matrix's own dependence on where the step began
-        _, pull = jax.vjp(lambda x, given: field.curvature(x, given)[bent_at], x, bound.arguments)
+    if field.nonlinear_groups:  # the matrix's own dependence on where the step began
+        _, pull = jax.vjp(lambda x, given: field.nonlinear_jacobian(x, given)[bent_at], x, bound.arguments)
         bent, more = pull(bar["curved"])
         of_x, arguments = of_x + bent, jax.tree.map(jnp.add, bar["arguments"], more)
-    of_bound = Bound(bar["linear"], bar["constant"], arguments)
+    of_bound = BoundParameters(bar["linear"], bar["constant"], arguments)
     return of_x, bar["h"], None if inflow is None else bar["constant"], of_bound

@@ -23,28 +23,28 @@ import jax.numpy as jnp
 from jax import lax
 
 from pbpk.results import ResultCode
-from pbpk.solve.base import cast
-from pbpk.solve.dose_checks import lasting
-from pbpk.solve.dose_in_effect import Dose, Given, effective
+from pbpk.solve.base import as_code
+from pbpk.solve.dose_checks import can_reach_steady_state
+from pbpk.solve.dose_in_effect import DoseInEffect, DoseRecords, evaluate_doses
 from pbpk.solve.interval import Interval
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
-_ENDLESS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
-_CLOSE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
-_MOST = 60
-_PER_RECORD = (*Given._fields, "interval", "starts", "ends", "exists")
-_WORST = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady state to speak of: a half-life of 1e8 intervals
+_ENDLESS_HOURS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
+_STEP_TOLERANCE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
+_MAX_NEWTON_STEPS = 60
+_PER_RECORD = (*DoseRecords._fields, "interval", "starts", "ends", "exists")
+_LARGEST_INVERSE = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady state to speak of: a half-life of 1e8 intervals
 
 
-class Pieces(NamedTuple):
+class InflowPieces(NamedTuple):
     """A stretch of constant inflow each, (K, L): a bolus before it, the rate over it, its length. `rate` None: no infusions."""
 
     jump: jax.Array
-    rate: jax.Array | None
-    dt: jax.Array
+    inflow: jax.Array | None
+    duration: jax.Array
 
 
 class SteadyState(NamedTuple):
@@ -52,13 +52,13 @@ class SteadyState(NamedTuple):
     `waiting` (S, N) still wait for their lag and `ending` have not ended; codes (N,)."""
 
     amounts: jax.Array
-    running: jax.Array
+    infusion_rate: jax.Array
     waiting: jax.Array
     ending: jax.Array
     code: jax.Array
 
 
-def steady_states(
+def find_steady_states(
     system: System, timeline: Timeline, p: jax.Array, patients: int, rows, advance, forward
 ) -> SteadyState:
     """For every steady-state record. `forward` is `advance`, ready for jvp; all lanes (record, patient) go together."""
@@ -66,12 +66,12 @@ def steady_states(
     assert s is not None
     count = s.interval.shape[0]
     wide = {k: jnp.broadcast_to(getattr(s, k), (count, patients)) for k in _PER_RECORD}
-    dose = effective(system, p, Given(*(wide[k] for k in Given._fields)), timeline.modelled)
+    dose = evaluate_doses(system, p, DoseRecords(*(wide[k] for k in DoseRecords._fields)), timeline.has_modelled_rates)
     endless = wide["interval"] == 0
-    gap = jnp.where(endless, _ENDLESS, wide["interval"])
+    gap = jnp.where(endless, _ENDLESS_HOURS, wide["interval"])
     waiting = jnp.floor(dose.lag / gap)
-    ending = jnp.ceil((dose.lag + dose.length) / gap)
-    exceeded = ~endless & ((waiting + 1 > wide["starts"]) | ((dose.length > 0) & (ending > wide["ends"])))
+    ending = jnp.ceil((dose.lag + dose.duration) / gap)
+    exceeded = ~endless & ((waiting + 1 > wide["starts"]) | ((dose.duration > 0) & (ending > wide["ends"])))
 
     def flat(x):
         return x.reshape(count * patients)
@@ -82,95 +82,95 @@ def steady_states(
     dose = jax.tree.map(lambda x: flat(x).astype(p.dtype), dose._replace(bad=None))
     gap, waiting, ending = (x.astype(p.dtype) for x in (gap, waiting, ending))
     gap, endless, exists, late = flat(gap), flat(endless), flat(wide["exists"]), dose.lag - flat(waiting) * flat(gap)
-    whole = _pieces(dose, gap, endless, gap, timeline.infusing)
-    x, code = _fixed_point(system, whole, here, into, exists, advance, forward)
-    if timeline.moving:  # with a lag, the record finds the last interval unfinished
-        x, failed = _march(advance, x, _pieces(dose, gap, endless, gap - late, timeline.infusing), here, into)
-        x, code = x * lasting(system)[:, None], code | failed
+    whole = _split_interval(dose, gap, endless, gap, timeline.has_infusions)
+    x, code = _find_fixed_point(system, whole, here, into, exists, advance, forward)
+    if timeline.has_moving_events:  # with a lag, the record finds the last interval unfinished
+        x, failed = _advance_pieces(advance, x, _split_interval(dose, gap, endless, gap - late, timeline.has_infusions), here, into)
+        x, code = x * can_reach_steady_state(system)[:, None], code | failed
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
-    code = cast(code.reshape(count, patients)) | cast(jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0))
+    code = as_code(code.reshape(count, patients)) | as_code(jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0))
     running = jnp.maximum(ending - 1 - waiting, 0.0)
     running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
     amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)
     return SteadyState(amounts, running, waiting, ending, lax.reduce_or(code.astype(jnp.int32), (0,)))
 
 
-def _pieces(dose: Dose, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool) -> Pieces:
+def _split_interval(dose: DoseInEffect, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool) -> InflowPieces:
     """The first `span` hours of an interval: m infusions overlap throughout it and one more at its beginning."""
     if not infusing:
-        return Pieces(dose.amount[None], None, span[None])
-    bolus = (dose.length <= 0) & ~endless
-    overlap = jnp.where(endless, 1.0, jnp.floor(dose.length / gap))
-    rest = jnp.where(endless, 0.0, dose.length - overlap * gap)
+        return InflowPieces(dose.amount[None], None, span[None])
+    bolus = (dose.duration <= 0) & ~endless
+    overlap = jnp.where(endless, 1.0, jnp.floor(dose.duration / gap))
+    rest = jnp.where(endless, 0.0, dose.duration - overlap * gap)
     first = jnp.minimum(rest, span)
     none = jnp.zeros_like(gap)
-    return Pieces(
+    return InflowPieces(
         jnp.stack([jnp.where(bolus, dose.amount, 0.0), none]),
-        jnp.stack([(overlap + 1) * dose.speed, jnp.where(bolus, 0.0, overlap * dose.speed)]),
+        jnp.stack([(overlap + 1) * dose.rate, jnp.where(bolus, 0.0, overlap * dose.rate)]),
         jnp.stack([first, span - first]),
     )
 
 
-def _march(advance, x: jax.Array, pieces: Pieces, row, into: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _advance_pieces(advance, x: jax.Array, pieces: InflowPieces, row, into: jax.Array) -> tuple[jax.Array, jax.Array]:
     """x (n, L) carried over the pieces, and result codes (L,)."""
 
-    def step(carry, piece: Pieces):
+    def step(carry, piece: InflowPieces):
         x, code = carry
-        inflow = None if piece.rate is None else into * piece.rate
+        inflow = None if piece.inflow is None else into * piece.inflow
         fresh = jnp.ones(x.shape[-1], bool)
-        crossed = advance(x + into * piece.jump, Interval(piece.dt[None], inflow, row, fresh, None))
+        crossed = advance(x + into * piece.jump, Interval(piece.duration[None], inflow, row, fresh, None))
         return (crossed.amounts[-1], code | crossed.code), None
 
     (x, code), _ = lax.scan(step, (x, jnp.zeros(x.shape[-1], jnp.int32)), pieces)
     return x, code
 
 
-def _fixed_point(system: System, whole: Pieces, row, into, exists, advance, forward) -> tuple[jax.Array, jax.Array]:
+def _find_fixed_point(system: System, whole: InflowPieces, row, into, exists, advance, forward) -> tuple[jax.Array, jax.Array]:
     """x (n, L) with period(x) = x, just before a dose, and result codes."""
-    held = lasting(system)[:, None]
+    held = can_reach_steady_state(system)[:, None]
     still = lax.stop_gradient((whole, row))
-    period = partial(_period, forward, held, still[0], still[1], into)
-    x, inverse, found = _newton(system, period, jnp.zeros(into.shape, whole.dt.dtype), exists)
+    period = partial(_advance_period, forward, held, still[0], still[1], into)
+    x, inverse, found = _iterate_newton(system, period, jnp.zeros(into.shape, whole.duration.dtype), exists)
     # A lane that is not there, or has no steady state, must not spoil a derivative of the others: 0 · NaN is NaN.
     inverse = lax.stop_gradient(jnp.where(found & exists, inverse, 0.0))
     x = lax.stop_gradient(jnp.where(found & exists, x, 0.0))
 
     def live(carry, _):
         x, code, _ = carry
-        y, failed = _period(advance, held, whole, row, into, x)
+        y, failed = _advance_period(advance, held, whole, row, into, x)
         step = jnp.einsum("ijl,jl->il", inverse, y - x)
         return (x + step, code | failed, jnp.abs(step).max(axis=0)), None
 
     start = (x, jnp.zeros(x.shape[-1], jnp.int32), jnp.zeros(x.shape[-1], x.dtype))
     (x, code, last), _ = lax.scan(live, start, None, length=2)
-    found = found & (last <= _close(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
+    found = found & (last <= _attainable_tolerance(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
     return x, code | jnp.where(found, 0, ResultCode.NO_STEADY_STATE).astype(jnp.int32)
 
 
-def _period(advance, held, pieces: Pieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y, code = _march(advance, x * held, pieces, row, into)
+def _advance_period(advance, held, pieces: InflowPieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y, code = _advance_pieces(advance, x * held, pieces, row, into)
     return y * held, code
 
 
-class _Search(NamedTuple):
+class _NewtonState(NamedTuple):
     """Newton's state, a lane each: the point to try and whether a plain period led to it; the best point so far, what a
     period makes of it and its residual; the inverse at the last point; whether it was found."""
 
     x: jax.Array
-    plain: jax.Array
+    after_plain_period: jax.Array
     best: jax.Array
-    onward: jax.Array
+    best_after_period: jax.Array
     residual: jax.Array
     inverse: jax.Array
-    done: jax.Array
+    converged: jax.Array
 
 
-def _close(dtype, wanted: float) -> float:
+def _attainable_tolerance(dtype, wanted: float) -> float:
     """`wanted`, where the precision can tell it from rounding."""
     return max(wanted, 100 * float(jnp.finfo(dtype).eps))
 
 
-def _newton(system: System, period, zero: jax.Array, exists: jax.Array):
+def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
     """From `zero` (n, L), the fixed point of `period`, (I − ∂period)⁻¹ there (n, n, L), and whether it was found.
 
     Where a nonlinear system's Newton step makes things worse it is taken back, and a plain period tried from the best
@@ -191,30 +191,30 @@ def _newton(system: System, period, zero: jax.Array, exists: jax.Array):
 
     if not system.nonlinear:
         y, inverse = tangent(zero)
-        good = jnp.isfinite(inverse).all(axis=(0, 1)) & (jnp.abs(inverse).max(axis=(0, 1)) < _WORST)
+        good = jnp.isfinite(inverse).all(axis=(0, 1)) & (jnp.abs(inverse).max(axis=(0, 1)) < _LARGEST_INVERSE)
         return jnp.einsum("ijl,jl->il", inverse, y), inverse, good
 
-    def again(state: tuple[_Search, jax.Array]) -> tuple[_Search, jax.Array]:
+    def again(state: tuple[_NewtonState, jax.Array]) -> tuple[_NewtonState, jax.Array]:
         s, count = state
         y, inverse = tangent(s.x)
         residual = jnp.abs(y - s.x).sum(axis=0)  # in this norm linear compartments contract, so plain periods help
         usable = jnp.isfinite(inverse).all(axis=(0, 1)) & jnp.isfinite(residual)
-        better = usable & (s.plain | (residual < s.residual))
+        better = usable & (s.after_plain_period | (residual < s.residual))
         step = jnp.einsum("ijl,jl->il", inverse, y - s.x)
-        close = jnp.abs(step).max(axis=0) <= _close(zero.dtype, _CLOSE) * jnp.abs(s.x + step).max(axis=0)
-        onward = jnp.where(better, y, s.onward)
-        new = _Search(
+        close = jnp.abs(step).max(axis=0) <= _attainable_tolerance(zero.dtype, _STEP_TOLERANCE) * jnp.abs(s.x + step).max(axis=0)
+        onward = jnp.where(better, y, s.best_after_period)
+        new = _NewtonState(
             x=jnp.where(better, jnp.maximum(s.x + step, 0.0), onward),
-            plain=~better,
+            after_plain_period=~better,
             best=jnp.where(better, s.x, s.best),
-            onward=onward,
+            best_after_period=onward,
             residual=jnp.where(better, residual, s.residual),
             inverse=inverse,
-            done=better & close & (jnp.abs(inverse).max(axis=(0, 1)) < _WORST),
+            converged=better & close & (jnp.abs(inverse).max(axis=(0, 1)) < _LARGEST_INVERSE),
         )
-        return jax.tree.map(lambda a, b: jnp.where(s.done, a, b), s, new), count + 1  # once found, nothing moves
+        return jax.tree.map(lambda a, b: jnp.where(s.converged, a, b), s, new), count + 1  # once found, nothing moves
 
     yes = jnp.ones(lanes, bool)
-    start = _Search(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
-    end, _ = lax.while_loop(lambda s: (~s[0].done & exists).any() & (s[1] < _MOST), again, (start, jnp.zeros((), int)))
-    return end.x, end.inverse, end.done
+    start = _NewtonState(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
+    end, _ = lax.while_loop(lambda s: (~s[0].converged & exists).any() & (s[1] < _MAX_NEWTON_STEPS), again, (start, jnp.zeros((), int)))
+    return end.x, end.inverse, end.converged

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pbpk.model.system import System
 
 
-def in_time(system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None):
+def move_in_time(system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None):
     """Amounts (M, n, N) and integrals `late` (M, N or 1) hours after what they were, which are 0 hours and carry
     derivatives: Taylor's polynomial, to the third. Under packed A (nonzeros, N) and a source (n, N) or None."""
     product, late = jax.vmap(packing(system).elimination.product(packed)), late[:, None, :]
@@ -32,7 +32,7 @@ def in_time(system: System, packed: jax.Array, source, late: jax.Array, after: j
     return moved, integral
 
 
-def at_zero(f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]) -> Callable[[jax.Array, Any], Any]:
+def evaluate_at_zero(f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]) -> Callable[[jax.Array, Any], Any]:
     """`f(late, given)` where late is 0 and its value there is `value(given)`: f itself is traced only where late is
     differentiated, be it in a derivative of a derivative. Not to be transposed, which would forget that."""
     short = jax.custom_jvp(lambda late, given: value(given))
@@ -40,19 +40,19 @@ def at_zero(f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]) -> 
     @partial(short.defjvp, symbolic_zeros=True)
     def rule(at, along):
         (late, given), (moved, along) = at, along
-        along = instantiate(along)
+        along = instantiate_zeros(along)
         if not isinstance(moved, SymbolicZero):
             return jax.jvp(f, (late, given), (moved, along))
 
         def slope(late: jax.Array, both: tuple[Any, Any]):
             return jax.jvp(partial(f, late), both[:1], both[1:])
 
-        return at_zero(slope, lambda both: jax.jvp(value, both[:1], both[1:]))(late, (given, along))
+        return evaluate_at_zero(slope, lambda both: jax.jvp(value, both[:1], both[1:]))(late, (given, along))
 
     return short
 
 
-def instantiate(tangents: Any) -> Any:
+def instantiate_zeros(tangents: Any) -> Any:
     """Zeros for those tangents, float64, that JAX knows to be none."""
 
     def one(a: Any) -> Any:

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from pbpk.linalg.series import SPANS
-from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, Course, Event, Repeat, given_length, read_course
+from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, PatientEvents, Event, RepeatedDose, stated_duration, read_patient_events
 from pbpk.solve.windows import Windows, plan_windows
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
-    from pbpk.regimen.void import Void
+    from pbpk.regimen.regimen import Void
 
 Between = Literal["nocb", "locf"]
 """Which record's covariates and parameters hold between two records: the next one's (NONMEM's) or the last one's."""
@@ -29,14 +29,14 @@ Between = Literal["nocb", "locf"]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Steady:
+class SteadyRecords:
     """The steady-state records: (S, N) arrays of `Repeat`, S the most of any patient, and which of them exist.
 
     Of the events (E, N), `of` says which record (from 1; 0: none) and `back` how many intervals before it.
     """
 
-    of: np.ndarray
-    back: np.ndarray
+    record: np.ndarray
+    intervals_back: np.ndarray
     compartment: np.ndarray
     amount: np.ndarray
     rate: np.ndarray
@@ -72,27 +72,27 @@ class Timeline:
     amount: np.ndarray
     rate: np.ndarray
     duration: np.ndarray
-    at: np.ndarray
-    seen: np.ndarray
+    output_index: np.ndarray
+    output_mask: np.ndarray
     since: np.ndarray | None = None
     until: np.ndarray | None = None
     target: np.ndarray | None = None
-    steady: Steady | None = None
+    steady: SteadyRecords | None = None
     windows: Windows | None = None
-    stretches: Windows | None = None
-    moving: bool = field(default=False, metadata={"static": True})
-    resetting: bool = field(default=True, metadata={"static": True})
-    infusing: bool = field(default=False, metadata={"static": True})
-    modelled: bool = field(default=False, metadata={"static": True})
+    unbounded_windows: Windows | None = None
+    has_moving_events: bool = field(default=False, metadata={"static": True})
+    has_resets: bool = field(default=True, metadata={"static": True})
+    has_infusions: bool = field(default=False, metadata={"static": True})
+    has_modelled_rates: bool = field(default=False, metadata={"static": True})
     between: Between = field(default="nocb", metadata={"static": True})
 
     @property
     def patients(self) -> int:
-        return max(a.shape[1] for a in (self.time, self.amount, self.at))
+        return max(a.shape[1] for a in (self.time, self.amount, self.output_index))
 
 
 _FIELDS = ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
-_MORE = ("since", "until", "target", "steady", "back")
+_ORDER_FIELDS = ("since", "until", "target", "steady", "back")
 
 
 def build_timeline(
@@ -113,10 +113,10 @@ def build_timeline(
     """
     modelled = any(bool((s["EVID"].isin((1, 4)) & (s["RATE"] < 0)).any()) for s in subjects)
     moving = moving or modelled
-    courses = [read_course(s, system, moving=moving, typical=typical, voids=voids) for s in subjects]
-    arrays = [_arrays(course, moving) for course in courses]
-    e = _padded(max(len(c.events) for c in courses))
-    t = _padded(max((len(c.observed) for c in courses), default=1))
+    courses = [read_patient_events(s, system, moving=moving, typical=typical, voids=voids) for s in subjects]
+    arrays = [_event_arrays(course, moving) for course in courses]
+    e = _pad_size(max(len(c.events) for c in courses))
+    t = _pad_size(max((len(c.observation_events) for c in courses), default=1))
     wide = {k: np.zeros((e, len(courses)), dtype=v.dtype) for k, v in arrays[0].items()}
     at, mask = np.zeros((t, len(courses)), dtype=int), np.zeros((t, len(courses)), dtype=bool)
     for i, (course, own) in enumerate(zip(courses, arrays, strict=True)):
@@ -127,33 +127,33 @@ def build_timeline(
         padding = {"time": own["time"].max(), "epoch": own["epoch"].max() + 1, "row": own["row"].max()}
         for name, value in (padding | {"since": -np.inf, "until": np.inf, "compartment": len(system.names)}).items():
             wide[name][len(order) :, i] = value
-        at[: len(course.observed), i] = np.argsort(order)[course.observed]
-        mask[: len(course.observed), i] = True
-    steady = _steady(courses, wide, len(system.names)) if any(c.repeats for c in courses) else None
+        at[: len(course.observation_events), i] = np.argsort(order)[course.observation_events]
+        mask[: len(course.observation_events), i] = True
+    steady = _steady_records(courses, wide, len(system.names)) if any(c.repeated_doses for c in courses) else None
     windows, stretches = (
-        None if moving else _windows(courses, wide, s).looked_at(at[mask]) for s in (SPANS, (np.inf,))
+        None if moving else _plan_windows_of(courses, wide, s).drop_unobserved(at[mask]) for s in (SPANS, (np.inf,))
     )
     if windows is not None:
-        at = np.where(mask, at, windows.first - 1)  # what does not exist stands where it costs nothing
+        at = np.where(mask, at, windows.initial_events - 1)  # what does not exist stands where it costs nothing
     return Timeline(
         **{name: wide[name] for name in _FIELDS},
-        at=at,
-        seen=mask,
+        output_index=at,
+        output_mask=mask,
         since=wide["since"] if moving else None,
         until=wide["until"] if moving else None,
         target=wide["target"] if voids else None,
         steady=steady,
         windows=windows,
-        stretches=stretches,
-        moving=moving,
-        resetting=bool(wide["reset"].any()),
-        infusing=bool(np.isin(wide["kind"], (START, END)).any()),
-        modelled=modelled,
+        unbounded_windows=stretches,
+        has_moving_events=moving,
+        has_resets=bool(wide["reset"].any()),
+        has_infusions=bool(np.isin(wide["kind"], (START, END)).any()),
+        has_modelled_rates=modelled,
         between=between,
     )
 
 
-def _windows(courses: list[Course], wide: dict[str, np.ndarray], spans: Sequence[float]) -> Windows:
+def _plan_windows_of(courses: list[PatientEvents], wide: dict[str, np.ndarray], spans: Sequence[float]) -> Windows:
     idle = np.isin(wide["kind"], (RECORD, NOTHING)) & ~wide["reset"] & (wide["steady"] == 0)
     count = np.array([len(c.events) for c in courses])
     return plan_windows(wide["time"], wide["epoch"], idle, count, spans)
@@ -171,7 +171,7 @@ def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bo
     return False
 
 
-def weigh(timeline: Timeline, per_kg: np.ndarray, weight: np.ndarray) -> Timeline:
+def scale_doses_by_weight(timeline: Timeline, per_kg: np.ndarray, weight: np.ndarray) -> Timeline:
     """The doses of records marked per kg (records,) multiplied by each patient's weight (N,). Of one shared subject."""
     dosing = (timeline.kind >= BOLUS) & (timeline.kind <= END)
     amount = timeline.amount * np.where(per_kg[timeline.row] & dosing, weight, 1.0)
@@ -181,7 +181,7 @@ def weigh(timeline: Timeline, per_kg: np.ndarray, weight: np.ndarray) -> Timelin
     return replace(timeline, amount=amount, steady=steady)
 
 
-def settle(xp, time, since, until, rank, kind):
+def settle_order(xp, time, since, until, rank, kind):
     """(time, rank, kind) in effect, for numpy and jax.numpy alike: what is implied acts before the records of its time,
     though never before its own record, and what comes after its epoch has ended does not happen."""
     time = xp.maximum(time, since)
@@ -189,28 +189,28 @@ def settle(xp, time, since, until, rank, kind):
     return xp.minimum(time, until), rank, xp.where(time > until, NOTHING, kind)
 
 
-def _arrays(course: Course, moving: bool) -> dict[str, np.ndarray]:
+def _event_arrays(course: PatientEvents, moving: bool) -> dict[str, np.ndarray]:
     """By field; times, ranks and kinds are settled here when no parameter has a say in them."""
     columns = dict(zip(Event._fields, (np.array(c) for c in zip(*course.events, strict=True)), strict=True))
-    own = {name: columns[name] for name in (*_FIELDS, *_MORE) if name != "until"}
-    own["until"] = course.until[own["epoch"]]
+    own = {name: columns[name] for name in (*_FIELDS, *_ORDER_FIELDS) if name != "until"}
+    own["until"] = course.epoch_ends[own["epoch"]]
     if not moving:
-        length = np.array([given_length(event) if event.kind == END else 0.0 for event in course.events])
-        own["time"], own["rank"], own["kind"] = settle(
+        length = np.array([stated_duration(event) if event.kind == END else 0.0 for event in course.events])
+        own["time"], own["rank"], own["kind"] = settle_order(
             np, own["time"] + length, own["since"], own["until"], own["rank"], own["kind"]
         )
     return own
 
 
-def _steady(courses: list[Course], wide: dict[str, np.ndarray], outside: int) -> Steady:
-    most = max(len(c.repeats) for c in courses)
-    nothing = Repeat(outside, 0.0, 0.0, 0.0, 1.0, 0, 1, 1)
-    padded = [c.repeats + [nothing] * (most - len(c.repeats)) for c in courses]
-    columns = {name: np.array([[getattr(r, name) for r in p] for p in padded]).T for name in Repeat._fields}
-    exists = np.arange(most)[:, None] < np.array([len(c.repeats) for c in courses])
-    return Steady(of=wide["steady"], back=wide["back"], exists=exists, **columns)
+def _steady_records(courses: list[PatientEvents], wide: dict[str, np.ndarray], outside: int) -> SteadyRecords:
+    most = max(len(c.repeated_doses) for c in courses)
+    nothing = RepeatedDose(outside, 0.0, 0.0, 0.0, 1.0, 0, 1, 1)
+    padded = [c.repeated_doses + [nothing] * (most - len(c.repeated_doses)) for c in courses]
+    columns = {name: np.array([[getattr(r, name) for r in p] for p in padded]).T for name in RepeatedDose._fields}
+    exists = np.arange(most)[:, None] < np.array([len(c.repeated_doses) for c in courses])
+    return SteadyRecords(record=wide["steady"], intervals_back=wide["back"], exists=exists, **columns)
 
 
-def _padded(n: int) -> int:
+def _pad_size(n: int) -> int:
     step = 4 if n <= 32 else 16 if n <= 256 else 128
     return max(-(-n // step) * step, 1)

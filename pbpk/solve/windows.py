@@ -18,7 +18,7 @@ import numpy as np
 
 from pbpk.linalg.series import SPANS, effort
 
-_AT_FIRST = 4  # events at the first instant that are applied one by one instead of crossing no time to each
+_MAX_INITIAL_EVENTS = 4  # events at the first instant that are applied one by one instead of crossing no time to each
 
 
 @jax.tree_util.register_dataclass
@@ -30,17 +30,17 @@ class Windows:
     patients share the timeline. `first`: how many events there are at the first instant, at least and up to a few.
     """
 
-    closing: np.ndarray
-    stops: np.ndarray
-    fresh: np.ndarray
-    place: np.ndarray
+    closing_event: np.ndarray
+    stop_events: np.ndarray
+    restart: np.ndarray
+    place_of_event: np.ndarray
     span: float = field(metadata={"static": True})
-    first: int = field(metadata={"static": True})
-    unseen: int = field(default=0, metadata={"static": True})
+    initial_events: int = field(metadata={"static": True})
+    unobserved_initial: int = field(default=0, metadata={"static": True})
 
-    def looked_at(self, seen: np.ndarray) -> Windows:
+    def drop_unobserved(self, seen: np.ndarray) -> Windows:
         """With what nobody looks at, from the numbers of the events that are."""
-        return replace(self, unseen=int(min(seen.min(initial=self.first - 1), self.first - 1)))
+        return replace(self, unseen=int(min(seen.min(initial=self.initial_events - 1), self.initial_events - 1)))
 
 
 def plan_windows(
@@ -50,11 +50,11 @@ def plan_windows(
     best of several `spans`."""
     columns = list(zip(time.T, epoch.T, quiet.T, count, strict=True))
     together = ((time == time[0]) & (epoch == epoch[0])).cumprod(axis=0).sum(axis=0)
-    first = int(np.minimum(np.minimum(together, count).min(), _AT_FIRST))
-    plans = {span: [_one(*c, span, first) for c in columns] for span in spans}
+    first = int(np.minimum(np.minimum(together, count).min(), _MAX_INITIAL_EVENTS))
+    plans = {span: [_plan_patient(*c, span, first) for c in columns] for span in spans}
     span = spans[0] if len(spans) == 1 else min(spans, key=lambda s: max(len(p) for p in plans[s]) * effort(s))
     plan = plans[span]
-    g, m = _padded(max(len(p) for p in plan)), _padded(max((len(w) for p in plan for w in p), default=1))
+    g, m = _pad_size(max(len(p) for p in plan)), _pad_size(max((len(w) for p in plan for w in p), default=1))
     e, n = time.shape
     closing, stops, place = np.zeros((g, n), int), np.zeros((g, m, n), int), np.zeros((e, n), int)
     fresh = np.ones((g, n), bool)
@@ -72,7 +72,7 @@ def plan_windows(
     return Windows(closing, stops, fresh, place, span, first)
 
 
-def _one(time: np.ndarray, epoch: np.ndarray, quiet: np.ndarray, count: int, span: float, first: int):
+def _plan_patient(time: np.ndarray, epoch: np.ndarray, quiet: np.ndarray, count: int, span: float, first: int):
     """One patient's events after the first ones, window by window."""
     windows: list[list[int]] = []
     base, earliest, open_ = time[0], 0.0, False
@@ -90,6 +90,6 @@ def _one(time: np.ndarray, epoch: np.ndarray, quiet: np.ndarray, count: int, spa
     return windows
 
 
-def _padded(n: int) -> int:
+def _pad_size(n: int) -> int:
     step = 1 if n <= 4 else 4 if n <= 32 else 16
     return max(-(-n // step) * step, 1)

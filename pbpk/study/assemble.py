@@ -12,40 +12,47 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.endpoints.declared import Declared, declare
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.mixture import by_class, probability_names
-from pbpk.likelihood.parameter_layout import Layout, OmegaBlock, Theta
-from pbpk.likelihood.priors import PRIORS, InverseWishart, Placed
-from pbpk.likelihood.problem import Problem, Spec
+from pbpk.likelihood.endpoints.declared import DeclaredEndpoint, declare_endpoint
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.mixture import class_probability_names, repeat_by_class
+from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
+from pbpk.likelihood.priors import PRIORS, InverseWishartPrior, PlacedPrior
+from pbpk.likelihood.problem import ModelStructure, Problem
 from pbpk.model.parameters import DERIVED
-from pbpk.observe import display_factor, observable_names, observable_unit
+from pbpk.observe import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.covariates import FORMS
 from pbpk.population.distributions import DISTRIBUTIONS
-from pbpk.population.individual import Factor, Individual, Varying
-from pbpk.population.records import by_record, check_dose_unit, covariates_used, parameters_by_record, rows_needed
-from pbpk.regimen.void import Void, void
+from pbpk.population.individual import CovariateFactor, IndividualModel, VaryingParameter
+from pbpk.population.records import (
+    build_parameters_by_record,
+    check_dose_unit,
+    count_rows_needed,
+    find_covariates_used,
+    stack_by_record,
+)
+from pbpk.regimen.regimen import Void
+from pbpk.regimen.void import void
 from pbpk.solve.timeline import build_timeline, moves_events
-from pbpk.study.observed_arrays import censored, has_limits, in_unit_of_data, read_observed
+from pbpk.study.observed_arrays import has_limits, is_in_data_unit, mark_censored, read_observed
 
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
-    from pbpk.likelihood.endpoints.base import Argument
+    from pbpk.likelihood.endpoints.base import EndpointParameter
     from pbpk.model.load import Model
-    from pbpk.study.schema import FitSpec, ParameterPart
+    from pbpk.study.schema import ParameterPart, StudySpec
 
 
-def read_endpoints(spec: FitSpec, model: Model, where: str) -> tuple[Declared, ...]:
+def read_endpoints(spec: StudySpec, model: Model, where: str) -> tuple[DeclaredEndpoint, ...]:
     if not spec.error:
         raise BadInput("no residual error is given", where=where, hint='[error.cp] model = "additive", add = 1.0')
     out = []
     for name, part in spec.error.items():
-        observable_names(model.system, [part.observable or name, *([part.hazard] if part.hazard else [])])
-        out.append(declare(name, part, f"_{name}" if len(spec.error) > 1 else "", where))
+        select_observables(model.system, [part.observable or name, *([part.hazard] if part.hazard else [])])
+        out.append(declare_endpoint(name, part, f"_{name}" if len(spec.error) > 1 else "", where))
     return tuple(out)
 
 
-def check_parameters(spec: FitSpec, model: Model, where: str) -> None:
+def check_parameters(spec: StudySpec, model: Model, where: str) -> None:
     for name, part in spec.parameters.items():
         if name in model.parameters and model.parameters[name].status == DERIVED:
             raise BadInput(
@@ -71,10 +78,10 @@ def check_parameters(spec: FitSpec, model: Model, where: str) -> None:
 
 
 def settle_records(
-    spec: FitSpec, model: Model, events: EventTable, declared: tuple[Declared, ...], where: str
-) -> tuple[EventTable, tuple[Declared, ...]]:
+    spec: StudySpec, model: Model, events: EventTable, declared: tuple[DeclaredEndpoint, ...], where: str
+) -> tuple[EventTable, tuple[DeclaredEndpoint, ...]]:
     """The table with censored values marked, occasions numbered and a mixture's covariate in it; endpoints that know limits."""
-    events = censored(spec, model, events)
+    events = mark_censored(spec, model, events)
     if any(p.iov is not None for p in spec.parameters.values()) and spec.data.occasion in events.covariates:
         events = number_occasions(events, spec.data.occasion)
     if spec.mixture is not None:
@@ -89,9 +96,9 @@ def settle_records(
     for d in declared:
         own = events.frame[(events.frame["MDV"] == 0) & (events.frame["DVID"] == d.endpoint.name)]
         limited = has_limits(spec.error[d.endpoint.name], own)
-        if limited and not isinstance(d.endpoint, Gaussian):
+        if limited and not isinstance(d.endpoint, GaussianEndpoint):
             raise BadInput(f"`{d.endpoint.name}`: only a continuous endpoint can be censored by CENS", where=where)
-        out.append(replace(d, endpoint=replace(d.endpoint, limits=True)) if limited else d)
+        out.append(replace(d, endpoint=replace(d.endpoint, has_limits=True)) if limited else d)
     return events, tuple(out)
 
 
@@ -111,23 +118,23 @@ def _check_distribution(name: str, part: ParameterPart, where: str) -> None:
         raise BadInput(f"`parameters.{name}`: a distribution without `iiv` or `iov` has nothing to shape", where=where)
 
 
-def check_units(spec: FitSpec, model: Model, events: EventTable, where: str) -> None:
+def check_units(spec: StudySpec, model: Model, events: EventTable, where: str) -> None:
     frame = events.frame
     check_dose_unit(events, model, spec.data.units, f"{where}: data.units")
     if unit := spec.data.units.get("DV"):
         for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
             part = spec.error.get(name)
-            if part is not None and not in_unit_of_data(part):
+            if part is not None and not is_in_data_unit(part):
                 continue
             reads = (part.observable if part else None) or name
-            wanted = observable_unit(model.system, model.parameters, reads)
-            units.require(unit, wanted, f"DV ({name})", where=f"{where}: data.units")
+            wanted = find_observable_unit(model.system, model.parameters, reads)
+            units.require_dimension(unit, wanted, f"DV ({name})", where=f"{where}: data.units")
     for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
         if name not in spec.error:
             raise BadInput(f"`{name}` is observed but has no error model", where=where, hint=f"add [error.{name}]")
 
 
-def build_individual(spec: FitSpec, model: Model, events: EventTable, where: str) -> Individual:
+def build_individual(spec: StudySpec, model: Model, events: EventTable, where: str) -> IndividualModel:
     factors, used = [], []
     for name, part in spec.parameters.items():
         for e in part.covariates:
@@ -139,7 +146,7 @@ def build_individual(spec: FitSpec, model: Model, events: EventTable, where: str
                 )
             changes = bool((events.frame.groupby("ID")[e.covariate].nunique() > 1).any())
             coefficient = e.estimate if e.estimate else float(e.coefficient or 0.0)
-            factors.append(Factor(name, e.covariate, e.form, e.reference, coefficient, changes))
+            factors.append(CovariateFactor(name, e.covariate, e.form, e.reference, coefficient, changes))
             used.append(e.covariate)
     occasions = _occasions(spec, events, where)
     varying = []
@@ -148,14 +155,16 @@ def build_individual(spec: FitSpec, model: Model, events: EventTable, where: str
         shape = DISTRIBUTIONS[part.distribution].shape
         own = f"{name}_{shape[0]}" if shape else None
         times = occasions if part.iov is not None else 0
-        varying.append(Varying(name, part.distribution, part.iiv is not None, times, own, low or 0.0, high or 1.0))
+        varying.append(
+            VaryingParameter(name, part.distribution, part.iiv is not None, times, own, low or 0.0, high or 1.0)
+        )
     if occasions:
         used.append(spec.data.occasion)
     occasion = spec.data.occasion if occasions else None
-    return Individual(tuple(varying), tuple(factors), tuple(dict.fromkeys(used)), events.overrides, occasion)
+    return IndividualModel(tuple(varying), tuple(factors), tuple(dict.fromkeys(used)), events.overrides, occasion)
 
 
-def _occasions(spec: FitSpec, events: EventTable, where: str) -> int:
+def _occasions(spec: StudySpec, events: EventTable, where: str) -> int:
     """How many occasions the subject with the most has; 0 where no parameter varies between them."""
     named = [n for n, p in spec.parameters.items() if p.iov is not None]
     if not named:
@@ -185,7 +194,7 @@ def _ends(name: str, part: ParameterPart, model: Model) -> tuple[float | None, f
     )
 
 
-class Shown(NamedTuple):
+class NaturalEntry(NamedTuple):
     """One entry of the natural vector: its coherent value, how many coherent units its shown unit is, that unit, its label."""
 
     value: float
@@ -194,30 +203,32 @@ class Shown(NamedTuple):
     label: str
 
 
-def build_layout(spec: FitSpec, model: Model, individual: Individual, endpoints: tuple[Declared, ...], where: str):
+def build_layout(
+    spec: StudySpec, model: Model, individual: IndividualModel, endpoints: tuple[DeclaredEndpoint, ...], where: str
+):
     """The layout, initial natural values (coherent), their scale to shown units, units and labels."""
-    thetas: list[tuple[Theta, Shown]] = []
+    thetas: list[tuple[Theta, NaturalEntry]] = []
     for name, part in spec.parameters.items():
         thetas.append(_typical(name, part, model, where))
     for v in individual.varying:
-        if v.shape and v.moved:
+        if v.shape and v.is_random:
             part, (word, start) = spec.parameters[v.name], DISTRIBUTIONS[v.distribution].shape or ("", 0.0)
             value = start if part.shape is None else part.shape
             theta = Theta(v.shape, word == "df", part.shape_fixed, (2.0, inf) if word == "df" else None)
-            thetas.append((theta, Shown(value, 1.0, "1", f"{word} of the distribution of η on {v.name}")))
+            thetas.append((theta, NaturalEntry(value, 1.0, "1", f"{word} of the distribution of η on {v.name}")))
     for name, part in spec.parameters.items():
         for e in part.covariates:
             if e.estimate:
                 label = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
-                thetas.append((Theta(e.estimate, False), Shown(float(e.initial or 0.0), 1.0, "1", label)))
+                thetas.append((Theta(e.estimate, False), NaturalEntry(float(e.initial or 0.0), 1.0, "1", label)))
     if spec.mixture is not None:
         chances = spec.mixture.probabilities
-        for k, name in enumerate(probability_names(len(chances)), start=1):
+        for k, name in enumerate(class_probability_names(len(chances)), start=1):
             theta = Theta(name, False, spec.mixture.fixed, (0.0, 1.0))
-            thetas.append((theta, Shown(chances[k - 1], 1.0, "1", f"probability of class {k}")))
-    sigmas: list[tuple[str, bool, Shown]] = []
+            thetas.append((theta, NaturalEntry(chances[k - 1], 1.0, "1", f"probability of class {k}")))
+    sigmas: list[tuple[str, bool, NaturalEntry]] = []
     for d in endpoints:
-        for argument, value, held in d.arguments:
+        for argument, value, held in d.parameters:
             shown = _shown(argument, value, model, d.endpoint.observable)
             if argument.role == "sd":
                 sigmas.append((argument.name, held, shown))
@@ -226,7 +237,7 @@ def build_layout(spec: FitSpec, model: Model, individual: Individual, endpoints:
                 thetas.append((Theta(argument.name, argument.role == "positive", held, bounds), shown))
     blocks, omegas = _omegas(spec, model, individual, where)
     held = tuple(n for n, still, _ in sigmas if still)
-    layout = Layout(tuple(t for t, _ in thetas), blocks, tuple(n for n, _, _ in sigmas), held)
+    layout = ParameterLayout(tuple(t for t, _ in thetas), blocks, tuple(n for n, _, _ in sigmas), held)
     if len(set(layout.names)) != len(layout.names):
         doubled = next(n for n in layout.names if layout.names.count(n) > 1)
         raise BadInput(f"two estimated parameters are called `{doubled}`", where=where)
@@ -235,7 +246,7 @@ def build_layout(spec: FitSpec, model: Model, individual: Individual, endpoints:
     return layout, natural, scale, tuple(x.unit for x in entries), tuple(x.label for x in entries)
 
 
-def _typical(name: str, part: ParameterPart, model: Model, where: str) -> tuple[Theta, Shown]:
+def _typical(name: str, part: ParameterPart, model: Model, where: str) -> tuple[Theta, NaturalEntry]:
     row = model.parameters[name]
     if part.initial is not None:
         row = model.parameters.with_values({name: part.initial})[name]
@@ -248,21 +259,21 @@ def _typical(name: str, part: ParameterPart, model: Model, where: str) -> tuple[
             raise BadInput(f"`parameters.{name}` must start between its `lower` and `upper`", where=where)
     elif positive and row.value <= 0:
         raise BadInput(f"`parameters.{name}`: a log-normal parameter must start above zero", where=where)
-    shown = Shown(row.internal, units.factor(row.unit), row.unit, part.label or row.about)
+    shown = NaturalEntry(row.internal, units.unit_factor(row.unit), row.unit, part.label or row.about)
     return Theta(name, positive, part.fixed, bounds), shown
 
 
-def _shown(a: Argument, value: float, model: Model, observable: str) -> Shown:
-    factor = display_factor(model.system, model.parameters, observable)
-    unit = observable_unit(model.system, model.parameters, observable)
+def _shown(a: EndpointParameter, value: float, model: Model, observable: str) -> NaturalEntry:
+    factor = find_display_factor(model.system, model.parameters, observable)
+    unit = find_observable_unit(model.system, model.parameters, observable)
     scale = {"observable": factor, "1/observable": 1 / factor}.get(a.unit, 1.0)
     shown = {"observable": unit, "1/observable": f"1/({unit})"}.get(a.unit, a.unit)
-    return Shown(value * scale, scale, shown, a.about)
+    return NaturalEntry(value * scale, scale, shown, a.about)
 
 
 def _omegas(
-    spec: FitSpec, model: Model, individual: Individual, where: str
-) -> tuple[tuple[OmegaBlock, ...], list[Shown]]:
+    spec: StudySpec, model: Model, individual: IndividualModel, where: str
+) -> tuple[tuple[OmegaBlock, ...], list[NaturalEntry]]:
     """The blocks of Ω, those of occasions last, and their entries."""
     between = tuple(v.name for v in individual.varying if v.random)
     within = {v.name: v.occasions for v in individual.varying if v.occasions}
@@ -272,43 +283,43 @@ def _omegas(
         replace(b, copies=copies) for b in _blocks(spec.omega.iov_blocks, tuple(within), "iov", spec, where)
     )
     size = {
-        n: 1.0 if p.distribution != "normal" else units.factor(model.parameters[n].unit)
+        n: 1.0 if p.distribution != "normal" else units.unit_factor(model.parameters[n].unit)
         for n, p in spec.parameters.items()
     }
     entries = []
     for block in blocks:
-        table = spec.omega.iov_covariances if block.copies else spec.omega.covariances
-        of = " between occasions" if block.copies else ""
+        table = spec.omega.iov_covariances if block.occasions else spec.omega.covariances
+        of = " between occasions" if block.occasions else ""
         for i, a in enumerate(block.etas):
             for b in block.etas[: i + 1]:
-                own = (spec.parameters[a].iov if block.copies else spec.parameters[a].iiv) or 0.0
+                own = (spec.parameters[a].iov if block.occasions else spec.parameters[a].iiv) or 0.0
                 value = own if a == b else table.get(f"{a},{b}", table.get(f"{b},{a}", 0.0))
                 scale = size[a] * size[b]
                 unit = "1" if scale == 1.0 else f"({model.parameters[a].unit})**2"
                 what = f"variance of η on {a}{of}" if a == b else f"covariance of η on {b} and {a}{of}"
-                entries.append(Shown(value * scale, scale, unit, what))
+                entries.append(NaturalEntry(value * scale, scale, unit, what))
         _check_definite(block, spec, table, where)
     return blocks, entries
 
 
-def _check_definite(block: OmegaBlock, spec: FitSpec, table: dict[str, float], where: str) -> None:
+def _check_definite(block: OmegaBlock, spec: StudySpec, table: dict[str, float], where: str) -> None:
     k = len(block.etas)
     omega = np.zeros((k, k))
     for i, a in enumerate(block.etas):
         for j, b in enumerate(block.etas):
-            own = (spec.parameters[a].iov if block.copies else spec.parameters[a].iiv) or 0.0
+            own = (spec.parameters[a].iov if block.occasions else spec.parameters[a].iiv) or 0.0
             omega[i, j] = own if i == j else table.get(f"{a},{b}", table.get(f"{b},{a}", 0.0))
     if np.linalg.eigvalsh(omega).min() <= 0:
         raise BadInput(
             f"the initial Ω of {', '.join(block.etas)} is not positive definite",
-            where=f"{where}: omega.{'iov_' if block.copies else ''}covariances",
+            where=f"{where}: omega.{'iov_' if block.occasions else ''}covariances",
             why="a covariance is larger than the two variances allow",
             hint="a covariance must stay below the root of the product of its variances",
         )
 
 
 def _blocks(
-    asked: list[list[str]], etas: tuple[str, ...], kind: str, spec: FitSpec, where: str
+    asked: list[list[str]], etas: tuple[str, ...], kind: str, spec: StudySpec, where: str
 ) -> tuple[OmegaBlock, ...]:
     """The blocks asked for and singletons for the rest, in the order of η; a block's members must stand together."""
     inside: dict[str, list[str]] = {}
@@ -339,8 +350,8 @@ def _blocks(
 
 
 def read_priors(
-    spec: FitSpec, layout: Layout, natural: np.ndarray, scale: np.ndarray, where: str
-) -> tuple[Placed, ...]:
+    spec: StudySpec, layout: ParameterLayout, natural: np.ndarray, scale: np.ndarray, where: str
+) -> tuple[PlacedPrior, ...]:
     """Priors in coherent units, each at its place in the natural vector."""
     out, names = [], layout.names
     for name, part in spec.priors.items():
@@ -355,7 +366,7 @@ def read_priors(
         if given != set(takes):
             raise BadInput(f"`priors.{name}`: {part.distribution} needs {', '.join(takes)}", where=where)
         at = names.index(name)
-        if kind is InverseWishart:
+        if kind is InverseWishartPrior:
             out.append(_wishart(name, part.df or 0.0, layout, natural, where))
             continue
         factor = float(scale[at])
@@ -363,11 +374,11 @@ def read_priors(
         numbers = [float(getattr(part, k)) * (1.0 if k in free else factor) for k in takes]
         if part.distribution == "lognormal" and numbers[0] <= 0:
             raise BadInput(f"`priors.{name}`: the median of a log-normal must be above zero", where=where)
-        out.append(Placed(name, (at,), kind(*numbers)))
+        out.append(PlacedPrior(name, (at,), kind(*numbers)))
     return tuple(out)
 
 
-def _wishart(name: str, df: float, layout: Layout, natural: np.ndarray, where: str) -> Placed:
+def _wishart(name: str, df: float, layout: ParameterLayout, natural: np.ndarray, where: str) -> PlacedPrior:
     """On the whole block, around its initial values."""
     for block in layout.blocks:
         if name in block.names:
@@ -379,11 +390,11 @@ def _wishart(name: str, df: float, layout: Layout, natural: np.ndarray, where: s
             lower = np.zeros((k, k))
             lower[rows, columns] = natural[list(places)]
             full = lower + np.tril(lower, -1).T
-            return Placed(name, places, InverseWishart(tuple(map(tuple, full.tolist())), df))
+            return PlacedPrior(name, places, InverseWishartPrior(tuple(map(tuple, full.tolist())), df))
     raise BadInput(f"`priors.{name}`: inverse_wishart is for variances of random effects", where=where)
 
 
-def read_voids(spec: FitSpec, where: str) -> tuple[Void, ...]:
+def read_voids(spec: StudySpec, where: str) -> tuple[Void, ...]:
     out: tuple[Void, ...] = ()
     for part in spec.void:
         try:
@@ -394,30 +405,32 @@ def read_voids(spec: FitSpec, where: str) -> tuple[Void, ...]:
 
 
 def build_problem(
-    structure: Spec, spec: FitSpec, model: Model, events: EventTable, natural: np.ndarray, where: str
+    structure: ModelStructure, spec: StudySpec, model: Model, events: EventTable, natural: np.ndarray, where: str
 ) -> Problem:
     frames = [g for _, g in events.frame.groupby("ID", sort=False)]
     if not any((g["MDV"] == 0).any() for g in frames):
         raise BadInput("holds no observation", where=events.source)
-    individual, system = structure.individual, structure.system
+    individual, system = structure.individual_model, structure.system
     varied = [
         *individual.overrides,
         *(f.covariate for f in individual.factors),
         *([individual.occasion] if individual.occasion else []),
-        *covariates_used(model, events),
+        *find_covariates_used(model, events),
     ]
-    rows = rows_needed(frames, list(dict.fromkeys(varied)))
+    rows = count_rows_needed(frames, list(dict.fromkeys(varied)))
     # A covariate that neither the data nor [values] speak of is at no one's value: its effects stay out.
-    spoken_of = covariates_used(model, events) | set(spec.values)
-    constants = parameters_by_record(model, events, frames, rows, spoken_of)
-    covariates = by_record(frames, individual.covariates, rows)
-    overrides = by_record(frames, individual.overrides, rows)
+    spoken_of = find_covariates_used(model, events) | set(spec.values)
+    constants = build_parameters_by_record(model, events, frames, rows, spoken_of)
+    covariates = stack_by_record(frames, individual.covariates, rows)
+    overrides = stack_by_record(frames, individual.overrides, rows)
     varying = {v.name for v in individual.varying} | set(individual.overrides)
     infusions = bool(((events.frame["RATE"] != 0) | (events.frame["DUR"] > 0)).any())
     moving = moves_events(system, model.values[None, :, None], varying, infusions)
     typical = None
     if moving and (events.frame["SS"] > 0).any():  # what overlaps at steady state is foreseen from the initial values
-        theta, _, _ = structure.layout.unpack(jnp.asarray(structure.layout.free(natural)), jnp.asarray(natural))
+        theta, _, _ = structure.layout.unpack(
+            jnp.asarray(structure.layout.to_unconstrained(natural)), jnp.asarray(natural)
+        )
         u = individual.mixed(theta, jnp.zeros((len(structure.layout.etas), len(frames))), jnp.asarray(covariates[0]))
         arrays = (jnp.asarray(a) for a in (constants, covariates, overrides))
         typical = np.asarray(individual.parameters(system, u, *arrays))
@@ -429,10 +442,12 @@ def build_problem(
         voids=read_voids(spec, where),
         between=spec.data.covariates_over_time,
     )
-    observed, endpoint, row = read_observed(structure, spec, model, events, frames, timeline.seen.shape[0], rows, where)
+    observed, endpoint, row = read_observed(
+        structure, spec, model, events, frames, timeline.output_mask.shape[0], rows, where
+    )
     problem = Problem(
-        structure, timeline, observed, timeline.seen, endpoint, row, covariates, overrides, constants, natural
+        structure, timeline, observed, timeline.output_mask, endpoint, row, covariates, overrides, constants, natural
     )
     if spec.mixture is None:
         return problem
-    return by_class(problem, spec.mixture.covariate, len(spec.mixture.probabilities))
+    return repeat_by_class(problem, spec.mixture.covariate, len(spec.mixture.probabilities))

@@ -12,20 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.prediction_jets import first_order
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.prediction_jets import first_order_jet
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
 @jax.jit
-def information(problem: Problem, psi: jax.Array) -> jax.Array:
+def expected_information(problem: Problem, psi: jax.Array) -> jax.Array:
     """(P, P) in ψ; only the rows of free θ have anything to see."""
     theta, omega, _ = problem.unpack(psi)
-    eta = jnp.zeros((len(problem.spec.layout.etas), problem.subjects))
-    jet = first_order(problem, problem.mixed(theta, eta))
-    terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=False)
+    eta = jnp.zeros((len(problem.structure.layout.etas), problem.subjects))
+    jet = first_order_jet(problem, problem.individual_parameters(theta, eta))
+    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=False)
 
     def one(e, s):
         _, mean, r = terms.moments(psi, e, s)
@@ -35,16 +35,16 @@ def information(problem: Problem, psi: jax.Array) -> jax.Array:
         v = a @ omega @ a.T + jnp.diag(r)
         return g.T @ jnp.linalg.solve(v, g)
 
-    return jnp.sum(jax.vmap(one, in_axes=-1)(eta, each_subject(problem, jet)), axis=0)
+    return jnp.sum(jax.vmap(one, in_axes=-1)(eta, subject_arrays(problem, jet)), axis=0)
 
 
-def weakest(problem: Problem) -> list[str]:
+def describe_precision(problem: Problem) -> list[str]:
     """A line on each θ's expected relative standard error, and one naming any direction that cannot be seen."""
-    layout = problem.spec.layout
+    layout = problem.structure.layout
     free = [t for t in layout.thetas if not t.fixed]
     if not free:
         return ["no θ is estimated"]
-    m = np.asarray(information(problem, problem.psi0))[: len(free), : len(free)]
+    m = np.asarray(expected_information(problem, problem.initial_unconstrained))[: len(free), : len(free)]
     if not np.isfinite(m).all():
         return ["the predictions are not finite at the starting values"]
     size = np.sqrt(np.maximum(np.diag(m), 1e-300))

@@ -15,10 +15,10 @@ import pandas as pd
 
 from pbpk.data.events import EventTable, read_events
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.problem import Problem, Spec
-from pbpk.model.load import Model, load_model, places
-from pbpk.observe import observable_names
-from pbpk.population.records import coherent_overrides
+from pbpk.likelihood.problem import ModelStructure, Problem
+from pbpk.model.load import Model, list_folders, load_model
+from pbpk.observe import select_observables
+from pbpk.population.records import convert_overrides
 from pbpk.solve.choose import choose_solver
 from pbpk.study.assemble import (
     build_individual,
@@ -30,8 +30,8 @@ from pbpk.study.assemble import (
     read_priors,
     settle_records,
 )
-from pbpk.study.schema import FitSpec
-from pbpk.study.settings import spec_of
+from pbpk.study.schema import StudySpec
+from pbpk.study.settings import load_spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Study:
 
     name: str
     folder: Path
-    spec: FitSpec
+    spec: StudySpec
     model: Model
     events: EventTable
     problem: Problem
@@ -55,7 +55,7 @@ class Study:
 
 def list_studies() -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for root in places("fits"):
+    for root in list_folders("fits"):
         for folder in sorted(root.iterdir()):
             if (folder / "fit.toml").exists():
                 found.setdefault(folder.name, folder)
@@ -86,7 +86,7 @@ def load_study(
     A run's folder is a study too: its own settings come first, which point at the model and data it was fitted with.
     """
     folder = find_study(name)
-    spec = spec_of(folder, settings)
+    spec = load_spec(folder, settings)
     inside = folder / spec.model  # a study may carry its model, as every run folder does
     carried = (inside / "structure.py").exists()
     model = load_model(
@@ -96,10 +96,10 @@ def load_study(
     stamp = data.stat().st_mtime_ns if data.exists() else 0
     if spec.summary and (folder / spec.summary.file).exists():
         stamp += (folder / spec.summary.file).stat().st_mtime_ns
-    return _assemble(folder, spec.model_dump_json(), model.system, _Held(model), stamp, solver, planned)
+    return _assemble_study(folder, spec.model_dump_json(), model.system, _ModelKey(model), stamp, solver, planned)
 
 
-class _Held:
+class _ModelKey:
     """A model as a cache key: by its structure and numbers."""
 
     def __init__(self, model: Model):
@@ -110,21 +110,21 @@ class _Held:
         return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and self._key == other._key
+        return isinstance(other, _ModelKey) and self._key == other._key
 
 
 @cache
-def _assemble(
-    folder: Path, spec_json: str, system, held: _Held, stamp: int, solver: str | None, planned: bool
+def _assemble_study(
+    folder: Path, spec_json: str, system, held: _ModelKey, stamp: int, solver: str | None, planned: bool
 ) -> Study:
-    spec, model = FitSpec.model_validate_json(spec_json), held.model
+    spec, model = StudySpec.model_validate_json(spec_json), held.model
     where = str(folder / "fit.toml")
     if spec.summary:
         from pbpk.aggregate_data.study import study_with_summary
 
         return study_with_summary(
             *(folder, spec, model, solver),
-            lambda plain: _assemble(folder, plain.model_dump_json(), system, held, stamp, solver, planned),
+            lambda plain: _assemble_study(folder, plain.model_dump_json(), system, held, stamp, solver, planned),
         )
     declared = read_endpoints(spec, model, where)
     check_parameters(spec, model, where)
@@ -132,7 +132,7 @@ def _assemble(
         folder / spec.data.file,
         compartments=system.names,
         parameters=system.parameter_names,
-        observables=list(dict.fromkeys([*observable_names(system), *spec.error])),
+        observables=list(dict.fromkeys([*select_observables(system), *spec.error])),
         default_compartment=spec.data.dose_into,
         default_observable=spec.data.observable or (declared[0].endpoint.name if len(declared) == 1 else None),
         columns=spec.data.columns,
@@ -140,8 +140,8 @@ def _assemble(
         ignore=spec.data.ignore,
         need_dv=not planned,
     )
-    events = as_samples(events) if planned else events
-    events = coherent_overrides(events, model, spec.data.units)
+    events = mark_samples(events) if planned else events
+    events = convert_overrides(events, model, spec.data.units)
     check_units(spec, model, events, where)
     events, declared = settle_records(spec, model, events, declared, where)
     individual = build_individual(spec, model, events, where)
@@ -150,33 +150,35 @@ def _assemble(
     priors = read_priors(spec, layout, natural, scale, where)
     endpoints = tuple(d.endpoint for d in declared)
     chosen = choose_solver(system, solver).forward_mode()
-    problem = _state(Spec(system, chosen, individual, layout, endpoints, priors), spec, model, events, natural, where)
+    problem = _state(
+        ModelStructure(system, chosen, individual, layout, endpoints, priors), spec, model, events, natural, where
+    )
     return Study(folder.name, folder, spec, model, events, problem, scale, shown, labels)
 
 
 def _state(
-    structure: Spec, spec: FitSpec, model: Model, events: EventTable, natural: np.ndarray, where: str
+    structure: ModelStructure, spec: StudySpec, model: Model, events: EventTable, natural: np.ndarray, where: str
 ) -> Problem:
     return build_problem(structure, spec, model, events, natural, where)
 
 
-def with_spec(study: Study, spec: FitSpec) -> Study:
+def replace_spec(study: Study, spec: StudySpec) -> Study:
     """The same study under another specification of its parameters: same model, same records, same solver."""
     data = study.folder / spec.data.file
     stamp = data.stat().st_mtime_ns if data.exists() else 0
-    held, solver = _Held(study.model), study.problem.spec.solver.name
-    found = _assemble(study.folder, spec.model_dump_json(), study.model.system, held, stamp, solver, False)
+    held, solver = _ModelKey(study.model), study.problem.structure.solver.name
+    found = _assemble_study(study.folder, spec.model_dump_json(), study.model.system, held, stamp, solver, False)
     return replace(found, name=study.name)
 
 
-def with_records(study: Study, frame: pd.DataFrame) -> Problem:
+def replace_records(study: Study, frame: pd.DataFrame) -> Problem:
     """The problem of the same study with other records: a frame of the same columns, in coherent units."""
     events = replace(study.events, frame=frame)
     initial, where = np.asarray(study.problem.initial), str(study.folder / "fit.toml")
-    return _state(study.problem.spec, study.spec, study.model, events, initial, where)
+    return _state(study.problem.structure, study.spec, study.model, events, initial, where)
 
 
-def as_samples(events: EventTable) -> EventTable:
+def mark_samples(events: EventTable) -> EventTable:
     """A table without a single DV is a design: each of its observation rows is a sample to be taken (DV 0 stands for it)."""
     frame = events.frame
     if (frame["MDV"] == 0).any():

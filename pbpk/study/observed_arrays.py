@@ -12,20 +12,20 @@ import pandas as pd
 from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.base import Endpoint, Observed
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.endpoints.grades import Binary, Ordinal
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
-from pbpk.observe import display_factor
+from pbpk.observe import find_display_factor
 from pbpk.observe.noise import VARIANCES
 
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
-    from pbpk.likelihood.problem import Spec
+    from pbpk.likelihood.problem import ModelStructure
     from pbpk.model.load import Model
-    from pbpk.study.schema import ErrorPart, FitSpec
+    from pbpk.study.schema import ErrorPart, StudySpec
 
 
-def in_unit_of_data(part: ErrorPart) -> bool:
+def is_in_data_unit(part: ErrorPart) -> bool:
     """Whether DV of this endpoint is in the data's unit: not a count, a grade, an event, or a transformed value."""
     return part.model in (*VARIANCES, "log") and not part.transformed
 
@@ -35,16 +35,20 @@ def has_limits(part: ErrorPart, frame: pd.DataFrame) -> bool:
     return part.lloq is not None or part.uloq is not None or bool((frame["CENS"] != 0).any())
 
 
-def limit_factor(spec: FitSpec, model: Model, name: str) -> float:
+def limit_factor(spec: StudySpec, model: Model, name: str) -> float:
     """How many coherent units one unit of the endpoint's limits is: that of the data, else the observable's own."""
     part = spec.error[name]
-    if not in_unit_of_data(part):
+    if not is_in_data_unit(part):
         return 1.0
     unit = spec.data.units.get("DV")
-    return units.factor(unit) if unit else display_factor(model.system, model.parameters, part.observable or name)
+    return (
+        units.unit_factor(unit)
+        if unit
+        else find_display_factor(model.system, model.parameters, part.observable or name)
+    )
 
 
-def censored(spec: FitSpec, model: Model, events: EventTable) -> EventTable:
+def mark_censored(spec: StudySpec, model: Model, events: EventTable) -> EventTable:
     """The table with values beyond a limit of quantification marked (CENS, LIMIT), or taken out by M1 and M2; and notes.
 
     A value below `lloq` is one below the limit, whatever stands there. M1 and M2 discard them; M3 and M4 keep them.
@@ -52,8 +56,8 @@ def censored(spec: FitSpec, model: Model, events: EventTable) -> EventTable:
     frame, notes = events.frame.copy(), []
     for name, part in spec.error.items():
         own = (frame["MDV"] == 0) & (frame["DVID"] == name)
-        if not in_unit_of_data(part) and (unit := spec.data.units.get("DV")):
-            frame.loc[own, ["DV", "LIMIT"]] /= units.factor(unit)
+        if not is_in_data_unit(part) and (unit := spec.data.units.get("DV")):
+            frame.loc[own, ["DV", "LIMIT"]] /= units.unit_factor(unit)
         factor = limit_factor(spec, model, name)
         if part.uloq is not None:
             above = own & (frame["CENS"] == 0) & (frame["DV"] > part.uloq * factor)
@@ -81,8 +85,8 @@ def censored(spec: FitSpec, model: Model, events: EventTable) -> EventTable:
 
 
 def read_observed(
-    structure: Spec,
-    spec: FitSpec,
+    structure: ModelStructure,
+    spec: StudySpec,
     model: Model,
     events: EventTable,
     frames: Sequence[pd.DataFrame],
@@ -96,7 +100,7 @@ def read_observed(
     floor, back = np.full((t, n), -np.inf), np.full((t, n), -1)
     endpoint, row = np.zeros((t, n), int), np.zeros((t, n), int)
     names = [e.name for e in structure.endpoints]
-    floors = [_floor(spec, model, name) for name in names]
+    floors = [_recording_floor(spec, model, name) for name in names]
     for i, g in enumerate(frames):
         at = np.flatnonzero(g["MDV"].to_numpy() == 0)
         k, seen = len(at), g.iloc[at]
@@ -112,20 +116,20 @@ def read_observed(
             own = np.flatnonzero(which == w)
             back[own[1:], i] = own[:-1]
         row[:k, i] = at if rows > 1 else 0
-        _check(structure.endpoints, spec, seen, which, where, events)
+        _check_values(structure.endpoints, spec, seen, which, where, events)
     return Observed(y, low, high, floor, when, back), endpoint, row
 
 
-def _floor(spec: FitSpec, model: Model, name: str) -> float:
+def _recording_floor(spec: StudySpec, model: Model, name: str) -> float:
     part = spec.error[name]
     if part.blq == "M2" and part.lloq is not None:
         return part.lloq * limit_factor(spec, model, name)
     return 0.0 if part.blq == "M4" and not part.transformed else -np.inf
 
 
-def _check(
+def _check_values(
     endpoints: tuple[Endpoint, ...],
-    spec: FitSpec,
+    spec: StudySpec,
     seen: pd.DataFrame,
     which: np.ndarray,
     where: str,
@@ -136,14 +140,17 @@ def _check(
     for w, e in enumerate(endpoints):
         own = which == w
         values, bad, why = dv[own], None, ""
-        if isinstance(e, Gaussian):
-            if TRANSFORMS[e.transform].positive and not e.given:
+        if isinstance(e, GaussianEndpoint):
+            if TRANSFORMS[e.transform].positive and not e.already_transformed:
                 bad, why = values <= 0, f"the {e.transform} scale has none for it"
-            elif e.transform == "logit" and not e.given:
-                bad, why = (values <= e.constants[0]) | (values >= e.constants[1]), "the logit scale has none for it"
-        elif isinstance(e, Ordinal):
+            elif e.transform == "logit" and not e.already_transformed:
+                bad, why = (
+                    (values <= e.transform_constants[0]) | (values >= e.transform_constants[1]),
+                    "the logit scale has none for it",
+                )
+        elif isinstance(e, OrdinalEndpoint):
             bad, why = (values < 0) | (values > e.grades) | (values != values.round()), f"grades are 0 to {e.grades}"
-        elif isinstance(e, Binary) or spec.error[e.name].model == "event":
+        elif isinstance(e, BinaryEndpoint) or spec.error[e.name].model == "event":
             bad, why = (values != 0) & (values != 1), "it is 0 or 1"
         else:
             bad, why = (values < 0) | (values != values.round()), "it is a count"

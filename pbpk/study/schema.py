@@ -11,11 +11,11 @@ from pbpk.aggregate_data.schema import SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 
 
-class _Strict(BaseModel):
+class _StrictSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataPart(_Strict):
+class DataPart(_StrictSection):
     """Where the records are and how to read them; see `pbpk.data.events.read_events`.
 
     `occasion` names the column that numbers the occasions of parameters with `iov`.
@@ -32,7 +32,7 @@ class DataPart(_Strict):
     occasion: str = "OCC"
 
 
-class VoidPart(_Strict):
+class VoidPart(_StrictSection):
     """A compartment emptied into another (or out of the model): see `pbpk.void`, whose words these are."""
 
     compartment: str
@@ -43,7 +43,7 @@ class VoidPart(_Strict):
     start: float | str | None = None
 
 
-class EffectPart(_Strict):
+class EffectPart(_StrictSection):
     """A covariate's factor: either a constant `coefficient`, or `estimate = "NAME"` with an `initial` value."""
 
     covariate: str
@@ -54,7 +54,7 @@ class EffectPart(_Strict):
     initial: float | None = None
 
 
-class ParameterPart(_Strict):
+class ParameterPart(_StrictSection):
     """`initial` in the model's unit for it (or text with a unit); `iiv` is the initial variance of η; none: no η. `iov`: that
     of a further η for each occasion. `shape`: the start of the distribution's own parameter (λ of boxcox, ν of t). `lower` and
     `upper`: the ends that the typical value stays between, and a logit or probit parameter's own ends."""
@@ -74,7 +74,7 @@ class ParameterPart(_Strict):
     covariates: list[EffectPart] = []
 
 
-class OmegaPart(_Strict):
+class OmegaPart(_StrictSection):
     """`blocks` lists random effects that correlate, `iov_blocks` those of an occasion; `covariances` and `iov_covariances` may
     give initial values as `"CL,V" = 0.01`."""
 
@@ -84,7 +84,7 @@ class OmegaPart(_Strict):
     iov_covariances: dict[str, float] = {}
 
 
-class ErrorPart(_Strict):
+class ErrorPart(_StrictSection):
     """An endpoint: its likelihood (`model`), that likelihood's parameters, and its settings; see docs/fitting.md. It reads the
     `observable` of its own name unless another is given.
 
@@ -133,7 +133,7 @@ class ErrorPart(_Strict):
         ]
 
 
-class PriorPart(_Strict):
+class PriorPart(_StrictSection):
     """What is known of a parameter beforehand; see `pbpk.likelihood.priors`."""
 
     distribution: str
@@ -145,7 +145,7 @@ class PriorPart(_Strict):
     source: str = ""
 
 
-class MixturePart(_Strict):
+class MixturePart(_StrictSection):
     """Sub-populations told apart by the covariate `covariate`, which is 1, 2, … and which nobody observed."""
 
     probabilities: list[float]
@@ -153,7 +153,7 @@ class MixturePart(_Strict):
     fixed: bool = False
 
 
-class EstimationPart(_Strict):
+class EstimationPart(_StrictSection):
     """`chains`, and the `warmup` and `draws` of each, are nuts's, `family` and the most `steps` vi's; `centred` is both's: η
     itself is sampled, not η in units of Ω. `samples` of each subject's η are imp's, and of the
     likelihood that saem ends with."""
@@ -170,7 +170,7 @@ class EstimationPart(_Strict):
     steps: int = Field(default=20_000, ge=1)
 
 
-class FitSpec(_Strict):
+class StudySpec(_StrictSection):
     model: str
     title: str = ""
     source: str = ""
@@ -188,10 +188,10 @@ class FitSpec(_Strict):
     estimation: EstimationPart = EstimationPart()
 
 
-def read_spec(data: dict[str, Any], path: Path) -> FitSpec:
+def read_study_spec(data: dict[str, Any], path: Path) -> StudySpec:
     """Validate the contents of a fit.toml. Raises `BadInput` with the place of the first fault."""
     try:
-        return FitSpec.model_validate(data)
+        return StudySpec.model_validate(data)
     except ValidationError as e:
         fault = e.errors()[0]
         place = ".".join(str(x) for x in fault["loc"])
@@ -210,4 +210,4 @@ def _fields_at(place: tuple) -> list[str]:
     parts["summary"] = SummaryPart
     if "covariates" in place:
         return list(EffectPart.model_fields)
-    return list(parts[place[0]].model_fields if place and place[0] in parts else FitSpec.model_fields)
+    return list(parts[place[0]].model_fields if place and place[0] in parts else StudySpec.model_fields)

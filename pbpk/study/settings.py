@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
-from pbpk.study.schema import FitSpec, read_spec
+from pbpk.study.schema import StudySpec, read_study_spec
 from pbpk.tables import read_text, read_toml
 
-_NAMED = ("parameters", "error")  # a table for each name
-_KEYED = (
+_TABLE_SECTIONS = ("parameters", "error")  # a table for each name
+_VALUE_SECTIONS = (
     ("values",),
     ("options",),
     ("data", "units"),
@@ -21,13 +21,13 @@ _KEYED = (
 )  # a value for each
 
 
-def spec_of(folder: Path, settings: Mapping[str, str] | None = None) -> FitSpec:
+def load_spec(folder: Path, settings: Mapping[str, str] | None = None) -> StudySpec:
     """The specification in a study's or a run's folder. A run's own settings come first, then those given."""
-    found = of_run(folder) | {k: str(v) for k, v in (settings or {}).items()}
-    return read_spec(with_settings(read_toml(folder / "fit.toml"), found, folder), folder / "fit.toml")
+    found = read_run_settings(folder) | {k: str(v) for k, v in (settings or {}).items()}
+    return read_study_spec(apply_settings(read_toml(folder / "fit.toml"), found, folder), folder / "fit.toml")
 
 
-def of_run(folder: Path) -> dict[str, str]:
+def read_run_settings(folder: Path) -> dict[str, str]:
     """The settings that a run was started with, and those that point at its own model and data."""
     record = folder / "run.json"
     if not record.exists():
@@ -39,7 +39,7 @@ def of_run(folder: Path) -> dict[str, str]:
         raise BadInput("is not the record of a run", where=str(record)) from e
 
 
-def with_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict:
+def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict:
     """An estimated parameter's initial value, an entry of fit.toml by its path, or else one of the model's constants.
 
     `none` takes an entry out: `Q=none` no longer estimates Q, `parameters.Q.iiv=none` gives it no random effect.
@@ -52,10 +52,10 @@ def with_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict
             del parameters[name]
             continue
         if key in parameters:
-            parameters[key]["initial"] = _plain(text)
+            parameters[key]["initial"] = _parse_value(text)
             continue
-        *path, last = _path(key)
-        if (path or [key])[0] not in FitSpec.model_fields:
+        *path, last = _split_key(key)
+        if (path or [key])[0] not in StudySpec.model_fields:
             path, last = ["values"], key
         inner = data
         for step in path:
@@ -63,24 +63,24 @@ def with_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict
             if not isinstance(inner, dict):
                 raise BadInput(f"`{key}` leads nowhere", where=str(folder / "fit.toml"))
         if not gone:
-            inner[last] = text if path[:1] == ["options"] else _plain(text)
+            inner[last] = text if path[:1] == ["options"] else _parse_value(text)
         elif inner.pop(last, None) is None:
             raise BadInput(f"`{key}` is not there to be taken out", where=str(folder / "fit.toml"))
     return data
 
 
-def _path(key: str) -> list[str]:
+def _split_key(key: str) -> list[str]:
     """The steps to an entry. Names of parameters have dots of their own: `parameters.lesion_1.efflux.initial` has three."""
     parts = key.split(".")
-    if parts[0] in _NAMED and len(parts) > 2:
+    if parts[0] in _TABLE_SECTIONS and len(parts) > 2:
         return [parts[0], ".".join(parts[1:-1]), parts[-1]]
-    for head in _KEYED:
+    for head in _VALUE_SECTIONS:
         if tuple(parts[: len(head)]) == head and len(parts) > len(head):
             return [*head, ".".join(parts[len(head) :])]
     return parts
 
 
-def _plain(text: str):
+def _parse_value(text: str):
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

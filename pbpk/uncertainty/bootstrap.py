@@ -17,24 +17,24 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.uncertainty.intervals import bca, summary
-from pbpk.uncertainty.parallel_searches import Lanes
-from pbpk.uncertainty.replicates import HEAD, Replicate, Resampled, at_zero, replicates
-from pbpk.uncertainty.resampling import case_weights, counts, simulated, strata_of
+from pbpk.uncertainty.fit_objective import FitObjective
+from pbpk.uncertainty.intervals import compute_bca_interval, summarise_sample
+from pbpk.uncertainty.replicates import REPLICATE_COLUMNS, Replicate, Resample, count_zero_variances, refit_replicates
+from pbpk.uncertainty.resampling import draw_case_weights, tabulate_weights, simulate_observations, assign_strata
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
-Kind = Literal["case", "parametric"]
-_MANY = 0.1  # of the replicates failing, above which the rest may be a biased choice
+BootstrapKind = Literal["case", "parametric"]
+_MOST_FAILURES = 0.1  # of the replicates failing, above which the rest may be a biased choice
 
 
 @dataclass(frozen=True)
-class Plan:
+class BootstrapOptions:
     """What is asked for; with the fit it determines every digit of the result."""
 
     replicates: int = 500
-    kind: Kind = "case"
+    kind: BootstrapKind = "case"
     seed: int = 1
     strata: str | None = None
     bca: bool = False
@@ -45,7 +45,7 @@ class Plan:
             raise WrongUsage(
                 f"{self.replicates} replicates have no spread", hint="at least 2; 500 or more for intervals"
             )
-        if self.kind not in get_args(Kind):
+        if self.kind not in get_args(BootstrapKind):
             raise WrongUsage(f"no bootstrap of kind `{self.kind}`", hint="case or parametric")
         if self.seed < 0:
             raise WrongUsage(f"the seed {self.seed} is below zero")
@@ -60,23 +60,23 @@ class Plan:
 
 
 @dataclass
-class Watch:
+class BootstrapProgress:
     """What the caller sees as replicates come in, in order, those of the jackknife after the others; and what it has of an
     earlier, interrupted call."""
 
-    replicate: Callable[[Replicate], None] = field(default=lambda one: None)
-    left_out: Callable[[Replicate], None] = field(default=lambda one: None)
+    on_replicate: Callable[[Replicate], None] = field(default=lambda one: None)
+    on_jackknife: Callable[[Replicate], None] = field(default=lambda one: None)
     done: Sequence[Replicate] = ()
-    done_left_out: Sequence[Replicate] = ()
+    done_jackknife: Sequence[Replicate] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Bootstrap:
+class BootstrapResult:
     """`table`: a row for each replicate, failures among them. `summary`: a row for each parameter, of those that converged.
     `drawn`: how often each subject was drawn, None for a parametric one. `correlation` is of the estimates."""
 
     study: str
-    plan: Plan
+    options: BootstrapOptions
     ofv: float
     table: pd.DataFrame
     summary: pd.DataFrame
@@ -87,22 +87,22 @@ class Bootstrap:
     seconds: dict[str, float]
 
     @property
-    def kept(self) -> int:
+    def converged_count(self) -> int:
         return int(self.table["converged"].sum())
 
     @property
-    def sound(self) -> bool:
+    def is_reliable(self) -> bool:
         """Whether so few failed that those left are no biased choice."""
-        return self.kept >= (1 - _MANY) * self.plan.replicates
+        return self.converged_count >= (1 - _MOST_FAILURES) * self.options.replicates
 
     @property
     def verdict(self) -> str:
-        failed = self.plan.replicates - self.kept
-        words = [f"{self.kept} of {self.plan.replicates} replicates converged."]
+        failed = self.options.replicates - self.converged_count
+        words = [f"{self.converged_count} of {self.options.replicates} replicates converged."]
         if failed:
             why = "; ".join(f"{n} × {cause}" for cause, n in self.failures.items())
             words.append(f"Left out: {why}.")
-        if not self.sound:
+        if not self.is_reliable:
             words.append("With so many failures the rest may be a biased choice: do not use these intervals.")
         for name, n in self.at_zero.items():
             words.append(f"{name} went to zero in {n}, which are kept: the data may not support that random effect.")
@@ -113,14 +113,14 @@ class Bootstrap:
         by_name = {str(c): rows[c].to_dict() for c in rows if c not in ("label", "unit")}
         return {
             "study": self.study,
-            "kind": self.plan.kind,
-            "replicates": self.plan.replicates,
-            "converged": self.kept,
+            "kind": self.options.kind,
+            "replicates": self.options.replicates,
+            "converged": self.converged_count,
             "failures": self.failures,
             "at_zero": self.at_zero,
-            "seed": self.plan.seed,
-            "strata": self.plan.strata,
-            "level": self.plan.level,
+            "seed": self.options.seed,
+            "strata": self.options.strata,
+            "level": self.options.level,
             "ofv": self.ofv,
             "parameter_units": rows["unit"].to_dict(),
             "parameter_estimates": by_name.pop("estimate"),
@@ -128,17 +128,19 @@ class Bootstrap:
             "relative_standard_errors": {k: v / 100 for k, v in by_name.pop("rse").items()},
             **by_name,
             "correlation": self.correlation.to_dict(),
-            "sound": self.sound,
+            "sound": self.is_reliable,
             "verdict": self.verdict,
             "seconds": self.seconds,
         }
 
 
-def bootstrap(fit: Finished, plan: Plan, watch: Watch | None = None, lanes: Lanes | None = None) -> Bootstrap:
+def run_bootstrap(
+    fit: FinishedFit, options: BootstrapOptions, progress: BootstrapProgress | None = None, objective: FitObjective | None = None
+) -> BootstrapResult:
     """Raises `WrongUsage` and `BadInput` for what is asked, `ScienceFailed` where fewer than two replicates converge."""
-    plan.check()
-    watch = watch or Watch()
-    study, strata = fit.study, strata_of(fit.study, plan.strata)
+    options.check()
+    progress = progress or BootstrapProgress()
+    study, strata = fit.study, assign_strata(fit.study, options.strata)
     weights: dict[int, np.ndarray] = {}
     observed, ones = fit.problem.observed, np.ones(fit.problem.subjects)
 
@@ -146,29 +148,31 @@ def bootstrap(fit: Finished, plan: Plan, watch: Watch | None = None, lanes: Lane
         return _weights(number), observed, fit.eta
 
     def parametric(number: int):
-        own, eta = simulated(fit.problem, fit.psi, plan.seed, number)
+        own, eta = simulate_observations(fit.problem, fit.psi, options.seed, number)
         return ones, own, eta
 
     def _weights(number: int) -> np.ndarray:
         if number not in weights:
-            weights[number] = case_weights(plan.seed, number, strata)
+            weights[number] = draw_case_weights(options.seed, number, strata)
         return weights[number]
 
-    lanes = lanes or Lanes.of(fit)
+    objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
-    rows = _continue(lanes, case if plan.kind == "case" else parametric, plan.replicates, watch.done, watch.replicate)
-    seconds = {"first evaluation": lanes.compiled_in, "replicates": time.perf_counter() - begun}
+    rows = _complete_replicates(
+        objective, case if options.kind == "case" else parametric, options.replicates, progress.done, progress.on_replicate
+    )
+    seconds = {"first evaluation": objective.compile_seconds, "replicates": time.perf_counter() - begun}
     sample = np.array([r.estimates for r in rows if r.converged]).reshape(-1, len(fit.names))
     failures = dict(Counter(r.cause for r in rows if not r.converged).most_common())
     if len(sample) < 2:
         raise ScienceFailed(
-            f"{len(sample)} of {plan.replicates} replicates converged",
+            f"{len(sample)} of {options.replicates} replicates converged",
             where=study.name,
             why="; ".join(f"{n} × {cause}" for cause, n in failures.items()),
             hint="look at bootstrap.csv",
         )
-    table = summary(fit.names, fit.labels, fit.units, fit.estimates, sample, plan.level)
-    if plan.bca:
+    table = summarise_sample(fit.names, fit.labels, fit.units, fit.estimates, sample, options.level)
+    if options.bca:
         begun = time.perf_counter()
 
         def without(number: int):
@@ -176,42 +180,46 @@ def bootstrap(fit: Finished, plan: Plan, watch: Watch | None = None, lanes: Lane
             w[number - 1] = 0.0
             return w, observed, fit.eta
 
-        left_out = _continue(lanes, without, len(ones), watch.done_left_out, watch.left_out)
+        left_out = _complete_replicates(objective, without, len(ones), progress.done_jackknife, progress.on_jackknife)
         seconds["jackknife"] = time.perf_counter() - begun
-        table = table.assign(**_bca_columns(fit, sample, left_out, plan.level))
+        table = table.assign(**_compute_bca_columns(fit, sample, left_out, options.level))
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = pd.DataFrame(
             np.atleast_2d(np.corrcoef(sample.T)), index=pd.Index(fit.names), columns=pd.Index(fit.names)
         )
     drawn = None
-    if plan.kind == "case":
-        drawn = counts([_weights(k) for k in range(1, plan.replicates + 1)], study.subjects)
-    return Bootstrap(
+    if options.kind == "case":
+        drawn = tabulate_weights([_weights(k) for k in range(1, options.replicates + 1)], study.subjects)
+    return BootstrapResult(
         study=study.name,
-        plan=plan,
+        options=options,
         ofv=fit.ofv,
-        table=_table(rows, fit.names),
+        table=_tabulate_replicates(rows, fit.names),
         summary=table,
         correlation=correlation,
         drawn=drawn,
         failures=failures,
-        at_zero=at_zero(fit, sample),
+        at_zero=count_zero_variances(fit, sample),
         seconds=seconds,
     )
 
 
-def _continue(
-    lanes: Lanes, resampled: Resampled, count: int, done: Sequence[Replicate], watch: Callable[[Replicate], None]
+def _complete_replicates(
+    objective: FitObjective,
+    resampled: Resample,
+    count: int,
+    done: Sequence[Replicate],
+    watch: Callable[[Replicate], None],
 ) -> list[Replicate]:
     rows = list(done[:count])
-    for one in replicates(lanes, resampled, range(len(rows) + 1, count + 1)):
+    for one in refit_replicates(objective, resampled, range(len(rows) + 1, count + 1)):
         rows.append(one)
         watch(one)
     return rows
 
 
-def _bca_columns(
-    fit: Finished, sample: np.ndarray, left_out: Sequence[Replicate], level: float
+def _compute_bca_columns(
+    fit: FinishedFit, sample: np.ndarray, left_out: Sequence[Replicate], level: float
 ) -> dict[str, list[float]]:
     failed = [fit.study.subjects[r.number - 1] for r in left_out if not r.converged]
     if failed:
@@ -221,10 +229,10 @@ def _bca_columns(
             hint="leave out --bca",
         )
     values = np.array([r.estimates for r in left_out])
-    ends = [bca(sample[:, k], e, values[:, k], level) for k, e in enumerate(fit.estimates)]
+    ends = [compute_bca_interval(sample[:, k], e, values[:, k], level) for k, e in enumerate(fit.estimates)]
     return {"bca_low": [e[0] for e in ends], "bca_high": [e[1] for e in ends]}
 
 
-def _table(rows: Sequence[Replicate], names: Sequence[str]) -> pd.DataFrame:
+def _tabulate_replicates(rows: Sequence[Replicate], names: Sequence[str]) -> pd.DataFrame:
     cells = [(r.number, r.ofv, r.converged, r.cause, r.iterations, r.evaluations, *r.estimates) for r in rows]
-    return pd.DataFrame(cells, columns=pd.Index([*HEAD, *names]))
+    return pd.DataFrame(cells, columns=pd.Index([*REPLICATE_COLUMNS, *names]))

@@ -16,15 +16,15 @@ import numpy as np
 from pbpk.estimation import quasi_newton as rules
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.descent import Point, Study
-    from pbpk.uncertainty.parallel_searches import Search
+    from pbpk.estimation.parallel_objective import Search
+    from pbpk.estimation.weighted_descent import Point, WeightedStudy
 
 Surface = Callable[[np.ndarray], tuple[float, np.ndarray]]  # ψ -> c and its gradient (P,)
-_ENOUGH, _FARTHEST, _MOST = rules._ENOUGH, rules._FARTHEST, rules._MOST
+_ENOUGH, _FARTHEST, _MOST = rules.SMALLEST_FALL, rules.LONGEST_STEP, rules.MOST_ITERATIONS
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class ConstrainedOptimum:
     """The optimum on the surface, with the inverse Hessian learnt on the way; `cause` as in descent.py."""
 
     point: Point
@@ -37,7 +37,7 @@ class Held:
         return self.cause == "converged"
 
 
-def onto(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -> np.ndarray | None:
+def project_onto_surface(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -> np.ndarray | None:
     """The point with c = value reached from ψ along H⁻¹c', by Newton's method; None where it does not get there."""
     for _ in range(60):
         c, a = surface(psi)
@@ -52,48 +52,48 @@ def onto(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -
     return None
 
 
-def minimise_on(
-    study: Study, surface: Surface, value: float, psi: np.ndarray, eta: np.ndarray, inverse: np.ndarray
-) -> Search[Held | None]:
+def minimise_on_surface(
+    study: WeightedStudy, surface: Surface, value: float, psi: np.ndarray, eta: np.ndarray, inverse: np.ndarray
+) -> Search[ConstrainedOptimum | None]:
     """The least OFV with c = value, sought from a point near it; None where that has no finite OFV."""
-    start = onto(surface, value, psi, inverse)
+    start = project_onto_surface(surface, value, psi, inverse)
     if start is None:
         return None
-    point = yield from study.measure(start, eta)
-    if not point.sound:
+    point = yield from study.evaluate_at(start, eta)
+    if not point.is_finite:
         return None
     fresh = False
     for _ in range(_MOST):
         a = surface(point.psi)[1]
-        multiplier, direction = _tangent(point.gradient, a, inverse)
+        multiplier, direction = _step_along_tangent(point.gradient, a, inverse)
         slope = float(point.gradient @ direction)
         if -slope / 2 < _ENOUGH:
-            return Held(point, inverse, multiplier, _cause(point))
-        new = yield from _line_search(study, surface, value, point, direction, slope, inverse)
+            return ConstrainedOptimum(point, inverse, multiplier, _name_cause(point))
+        new = yield from _search_along_surface(study, surface, value, point, direction, slope, inverse)
         if new is None:
             if -slope / 2 < 1e-4:  # below what the objective can resolve
-                return Held(point, inverse, multiplier, _cause(point))
+                return ConstrainedOptimum(point, inverse, multiplier, _name_cause(point))
             if fresh:
-                return Held(point, inverse, multiplier, rules.STALLED)
-            inverse, fresh = rules._scores(point.each), True
+                return ConstrainedOptimum(point, inverse, multiplier, rules.STALLED)
+            inverse, fresh = rules.invert_scores(point.weighted_gradients), True
             continue
         b = surface(new.psi)[1]
-        after = _tangent(new.gradient, b, inverse)[0]
+        after = _step_along_tangent(new.gradient, b, inverse)[0]
         change = (new.gradient - after * b) - (point.gradient - after * a)
-        inverse = rules._update(inverse, new.psi - point.psi, change)
+        inverse = rules.update_inverse(inverse, new.psi - point.psi, change)
         point = new
-    return Held(point, inverse, _tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.LIMIT)
+    return ConstrainedOptimum(point, inverse, _step_along_tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.ITERATION_LIMIT)
 
 
-def _tangent(gradient: np.ndarray, a: np.ndarray, inverse: np.ndarray) -> tuple[float, np.ndarray]:
+def _step_along_tangent(gradient: np.ndarray, a: np.ndarray, inverse: np.ndarray) -> tuple[float, np.ndarray]:
     """λ, and the quasi-Newton step that leaves c as it is to first order."""
     along = inverse @ a
     multiplier = float(along @ gradient / (along @ a))
     return multiplier, -inverse @ (gradient - multiplier * a)
 
 
-def _line_search(
-    study: Study,
+def _search_along_surface(
+    study: WeightedStudy,
     surface: Surface,
     value: float,
     point: Point,
@@ -103,17 +103,17 @@ def _line_search(
 ) -> Search[Point | None]:
     length = min(1.0, _FARTHEST / max(float(np.abs(direction).max()), 1e-300))
     for _ in range(30):
-        psi = onto(surface, value, point.psi + length * direction, inverse)
+        psi = project_onto_surface(surface, value, point.psi + length * direction, inverse)
         if psi is None:
             length *= 0.25
             continue
-        trial = yield from study.measure(psi, point.eta)
+        trial = yield from study.evaluate_at(psi, point.eta)
         falls = trial.ofv < point.ofv and trial.ofv <= point.ofv + 1e-4 * length * slope
-        if falls and trial.sound and not (trial.lost & ~point.lost).any():
+        if falls and trial.is_finite and not (trial.failed & ~point.failed).any():
             return trial
-        length *= rules._shorter(point.ofv, trial.ofv, slope, length)
+        length *= rules.shorten_step(point.ofv, trial.ofv, slope, length)
     return None
 
 
-def _cause(point: Point) -> str:
-    return "no individual optimum found" if point.lost.any() else rules.CONVERGED
+def _name_cause(point: Point) -> str:
+    return "no individual optimum found" if point.failed.any() else rules.CONVERGED

@@ -17,17 +17,17 @@ import pandas as pd
 
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
 from pbpk.uncertainty.expression import read_expression
-from pbpk.uncertainty.expression_units import in_units
+from pbpk.uncertainty.expression_units import compile_with_units
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
-Quantity = str | Callable[[dict[str, float]], float]
-COUNT = 10_000
+QuantityDefinition = str | Callable[[dict[str, float]], float]
+COVARIANCE_DRAWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ParameterSample:
     """Vectors of the free parameters (R, P) in shown units, and where they are from, in words."""
 
     values: np.ndarray
@@ -35,7 +35,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class DerivedResult:
     """`table`: a row for each quantity: name, expression, unit, estimate; se, ci_low, ci_high by the delta method; median,
     sample_se, sample_low, sample_high of the sample, of which `invalid` vectors gave no finite value."""
 
@@ -56,12 +56,12 @@ class Derived:
 
 
 def derived(
-    fit: Finished,
-    quantities: Mapping[str, Quantity],
-    sample: Sample | None = None,
+    fit: FinishedFit,
+    quantities: Mapping[str, QuantityDefinition],
+    sample: ParameterSample | None = None,
     seed: int = 1,
     level: float = 0.95,
-) -> Derived:
+) -> DerivedResult:
     """`quantities` by name: an expression, or a function of all parameters by name in shown units, whose result has no unit.
 
     Names are those of the fit, estimated or held, and of the model's other constants. Raises `BadInput` for an expression
@@ -77,13 +77,13 @@ def derived(
             where=fit.study.name,
             hint="run pbpk bootstrap first: its sample will do",
         )
-    sample = sample or from_covariance(fit, seed)
-    names = Names.of(fit)
-    rows = [_row(fit, names, name, quantity, sample, level) for name, quantity in quantities.items()]
-    return Derived(fit.study.name, level, sample.source, fit.matrix, pd.DataFrame(rows))
+    sample = sample or draw_from_covariance(fit, seed)
+    names = ExpressionNames.from_fit(fit)
+    rows = [_evaluate_quantity(fit, names, name, quantity, sample, level) for name, quantity in quantities.items()]
+    return DerivedResult(fit.study.name, level, sample.source, fit.matrix, pd.DataFrame(rows))
 
 
-def from_covariance(fit: Finished, seed: int, count: int = COUNT) -> Sample:
+def draw_from_covariance(fit: FinishedFit, seed: int, count: int = COVARIANCE_DRAWS) -> ParameterSample:
     covariance = fit.psi_covariance
     if covariance is None:
         raise BadInput(
@@ -93,11 +93,11 @@ def from_covariance(fit: Finished, seed: int, count: int = COUNT) -> Sample:
         )
     z = np.random.default_rng(seed).standard_normal((count, len(fit.psi)))
     psis = fit.psi + z @ np.linalg.cholesky(covariance).T
-    return Sample(np.array([fit.shown(x) for x in psis]), f"{count} vectors drawn from the covariance ({fit.matrix})")
+    return ParameterSample(np.array([fit.to_shown_units(x) for x in psis]), f"{count} vectors drawn from the covariance ({fit.matrix})")
 
 
 @dataclass(frozen=True, eq=False)
-class Names:
+class ExpressionNames:
     """Every number that an expression may use: `constants`, in shown units, are what the fit does not estimate."""
 
     units: dict[str, str]
@@ -105,17 +105,17 @@ class Names:
     constants: dict[str, float]
 
     @classmethod
-    def of(cls, fit: Finished) -> Names:
+    def from_fit(cls, fit: FinishedFit) -> ExpressionNames:
         """The model's own, then the fit's, which win; left out is what the data give each subject for itself."""
         from pbpk import units
 
-        own = set(fit.problem.spec.individual.overrides)
+        own = set(fit.problem.structure.individual_model.overrides)
         model = {n: p for n, p in fit.study.model.parameters.items() if n not in own}
         unit = {n: p.unit for n, p in model.items()}
-        scale = {n: units.factor(u) for n, u in unit.items()}
+        scale = {n: units.unit_factor(u) for n, u in unit.items()}
         constants = {n: p.internal / scale[n] for n, p in model.items()}
-        names, held = fit.layout.names, fit.layout.fixed
-        everything = fit.study.problem.spec.layout.names
+        names, held = fit.layout.names, fit.layout.fixed_mask
+        everything = fit.study.problem.structure.layout.names
         initial = np.asarray(fit.problem.initial)
         for k, (name, fixed) in enumerate(zip(names, held, strict=True)):
             at = everything.index(name)
@@ -126,8 +126,8 @@ class Names:
         return cls(unit, scale, constants)
 
 
-def _row(fit: Finished, names: Names, name: str, quantity: Quantity, sample: Sample, level: float) -> dict[str, Any]:
-    function, text, unit = _function(fit, names, name, quantity)
+def _evaluate_quantity(fit: FinishedFit, names: ExpressionNames, name: str, quantity: QuantityDefinition, sample: ParameterSample, level: float) -> dict[str, Any]:
+    function, text, unit = _compile_quantity(fit, names, name, quantity)
     estimates = fit.estimates
     estimate = function(estimates)
     if not math.isfinite(estimate):
@@ -138,8 +138,8 @@ def _row(fit: Finished, names: Names, name: str, quantity: Quantity, sample: Sam
         raise BadInput(f"`{name}` has a finite value for {len(known)} of {len(drawn)} vectors", where=fit.study.name)
     tail = (1 - level) / 2
     low, median, high = np.quantile(known, [tail, 0.5, 1 - tail])
-    se = _delta(fit, function, estimates)
-    ends = _interval(estimate, se, level, by_logarithm=estimate > 0 and bool((known > 0).all()))
+    se = _compute_delta_error(fit, function, estimates)
+    ends = _compute_delta_interval(estimate, se, level, by_logarithm=estimate > 0 and bool((known > 0).all()))
     return {
         "name": name,
         "expression": text,
@@ -157,8 +157,8 @@ def _row(fit: Finished, names: Names, name: str, quantity: Quantity, sample: Sam
     }
 
 
-def _function(
-    fit: Finished, names: Names, name: str, quantity: Quantity
+def _compile_quantity(
+    fit: FinishedFit, names: ExpressionNames, name: str, quantity: QuantityDefinition
 ) -> tuple[Callable[[np.ndarray], float], str, str]:
     """As a function of the free parameters (P,) in shown units; NaN where arithmetic fails. With its text and unit."""
     if callable(quantity):
@@ -172,7 +172,7 @@ def _function(
                 hint = did_you_mean(used_name, names.scale)
                 raise BadInput(f"`{name}`: no parameter `{used_name}`", where=fit.study.name, hint=hint)
         at_estimates = names.constants | dict(zip(fit.names, map(float, fit.estimates), strict=True))
-        given, unit = in_units(expression, at_estimates, names.units)
+        given, unit = compile_with_units(expression, at_estimates, names.units)
         text, used, sizes = expression.text, list(expression.names), names.scale
     constants = {n: names.constants[n] * sizes[n] for n in used if n in names.constants}
     free = [(k, n, sizes[n]) for k, n in enumerate(fit.names) if n in used]
@@ -188,7 +188,7 @@ def _function(
     return function, text, unit
 
 
-def _delta(fit: Finished, function: Callable[[np.ndarray], float], estimates: np.ndarray) -> float:
+def _compute_delta_error(fit: FinishedFit, function: Callable[[np.ndarray], float], estimates: np.ndarray) -> float:
     """√(g'Cg), its slopes by central differences over a thousandth of each standard error."""
     if fit.covariance is None:
         return math.nan
@@ -202,7 +202,7 @@ def _delta(fit: Finished, function: Callable[[np.ndarray], float], estimates: np
     return float(np.sqrt(slopes @ covariance @ slopes))
 
 
-def _interval(estimate: float, se: float, level: float, by_logarithm: bool) -> tuple[float, float]:
+def _compute_delta_interval(estimate: float, se: float, level: float, by_logarithm: bool) -> tuple[float, float]:
     """By the logarithm for what is positive in every vector of the sample, as a fit's table has it for its parameters."""
     from scipy.special import ndtri
 

@@ -28,7 +28,7 @@ def in_units(
     `values` are the estimates, in the units of `shown`. Raises `BadInput` where dimensions do not fit one another.
     """
     unit = _unit(expression, values, shown)
-    size = units.factor(unit)
+    size = units.unit_factor(unit)
     constants = {t: _constant(t, expression)[0] for t in expression.texts}
     return lambda coherent: expression.value(coherent, constants.__getitem__) / size, unit
 
@@ -36,7 +36,7 @@ def in_units(
 def _unit(expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
     import pint
 
-    quantity = units.registry().Quantity
+    quantity = units.get_registry().Quantity
 
     def of_text(text: str) -> Any:
         _, number, unit = _constant(text, expression)

@@ -9,11 +9,11 @@ import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.likelihood.parameter_layout import Layout, natural_with_jacobian
+from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
 from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Method, State
+    from pbpk.estimation.base import EstimationMethod, EstimationState
     from pbpk.study.load import Study
 
 
@@ -24,7 +24,7 @@ class Finished:
     natural free parameters, coherent; None where the fit has none. `inverse` (P, P): of the OFV's Hessian in ψ."""
 
     study: Study
-    method: Method
+    method: EstimationMethod
     problem: Problem
     psi: np.ndarray
     eta: np.ndarray
@@ -38,8 +38,8 @@ class Finished:
     labels: tuple[str, ...]
 
     @property
-    def layout(self) -> Layout:
-        return self.problem.spec.layout
+    def layout(self) -> ParameterLayout:
+        return self.problem.structure.layout
 
     @property
     def estimates(self) -> np.ndarray:
@@ -53,7 +53,7 @@ class Finished:
     def natural(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The free natural parameters (P,), coherent, and their Jacobian in ψ (P, P): they are as many as ψ is long."""
         values, jacobian, _ = natural_with_jacobian(self.layout, psi, np.asarray(self.problem.initial))
-        return np.asarray(values)[~self.layout.fixed], np.asarray(jacobian)[~self.layout.fixed]
+        return np.asarray(values)[~self.layout.fixed_mask], np.asarray(jacobian)[~self.layout.fixed_mask]
 
     @property
     def psi_covariance(self) -> np.ndarray | None:
@@ -73,7 +73,11 @@ class Finished:
 
 
 def finished(
-    study: Study, method: Method, state: State, covariance: np.ndarray | None = None, matrix: str = "R"
+    study: Study,
+    method: EstimationMethod,
+    state: EstimationState,
+    covariance: np.ndarray | None = None,
+    matrix: str = "R",
 ) -> Finished:
     """From the last state of an estimation. `covariance` is of the free natural parameters, coherent.
 
@@ -86,9 +90,9 @@ def finished(
             where=study.name,
             why="what is asked of its minimum has no meaning at a point that is none",
         )
-    layout = problem.spec.layout
-    free = [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
-    at = [study.problem.spec.layout.names.index(n) for n in free]
+    layout = problem.structure.layout
+    free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    at = [study.problem.structure.layout.names.index(n) for n in free]
     return Finished(
         study=study,
         method=method,

@@ -17,32 +17,33 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
-from pbpk.uncertainty.constrained_search import Held, minimise_on
-from pbpk.uncertainty.coordinates import Coordinate, coordinate, standard_error
-from pbpk.uncertainty.descent import Study
-from pbpk.uncertainty.parallel_searches import Lanes, Search
+from pbpk.estimation.parallel_objective import Search
+from pbpk.estimation.weighted_descent import WeightedStudy
+from pbpk.uncertainty.constrained_search import ConstrainedOptimum, minimise_on_surface
+from pbpk.uncertainty.coordinates import ProfileCoordinate, choose_coordinate, compute_standard_error
+from pbpk.uncertainty.fit_objective import FitObjective
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
 FOUND, OPEN, FAILED, LOWER = "found", "open", "failed", "lower OFV"
-_EXACT = 1e-4  # of the OFV: a bound is then right to a hundredth of a percent of its distance from the estimate
-_BETTER = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
-_MOST = 40
+_OFV_TOLERANCE = 1e-4  # of the OFV: a bound is then right to a hundredth of a percent of its distance from the estimate
+_LOWER_OFV = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
+_MOST_OPTIMA = 40
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ProfileSide:
     """One end of an interval. `bound`: natural, coherent, where it was found; `points`: coordinate and optimum of each step."""
 
     status: str
     bound: float
     rise: float
-    points: tuple[tuple[float, Held], ...]
+    points: tuple[tuple[float, ConstrainedOptimum], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class ProfileResult:
     """`table`: a row for each parameter, with Wald's interval beside (NaN without a covariance); an end that is not found is
     NaN and its `status_low` or `status_high` says why. `points`: every constrained optimum, in shown units."""
 
@@ -55,7 +56,7 @@ class Profile:
     seconds: dict[str, float]
 
     @property
-    def sound(self) -> bool:
+    def is_reliable(self) -> bool:
         return not {LOWER, FAILED} & {*self.table["status_low"], *self.table["status_high"]}
 
     @property
@@ -82,47 +83,49 @@ class Profile:
             "parameter_estimates": rows["estimate"].to_dict(),
             **{str(c): rows[c].to_dict() for c in rows if c not in ("label", "unit", "estimate")},
             "evaluations": len(self.points),
-            "sound": self.sound,
+            "sound": self.is_reliable,
             "verdict": self.verdict,
             "seconds": self.seconds,
         }
 
 
-def profile(
-    fit: Finished,
+def profile_likelihood(
+    fit: FinishedFit,
     parameters: Sequence[str] = (),
     level: float = 0.95,
-    watch: Callable[[str, str, Side], None] = lambda name, side, found: None,
-    lanes: Lanes | None = None,
-) -> Profile:
+    on_side: Callable[[str, str, ProfileSide], None] = lambda name, side, found: None,
+    objective: FitObjective | None = None,
+) -> ProfileResult:
     """Of the parameters named, or all. `watch(name, "low" | "high", side)` is called as sides are done."""
     from scipy.special import chdtri
 
-    names = check_names(fit, parameters)
+    names = select_parameters(fit, parameters)
     if not 0 < level < 1:
         raise WrongUsage(f"a level of {level:g} is no probability", hint="0.95 is usual")
     rise = float(chdtri(1, 1 - level))
-    study = Study(np.ones(fit.problem.subjects), fit.problem.observed, np.asarray(fit.problem.psi0), ())
-    places = {name: coordinate(fit, name) for name in names}
+    study = WeightedStudy(
+        np.ones(fit.problem.subjects), fit.problem.observed, np.asarray(fit.problem.initial_unconstrained), ()
+    )
+    places = {name: choose_coordinate(fit, name) for name in names}
     asked = [(name, end) for name in names for end in ("low", "high")]
-    lanes = lanes or Lanes.of(fit)
+    objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
     searches = (
-        (k, _side(fit, study, places[name], rise, 1.0 if end == "high" else -1.0))
+        (k, _search_side(fit, study, places[name], rise, 1.0 if end == "high" else -1.0))
         for k, (name, end) in enumerate(asked)
     )
-    sides: dict[tuple[str, str], Side] = {}
-    for k, side in lanes.pursue(searches):
+    sides: dict[tuple[str, str], ProfileSide] = {}
+    for k, side in objective.run_searches(searches):
         sides[asked[k]] = side
-        watch(*asked[k], side)
-    seconds = {"first evaluation": lanes.compiled_in, "profiles": time.perf_counter() - begun}
-    rows = [_row(fit, places[n], n, sides[n, "low"], sides[n, "high"], rise) for n in names]
-    return Profile(
-        fit.study.name, level, rise, fit.ofv, pd.DataFrame(rows), _points(fit, places, sides, names), seconds
+        on_side(*asked[k], side)
+    seconds = {"first evaluation": objective.compile_seconds, "profiles": time.perf_counter() - begun}
+    rows = [_tabulate_interval(fit, places[n], n, sides[n, "low"], sides[n, "high"], rise) for n in names]
+    return ProfileResult(
+        fit.study.name, level, rise, fit.ofv, pd.DataFrame(rows), _tabulate_points(fit, places, sides, names), seconds
     )
 
 
-def check_names(fit: Finished, parameters: Sequence[str]) -> list[str]:
+def select_parameters(fit: FinishedFit, parameters: Sequence[str]) -> list[str]:
     """Those asked for, each once; all where none is. Raises `BadInput` for one that is not estimated."""
     for name in parameters:
         if name in fit.names:
@@ -136,53 +139,53 @@ def check_names(fit: Finished, parameters: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(parameters)) or list(fit.names)
 
 
-def _side(fit: Finished, study: Study, place: Coordinate, rise: float, sign: float) -> Search[Side]:
+def _search_side(fit: FinishedFit, study: WeightedStudy, place: ProfileCoordinate, rise: float, sign: float) -> Search[ProfileSide]:
     """Distances d ≥ 0 from the estimate; r(d) = √ΔOFV is sought at √rise, between `low` (below it) and `high`."""
-    origin, wanted = place.at(fit.psi)[0], math.sqrt(rise)
+    origin, wanted = place.evaluate(fit.psi)[0], math.sqrt(rise)
     low, high = (0.0, 0.0), None
-    d = min(wanted * standard_error(fit, place.at), place.far / 3)
-    psi, eta, inverse = fit.psi, fit.eta, fit.inverse
-    points: list[tuple[float, Held]] = []
+    d = min(wanted * compute_standard_error(fit, place.evaluate), place.search_limit / 3)
+    psi, eta, inverse = fit.psi, fit.eta, fit.inverse_hessian
+    points: list[tuple[float, ConstrainedOptimum]] = []
     failures = 0
-    for _ in range(_MOST):
+    for _ in range(_MOST_OPTIMA):
         c = origin + sign * d
-        held = yield from _held(study, place, c, psi, eta, inverse)
+        held = yield from _find_constrained_optimum(study, place, c, psi, eta, inverse)
         if held is None or not held.converged:
             failures += 1
             if failures > 6:
-                return Side(FAILED, math.nan, low[1] ** 2, tuple(points))
+                return ProfileSide(FAILED, math.nan, low[1] ** 2, tuple(points))
             d = (low[0] + d) / 2
             continue
         points.append((c, held))
         gained = held.point.ofv - fit.ofv
-        if gained < -_BETTER:
-            return Side(LOWER, math.nan, gained, tuple(points))
-        if abs(gained - rise) < _EXACT:
-            return Side(FOUND, place.value(c), gained, tuple(points))
+        if gained < -_LOWER_OFV:
+            return ProfileSide(LOWER, math.nan, gained, tuple(points))
+        if abs(gained - rise) < _OFV_TOLERANCE:
+            return ProfileSide(FOUND, place.to_natural(c), gained, tuple(points))
         r = math.sqrt(max(gained, 0.0))
         if gained > rise:
             high = (d, r)
         else:
             low = (d, r)
-            if d >= place.far:
-                return Side(OPEN, math.nan, gained, tuple(points))
+            if d >= place.search_limit:
+                return ProfileSide(OPEN, math.nan, gained, tuple(points))
         if high is None or gained < rise:
             psi, eta, inverse = held.point.psi, held.point.eta, held.inverse
         steep = sign * held.slope / (2 * r) if r > 0 else 0.0
-        d = _next(d, r, steep, wanted, low, high, place.far)
+        d = _choose_distance(d, r, steep, wanted, low, high, place.search_limit)
         if high is not None and high[0] - low[0] < 1e-10 * max(high[0], 1e-10):
             break
-    return Side(FAILED, math.nan, low[1] ** 2, tuple(points))
+    return ProfileSide(FAILED, math.nan, low[1] ** 2, tuple(points))
 
 
-def _held(study: Study, place: Coordinate, c: float, psi, eta, inverse) -> Search[Held | None]:
+def _find_constrained_optimum(study: WeightedStudy, place: ProfileCoordinate, c: float, psi, eta, inverse) -> Search[ConstrainedOptimum | None]:
     try:
-        return (yield from minimise_on(study, place.at, c, psi, eta, inverse))
+        return (yield from minimise_on_surface(study, place.evaluate, c, psi, eta, inverse))
     except np.linalg.LinAlgError:
         return None
 
 
-def _next(
+def _choose_distance(
     d: float,
     r: float,
     steep: float,
@@ -201,11 +204,11 @@ def _next(
     return min(max(step, low[0] + room), high[0] - room)
 
 
-def _row(fit: Finished, place: Coordinate, name: str, low: Side, high: Side, rise: float) -> dict[str, Any]:
+def _tabulate_interval(fit: FinishedFit, place: ProfileCoordinate, name: str, low: ProfileSide, high: ProfileSide, rise: float) -> dict[str, Any]:
     k = place.index
-    scale, error = fit.scale[k], standard_error(fit, place.at) * math.sqrt(rise)
-    known, centre = fit.psi_covariance is not None, place.at(fit.psi)[0]
-    wald = [place.value(centre + s * error) / scale if known else math.nan for s in (-1, 1)]
+    scale, error = fit.scale[k], compute_standard_error(fit, place.evaluate) * math.sqrt(rise)
+    known, centre = fit.psi_covariance is not None, place.evaluate(fit.psi)[0]
+    wald = [place.to_natural(centre + s * error) / scale if known else math.nan for s in (-1, 1)]
     return {
         "name": name,
         "label": fit.labels[k],
@@ -222,15 +225,15 @@ def _row(fit: Finished, place: Coordinate, name: str, low: Side, high: Side, ris
     }
 
 
-def _points(
-    fit: Finished, places: dict[str, Coordinate], sides: dict[tuple[str, str], Side], names: Sequence[str]
+def _tabulate_points(
+    fit: FinishedFit, places: dict[str, ProfileCoordinate], sides: dict[tuple[str, str], ProfileSide], names: Sequence[str]
 ) -> pd.DataFrame:
     rows = []
     for name in names:
         k = places[name].index
         start = (name, float(fit.estimates[k]), fit.ofv, 0.0, *fit.estimates)
         steps = [
-            (name, places[name].value(c) / fit.scale[k], h.point.ofv, h.point.ofv - fit.ofv, *fit.shown(h.point.psi))
+            (name, places[name].to_natural(c) / fit.scale[k], h.point.ofv, h.point.ofv - fit.ofv, *fit.to_shown_units(h.point.psi))
             for end in ("low", "high")
             for c, h in sides[name, end].points
         ]

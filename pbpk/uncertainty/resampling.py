@@ -16,7 +16,7 @@ import pandas as pd
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.replicates import draw, draw_class, limits_of, observed_again
+from pbpk.likelihood.replicates import draw_classes, draw_replicate, find_censoring_limits, replace_observations
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -58,12 +58,12 @@ def case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
 @jax.jit
 def _simulated(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.Array) -> tuple[Observed, jax.Array]:
     own = jax.random.fold_in(key, replicate)
-    y, eta = draw(problem, psi, jax.random.fold_in(own, 0))
-    if problem.spec.classes > 1:  # a column in each class, of which a subject is in one
-        member = draw_class(problem, psi, jax.random.fold_in(own, 1))
+    y, eta = draw_replicate(problem, psi, jax.random.fold_in(own, 0))
+    if problem.structure.classes > 1:  # a column in each class, of which a subject is in one
+        member = draw_classes(problem, psi, jax.random.fold_in(own, 1))
         n = problem.subjects
-        y = jnp.tile(jnp.take(y, member * n + jnp.arange(n), axis=1), (1, problem.spec.classes))
-    return observed_again(problem, y, *limits_of(problem)).observed, eta
+        y = jnp.tile(jnp.take(y, member * n + jnp.arange(n), axis=1), (1, problem.structure.classes))
+    return replace_observations(problem, y, *find_censoring_limits(problem)).observed, eta
 
 
 def simulated(problem: Problem, psi: np.ndarray, seed: int, replicate: int) -> tuple[Observed, np.ndarray]:

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
+from pbpk.estimation.parallel_objective import ObjectiveValues
+from pbpk.uncertainty.fit_objective import FitObjective
 from pbpk.uncertainty.intervals import summary
-from pbpk.uncertainty.parallel_searches import Found, Lanes
 
 if TYPE_CHECKING:
     from pbpk.uncertainty.finished_fit import Finished
@@ -135,14 +136,14 @@ def sir(
     fit: Finished,
     plan: Plan | None = None,
     watch: Callable[[int, int, int], None] = lambda iteration, done, of: None,
-    lanes: Lanes | None = None,
+    objective: FitObjective | None = None,
 ) -> Sir:
     """Raises `WrongUsage` for what is asked, `BadInput` for a fit without a covariance, `ScienceFailed` where too few of the
     vectors drawn have a likelihood. `watch(iteration, done, of)` is called as evaluations come in."""
     plan = plan or Plan()
     plan.check(len(fit.names))
     first = require_covariance(fit)
-    lanes = lanes or Lanes.of(fit)
+    objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
     centre, covariance = fit.psi, first * plan.inflation
     kept = np.empty((0, len(centre)))
@@ -150,7 +151,7 @@ def sir(
     for k, (m, wanted) in enumerate(zip(plan.samples, plan.resamples, strict=True), start=1):
         random = np.random.default_rng([plan.seed, k])
         psis, log_q = propose(random, centre, covariance, m)
-        rise = _rises(fit, lanes, psis, lambda done, k=k, m=m: watch(k, done, m))
+        rise = _rises(fit, objective, psis, lambda done, k=k, m=m: watch(k, done, m))
         natural, log_jacobian = _natural(fit, psis)
         importance = _importance(-rise / 2 + log_jacobian - log_q)
         if (importance > 0).sum() * plan.cap < wanted:
@@ -176,7 +177,7 @@ def sir(
         iterations=pd.DataFrame(diagnostics),
         summary=summary(fit.names, fit.labels, fit.units, fit.estimates, sample, plan.level),
         lowest=float(samples["delta_ofv"].min()),
-        seconds={"first evaluation": lanes.compiled_in, "iterations": time.perf_counter() - begun},
+        seconds={"first evaluation": objective.compile_seconds, "iterations": time.perf_counter() - begun},
     )
 
 
@@ -218,16 +219,16 @@ def resample(random: np.random.Generator, importance: np.ndarray, count: int, ca
     return taken
 
 
-def _rises(fit: Finished, lanes: Lanes, psis: np.ndarray, watch: Callable[[int], None]) -> np.ndarray:
+def _rises(fit: Finished, objective: FitObjective, psis: np.ndarray, watch: Callable[[int], None]) -> np.ndarray:
     """ΔOFV of each vector (m,); ∞ where it has none."""
     rises = np.full(len(psis), math.inf)
-    for done, (k, found) in enumerate(lanes.at(psis), start=1):
+    for done, (k, found) in enumerate(objective.evaluate_at(psis), start=1):
         rises[k] = _rise(fit, found)
         watch(done)
     return rises
 
 
-def _rise(fit: Finished, found: Found) -> float:
+def _rise(fit: Finished, found: ObjectiveValues) -> float:
     ofv = float(found.objective.sum() + found.penalty)
     return ofv - fit.ofv if math.isfinite(ofv) and found.good.all() else math.inf
 

@@ -26,8 +26,8 @@ def exposures():
     """(quantity, level, patient), coherent: Gy."""
     study = load_study("alpha_t1")
     problem = study.problem.summary
-    found = np.asarray(jax.jit(lambda p, x: p.quantities(x)[0])(problem, study.problem.psi0))
-    return dict(zip((q.name for q in problem.spec.measured.quantities), found, strict=True))
+    found = np.asarray(jax.jit(lambda p, x: p.quantities(x)[0])(problem, study.problem.initial_unconstrained))
+    return dict(zip((q.name for q in problem.structure.measured.quantities), found, strict=True))
 
 
 def test_what_is_published_is_within_its_sampling_error(fit):

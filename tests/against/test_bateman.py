@@ -35,6 +35,6 @@ def test_activities_after_seconds_and_thirty_half_lives(parent):
     first = np.log(2) / k[0]
     for t in (10.0, 30 * first):
         theirs = radioactivedecay.InventoryHP({parent: 1.0}, "Bq").decay(t, "s").activities("Bq")
-        ours = dict(zip(names, np.asarray(bateman.activities(k, branch, 1.0, t)), strict=True))
+        ours = dict(zip(names, np.asarray(bateman.compute_activities(k, branch, 1.0, t)), strict=True))
         for name, activity in theirs.items():
             assert ours[name] == pytest.approx(activity, rel=1e-12, abs=0), (name, t)

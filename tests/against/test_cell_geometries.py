@@ -53,7 +53,7 @@ def test_domains_and_survival_against_pymkm(domain):
     z0 = energy.compute_saturation_parameter(domain, 4.1, 0.05)
     assert float(model.z0) == pytest.approx(z0, rel=1e-12)
     for mev in (0.4, 2.0, 4.0, 5.87, 7.45):
-        let = float(mkm.stopping(mev))
+        let = float(mkm.stopping_power(mev))
         domains = energy(track(energy=mev / 4, atomic_number=2, let=let, base_points=300), domain)
         z, b = domains.single_event_specific_energy(base_points_b=300, base_points_r=300)
         corrected = domains.saturation_corrected_single_event_specific_energy(z0, z)
@@ -74,7 +74,7 @@ def test_survival_against_pymkm(monkeypatch):
     table = tables.MKTable(parameters=domains, sp_table_set=powers)
     curve = curves.SFTable(parameters=curves.SFTableParameters(mktable=table, alpha0=0.13, beta0=0.05, dose_grid=doses))
     with pytest.warns(UserWarning, match="No precomputed data"):
-        curve.compute(ion="He", energy=5.8695 / 4, let=float(mkm.stopping(5.8695)))
+        curve.compute(ion="He", energy=5.8695 / 4, let=float(mkm.stopping_power(5.8695)))
     theirs = curve.table[0]["data"]["survival_fraction"].to_numpy()
     model = mkm.Mkm(0.13, 0.05, 0.42, 4.1)
     ours = np.exp(np.asarray(model.log_survival(doses, mkm.domain_z_star(5.8695, 0.42, model.z0))))
@@ -86,7 +86,7 @@ def test_z_star_of_a_nucleus_is_that_of_the_energies_it_sees():
     model = mkm.Mkm(0.13, 0.05, 0.3, 4.1)
     hits = cell_hits("surface", 20.0, 0.02)
     found = float(mkm.z_star(hits, model))
-    seen = mkm.domain_z_star(np.asarray(hits.enter)[np.asarray(hits.often) > 0], 0.3, model.z0)
+    seen = mkm.domain_z_star(np.asarray(hits.entry_energy)[np.asarray(hits.frequency) > 0], 0.3, model.z0)
     assert float(seen.min()) <= found <= float(seen.max())
     # of one energy, from a line so narrow: that energy's
     one = hits._replace(often=np.array([1.0]), enter=np.array([4.0]), leave=np.array([3.99]))
@@ -97,7 +97,7 @@ def test_z_star_of_a_nucleus_is_that_of_the_energies_it_sees():
 
 def test_stopping_power_is_astars():
     # ASTAR, water: 79.0 keV/µm at 5.867 MeV, 66.4 at 7.45
-    assert np.allclose(mkm.stopping(np.array([5.867, 7.45])), [790, 664], rtol=0.005)
+    assert np.allclose(mkm.stopping_power(np.array([5.867, 7.45])), [790, 664], rtol=0.005)
 
 
 def test_differentiable_in_the_radius():

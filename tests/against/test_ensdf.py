@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pbpk import units
-from pbpk.nuclides import load_nuclide, nuclides
+from pbpk.nuclides import load_nuclide, read_nuclides
 
 package = importlib.util.find_spec("paceENSDF")
 if package is None or package.origin is None:
@@ -16,7 +16,7 @@ if package is None or package.origin is None:
 FILES = Path(package.origin).parent / "ENSDF_JSON"
 
 # Ac-225 was measured anew; Xe-131m has no file of its own, nor has the share of I-131 that gives it.
-READ = sorted(n for n, x in nuclides().items() if not x.stable and n not in ("Ac-225", "Xe-131m"))
+READ = sorted(n for n, x in read_nuclides().items() if not x.stable and n not in ("Ac-225", "Xe-131m"))
 LEVEL = {"Tc-99m": 142.6836}  # keV; the file is of its decay by beta-, and says how long it lives
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from pbpk import units
 from pbpk.model.parameters import read_number
-from pbpk.nuclides import load_nuclide, nuclides
+from pbpk.nuclides import load_nuclide, read_nuclides
 from pbpk.nuclides.chains import chain
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own, of libraries it stands on
     radioactivedecay = pytest.importorskip("radioactivedecay", reason="radioactivedecay is not installed")
 
-RADIOACTIVE = sorted(n for n, x in nuclides().items() if not x.stable)
+RADIOACTIVE = sorted(n for n, x in read_nuclides().items() if not x.stable)
 UNITS = {
     "m": "min",
     "y": "yr",

@@ -13,7 +13,7 @@ import pytest
 
 import pbpk.nuclides
 from pbpk import units
-from pbpk.nuclides.photons import load_photons, on_record
+from pbpk.nuclides.photons import load_photons, read_photons
 
 AIR = {  # keV: cm²/g
     20: 0.5389,
@@ -82,6 +82,6 @@ def test_roentgen_and_kerma_agree():
 
 def test_every_number_has_a_source_that_can_be_found():
     keys = re.findall(r"@\w+\{(\w+),", (Path(pbpk.nuclides.__file__).parent / "references.bib").read_text())
-    for photons in on_record().values():
+    for photons in read_photons().values():
         for source in [photons.kerma_source, *(line.source for line in photons.lines)]:
             assert re.match(r"\w+", source)[0] in keys or any(k in source for k in keys), source

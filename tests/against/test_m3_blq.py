@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from pbpk.estimation.methods import get_method
-from pbpk.likelihood.endpoints.interval import log_between
+from pbpk.likelihood.endpoints.interval import log_probability_between
 from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bauer_ad3tr4_blq.csv"
@@ -90,7 +90,7 @@ def problem(tmp_path_factory):
 
 def value(problem, method, at):
     theta, omega, sigma = at
-    psi = problem.spec.layout.free(np.array([*(exp(x) for x in theta), *omega, sigma]))
+    psi = problem.structure.layout.to_unconstrained(np.array([*(exp(x) for x in theta), *omega, sigma]))
     found = get_method(method).evaluate(problem, psi, np.zeros((4, 100)))
     return float(np.asarray(found.objective).sum())
 
@@ -120,7 +120,7 @@ def test_probability_between_limits(limits):
         expected = norm.logsf(low) + np.log1p(-np.exp(norm.logsf(high) - norm.logsf(low)))
     else:
         expected = norm.logcdf(high) + np.log1p(-np.exp(norm.logcdf(low) - norm.logcdf(high)))
-    assert float(log_between(np.array(low), np.array(high))) == pytest.approx(expected, rel=1e-10)
+    assert float(log_probability_between(np.array(low), np.array(high))) == pytest.approx(expected, rel=1e-10)
 
 
 def test_data_are_the_published(problem):

@@ -162,14 +162,14 @@ def test_predictions_are_those_of_the_published_equations(runner, tmp_path):
     frame = pd.read_csv(DATA)
     frame[frame["ID"].isin([793, 829])].to_csv(tmp_path / "two.csv", index=False)
     study = load_study(runner.write_study(tmp_path / "mavoglurant", tmp_path / "two.csv"), settings=at_published())
-    assert study.problem.spec.solver.name == "resolvent"
+    assert study.problem.structure.solver.name == "resolvent"
     problem = study.problem
-    theta, _, _ = problem.unpack(problem.psi0)
-    found, codes = jax.jit(lambda u: problem.predict(u))(problem.mixed(theta, np.zeros((1, 2))))
+    theta, _, _ = problem.unpack(problem.initial_unconstrained)
+    found, codes = jax.jit(lambda u: problem.predict(u))(problem.individual_parameters(theta, np.zeros((1, 2))))
     assert (np.asarray(codes) == 0).all()
     for i, who in enumerate((793, 829)):
         wanted = [concentrations(wt, 1395.0, published_kb(), a, r, t) for wt, a, r, t, _ in records(who)]
-        got = np.asarray(found)[problem.seen[:, i], i] / units.factor("ng/mL")
+        got = np.asarray(found)[problem.observed_mask[:, i], i] / units.unit_factor("ng/mL")
         np.testing.assert_allclose(got, np.concatenate(wanted), rtol=1e-6)
 
 
@@ -184,7 +184,7 @@ def test_the_objective_is_focei_of_the_published_equations(folder):
     """Three subjects at the published medians: the mode by SciPy, the slope by differences, the data on the log scale."""
     study = load_study(folder, settings=at_published())
     problem = study.problem
-    found = FOCEI.evaluate(problem, problem.psi0, np.zeros((1, 20)))
+    found = FOCEI.evaluate(problem, problem.initial_unconstrained, np.zeros((1, 20)))
     objective, eta = np.asarray(found.objective), np.asarray(found.eta)
     w, s = OMEGA[0] ** 2, SIGMA[0] ** 2
     for i in range(3):
@@ -199,7 +199,7 @@ def test_the_objective_is_focei_of_the_published_equations(folder):
 
         mode = minimize_scalar(joint, bounds=(-2, 2), method="bounded", options={"xatol": 1e-7}).x
         a = (logs(mode + 1e-4) - logs(mode - 1e-4)) / 2e-4
-        wanted = joint(mode) + log(1 / w + np.sum(a**2) / s) + 2 * np.sum(np.log(dv * units.factor("ng/mL")))
+        wanted = joint(mode) + log(1 / w + np.sum(a**2) / s) + 2 * np.sum(np.log(dv * units.unit_factor("ng/mL")))
         assert eta[0, i] == pytest.approx(mode, abs=1e-4)
         assert objective[i] == pytest.approx(wanted, abs=1e-4)
 
@@ -214,8 +214,8 @@ def test_the_published_fit_of_twenty_subjects(twenty):
     while not state.finished:
         state, _ = FOCEI.step(problem, state)
     assert state.status == CONVERGED
-    natural = np.asarray(problem.spec.layout.natural(state.psi, problem.initial)) / twenty.scale
-    found = dict(zip(problem.spec.layout.names, natural, strict=True))
+    natural = np.asarray(problem.structure.layout.to_natural(state.psi, problem.initial)) / twenty.scale
+    found = dict(zip(problem.structure.layout.names, natural, strict=True))
     for name, (median, low, high) in PUBLISHED.items():
         assert low < found[name] < high, name
         assert found[name] == pytest.approx(median, rel=0.05), name
@@ -231,6 +231,6 @@ def test_the_recorded_objective_of_all_subjects_is_found_again(runner, tmp_path)
     settings = {n: repr(v) for n, v in estimates.items() if n in PUBLISHED}
     settings |= {"parameters.CLint.iiv": repr(estimates["OMEGA_CLint"]), "error.cp.add": repr(estimates["add"])}
     problem = load_study(runner.write_study(tmp_path / "mavoglurant", DATA), settings=settings).problem
-    found = FOCEI.evaluate(problem, problem.psi0, np.zeros((1, problem.columns)))
+    found = FOCEI.evaluate(problem, problem.initial_unconstrained, np.zeros((1, problem.columns)))
     assert np.asarray(found.good).all()
     assert float(np.asarray(found.objective).sum()) == pytest.approx(recorded["ofv"], abs=1e-3)

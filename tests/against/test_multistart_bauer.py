@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.multistart import End, dispersed, run_multistart
+from pbpk.estimation.multistart import StartOutcome, draw_starts, run_multistart
 from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bauer_402.csv"
@@ -39,9 +39,9 @@ def test_the_published_minimum_from_bad_starts(tmp_path):
     (tmp_path / "fit.toml").write_text(BAD)
     shutil.copyfile(DATA, tmp_path / DATA.name)
     study = load_study(tmp_path)
-    began = dispersed(study, study.problem, STARTS, SEED)[ASTRAY - 1]
-    known = [End(ASTRAY, began, began, ASTRAY_AT, "no further decrease found", 47)]
-    fit = run_multistart(study, get_method("focei"), STARTS, seed=SEED, ended=known)
+    began = draw_starts(study, study.problem, STARTS, SEED)[ASTRAY - 1]
+    known = [StartOutcome(ASTRAY, began, began, ASTRAY_AT, "no further decrease found", 47)]
+    fit = run_multistart(study, get_method("focei"), STARTS, seed=SEED, known_outcomes=known)
     assert fit.successful
     assert fit.ofv == pytest.approx(OFV, abs=0.01)
     for name, published in PUBLISHED.items():

@@ -164,7 +164,7 @@ def test_objective_at_the_published_estimates(tmp_path, name):
     template, estimates, published, subjects, observations = RUNS[name]
     problem = load(tmp_path, template, estimates).problem
     assert (problem.subjects, problem.observations) == (subjects, observations)
-    found = FOCEI.evaluate(problem, problem.psi0, np.zeros((len(problem.spec.layout.etas), subjects)))
+    found = FOCEI.evaluate(problem, problem.initial_unconstrained, np.zeros((len(problem.structure.layout.etas), subjects)))
     assert np.asarray(found.good).all()
     assert float(np.sum(found.objective)) == pytest.approx(published, abs=1e-4)
 
@@ -185,8 +185,8 @@ def test_the_fit_finds_the_published_estimates(tmp_path, name):
     state = minimise(problem)
     assert state.status == CONVERGED
     assert state.ofv == pytest.approx(published, abs=2e-3)  # bolus_2cpt ends 0.001 below NONMEM
-    layout = problem.spec.layout
-    found = dict(zip(layout.names, np.asarray(layout.natural(state.psi, problem.initial)), strict=True))
+    layout = problem.structure.layout
+    found = dict(zip(layout.names, np.asarray(layout.to_natural(state.psi, problem.initial)), strict=True))
     wanted = {k: v for k, v in estimates.items() if k != "w"}
     wanted |= {f"OMEGA_{eta}": v for eta, v in zip(layout.etas, estimates["w"], strict=True)}
     assert found == pytest.approx(wanted, rel=5e-3)

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from pbpk.dosimetry.progeny import in_situ
-from pbpk.nuclides import nuclides
+from pbpk.dosimetry.progeny import count_in_situ_decays
+from pbpk.nuclides import read_nuclides
 from pbpk.nuclides.emissions import ELECTRONS, PHOTONS, load_emissions
 
 # MeV per nuclear transformation: Eckerman and Endo 2008 (ICRP 107), as quoted for these nuclides.
@@ -35,7 +35,7 @@ def test_energy_as_quoted(name, kinds, wanted, within):
 
 def test_alphas_of_211at_with_its_daughter():
     energy = {
-        kind: sum(w * load_emissions(n).energy(kind) for n, w in in_situ("At-211").items())
+        kind: sum(w * load_emissions(n).energy(kind) for n, w in count_in_situ_decays("At-211").items())
         for kind in ("alpha", "recoil")
     }
     assert energy["alpha"] == pytest.approx(6.784, rel=1e-3)
@@ -53,7 +53,7 @@ NEWER = {
 installed = pytest.mark.skipif(
     importlib.util.find_spec("icrp107_database") is None, reason="icrp107-database is not installed"
 )
-RADIOACTIVE = [n for n, x in nuclides().items() if not x.stable]
+RADIOACTIVE = [n for n, x in read_nuclides().items() if not x.stable]
 
 
 @installed

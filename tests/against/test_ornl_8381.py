@@ -9,9 +9,9 @@ gland a fifth heavier than its equations give, and the small intestine's wall, w
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.phantom.grid import build
-from pbpk.dosimetry.photons.transport import GROUPS, run, world
-from pbpk.dosimetry.saf import photon_fractions
+from pbpk.dosimetry.phantom.grid import build_grid
+from pbpk.dosimetry.photons.transport import GROUPS, transport_photons, build_geometry
+from pbpk.dosimetry.saf import load_photon_fractions
 
 pytestmark = pytest.mark.optimised
 SELF_AT = (0.010, 0.020, 0.030, 0.100, 0.500, 1.000, 4.000)  # MeV
@@ -71,19 +71,19 @@ def allowed(organ, energy):
 
 @pytest.fixture(scope="module")
 def ours():
-    return photon_fractions("adult-male")
+    return load_photon_fractions("adult-male")
 
 
 @pytest.mark.parametrize("organ", SELF)
 def test_self_absorption_within_5_percent(ours, organ):
-    found = dict(zip(ours.energy.tolist(), ours.of(organ, organ), strict=True))
+    found = dict(zip(ours.energy.tolist(), ours.between(organ, organ), strict=True))
     for energy, wanted in zip(SELF_AT, SELF[organ], strict=True):
         assert found[energy] == pytest.approx(wanted, rel=allowed(organ, energy) + digits(wanted)), energy
 
 
 @pytest.mark.parametrize("target, source", CROSS)
 def test_cross_absorption_within_15_percent(ours, target, source):
-    found = dict(zip(ours.energy.tolist(), ours.of(target, source), strict=True))
+    found = dict(zip(ours.energy.tolist(), ours.between(target, source), strict=True))
     for energy, wanted in zip(CROSS_AT, CROSS[target, source], strict=True):
         assert found[energy] == pytest.approx(wanted, rel=0.15), energy
 
@@ -94,7 +94,7 @@ def test_our_own_statistics(ours):
     own, cross = [], []
     for source in organs:
         for target in organs:
-            saf = ours.of(target, source)
+            saf = ours.between(target, source)
             error = ours.relative_error[ours.sources.index(source), ours.targets.index(target)]
             (own if source == target else cross).extend(error[saf >= 1e-6])
     assert max(own) < 0.02 and np.median(cross) < 0.015 and np.quantile(cross, 0.95) < 0.08
@@ -103,18 +103,18 @@ def test_our_own_statistics(ours):
 @pytest.fixture(scope="module")
 def reported():
     """The geometry as reported: it takes seconds to build. Reciprocity, a property of the transport, holds in any."""
-    return build("adult-male", 0.25, as_reported=True)
+    return build_grid("adult-male", 0.25, as_reported=True)
 
 
 def test_reciprocity(reported):
     """Both directions as scored, before they are averaged: within 10 % where statistics allow to tell."""
     grid = reported
-    mass, place, labels = dict(zip(grid.names, grid.mass(), strict=True)), world(grid), len(grid.names) + 1
+    mass, place, labels = dict(zip(grid.names, grid.mass(), strict=True)), build_geometry(grid), len(grid.names) + 1
     for a, b in (("liver", "kidneys"), ("spleen", "stomach_wall"), ("pancreas", "liver")):
         found = []
         for source, target in ((a, b), (b, a)):
             where = np.flatnonzero(grid.label.ravel() == grid.names.index(source) + 1)
-            f = run(place, where, 0.2, 131_072, 7, labels).fraction[:, grid.names.index(target) + 1] / mass[target]
+            f = transport_photons(place, where, 0.2, 131_072, 7, labels).fraction[:, grid.names.index(target) + 1] / mass[target]
             found.append((f.mean(), f.std(ddof=1) / GROUPS**0.5))
         (x, dx), (y, dy) = found
         assert x == pytest.approx(y, rel=0.10, abs=3 * (dx**2 + dy**2) ** 0.5)
@@ -123,10 +123,10 @@ def test_reciprocity(reported):
 @pytest.mark.slow
 def test_the_thyroid_where_the_report_has_it(reported):
     grid = reported
-    place, labels, mass = world(grid), len(grid.names) + 1, grid.mass()
+    place, labels, mass = build_geometry(grid), len(grid.names) + 1, grid.mass()
     where = np.flatnonzero(grid.label.ravel() == grid.names.index("thyroid") + 1)
     for energy, own in zip(SELF_AT, THYROID, strict=True):
-        found = run(place, where, energy, 262_144, 3, labels).fraction[:, 1:] / mass
+        found = transport_photons(place, where, energy, 262_144, 3, labels).fraction[:, 1:] / mass
         mean, error = found.mean(0), found.std(0, ddof=1) / GROUPS**0.5
         assert mean[grid.names.index("thyroid")] == pytest.approx(own, rel=allowed("thyroid", energy) + digits(own)), (
             energy

@@ -96,8 +96,8 @@ def test_saem_ends_where_quadrature_does(fits, case):
     """The maximum found by quadrature, in its own standard errors; its OFV; and standard errors that are no artefact."""
     (study, settings), ofv, exact = SOUGHT[case]
     problem = load_study(study, settings=settings).problem
-    assert tuple(exact) == problem.spec.layout.names
-    psi = problem.spec.layout.free(np.array([estimate for estimate, _ in exact.values()]))
+    assert tuple(exact) == problem.structure.layout.names
+    psi = problem.structure.layout.to_unconstrained(np.array([estimate for estimate, _ in exact.values()]))
     there = get_method("agq").evaluate(problem, psi, np.zeros((2, problem.subjects)))
     assert float(np.sum(there.objective)) == pytest.approx(ofv, abs=1e-5)
     assert (
@@ -117,7 +117,7 @@ def test_a_likelihood_for_any_fit(fits):
     """At FOCEI's estimates of phenobarbital, the integral that a NumPy oracle gives is 586.2667."""
     problem = load_study("phenobarbital").problem
     published = np.array([4.69555e-3, 0.984258, 0.15892, 0.0293508, 0.027906, 0.013241**0.5])
-    assert problem.spec.layout.names == ("CL", "V", "V_APGR", "OMEGA_CL", "OMEGA_V", "prop")
-    found = minus2ll_by_sampling(problem, problem.spec.layout.free(published), samples=4096)
+    assert problem.structure.layout.names == ("CL", "V", "V_APGR", "OMEGA_CL", "OMEGA_V", "prop")
+    found = minus2ll_by_sampling(problem, problem.structure.layout.to_unconstrained(published), samples=4096)
     assert found.ofv == pytest.approx(586.2667, abs=0.05)
     assert found.error < 0.2

@@ -6,7 +6,7 @@ The 177Lu values are those of PyTheranostics (spheres.json, soft tissue), Gy/(Bq
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.charged.ranges import STRAIGHTNESS, particle_range
+from pbpk.dosimetry.charged.ranges import STRAIGHTNESS, load_range_table
 from pbpk.dosimetry.spheres import sphere_s
 
 LU177 = {
@@ -51,18 +51,18 @@ def test_211at_in_1_g_tends_to_full_absorption():
 
 @pytest.mark.parametrize("energy, microns", [(5.867, 47.98), (7.45, 69.92), (8.376, 84.5)])
 def test_alpha_ranges_in_water(energy, microns):
-    assert float(particle_range("alpha").reach(energy)) * 1e4 == pytest.approx(microns, rel=2e-3)
+    assert float(load_range_table("alpha").reach(energy)) * 1e4 == pytest.approx(microns, rel=2e-3)
 
 
 @pytest.mark.parametrize("energy, wanted", [(0.01, 2.515e-4), (0.1, 1.431e-2), (1.0, 0.4367)])
 def test_electron_ranges_in_water(energy, wanted):
     """NIST SRD 124, CSDA ranges in liquid water, g/cm²."""
-    assert float(particle_range("electron").reach(energy)) / STRAIGHTNESS == pytest.approx(wanted, rel=5e-3)
+    assert float(load_range_table("electron").reach(energy)) / STRAIGHTNESS == pytest.approx(wanted, rel=5e-3)
 
 
 def test_stopping_power_is_the_slope_of_the_range():
     """ASTAR: 79.0 keV/µm at 5.867 MeV, and 227 at the peak near 0.7 MeV."""
-    table = particle_range("alpha")
+    table = load_range_table("alpha")
 
     def power(e):
         return 0.02 / float(table.reach(e + 0.01) - table.reach(e - 0.01)) / 10

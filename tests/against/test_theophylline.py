@@ -119,7 +119,7 @@ def test_the_exact_marginal_likelihood(fits):
 def test_laplace_at_given_estimates(study):
     _, published = PUBLISHED["focei"]
     problem = study.problem
-    psi = problem.spec.layout.free(np.array([published[name] for name in problem.spec.layout.names]))
+    psi = problem.structure.layout.to_unconstrained(np.array([published[name] for name in problem.structure.layout.names]))
     found = get_method("laplace").evaluate(problem, psi, np.zeros((3, 12)))
     assert float(np.sum(found.objective)) == pytest.approx(
         118.530358, abs=5e-5
@@ -143,8 +143,8 @@ def objective(method, problem, psi, eta):
 def test_gradient_is_that_of_the_objective(study, name):
     method = get_method(name)
     problem = method.prepare(study.problem)
-    psi = problem.psi0 + 0.1 * np.sin(np.arange(len(problem.psi0)))  # away from any symmetry
-    eta = np.zeros((len(problem.spec.layout.etas), problem.subjects))
+    psi = problem.initial_unconstrained + 0.1 * np.sin(np.arange(len(problem.initial_unconstrained)))  # away from any symmetry
+    eta = np.zeros((len(problem.structure.layout.etas), problem.subjects))
     found = method.evaluate(problem, psi, eta)
     gradient, eta = np.asarray(found.gradient).sum(axis=1), np.asarray(found.eta)
     differences = []
@@ -157,16 +157,16 @@ def test_gradient_is_that_of_the_objective(study, name):
 def test_standard_errors_are_the_curvature_of_the_objective(study, fits):
     """Second differences of OFV values in the natural parameters, without any gradient of ours: cov = 2 H⁻¹."""
     fit, problem, method = fits("focei"), study.problem, get_method("focei")
-    names = problem.spec.layout.names
+    names = problem.structure.layout.names
     at = np.array([fit.estimates[n] for n in names])
     step = 0.05 * np.array([fit.standard_errors["R"][n] for n in names])
-    eta = np.asarray(method.evaluate(problem, problem.spec.layout.free(at), np.zeros((3, 12))).eta)
+    eta = np.asarray(method.evaluate(problem, problem.structure.layout.to_unconstrained(at), np.zeros((3, 12))).eta)
 
     def ofv(*moves):
         values = at.copy()
         for i, k in moves:
             values[i] += k * step[i]
-        return objective(method, problem, problem.spec.layout.free(values), eta)
+        return objective(method, problem, problem.structure.layout.to_unconstrained(values), eta)
 
     centre, hessian = ofv(), np.zeros((len(at), len(at)))
     for i in range(len(at)):

@@ -56,7 +56,7 @@ def study(request, tmp_path_factory):
 def test_published_to_the_printed_digit(study, method):
     problem, published = study[0].problem, study[1]
     assert (problem.subjects, problem.observations) == (10, 20)
-    found = get_method(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
+    found = get_method(method).evaluate(problem, problem.initial_unconstrained, np.zeros((1, 10)))
     assert np.asarray(found.good).all()
     assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=5e-4 + 1e-6)
 
@@ -64,7 +64,7 @@ def test_published_to_the_printed_digit(study, method):
 @pytest.mark.parametrize("method", ["laplace", "agq"])
 def test_the_exact_values(study, method):
     problem, published = study[0].problem, study[1]
-    found = get_method(method).evaluate(problem, problem.psi0, np.zeros((1, 10)))
+    found = get_method(method).evaluate(problem, problem.initial_unconstrained, np.zeros((1, 10)))
     assert float(np.sum(found.objective)) == pytest.approx(published[method], abs=1e-3)
 
 
@@ -75,7 +75,7 @@ def test_gradients_of_the_exact_values(study, method):
     def objective(psi):
         return float(np.sum(chosen.evaluate(problem, psi, np.zeros((1, 10))).objective))
 
-    psi = problem.psi0 + 0.1
+    psi = problem.initial_unconstrained + 0.1
     gradient = np.asarray(chosen.evaluate(problem, psi, np.zeros((1, 10))).gradient).sum(axis=1)
     steps = 1e-4 * np.eye(len(psi))
     numerical = [(objective(psi + s) - objective(psi - s)) / 2e-4 for s in steps]

@@ -116,7 +116,7 @@ def test_gradients_of_every_kind_of_row(aggregates):
         "a,dlt,proportion,3/12,1,,published,,x",
     )
     problem = load_study(folder).problem.summary
-    psi = load_study(folder).problem.psi0 + 0.1
+    psi = load_study(folder).problem.initial_unconstrained + 0.1
     found = evaluated(problem, psi)
     for k in range(len(psi)):
         h = np.zeros(len(psi))
@@ -139,14 +139,14 @@ def test_individual_data_and_aggregates_add_up(aggregates, evaluate):
     joint = load_study(aggregates(text + response, *rows, data=DATA)).problem
     plain = text.replace(text[text.index("[summary") : text.index("[data]")], "")
     alone = load_study(aggregates(plain, data=DATA)).problem
-    psi = joint.psi0
+    psi = joint.initial_unconstrained
     method = together(get_method("focei"), joint)
     both = evaluate(method, joint)
     assert method.name == "focei+summary" and joint.observations == alone.observations + 3
     own = evaluate(get_method("focei"), alone)
     told = evaluated(joint.summary, psi)
     assert both.objective.sum() == pytest.approx(own.objective.sum() + float(told.value.sum()), rel=1e-10)
-    names = list(joint.spec.layout.names)
+    names = list(joint.structure.layout.names)
     assert names[:2] == ["CL", "dlt.E50"] and both.good.all() and both.gradient.shape[1] == 2 + 3
     np.testing.assert_allclose(both.gradient[[0, 2, 3], :2], own.gradient, rtol=1e-8, atol=1e-10)
     assert not both.gradient[1, :2].any() and both.gradient[1, 2:].any()

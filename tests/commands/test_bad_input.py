@@ -335,7 +335,7 @@ def test_a_folder_without_write_permission(refused, tmp_path, monkeypatch, words
     (tmp_path / "d.csv").write_text(HEADER + ROWS)
     before = os.access
     monkeypatch.setattr(
-        "pbpk.run_folders.write.os.access", lambda p, m, **k: False if m == os.W_OK else before(p, m, **k)
+        "pbpk.run_folders.claim.os.access", lambda p, m, **k: False if m == os.W_OK else before(p, m, **k)
     )
     refused(3, "deep/er.partial", "cannot be written to", "--out")(*words, "--out", "deep/er")
 

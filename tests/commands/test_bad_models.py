@@ -140,15 +140,15 @@ def test_a_million_fold_run_is_named():
     from dataclasses import replace
 
     from pbpk.estimation.methods import get_method
-    from pbpk.estimation.preflight import undetermined
+    from pbpk.estimation.preflight import find_undetermined
     from pbpk.study.load import load_study
 
     study = load_study("theophylline")
     method = get_method("pooled")
     problem = method.prepare(study.problem)
     state = method.init(problem)
-    assert undetermined(study, problem, state) == []
+    assert find_undetermined(study, problem, state) == []
     psi = state.psi.copy()
     psi[0] += 60
-    (said,) = undetermined(study, problem, replace(state, psi=psi))
+    (said,) = find_undetermined(study, problem, replace(state, psi=psi))
     assert said.startswith("KA is not determined by the data: it ran from 1.5 to 1.71e+26")

@@ -71,10 +71,10 @@ def test_in_words(searched, tmp_path):
 
 
 def test_an_interrupted_search_goes_on_to_the_same_digits(searched, tmp_path, monkeypatch):
-    from pbpk.commands import covsearch
+    from pbpk.run_folders import checkpoint
 
     whole = searched[0].json
-    real, calls = covsearch._save_fit, []
+    real, calls = checkpoint.save_search_fit, []
 
     def armed(*args):
         real(*args)
@@ -84,7 +84,7 @@ def test_an_interrupted_search_goes_on_to_the_same_digits(searched, tmp_path, mo
 
     words = ("covsearch", "theophylline", *ASKED, "--forward", "0.5", "--backward", "0.4")
     with monkeypatch.context() as m:
-        m.setattr(covsearch, "_save_fit", armed)
+        m.setattr(checkpoint, "save_search_fit", armed)
         ran = invoke(*words, cwd=tmp_path)
     partial = "fits/theophylline/covsearch/001.partial"
     assert ran.code == 130 and f"pbpk covsearch {partial} --resume" in ran.err

@@ -164,7 +164,7 @@ def test_a_users_study_is_found_by_name_and_by_folder(pbpk, study, tmp_path):
 
 
 def test_a_fit_that_does_not_converge_says_so_and_leaves_a_whole_folder(pbpk, monkeypatch, tmp_path):
-    monkeypatch.setattr("pbpk.estimation.quasi_newton._MOST", 1)
+    monkeypatch.setattr("pbpk.estimation.quasi_newton.MOST_ITERATIONS", 1)
     ran = pbpk("fit", "theophylline", "--method", "pooled", "--json")
     assert ran.code == 1
     assert ran.json["minimization_successful"] is False

@@ -25,7 +25,7 @@ def pooled(tmp_path_factory):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """`interrupt("pbpk.run_folders.write.save_state", 3)`: Ctrl-C while that function returns from its third call."""
+    """`interrupt("pbpk.run_folders.checkpoint.save_state", 3)`: Ctrl-C while that function returns from its third call."""
 
     def arm(target: str, call: int = 1):
         path, name = target.rsplit(".", 1)
@@ -45,11 +45,11 @@ def interrupt(monkeypatch):
 
 
 WHEN = [
-    ("pbpk.run_folders.write.save_state", 1, "from iteration 0"),
-    ("pbpk.run_folders.write.save_state", 3, "from iteration 2"),
-    ("pbpk.commands.fit._Lines.errors", 1, "from iteration "),
+    ("pbpk.run_folders.checkpoint.save_state", 1, "from iteration 0"),
+    ("pbpk.run_folders.checkpoint.save_state", 3, "from iteration 2"),
+    ("pbpk.commands.fit._IterationLines.show_errors", 1, "from iteration "),
     ("pbpk.report.page.write_report", 1, "from iteration "),
-    ("pbpk.estimation.run._check_start", 1, "from the start"),
+    ("pbpk.estimation.run.check_start", 1, "from the start"),
 ]
 
 
@@ -82,7 +82,7 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(pooled, pbpk, interrupt, tmp_pat
 def test_a_run_is_resumed_by_its_folder_with_the_options_it_was_started_with(pbpk, interrupt, tmp_path):
     words = ("fit", "theophylline", "--method", "pooled", "--set", "CL=50 mL/min", "--set", "F1=0.9", "--seed", "9")
     whole = pbpk(*words, "--out", "whole", "--json").json
-    disarm = interrupt("pbpk.run_folders.write.save_state", 2)
+    disarm = interrupt("pbpk.run_folders.checkpoint.save_state", 2)
     ran = pbpk(*words, "--out", "my/run")
     disarm()
     assert ran.code == 130 and "pbpk fit my/run.partial --resume" in ran.err
@@ -94,7 +94,7 @@ def test_a_run_is_resumed_by_its_folder_with_the_options_it_was_started_with(pbp
 
 
 def test_a_run_started_with_out_is_resumed_by_that_name_too(pbpk, interrupt):
-    disarm = interrupt("pbpk.run_folders.write.save_state", 2)
+    disarm = interrupt("pbpk.run_folders.checkpoint.save_state", 2)
     pbpk("fit", "theophylline", "--method", "pooled", "--out", "my/run")
     disarm()
     assert pbpk("fit", "my/run", "--resume", "--json").json["run"] == "my/run"
@@ -106,7 +106,7 @@ def test_a_resumed_run_reads_its_own_frozen_model_and_data(pbpk, interrupt, stud
     shutil.copytree(ROOT / "models/oral_one_compartment", folder / "own")
     shutil.copy(ROOT / "models/references.bib", folder)
     whole = pbpk("fit", "fits/mine", "--json").json
-    disarm = interrupt("pbpk.run_folders.write.save_state", 3)
+    disarm = interrupt("pbpk.run_folders.checkpoint.save_state", 3)
     assert pbpk("fit", "fits/mine").code == 130
     disarm()
     table = folder / "own/parameters.toml"

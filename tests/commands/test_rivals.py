@@ -104,9 +104,9 @@ def test_rivals_are_fitted_recorded_resumed_and_compared(pbpk, rivals, tmp_path,
     with (
         monkeypatch.context() as patch
     ):  # interrupted after its second checkpoint, then everything it came from is lost
-        from pbpk.run_folders import write as writing
+        from pbpk.run_folders import checkpoint
 
-        save, calls = writing.save_state, []
+        save, calls = checkpoint.save_state, []
 
         def interrupted(*args):
             save(*args)
@@ -114,7 +114,7 @@ def test_rivals_are_fitted_recorded_resumed_and_compared(pbpk, rivals, tmp_path,
             if len(calls) == 2:
                 raise KeyboardInterrupt
 
-        patch.setattr(writing, "save_state", interrupted)
+        patch.setattr(checkpoint, "save_state", interrupted)
         assert pbpk("fit", "rivals", *BOUND).code == 130
     kept = {p: p.read_bytes() for p in rivals.rglob("*") if p.is_file() and "runs" not in p.parts}
     for path in kept:

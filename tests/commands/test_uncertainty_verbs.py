@@ -83,12 +83,12 @@ def test_bootstrap_prints_a_table(ask):
 
 @pytest.mark.parametrize("call", [1, 17, 30])
 def test_an_interrupted_bootstrap_goes_on_digit_for_digit(ask, home, run, monkeypatch, call):
-    import pbpk.commands.bootstrap as command
+    from pbpk.run_folders import checkpoint
 
     words = ("bootstrap", "theophylline", "--replicates", "24", "--bca", "--seed", "5")
     whole = ask(*words, "--out", f"whole{call}")
     assert whole.code == 0
-    real, calls = command._append, []
+    real, calls = checkpoint.append_replicate, []
 
     def armed(file, one):
         real(file, one)
@@ -98,9 +98,9 @@ def test_an_interrupted_bootstrap_goes_on_digit_for_digit(ask, home, run, monkey
                 torn.write("99,12.5,tr")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "_append", armed)
+    monkeypatch.setattr(checkpoint, "append_replicate", armed)
     stopped = ask(*words)
-    monkeypatch.setattr(command, "_append", real)
+    monkeypatch.setattr(checkpoint, "append_replicate", real)
     assert stopped.code == 130 and stopped.out == "" and "Traceback" not in stopped.err
     partial = stopped.err.rstrip().split()[-2]
     assert partial.endswith(".partial") and stopped.err.rstrip().endswith(f"pbpk bootstrap {partial} --resume")

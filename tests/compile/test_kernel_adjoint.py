@@ -12,11 +12,11 @@ import pytest
 
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Arrays
-from pbpk.compile.programs.linear.kernel import tables
-from pbpk.compile.programs.linear.window_adjoint import Pulling, pull
+from pbpk.compile.programs.linear.kernel import series_tables
+from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint, window_adjoint
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import Window, propagate, propagate_reversibly
+from pbpk.solve.resolvent import ResolventWindow, propagate, propagate_reversibly
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -45,7 +45,7 @@ def given(model):
 
 def _number(system, compiled, integrals, sourced, rates, start, source, stops):
     """One number of all results, bent, so that its second derivatives are not those of the amounts alone."""
-    window = Window(system, SERIES, integrals=integrals, compiled=compiled)
+    window = ResolventWindow(system, SERIES, integrals=integrals, compiled=compiled)
     matrix = rates if compiled else packing(system).pack(rates)
     found = propagate_reversibly(window, matrix, start, source if sourced else None, stops)[:2]
     found = [a for a in found if a is not None]
@@ -81,13 +81,13 @@ def test_against_numpy_on_models_of_every_kind(model, name):
 
     value, slope = jax.jit(lambda: jax.jvp(f, tuple(at), tuple(way)))()
     for order in (0, 1):
-        window = Pulling(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
+        window = LinearWindowAdjoint(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
         own = [[a, b][: order + 1] for a, b in zip(at, way, strict=True)]
-        arrays = [p for part in own[:3] for p in part] + tables(window, rates, jnp.asarray(STOPS)[:, None])
+        arrays = [p for part in own[:3] for p in part] + series_tables(window, rates, jnp.asarray(STOPS)[:, None])
         arrays += [p for part in own[3:] for p in part]
         buffers = {b.name: np.asarray(a) for b, a in zip(window.arguments, arrays, strict=True)}
         buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
-        pull(Arrays(buffers), window)
+        window_adjoint(Arrays(buffers), window)
         for part, ours in enumerate((value, slope)[: order + 1]):
             close(ours, [buffers[window.coefficient_name(name, part)] for name in ("of_rates", "of_start", "of_source")], 1e-11)
 
@@ -124,7 +124,7 @@ def test_the_hessian(given):
     system, at = given("iv_two_compartment", 2)
 
     def forward(rates, start):
-        found = propagate(Window(system, SERIES, integrals=False), packing(system).pack(rates), start, None, at[3])[0]
+        found = propagate(ResolventWindow(system, SERIES, integrals=False), packing(system).pack(rates), start, None, at[3])[0]
         weights = jnp.asarray(np.random.default_rng(0).normal(size=found.shape[:-1]))
         return jnp.sum(weights[..., None] * jnp.sin(found))
 
@@ -141,12 +141,12 @@ def test_under_nested_vmap_and_for_each_patient_alone(given):
     stops = at[3]
 
     def one(rates, start):  # a patient's own numbers
-        window = Window(system, SERIES, integrals=True, compiled=True)
+        window = ResolventWindow(system, SERIES, integrals=True, compiled=True)
         after, area, _ = propagate_reversibly(window, rates[:, None], start[:, None], None, stops)
         return jnp.sum(after**2) + jnp.sum(area**2)
 
     def all_(rates, start):
-        window = Window(system, SERIES, integrals=True, compiled=True)
+        window = ResolventWindow(system, SERIES, integrals=True, compiled=True)
         after, area, _ = propagate_reversibly(window, rates, start, None, stops)
         return jnp.sum(after**2) + jnp.sum(area**2)
 
@@ -169,7 +169,7 @@ def test_one_column_for_all_patients(given):
     system, at = given("iv_two_compartment", 7)
 
     def f(rates):
-        window = Window(system, SERIES, integrals=False, compiled=True)
+        window = ResolventWindow(system, SERIES, integrals=False, compiled=True)
         return jnp.sum(propagate_reversibly(window, rates, at[1], None, at[3])[0] ** 2)
 
     one = at[0][:, :1]

@@ -18,12 +18,12 @@ import pbpk
 from pbpk.compile import compile_linear, engine
 from pbpk.compile.backend import ptx
 from pbpk.compile.engine import using
-from pbpk.compile.programs.linear.kernel import inputs
-from pbpk.compile.programs.linear.window import Crossing
+from pbpk.compile.programs.linear.kernel import handler_arguments
+from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import bind, cuda, jit
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
-from pbpk.likelihood.endpoints.gaussian import Gaussian
+from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.linalg.series import design
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
@@ -44,7 +44,7 @@ def numbers(count, seed=0):
 
 @pytest.fixture(scope="module")
 def program(graph, compiled):
-    return Crossing(graph(4, EDGES), SERIES, len(STOPS), True, True, True)
+    return LinearWindowForward(graph(4, EDGES), SERIES, len(STOPS), True, True, True)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def handler(driver, program, monkeypatch):
 
 def arrays(program, count, blocks=1):
     """Arguments, and results with scratch, filled with what must not be read."""
-    given = inputs(program, *map(jnp.asarray, (*numbers(count)[:2], STOPS[:, None], numbers(count)[2])))
+    given = handler_arguments(program, *map(jnp.asarray, (*numbers(count)[:2], STOPS[:, None], numbers(count)[2])))
     results = [np.full((*b.shape, count), np.nan) for b in program.results]
     slots = cuda.write(program)[2]
     return [np.array(a) for a in given], [*results, np.full((blocks, slots, ptx.BLOCK), np.nan)]
@@ -242,16 +242,16 @@ def test_a_likelihood_and_its_slopes(body, all_launched, kind):
     frames = [pd.DataFrame([r for k, r in enumerate(records) if k != 1 + i % 5]) for i in range(140)]
     timeline, rng = build_timeline(frames, system), np.random.default_rng(0)
     p = jnp.asarray(rng.uniform(0.5, 2.0, (1, len(system.parameter_names), 140)))
-    endpoints = (Gaussian("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", limits=True),)
-    y = rng.uniform(0.1, 9.0, timeline.seen.shape)
+    endpoints = (GaussianEndpoint("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", has_limits=True),)
+    y = rng.uniform(0.1, 9.0, timeline.output_mask.shape)
     o = Observed(
         y, np.where(y < 1, -np.inf, y), np.maximum(y, 1.0), np.full(y.shape, -np.inf), 0 * y, -np.ones(y.shape)
     )
-    judge = judge_of(system, endpoints)
+    judge = likelihood_terms(system, endpoints)
 
     def loss(p, add):
-        facts = facts_of(system, endpoints, p, np.zeros(y.shape), timeline.seen, o, {"add": add, "prop": 0.2})
-        return jnp.sum(solver.judge(system, timeline, p, judge, facts).loss)
+        facts = likelihood_data(system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2})
+        return jnp.sum(solver.solve_likelihood(system, timeline, p, judge, facts).minus2ll)
 
     def both():
         with using("kernel"):
@@ -362,7 +362,7 @@ def _ptxas():
 @pytest.mark.parametrize("name", ["iodide", "astatide_reference"])
 def test_ptxas_takes_it(model, name, target, tmp_path):
     system, _ = model(name, 1)
-    device, _, _ = cuda.write(Crossing(system, SERIES, 6, True, True, True))
+    device, _, _ = cuda.write(LinearWindowForward(system, SERIES, 6, True, True, True))
     (tmp_path / "k.ptx").write_text(ptx.generate(device, target))
     words = [_ptxas(), "-v", f"-arch=sm_{target}", "-o", tmp_path / "k.cubin", tmp_path / "k.ptx"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
@@ -384,7 +384,7 @@ def test_what_jax_would_send_to_a_device(driver, graph):
 
     found = f(rates, start, source)
     assert np.isfinite(found.amounts).all() and driver.launched == []
-    program = Crossing(system, kernel.series, len(STOPS), True, False, True, registers=jit.host().registers * 3 // 4)
+    program = LinearWindowForward(system, kernel.series, len(STOPS), True, False, True, registers=jit.host().registers * 3 // 4)
     here, there = bind.registered(program), cuda.registered(program)
     checks = [export.DisabledSafetyCheck.custom_call(n) for n in (here, there)]
 

@@ -17,7 +17,7 @@ from pbpk.compile.xla import jit
 from pbpk.errors import MissingExtra, WrongUsage
 from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.population.farm import Farm
+from pbpk.population.farm import WorkerPool
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.contour import Contour
 from pbpk.solve.general import General
@@ -169,6 +169,6 @@ def test_a_fit_by_the_jax_engine():
 
 
 def test_workers_are_told_the_engine():
-    farm = Farm(MODEL, 2, "jax")
+    farm = WorkerPool(MODEL, 2, "jax")
     with farm:
         assert farm.pool.submit(os.getenv, "PBPK_ENGINE").result(60) == "jax"

@@ -13,7 +13,7 @@ from pbpk.compile.backend.base import Buffer
 from pbpk.compile.xla import bind, jit
 from pbpk.compile.xla.bind import registered
 from pbpk.linalg.series import design
-from pbpk.solve.choose import reverse_mode
+from pbpk.solve.choose import restore_reverse_mode
 from pbpk.study.load import load_study
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -87,13 +87,13 @@ def test_draws_of_directions(draws, names, grouped):
 def test_draws_of_random_effects(name, grouped):
     """Likelihoods and their slopes, as samplers take them: all of the data are in groups."""
     problem = load_study(name).problem
-    problem = replace(problem, spec=replace(problem.spec, solver=reverse_mode(problem.spec.solver)))
-    psi = jnp.asarray(problem.psi0)
-    shape = (16, len(problem.spec.layout.etas), problem.columns)
+    problem = replace(problem, structure=replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver)))
+    psi = jnp.asarray(problem.initial_unconstrained)
+    shape = (16, len(problem.structure.layout.etas), problem.columns)
     eta = jnp.asarray(0.2 * np.random.default_rng(0).standard_normal(shape))
 
     def both(e):
-        return jax.value_and_grad(lambda e: jnp.sum(problem.data_loss(psi, e)))(e)
+        return jax.value_and_grad(lambda e: jnp.sum(problem.data_minus2ll(psi, e)))(e)
 
     value, slope = jax.jit(jax.vmap(both))(eta)
     assert {"look", "which", "data_y"} <= set(grouped[-1])

@@ -13,23 +13,23 @@ from pbpk.compile.backend.forward_mode import Jets
 from pbpk.compile.backend.functions import divide
 from pbpk.compile.backend.jet import Jet, value
 from pbpk.compile.engine import using
-from pbpk.compile.programs.elimination import factor_matrix, plan, solve_factored
+from pbpk.compile.programs.elimination import factor_matrix, plan_pivots, solve_factored
 from pbpk.compile.programs.laws import evaluate_expressions, prepare_expression, trace_function
-from pbpk.compile.programs.rosenbrock.kernel import cross, cross_along
-from pbpk.compile.programs.rosenbrock.right_hand_side import arrows_of
-from pbpk.compile.programs.rosenbrock.step import weights
-from pbpk.compile.programs.rosenbrock.window import March, Method
+from pbpk.compile.programs.rosenbrock.kernel import integrate_window, integrate_window_forward
+from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes
+from pbpk.compile.programs.rosenbrock.step import step_weights
+from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
 from pbpk.compile.xla.forward import Along
 from pbpk.errors import Note
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
-from pbpk.model.laws import arrested
+from pbpk.model.laws import inhibited_first_order
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
 from pbpk.solve.interval import Interval
-from pbpk.solve.right_hand_side import field
-from pbpk.solve.rosenbrock import March as JaxMarch
-from pbpk.solve.rosenbrock import Rosenbrock, _first_memory, _Memory, cross_window
+from pbpk.solve.right_hand_side import build_vector_field
+from pbpk.solve.rosenbrock import RosenbrockOptions as JaxMarch
+from pbpk.solve.rosenbrock import Rosenbrock, choose_first_memory, StepMemory, cross_window
 from pbpk.solve.timeline import build_timeline
 
 ORDER = 3
@@ -133,7 +133,7 @@ def body():
             (
                 flux(depot >> central, first_order, a=amount(depot), k="KA"),
                 flux(central >> tissue, flow, c=conc(central), q="Q"),
-                flux(tissue >> central, arrested, a=amount(tissue), rival=amount(depot), k="K", half="H"),
+                flux(tissue >> central, inhibited_first_order, a=amount(tissue), rival=amount(depot), k="K", half="H"),
                 flux(central >> OUT, saturable, c=conc(central), vmax="VM", km="KM"),
                 flux(central >> OUT, hill, c=conc(central), vmax="VM", half="KM", gamma="G"),
             ),
@@ -157,13 +157,13 @@ def patients(count):
 
 
 def method(system, grid=None, rtol=1e-6, integrals=True):
-    return Method(field(system), TABLEAUS["rodas5p"], rtol, 1e-4 * rtol, 5000, integrals, grid, 400)
+    return RosenbrockMethod(build_vector_field(system), TABLEAUS["rodas5p"], rtol, 1e-4 * rtol, 5000, integrals, grid, 400)
 
 
 def test_equations_are_solved_with_their_derivatives():
     """(I − gJ) y = b of the body's Jacobian, whose entries and right side move, against JAX through a dense solution."""
-    rng, n, own = np.random.default_rng(5), 3, field(BODY)
-    pivots = plan(own.elimination)
+    rng, n, own = np.random.default_rng(5), 3, build_vector_field(BODY)
+    pivots = plan_pivots(own.elimination)
     places = [e for e in own.elimination.entries if e[0] != e[1]]
     a, excess, b = (rng.uniform(0.2, 2.0, (len(v), 4)) for v in (places, range(n), range(n)))
     directions = [tuple(rng.standard_normal(v.shape) for v in (a, excess, b)) for _ in range(2)]
@@ -188,12 +188,12 @@ def test_equations_are_solved_with_their_derivatives():
 
 
 def given(own, x, rate, stops, p):
-    fresh = _Memory(*jnp.zeros((2, x.shape[-1])))
+    fresh = StepMemory(*jnp.zeros((2, x.shape[-1])))
     return x, rate, jnp.reshape(stops, (len(stops), -1)), own.field.bind(p), fresh
 
 
 def by_kernel(own, x, rate, stops, p):
-    found = cross_along(own, *given(own, x, rate, stops, p))
+    found = integrate_window_forward(own, *given(own, x, rate, stops, p))
     return found.amounts, found.integrals
 
 
@@ -203,7 +203,7 @@ def by_jax(own, x, rate, stops, p):
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)
     return cross_window(
-        march, x, rate, stops, bound, _first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
+        march, x, rate, stops, bound, choose_first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
     )[:2]
 
 
@@ -246,19 +246,19 @@ def test_machine_code_is_the_program_that_numpy_runs():
         return by_kernel(own, x, rate, jnp.asarray(STOPS), p)
 
     def arrays(x, rate, p):
-        bound = field(BODY).bind(p)
+        bound = build_vector_field(BODY).bind(p)
         rows = jnp.concatenate([a for group in bound.arguments for a in group if a is not None])
-        chosen = rows[np.array(arrows_of(own.field).rows)]
+        chosen = rows[np.array(lay_out_fluxes(own.field).parameter_rows)]
         linear, constant = (jnp.broadcast_to(a, (len(a), 11)) for a in (bound.linear, bound.constant))
         return {"start": x, "linear": linear, "constant": constant, "given": chosen, "rate": rate}
 
     program = Along(
-        March(own, len(STOPS), True, True),
+        RosenbrockWindow(own, len(STOPS), True, True),
         2,
         tuple((n, (False,) * 3) for n in ("start", "linear", "constant", "given", "rate")),
     )
     table = {"edges": np.concatenate([[0.0], STOPS])[:, None], "memory": np.zeros((2, 11))}
-    table |= {"table": weights(own.tableau)[:, None]}
+    table |= {"table": step_weights(own.tableau)[:, None]}
     for s in range(4):
         chosen = [directions[k] for k in range(2) if s >> k & 1]
         parts = along(arrays, arguments, chosen)
@@ -315,7 +315,7 @@ def test_transformations_agree():
 
     def last(scale, x, rate, p):
         moved = p.at[row].multiply(scale[0]).at[0].multiply(scale[1])
-        return cross_along(own, *given(own, x, rate, jnp.asarray(STOPS), moved)).amounts[-1]
+        return integrate_window_forward(own, *given(own, x, rate, jnp.asarray(STOPS), moved)).amounts[-1]
 
     at, e = jnp.ones(2), jnp.eye(2)
     slope, bend = (jax.jit(f)(at, x, rate, p) for f in (jax.jacfwd(last), jax.jacfwd(jax.jacfwd(last))))
@@ -361,13 +361,13 @@ def test_the_hessian_of_a_window(grid):
         return jnp.sum(wide[0] * found.amounts) + jnp.sum(wide[1] * found.integrals)
 
     u = jnp.asarray([0.3, -0.2])
-    expected = jax.jit(jax.jacfwd(jax.jacfwd(partial(loss, cross_along))))(u)
+    expected = jax.jit(jax.jacfwd(jax.jacfwd(partial(loss, integrate_window_forward))))(u)
     assert float(jnp.abs(expected).min()) > 1e-2
     bound = {"rtol": 1e-9, "atol": 1e-9 * float(jnp.abs(expected).max())}
-    np.testing.assert_allclose(jax.jit(jax.hessian(partial(loss, cross)))(u), expected, **bound)
+    np.testing.assert_allclose(jax.jit(jax.hessian(partial(loss, integrate_window)))(u), expected, **bound)
 
     def total(u):
-        return jax.lax.scan(lambda s, k: (s + loss(cross, k * u), None), 0.0, jnp.asarray([1.0, 0.0]))[0]
+        return jax.lax.scan(lambda s, k: (s + loss(integrate_window, k * u), None), 0.0, jnp.asarray([1.0, 0.0]))[0]
 
     several = jax.jit(jax.vmap(jax.hessian(total)))(jnp.stack([u, 0.5 * u]))
     np.testing.assert_allclose(several[0], expected, **bound)
@@ -389,7 +389,7 @@ def test_a_whole_body_against_jax(grid):
         return way(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)[0]
 
     # On a grid too coarse for some of them (nobody would be given those), what runs away need not do so alike.
-    good = cross_along(own, *given(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)).code == 0
+    good = integrate_window_forward(own, *given(own, x, None, jnp.asarray([0.3, 2.0, 9.0]), p)).code == 0
     assert good.sum() >= 7
     for order in (1, 2):
         found, expected = (

@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 
 from pbpk.compile.backend.base import Arrays
-from pbpk.compile.programs.rosenbrock.window import Method
+from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod
 from pbpk.compile.programs.solution import kernel as whole
-from pbpk.compile.programs.solution.adjoint import JourneyBack
-from pbpk.compile.programs.solution.forward import Journey
-from pbpk.compile.programs.solution.likelihood import Judge, Likelihood, Term
+from pbpk.compile.programs.solution.adjoint import SolutionAdjointProgram
+from pbpk.compile.programs.solution.forward import SolutionProgram
+from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, LikelihoodProgram, LikelihoodTerm
 from pbpk.linalg.packing import linear_part
 from pbpk.linalg.series import design
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.regimen.void import void
-from pbpk.solve.compiled_solution import asked as asked_of
-from pbpk.solve.right_hand_side import field
-from pbpk.solve.segment_program import Linear, Saturable
-from pbpk.solve.segments import _legs
+from pbpk.solve.compiled_solution import plan_solution as asked_of
+from pbpk.solve.right_hand_side import build_vector_field
+from pbpk.solve.segment_program import LinearSegments, SaturableSegments
+from pbpk.solve.segments import build_schedule
 from pbpk.solve.timeline import build_timeline
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -84,19 +84,19 @@ def asked(request, bent):
     timeline = replace(timeline, amount=timeline.amount * rng.uniform(0.9, 1.0, (1, 11)))
     integrals = "integrals" in what
     if bent:
-        method = Method(field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400)
-        work = Saturable(method)
+        method = RosenbrockMethod(build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400)
+        work = SaturableSegments(method)
         rows = jax.vmap(method.field.bind)(jnp.asarray(p))
     else:
-        work = Linear(system, design(timeline.windows.span, 1e-13), integrals, 1e-9)
+        work = LinearSegments(system, design(timeline.windows.span, 1e-13), integrals, 1e-9)
         _, production, rates = jax.vmap(lambda q: linear_part(system, q))(jnp.asarray(p))
         rows = (rates, production)
     plans = []
 
     @jax.jit
     def arguments(p):
-        windows = timeline.stretches if bent else timeline.windows
-        legs, _ = _legs(system, timeline, p, 11, rows, None, integrals, windows, None, None)
+        windows = timeline.unbounded_windows if bent else timeline.windows
+        legs, _ = build_schedule(system, timeline, p, 11, rows, None, integrals, windows, None, None)
         plan, given, covered = asked_of(work, legs, own)
         plans.append(plan)
         return given, covered
@@ -124,9 +124,9 @@ def compare(found, wanted, rtol):
 
 def test_there_and_back_against_numpy(asked):
     plan, given = asked
-    there = Journey(plan, True)
+    there = SolutionProgram(plan, True)
     wanted = by_numpy(there, given)
-    found = jax.jit(lambda g: whole.travel(plan, g, keeps=True))(given)
+    found = jax.jit(lambda g: whole.run_solution(plan, g, keeps=True))(given)
     # Nothing is known of windows of no length, or of what a step's error is beside rounding.
     compare(
         {k: found[k] for k in ("amounts", "sound", "starts")},
@@ -140,9 +140,9 @@ def test_there_and_back_against_numpy(asked):
         compare({"integral": found["integral"]}, {"integral": wanted["integral"]}, 1e-11)
         handed["of_integral"] = rng.standard_normal((plan.rows, plan.size, 11))
     every = dict(given) | {b.name: found[b.name] for b in plan.kept} | handed
-    back = JourneyBack(plan, whole._reverse(plan.leg))
+    back = SolutionAdjointProgram(plan, whole.adjoint_of(plan.leg))
     wanted = by_numpy(back, {k: np.asarray(v) for k, v in every.items()})
-    found = jax.jit(lambda g: whole.travel_back(plan, g))(every)
+    found = jax.jit(lambda g: whole.run_solution_adjoint(plan, g))(every)
     compare({f"of_{k}": v for k, v in found.items()}, wanted, 1e-9)
 
 
@@ -151,8 +151,8 @@ def test_readings_against_numpy(asked):
     readings = ((1,), (2, 0, 1))
     leg = replace(plan.leg, readings=readings) if hasattr(plan.leg, "readings") else plan.leg
     plan = replace(plan, leg=leg, readings=readings)
-    wanted = by_numpy(Journey(plan, False), given)
-    found = jax.jit(lambda g: whole.travel(plan, g, keeps=False))(given)
+    wanted = by_numpy(SolutionProgram(plan, False), given)
+    found = jax.jit(lambda g: whole.run_solution(plan, g, keeps=False))(given)
     names = ["amounts", "sound", *(["integral"] if plan.integrals else [])]
     compare({k: found[k] for k in names}, {k: wanted[k] for k in names}, 1e-11)
     assert found["amounts"].shape == (plan.rows, 2, 11)
@@ -161,7 +161,7 @@ def test_readings_against_numpy(asked):
 def test_no_table_makes_a_program_write_elsewhere(asked):
     """Indices beyond all rows, negative ones and no numbers are kept within; the results are wrong, and all there is."""
     plan, given = asked
-    run = jax.jit(lambda g: [whole.travel(plan, g, keeps=keeps)["amounts"] for keeps in (False, True)])
+    run = jax.jit(lambda g: [whole.run_solution(plan, g, keeps=keeps)["amounts"] for keeps in (False, True)])
     for wrong in (1e300, -1e300, np.nan, np.inf, 7.9e8):
         spoilt = dict(given)
         for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
@@ -177,7 +177,7 @@ def relative(f, y, sd):
     return jnp.log1p((y / (f + 0.1)) ** 2) * sd
 
 
-JUDGE = Judge(((1,), (2, 0, 1)), (Term(quadratic, (0,), ("y",), (0,)), Term(relative, (1,), ("y",), (1,))), 2)
+JUDGE = LikelihoodTerms(((1,), (2, 0, 1)), (LikelihoodTerm(quadratic, (0,), ("y",), (0,)), LikelihoodTerm(relative, (1,), ("y",), (1,))), 2)
 
 
 def judged_of(plan, given):
@@ -193,9 +193,9 @@ def judged_of(plan, given):
 def test_likelihood_against_numpy(asked):
     plan, given = judged_of(*asked)
     for sloped in (False, True):
-        program = Likelihood(plan, JUDGE, whole._reverse(plan.leg) if sloped else None)
+        program = LikelihoodProgram(plan, JUDGE, whole.adjoint_of(plan.leg) if sloped else None)
         wanted = by_numpy(program, given)
-        found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=sloped))(given)  # noqa: B023
+        found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=sloped))(given)  # noqa: B023
         named = [name for name in wanted if name != "judged"]  # of which rounding says as much as anything
         compare({k: found[k] for k in named}, {k: wanted[k] for k in named}, 1e-9)
         assert np.all(wanted["sound"] == 0) and np.all(np.isfinite(wanted["loss"]))
@@ -209,8 +209,8 @@ def test_slopes_are_the_losses_own(asked):
     look = np.asarray(given["look"]).copy()
     look[0], look[2] = 0.0, look[1]
     given |= {"look": jnp.asarray(look), "which": given["which"].at[:3].set(jnp.array([1.0, 1.0, 2.0])[:, None])}
-    loss = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=False)["loss"][0])
-    found = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True))(given)
+    loss = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=False)["loss"][0])
+    found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=True))(given)
     for name in ("firsts", "jump", "anew_from", "factor", "parameters"):
         rng = np.random.default_rng(3)
         way = jnp.asarray(rng.standard_normal(given[name].shape))
@@ -225,7 +225,7 @@ def test_slopes_are_the_losses_own(asked):
 @pytest.mark.parametrize("asked", [("own",)], indirect=True)
 def test_no_table_makes_a_likelihood_write_elsewhere(asked):
     plan, given = judged_of(*asked)
-    run = jax.jit(lambda g: whole.judged(plan, JUDGE, g, sloped=True)["loss"])
+    run = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=True)["loss"])
     for wrong in (1e300, -1e300, np.nan, 7.9e8):
         spoilt = dict(given) | {k: jnp.full_like(given[k], wrong) for k in ("look", "row", "into", "which")}
         assert run(spoilt).shape == (1, 11)

@@ -12,7 +12,7 @@ from pbpk.compile.backend.base import Arrays, Buffer
 from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
 from pbpk.compile.backend.llvm import Vectors, write_kernel
 from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
-from pbpk.compile.programs.rosenbrock.right_hand_side import law_of
+from pbpk.compile.programs.rosenbrock.right_hand_side import trace_law
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
 from pbpk.model import laws
@@ -120,8 +120,8 @@ CASES = {
         "c iodide",
         "level own perchlorate thiocyanate vmax km km_iodide ki_perchlorate ki_thiocyanate",
     ),
-    "arrested": (laws.arrested, "a rival", "k half"),
-    "damaged": (laws.damaged, "level c", "k"),
+    "arrested": (laws.inhibited_first_order, "a rival", "k half"),
+    "damaged": (laws.radiation_loss, "level c", "k"),
     "hill": (hill, "c", "vmax half gamma"),
     "patchwork": (patchwork, "a b", "k"),
     "transcendental": (transcendental, "a", "k half"),
@@ -134,7 +134,7 @@ def test_laws_and_their_derivatives(name):
     law, states, parameters = CASES[name]
     names = (*states.split(), *parameters.split())
     count, own = len(names), len(states.split())
-    found = law_of(law, names, tuple(k < own for k in range(count)))
+    found = trace_law(law, names, tuple(k < own for k in range(count)))
     values = np.random.default_rng(3).uniform(0.2, 3.0, (count + own, 24))
 
     def algorithm(m, a):
@@ -142,7 +142,7 @@ def test_laws_and_their_derivatives(name):
         fixed, later = {k: known[k] for k in range(own, count)}, {k: known[k] for k in range(own)}
         weights = {count + k: a[count + k] for k in range(own)}
         all_ = [(prepare_expression(m, e, fixed), later) for e in (found.rate, found.tangent, found.gradient)]
-        return [r for one in evaluate_expressions(m, [*all_, (prepare_expression(m, found.bend, fixed), later | weights)]) for r in one]
+        return [r for one in evaluate_expressions(m, [*all_, (prepare_expression(m, found.second_derivative, fixed), later | weights)]) for r in one]
 
     def rate(*a):
         return law(**dict(zip(names, a, strict=True)))
@@ -165,7 +165,7 @@ def test_laws_and_their_derivatives(name):
 
 def test_what_is_known_beforehand_is_not_computed_again():
     """Of Vmax·c/(Km·(1 + rival/Ki) + c), three operations are left to a loop."""
-    law = law_of(laws.competitive, ("c", "rival", "vmax", "km", "ki"), (True, False, False, False, False))
+    law = trace_law(laws.competitive, ("c", "rival", "vmax", "km", "ki"), (True, False, False, False, False))
     known = {k: np.ones(1) for k in range(1, 5)}
     assert [op.name for op in prepare_expression(Arrays({}), law.rate, known).operations] == ["mul", "add", "div"]
 
@@ -182,7 +182,7 @@ def test_many_quotients_by_one_division(count):
 
 def test_what_is_divided_by_often_is_divided_by_once():
     """All slopes of Michaelis–Menten: one division."""
-    law = law_of(laws.saturable, ("c", "vmax", "km"), (True, False, False))
+    law = trace_law(laws.saturable, ("c", "vmax", "km"), (True, False, False))
     own = prepare_expression(Arrays({}), law.gradient, {1: np.ones(1), 2: np.ones(1)})
     assert [op.name for op in own.operations].count("div") == 1
 

@@ -12,8 +12,8 @@ import pytest
 from scipy.linalg import expm
 
 from pbpk.compile import compile_linear
-from pbpk.compile.programs.linear.kernel import inputs
-from pbpk.compile.programs.linear.window import Crossing
+from pbpk.compile.programs.linear.kernel import handler_arguments
+from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.bind import registered
 from pbpk.errors import BadInput, MissingExtra
@@ -21,7 +21,7 @@ from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.solve.resolvent import Window as JaxWindow
+from pbpk.solve.resolvent import ResolventWindow as JaxWindow
 from pbpk.solve.resolvent import propagate
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -303,11 +303,11 @@ def test_wrong_arrays_are_refused_before_the_call(model):
 
 def _handler(system, count=9):
     """The compiled handler's name, good arguments and result types."""
-    window = Crossing(system, SERIES, len(STOPS), True, True, False, registers=jit.host().registers * 3 // 4)
+    window = LinearWindowForward(system, SERIES, len(STOPS), True, True, False, registers=jit.host().registers * 3 // 4)
     rates = jnp.ones((len(system.slopes[0]), count))
     start = jnp.ones((len(system.names), count))
     types = [jax.ShapeDtypeStruct((*b.shape, count), np.float64) for b in window.results]
-    return registered(window), inputs(window, rates, start, jnp.asarray(STOPS)[:, None], None), types
+    return registered(window), handler_arguments(window, rates, start, jnp.asarray(STOPS)[:, None], None), types
 
 
 @pytest.mark.parametrize("which", range(5))

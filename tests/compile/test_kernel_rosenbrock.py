@@ -14,23 +14,23 @@ import pytest
 import pbpk
 from pbpk.compile.backend.base import Arrays
 from pbpk.compile.engine import using
-from pbpk.compile.programs.rosenbrock.kernel import cross
-from pbpk.compile.programs.rosenbrock.right_hand_side import arrows_of, unsupported
-from pbpk.compile.programs.rosenbrock.step import weights
-from pbpk.compile.programs.rosenbrock.window import March, Method
-from pbpk.compile.programs.rosenbrock.window_adjoint import Unmarch
+from pbpk.compile.programs.rosenbrock.kernel import integrate_window
+from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes, unsupported
+from pbpk.compile.programs.rosenbrock.step import step_weights
+from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
+from pbpk.compile.programs.rosenbrock.window_adjoint import RosenbrockWindowAdjoint
 from pbpk.compile.xla import jit
 from pbpk.errors import Note
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
-from pbpk.model.laws import arrested
+from pbpk.model.laws import inhibited_first_order
 from pbpk.model.system import build_system
 from pbpk.results import ResultCode
 from pbpk.solve.general import General
 from pbpk.solve.interval import Interval
-from pbpk.solve.right_hand_side import field
-from pbpk.solve.rosenbrock import March as JaxMarch
-from pbpk.solve.rosenbrock import Rosenbrock, _first_memory, _Memory, cross_window, cross_window_reversibly
+from pbpk.solve.right_hand_side import build_vector_field
+from pbpk.solve.rosenbrock import RosenbrockOptions as JaxMarch
+from pbpk.solve.rosenbrock import Rosenbrock, choose_first_memory, StepMemory, cross_window, cross_window_reversibly
 from pbpk.solve.timeline import build_timeline
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -58,7 +58,7 @@ def trio(*out):
             (
                 flux(depot >> central, first_order, a=amount(depot), k="KA"),
                 flux(central >> tissue, flow, c=conc(central), q="Q"),
-                flux(tissue >> central, arrested, a=amount(tissue), rival=amount(depot), k="K", half="H"),
+                flux(tissue >> central, inhibited_first_order, a=amount(tissue), rival=amount(depot), k="K", half="H"),
                 *(flux(central >> OUT, law, c=conc(central), **named) for law, named in out),
             ),
         )
@@ -94,19 +94,19 @@ def bundled(variant, count=9):
 
 
 def method(system, grid=None, rtol=1e-6, integrals=True, name="rodas5p", room=400, max_steps=5000):
-    return Method(field(system), TABLEAUS[name], rtol, 1e-4 * rtol, max_steps, integrals, grid, room)
+    return RosenbrockMethod(build_vector_field(system), TABLEAUS[name], rtol, 1e-4 * rtol, max_steps, integrals, grid, room)
 
 
 def _arrays(own, x, rate, stops, p):
     bound = own.field.bind(jnp.asarray(p))
-    fresh = _Memory(*jnp.zeros((2, x.shape[-1])))
+    fresh = StepMemory(*jnp.zeros((2, x.shape[-1])))
     stops = jnp.asarray(stops).reshape(len(stops), -1)
     return jnp.asarray(x), None if rate is None else jnp.asarray(rate), stops, bound, fresh
 
 
 @partial(jax.jit, static_argnums=0)
 def _by_kernel(own, x, rate, stops, p):
-    return cross(own, *_arrays(own, x, rate, stops, p))
+    return integrate_window(own, *_arrays(own, x, rate, stops, p))
 
 
 @partial(jax.jit, static_argnums=(0, 5))
@@ -115,7 +115,7 @@ def _by_jax(own, x, rate, stops, p, cross=cross_window):
     march = JaxMarch(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)
-    memory = _first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
+    memory = choose_first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
     return cross(march, x, rate, stops, bound, memory)
 
 
@@ -125,14 +125,14 @@ def by_numpy(own, x, rate, stops, p, seen=None):
     edges = np.concatenate([np.zeros((1, stops.shape[1])), stops])
     rows = [a for group in bound.arguments for a in group if a is not None]
     given = {"start": x, "linear": bound.linear, "constant": bound.constant, "edges": edges}
-    given |= {"given": jnp.concatenate(rows)[np.array(arrows_of(own.field).rows)], "rate": rate}
-    given |= {"memory": np.zeros((2, x.shape[-1])), "table": weights(own.tableau)[:, None]}
-    program = March(own, len(stops), stops.shape[1] == 1, rate is not None)
+    given |= {"given": jnp.concatenate(rows)[np.array(lay_out_fluxes(own.field).parameter_rows)], "rate": rate}
+    given |= {"memory": np.zeros((2, x.shape[-1])), "table": step_weights(own.tableau)[:, None]}
+    program = RosenbrockWindow(own, len(stops), stops.shape[1] == 1, rate is not None)
     found = _run(program, given, x.shape[-1])
     if seen is not None:
         starts = np.concatenate([np.asarray(x)[None], found["amounts"][:-1]])
         given |= {"starts": starts, "lengths": found["lengths"], "of_amounts": seen[0], "of_integral": seen[1]}
-        found |= _run(Unmarch(program), given, x.shape[-1])
+        found |= _run(RosenbrockWindowAdjoint(program), given, x.shape[-1])
     return found
 
 
@@ -434,7 +434,7 @@ def test_random_systems_against_jax(seed):
             arrows.append(flux(ends, first_order, a=amount(cells[a]), k=f"k{k}"))
     arrows.append(flux(cells[0] >> OUT, saturable, c=amount(cells[0]), vmax="VM", km="KM"))
     system = build_system(Block(tuple(cells), tuple(arrows)))
-    assert not unsupported(field(system))
+    assert not unsupported(build_vector_field(system))
     names = system.parameter_names
     p = np.array([rng.uniform(0.5, 3.0, 8) * (20.0 if name[0] == "h" else 1.0) for name in names])
     x = rng.uniform(1, 20, (n, 8))
@@ -453,8 +453,8 @@ def test_random_systems_against_jax(seed):
 
 def test_laws_that_no_kernel_has_are_named():
     odd = trio((lambda c, k: k * jnp.arctan(c), {"k": "K"}))
-    assert unsupported(field(odd)) == "a law uses `atan`"
-    assert unsupported(field(SMALL)) == ""
+    assert unsupported(build_vector_field(odd)) == "a law uses `atan`"
+    assert unsupported(build_vector_field(SMALL)) == ""
 
 
 def test_a_model_with_such_a_law_is_solved_by_jax_with_a_note():
@@ -510,7 +510,7 @@ def test_bodies_of_any_shape_against_diffrax(n):
         assert not np.any(found.result)
         return np.asarray(found.amounts)
 
-    assert not unsupported(field(system))
+    assert not unsupported(build_vector_field(system))
     rtol = 1e-9 if n < 100 else 1e-7  # at which diffrax takes seconds, not minutes
     found = solved(Rosenbrock(rtol=rtol), "kernel")
     by_diffrax = solved(General(rtol=rtol, atol=1e-3 * rtol), "diffrax")

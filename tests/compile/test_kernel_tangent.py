@@ -10,12 +10,12 @@ from scipy.linalg import expm
 
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Arrays
-from pbpk.compile.programs.linear.kernel import tables
-from pbpk.compile.programs.linear.window import Crossing, cross
+from pbpk.compile.programs.linear.kernel import series_tables
+from pbpk.compile.programs.linear.window import LinearWindowForward, cross
 from pbpk.errors import WrongUsage
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import Window, propagate
+from pbpk.solve.resolvent import ResolventWindow, propagate
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -33,7 +33,7 @@ def given(model):
 
 
 def _amounts(system, compiled, sourced, rates, start, source, stops):
-    window = Window(system, SERIES, integrals=True, compiled=compiled)
+    window = ResolventWindow(system, SERIES, integrals=True, compiled=compiled)
     matrix = rates if compiled else packing(system).pack(rates)
     return propagate(window, matrix, start, source if sourced else None, stops)
 
@@ -93,7 +93,7 @@ def test_every_part_against_numpy(model, order):
     """The same algorithm on NumPy: a body's program with one nilpotent and with two."""
     system, rates = model("iodide", 9)
     rng = np.random.default_rng(3)
-    window = Crossing(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
+    window = LinearWindowForward(system, SERIES, len(STOPS), True, True, True, derivative_order=order)
     ways = [[jnp.asarray(rng.normal(size=a.shape)) for a in (rates, *[jnp.zeros((window.size, 9))] * 2)] for _ in "ab"]
     at = [rates, *jnp.asarray(rng.uniform(0, 1, (2, window.size, 9)))]
     kernel = compile_linear(system, SERIES, integrals=True)
@@ -106,7 +106,7 @@ def test_every_part_against_numpy(model, order):
     parts = [own[i] if order == 2 else own[i][:2] for i in range(3)]
     if order == 2:
         parts = [[a, w, v, jnp.zeros_like(a)] for a, v, w in parts]  # the inner way is the first nilpotent
-    arrays = [p for part in parts for p in part] + tables(window, rates, jnp.asarray(STOPS)[:, None])
+    arrays = [p for part in parts for p in part] + series_tables(window, rates, jnp.asarray(STOPS)[:, None])
     buffers = {b.name: np.asarray(a) for b, a in zip(window.arguments, arrays, strict=True)}
     buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
     cross(Arrays(buffers), window)

@@ -18,8 +18,8 @@ from pbpk.covariate_search.score_test import score_test
 from pbpk.errors import BadInput, WrongUsage
 from pbpk.estimation.criteria import chi2_tail
 from pbpk.estimation.methods import get_method
-from pbpk.likelihood.replicates import observed_again
-from pbpk.study.load import load_study, with_spec
+from pbpk.likelihood.replicates import replace_observations
+from pbpk.study.load import load_study, replace_spec
 from pbpk.tables import read_toml
 from pbpk.uncertainty.resampling import simulated
 
@@ -69,14 +69,14 @@ def drawn(truth):
     """What is observed in a replicate of the true study."""
 
     def draw(number):
-        return np.asarray(simulated(truth.problem, truth.problem.psi0, 11, number)[0].y)
+        return np.asarray(simulated(truth.problem, truth.problem.initial_unconstrained, 11, number)[0].y)
 
     return draw
 
 
 def holding(enlarged, y):
     """The enlarged study with these observations."""
-    problem = observed_again(enlarged.study.problem, y, np.full(y.shape, -np.inf), np.full(y.shape, np.inf))
+    problem = replace_observations(enlarged.study.problem, y, np.full(y.shape, -np.inf), np.full(y.shape, np.inf))
     problem = replace(problem, observed=jax.tree.map(np.asarray, problem.observed))
     return replace(enlarged, study=replace(enlarged.study, problem=problem))
 
@@ -194,9 +194,9 @@ def test_only_an_estimation_with_a_likelihood(plain):
 def test_the_enlarged_problem_is_the_single_one(one, truth, drawn):
     """At the same parameters the same objective and gradient as in a study that has the one effect alone."""
     y = drawn(1)
-    alone = observed_again(truth.problem, y, np.full(y.shape, -np.inf), np.full(y.shape, np.inf))
-    names, all_names = truth.problem.spec.layout.names, one.study.problem.spec.layout.names
-    psi = one.study.problem.psi0.copy()
+    alone = replace_observations(truth.problem, y, np.full(y.shape, -np.inf), np.full(y.shape, np.inf))
+    names, all_names = truth.problem.structure.layout.names, one.study.problem.structure.layout.names
+    psi = one.study.problem.initial_unconstrained.copy()
     psi[all_names.index("CL_WT")] = 0.4
     eta = np.zeros((2, SUBJECTS))
     whole = measured(FOCEI, one.study.problem, psi, eta)
@@ -347,7 +347,7 @@ def test_delta_ofv_is_that_of_two_fits(minimise):
     spec = study.spec
     part = spec.parameters["V"]
     without = part.model_copy(update={"covariates": [e for e in part.covariates if e.covariate != "APGR"]})
-    base = with_spec(study, spec.model_copy(update={"parameters": {**spec.parameters, "V": without}}))
+    base = replace_spec(study, spec.model_copy(update={"parameters": {**spec.parameters, "V": without}}))
     found = search(base, make_plan(relations=("V: APGR below 5", "CL: APGR below 5")))
     larger, smaller = minimise(FOCEI, study.problem), minimise(FOCEI, base.problem)
     trial = next(t for t in found.trials if t.relation == "V-APGR below 5")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pbpk.data.cells import number
+from pbpk.data.cells import parse_number
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from pbpk.data.cells import number
     ],
 )
 def test_numbers_as_fortran_reads_them(text, value):
-    assert number(text) == pytest.approx(value)
+    assert parse_number(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", ".", "abc", "1,5", "1e", "0x10", "1_000", "nan", "- 1", "12:30", "٣"])
 def test_what_is_not_a_number(text):
-    assert number(text) is None
+    assert parse_number(text) is None
 
 
 def test_special_forms_reach_the_frame(read):

@@ -9,7 +9,7 @@ import pytest
 
 from pbpk.data.events import read_events
 from pbpk.data.voi import read_voi
-from pbpk.data.voi_headers import is_voi_table, quantity_of
+from pbpk.data.voi_headers import is_voi_table, parse_header
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
 
@@ -193,11 +193,11 @@ def test_what_is_refused(refusal, text, how, words):
 
 
 def test_headers_one_by_one():
-    assert quantity_of("activity[kBq/cc]") == ("activity", "kBq/cc")
-    assert quantity_of("Time [hours]") == ("time", "hours")
-    assert quantity_of("%IA") == ("activity", "%IA")
-    assert quantity_of("volume_ml") == ("volume", "ml")
-    assert quantity_of("WT") is None and quantity_of("time_point") is None
+    assert parse_header("activity[kBq/cc]") == ("activity", "kBq/cc")
+    assert parse_header("Time [hours]") == ("time", "hours")
+    assert parse_header("%IA") == ("activity", "%IA")
+    assert parse_header("volume_ml") == ("volume", "ml")
+    assert parse_header("WT") is None and parse_header("time_point") is None
     assert is_voi_table(["subject", "voi", "x"]) and not is_voi_table(["ID", "TIME", "DV", "voi"])
 
 

@@ -11,9 +11,9 @@ import pbpk
 from pbpk.dosimetry import Lesion, compartments, dose_over_time, sphere_s
 from pbpk.dosimetry.absorbed import absorbed_dose
 from pbpk.dosimetry.effective import effective_dose
-from pbpk.dosimetry.progeny import in_situ, left_out
-from pbpk.dosimetry.region_map import read_placement
-from pbpk.dosimetry.svalues import s_values, target_names
+from pbpk.dosimetry.progeny import count_in_situ_decays, find_omitted_daughters
+from pbpk.dosimetry.region_map import read_region_map
+from pbpk.dosimetry.svalues import list_targets, s_values
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
 
@@ -93,7 +93,7 @@ def test_tables_are_made_while_tracing(_s_values_once, monkeypatch):
     from pbpk.dosimetry import lesions, svalues
 
     monkeypatch.setattr(svalues, "_s_values", functools.cache(_s_values_once))
-    lesions.sphere_table.cache_clear()
+    lesions.tabulate_spheres.cache_clear()
     node = [Lesion("node", 2.0, "muscle")]
 
     def dose(hours):
@@ -162,9 +162,13 @@ def test_masses_over_time(iodide):
 
 
 def test_daughters_that_stay_and_those_that_do_not():
-    assert in_situ("At-211") == {"At-211": 1.0, "Po-211": 0.582} and left_out("At-211") == ("Bi-207",)
-    assert in_situ("Pb-212") == pytest.approx({"Pb-212": 1.0, "Bi-212": 1.0, "Po-212": 0.6406, "Tl-208": 0.3594})
-    assert in_situ("At-211", apart=("Po-211",)) == {"At-211": 1.0}
+    assert count_in_situ_decays("At-211") == {"At-211": 1.0, "Po-211": 0.582} and find_omitted_daughters("At-211") == (
+        "Bi-207",
+    )
+    assert count_in_situ_decays("Pb-212") == pytest.approx(
+        {"Pb-212": 1.0, "Bi-212": 1.0, "Po-212": 0.6406, "Tl-208": 0.3594}
+    )
+    assert count_in_situ_decays("At-211", followed=("Po-211",)) == {"At-211": 1.0}
     assert "Bi-207" in absorbed_dose(THYROID, "At-211").notes[0]
 
 
@@ -173,7 +177,7 @@ def test_a_chain_in_the_body_is_the_same_as_one_in_place():
     """211Po followed as a species, with none displaced, brings what it brings where its parent decays."""
     place = pbpk.load_model("nis_body")
     chain = pbpk.load_model("nis_body", options={"daughters": "chain"}, values={"po211.displaced": 0.0})
-    assert set(read_placement(chain, "adult-male").compartments) == {"At-211", "Po-211", "Bi-207"}
+    assert set(read_region_map(chain, "adult-male").compartments) == {"At-211", "Po-211", "Bi-207"}
     one, other = absorbed_dose(place), absorbed_dose(chain)
     for target in ("salivary_glands", "stomach_wall", "kidneys", "lesion_1"):
         a, b = (float(x.by_radiation["alpha"][target][0]) for x in (one, other))
@@ -195,7 +199,7 @@ def test_alphas_of_urine_reach_little_of_the_bladder_wall():
     """ICRP 133, 6 MeV alphas in a man: wall from contents over wall from wall is 1/1680."""
     s = s_values("At-211", "adult-male").s[0]
     names = s_values("At-211", "adult-male").sources
-    row = target_names("adult-male").index("bladder_wall")
+    row = list_targets("adult-male").index("bladder_wall")
     ratio = s[row, names.index("bladder_contents")] / s[row, names.index("bladder_wall")]
     assert 1 / 2500 < ratio < 1 / 900
 

@@ -5,34 +5,47 @@ import numpy as np
 import pytest
 
 from pbpk.dosimetry.cells.cell import cell_hits, migration_length
-from pbpk.dosimetry.cells.hits import alpha_energy, alphas, hits
-from pbpk.dosimetry.cells.source_distances import at, ball, diffused, joined, outside, plane, shell, slab, surface, tube
-from pbpk.dosimetry.charged.ranges import particle_range
+from pbpk.dosimetry.cells.hits import alpha_energy, compute_hits, list_alphas
+from pbpk.dosimetry.cells.source_distances import (
+    ball,
+    diffuse,
+    join_sources,
+    outside,
+    plane,
+    point_source,
+    shell,
+    slab,
+    surface,
+    tube,
+)
+from pbpk.dosimetry.charged.ranges import load_range_table
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput
 
 FILLED = {
     "all": lambda: outside(0.0, cut=4.0),
-    "ball": lambda: joined(ball(20.0, 27.0, 4.0), outside(20.0, 27.0, 4.0)),
-    "shell": lambda: joined(ball(20.0, 27.0, 4.0), shell(20.0, 35.0, 27.0, 4.0), outside(35.0, 27.0, 4.0)),
-    "slabs": lambda: joined(slab(-500.0, 10.0, 4.0), slab(10.0, 500.0, 4.0)),
-    "tubes": lambda: joined(tube(0.0, 15.0, 20.0, 4.0), tube(15.0, 30.0, 20.0, 4.0), tube(30.0, jnp.inf, 20.0, 4.0)),
+    "ball": lambda: join_sources(ball(20.0, 27.0, 4.0), outside(20.0, 27.0, 4.0)),
+    "shell": lambda: join_sources(ball(20.0, 27.0, 4.0), shell(20.0, 35.0, 27.0, 4.0), outside(35.0, 27.0, 4.0)),
+    "slabs": lambda: join_sources(slab(-500.0, 10.0, 4.0), slab(10.0, 500.0, 4.0)),
+    "tubes": lambda: join_sources(
+        tube(0.0, 15.0, 20.0, 4.0), tube(15.0, 30.0, 20.0, 4.0), tube(30.0, jnp.inf, 20.0, 4.0)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FILLED)
 def test_what_fills_space_gives_the_dose_of_equilibrium(name):
-    assert float(hits(FILLED[name](), 4.0).dose) * 1e-15 / (alpha_energy("At-211") * MEV) == pytest.approx(
+    assert float(compute_hits(FILLED[name](), 4.0).dose) * 1e-15 / (alpha_energy("At-211") * MEV) == pytest.approx(
         1.0, abs=3e-5
     )
 
 
 def test_a_thin_slab_is_a_plane_and_a_thin_shell_a_surface():
-    thin = float(hits(slab(9.999, 10.001, 4.0).scaled(1 / 0.002), 4.0).dose)
-    assert float(hits(plane(10.0), 4.0).dose) == pytest.approx(thin, rel=1e-3)
+    thin = float(compute_hits(slab(9.999, 10.001, 4.0).scaled(1 / 0.002), 4.0).dose)
+    assert float(compute_hits(plane(10.0), 4.0).dose) == pytest.approx(thin, rel=1e-3)
     volume = 4 / 3 * np.pi * (8.001**3 - 7.999**3)
-    thin = float(hits(shell(7.999, 8.001, 15.0, 4.0).scaled(1 / volume), 4.0).dose)
-    assert float(hits(surface(8.0, 15.0), 4.0).dose) == pytest.approx(thin, rel=1e-3)
+    thin = float(compute_hits(shell(7.999, 8.001, 15.0, 4.0).scaled(1 / volume), 4.0).dose)
+    assert float(compute_hits(surface(8.0, 15.0), 4.0).dose) == pytest.approx(thin, rel=1e-3)
 
 
 def test_cytoplasm_by_drawing_tracks():
@@ -44,10 +57,10 @@ def test_cytoplasm_by_drawing_tracks():
     h = np.sqrt(np.maximum(under, 0))
     hit = (under > 0) & (t > 0)
     total = 0.0
-    for _, energy, often in alphas("At-211"):
-        table = particle_range("alpha")
+    for _, energy, often in list_alphas("At-211"):
+        table = load_range_table("alpha")
         reach = float(table.reach(energy))
-        left = [np.asarray(table.left(np.maximum(reach - (t + s * h) * 1e-4, 0.0))) for s in (-1, 1)]
+        left = [np.asarray(table.residual_energy(np.maximum(reach - (t + s * h) * 1e-4, 0.0))) for s in (-1, 1)]
         total = total + np.where(hit, left[0] - left[1], 0.0) * often
     dose = total * MEV / (4 / 3 * np.pi * 64e-15)
     expected = float(cell_hits("cytoplasm", 5.0, 4.0).dose)
@@ -56,7 +69,7 @@ def test_cytoplasm_by_drawing_tracks():
 
 def test_diffusion_keeps_decays_and_spreads_them_by_its_length():
     for start, length in ((0.0, 3.0), (5.0, 3.0), (5.0, 0.1)):
-        found = diffused(at(start), length)
+        found = diffuse(point_source(start), length)
         assert float(found.weight.sum()) == pytest.approx(1.0, abs=1e-6)
         square = float((found.weight * found.distance**2).sum())
         assert square == pytest.approx(start**2 + 6 * length**2, rel=1e-5)

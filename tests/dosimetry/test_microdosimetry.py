@@ -6,7 +6,7 @@ import pytest
 
 from pbpk.dosimetry.cells import survival
 from pbpk.dosimetry.cells.cell import cell_hits
-from pbpk.dosimetry.cells.spectrum import spectrum, unhit
+from pbpk.dosimetry.cells.spectrum import compute_spectrum, unhit
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def surface():
 
 @pytest.fixture(scope="module")
 def of():
-    return jax.jit(spectrum)
+    return jax.jit(compute_spectrum)
 
 
 @pytest.mark.parametrize("dose", [0.01, 0.25, 1.0, 2.0, 20.0])
@@ -38,13 +38,13 @@ def test_published_figures_of_the_first_geometry(surface):
 
 def test_against_drawn_sums(surface, of):
     rng, n = np.random.default_rng(3), 100_000
-    often = np.asarray(surface.often)
+    often = np.asarray(surface.frequency)
     counts = rng.poisson(1.0 / float(surface.zf), n)
     z = rng.choice(np.asarray(surface.z), counts.sum(), p=often / often.sum())
     drawn = np.add.reduceat(np.append(z, 0.0), np.concatenate([[0], np.cumsum(counts)[:-1]])) * (counts > 0)
     f = of(surface, 1.0)
     for limit in (0.3, 1.0, 2.0):
-        expected = float(f.beyond(limit))
+        expected = float(f.share_above(limit))
         assert (drawn > limit).mean() == pytest.approx(expected, abs=5 * np.sqrt(expected / n))
 
 

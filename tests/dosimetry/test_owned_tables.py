@@ -9,8 +9,8 @@ import pbpk
 from pbpk.dosimetry import compartments, read_tiac, write_tiac
 from pbpk.dosimetry.absorbed import absorbed_dose
 from pbpk.dosimetry.custom_svalues import icrp133_s_values, read_icrp133, read_opendose, read_s_table, table_of
-from pbpk.dosimetry.olinda import olinda_case
-from pbpk.dosimetry.tiac import tiac_of_numbers
+from pbpk.dosimetry.olinda import format_olinda_case
+from pbpk.dosimetry.tiac import tiac_from_hours
 from pbpk.errors import BadInput
 
 pytestmark = pytest.mark.optimised
@@ -114,10 +114,10 @@ def test_time_integrated_activities_are_written_and_read(tmp_path):
 
 
 def test_olinda_case_keeps_all_activity():
-    tiac = tiac_of_numbers(
+    tiac = tiac_from_hours(
         {"thyroid": 5.0, "stomach_wall": 1.0, "bladder_contents": 2.0, "other": 3.0}, "I-131", "adult-male"
     )
-    text = olinda_case(tiac, "adult-male")
+    text = format_olinda_case(tiac, "adult-male")
     kinetic = text.split("[BEGIN KINETIC DATA]\n")[1].split("[END KINETIC DATA]")[0].splitlines()
     hours = {k: float(v) for k, v in (line.split("|") for line in kinetic)}
     assert hours["Thyroid"] == 5.0 and hours["Urinary Bladder Contents"] == 2.0 and hours["Total Body"] == 4.0

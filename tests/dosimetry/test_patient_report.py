@@ -9,7 +9,7 @@ import pbpk
 from pbpk.dosimetry import patient_report
 from pbpk.dosimetry.cells import tissues
 from pbpk.dosimetry.effect.defaults import radiobiology
-from pbpk.dosimetry.patient.course import sampling
+from pbpk.dosimetry.patient.course import dose_rate_times
 
 pytestmark = pytest.mark.slow(seconds=25)
 JOULE, ALPHA = 1.602176634e-13, 6.784  # MeV per decay of 211At with 211Po
@@ -27,7 +27,7 @@ def cell(page, name):
 
 def test_what_is_given(page):
     assert page.activity == pytest.approx(245.0, rel=1e-12) and page.weight == 70
-    assert len(page.organs) == len(page.whole.dose.targets) > 28
+    assert len(page.organs) == len(page.treatment.dose.targets) > 28
     assert [r.target.name for r in page.cells] == [
         *("marrow", "salivary duct", "gastric mucosa", "lesion_1", "lesion_2", "lesion_3")
     ]
@@ -35,7 +35,7 @@ def test_what_is_given(page):
 
 def test_alphas_are_decays_times_energy_over_mass(page):
     """Lesions by hand from their time-integrated activity; salivary glands with their share of the blood's."""
-    hours = {k: float(v[0]) for k, v in page.whole.dose.tiac.hours["At-211"].items()}
+    hours = {k: float(v[0]) for k, v in page.treatment.dose.tiac.hours["At-211"].items()}
     for lesion in ("lesion_1", "lesion_3"):
         decays = hours[lesion] * 3600 * 245e6
         assert page[lesion].mass == pytest.approx(10.0)
@@ -47,7 +47,7 @@ def test_alphas_are_decays_times_energy_over_mass(page):
 
 
 def test_a_remnant_has_blood_in_proportion_to_its_mass(page):
-    hours = {k: float(v[0]) for k, v in page.whole.dose.tiac.hours["At-211"].items()}
+    hours = {k: float(v[0]) for k, v in page.treatment.dose.tiac.hours["At-211"].items()}
     blood = hours["blood"] * 0.000606 * 1.0 / 23.394
     expected = (hours["thyroid"] + blood) * 3600 * 245e6 * ALPHA * JOULE / 1e-3
     assert page["thyroid"].alpha == pytest.approx(expected, rel=3e-3) and page["thyroid"].mass == pytest.approx(1.0)
@@ -55,11 +55,11 @@ def test_a_remnant_has_blood_in_proportion_to_its_mass(page):
 
 def test_each_row_follows_from_its_doses(page):
     for o in page.organs:
-        assert o.dose == pytest.approx(float(page.whole.dose.gray()[o.name][0]), rel=1e-9)
-        if o.judged is None or o.biology is None:
+        assert o.dose == pytest.approx(float(page.treatment.dose.gray()[o.name][0]), rel=1e-9)
+        if o.effect is None or o.biology is None:
             assert o.name == "total_body"
             continue
-        j, low, a_b = o.judged, o.electron + o.photon, o.biology["alpha_beta"]
+        j, low, a_b = o.effect, o.electron + o.photon, o.biology["alpha_beta"]
         rbe = o.biology.rbe
         assert j.rbe == pytest.approx(rbe.a * math.exp(math.log(rbe.b) ** 2 / 2), rel=1e-9)
         assert j.rbe_90 == pytest.approx((rbe.a / rbe.b**1.6448536, rbe.a * rbe.b**1.6448536), rel=1e-6)
@@ -71,7 +71,7 @@ def test_each_row_follows_from_its_doses(page):
 
 def test_protraction_is_that_of_the_dose_rate(page):
     """G by trapezoids on a fine grid drawn through the dose rate, of the salivary glands and a lesion."""
-    course = page.whole.course
+    course = page.treatment.course
     for name, tissue in (("salivary_glands", "salivary_glands"), ("lesion_2", "tumour")):
         mu = math.log(2) / radiobiology(tissue)["t_repair"]
         t = np.unique(np.concatenate([np.linspace(0, 0.5, 4000), np.linspace(0.5, 86, 40_000)]))
@@ -82,7 +82,7 @@ def test_protraction_is_that_of_the_dose_rate(page):
             left[i] = left[i - 1] * math.exp(-mu * h) + h * (rate[i - 1] * math.exp(-mu * h) + rate[i]) / 2
         dose = np.trapezoid(rate, t)
         g = 2 * np.trapezoid(rate * left, t) / dose**2
-        assert page[name].judged.protraction == pytest.approx(g, rel=0.02)
+        assert page[name].effect.protraction == pytest.approx(g, rel=0.02)
     assert page.integrates_to == pytest.approx(1.0, abs=5e-3)
 
 
@@ -144,7 +144,7 @@ def test_one_object_for_scripts(page):
 def test_times_see_every_dose():
     model = pbpk.load_model("iodide")
     regimen = pbpk.parse_dose("1 GBq iv every 48 h x 3") + pbpk.parse_dose("1 GBq iv at 10 h over 2 h")
-    times = sampling(model, regimen)
+    times = dose_rate_times(model, regimen)
     assert (np.diff(times) > 0).all()
     for event in (0.0, 10.0, 12.0, 48.0, 96.0):
         assert event in times and (event == 0 or np.isclose(times, event - 1e-6, atol=1e-9).any())
@@ -153,5 +153,5 @@ def test_times_see_every_dose():
 
 def test_betas_have_no_cells_to_be_hit():
     found = patient_report("iodide", pbpk.dose("3.7 GBq", into="iv"))
-    assert found.cells == () and found["thyroid"].judged.weighted == pytest.approx(found["thyroid"].dose)
+    assert found.cells == () and found["thyroid"].effect.weighted == pytest.approx(found["thyroid"].dose)
     assert "Cells" not in found.text() and "Endpoints" not in found.text()

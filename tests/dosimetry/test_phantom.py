@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.phantom.body import BLOOD, check_phantom, regions
-from pbpk.dosimetry.phantom.grid import build
-from pbpk.dosimetry.phantom.skeleton import MARROW, shares
+from pbpk.dosimetry.phantom.body import check_phantom, load_regions
+from pbpk.dosimetry.phantom.grid import build_grid
+from pbpk.dosimetry.phantom.skeleton import MARROW_SHARES, share_among_bones
 from pbpk.errors import BadInput
 
 # g, ORNL/TM-8381 vol. I table B-1 (adult male).
@@ -38,7 +38,7 @@ ORNL = {
 
 @pytest.fixture(scope="module")
 def adult():
-    grid = build("adult-male", 0.25)
+    grid = build_grid("adult-male", 0.25)
     return dict(zip(grid.names, grid.mass().tolist(), strict=True)), grid
 
 
@@ -68,7 +68,7 @@ def test_salivary_glands_are_where_and_as_heavy_as_they_should_be(adult):
 
 def test_reference_masses_are_those_of_icrp_133_within_their_digits():
     """With blood: a few that ICRP 133 prints."""
-    male, female = regions("adult-male"), regions("adult-female")
+    male, female = load_regions("adult-male"), load_regions("adult-female")
     for region, mass in {
         "thyroid": 23.36,
         "kidneys": 422.0,
@@ -84,12 +84,14 @@ def test_reference_masses_are_those_of_icrp_133_within_their_digits():
 
 @pytest.mark.parametrize("phantom", BLOOD)
 def test_all_blood_is_somewhere(phantom):
-    assert sum(r.blood for r in regions(phantom).values()) == pytest.approx(1.0, abs=1e-12)
+    assert sum(r.blood for r in load_regions(phantom).values()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_marrow_adds_up():
-    assert sum(MARROW.values()) == pytest.approx(1.0, abs=5e-3)
-    assert sum(shares("trabecular_bone", {"ribs": 2.0, "leg_bones": 5.0, "pelvis": 1.0}).values()) == pytest.approx(1.0)
+    assert sum(MARROW_SHARES.values()) == pytest.approx(1.0, abs=5e-3)
+    assert sum(
+        share_among_bones("trabecular_bone", {"ribs": 2.0, "leg_bones": 5.0, "pelvis": 1.0}).values()
+    ) == pytest.approx(1.0)
 
 
 def test_unknown_phantom():

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.effect.defaults import radiobiology, tissues
-from pbpk.dosimetry.effect.rbe import Rbe, split, weighted, weighted_moments
+from pbpk.dosimetry.effect.defaults import load_radiobiology, radiobiology
+from pbpk.dosimetry.effect.rbe import Rbe, rbe_weighted, split, weighted_moments
 from pbpk.errors import BadInput
 
 
@@ -22,7 +22,7 @@ def test_moments_are_those_of_draws(rbe):
     draws = np.asarray(rbe.draws(jax.random.key(1), (n,)))
     doses = 2.0 + 0.3 * np.random.default_rng(2).normal(size=n)
     mean, sd = weighted_moments(rbe, 2.0, 1.0, alpha_sd=0.3)
-    found = weighted(doses, 1.0, draws)
+    found = rbe_weighted(doses, 1.0, draws)
     assert found.mean() == pytest.approx(float(mean), abs=5 * found.std() / n**0.5)
     assert found.std() == pytest.approx(float(sd), rel=0.02)
 
@@ -42,7 +42,7 @@ def test_refused():
 
 
 def test_every_default_says_where_it_is_from_and_no_weight_is_20():
-    for name, tissue in tissues().items():
+    for name, tissue in load_radiobiology().items():
         assert all(q.source and q.status in ("published", "recalled", "assumed") for q in tissue.numbers.values()), name
         assert tissue.rbe.mean() < 10 and tissue["alpha_beta"] > 0
         assert all(q.source.startswith("assumed") for q in tissue.numbers.values() if q.status == "assumed")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pbpk.dosimetry.cells import tissues
-from pbpk.dosimetry.cells.apportion import decays, filling, shares
+from pbpk.dosimetry.cells.apportion import apportion_decays, apportion_shares, filling_share
 from pbpk.dosimetry.cells.report import CellBiology, Target, alpha_report, compare, render
 from pbpk.errors import BadInput
 
@@ -63,13 +63,13 @@ def test_apportioned_in_time_by_its_integral():
     time = np.linspace(0, 60, 2001)
     rate, half = np.log(2) / 7.0, 2.0
     integral = -np.expm1(-rate * time) / rate
-    lumen = filling(time, half, 0.9)
-    found = shares(integral, {"lumen": lumen, "epithelium": 1 - lumen})
+    lumen = filling_share(time, half, 0.9)
+    found = apportion_shares(integral, {"lumen": lumen, "epithelium": 1 - lumen})
     fill = np.log(2) / half
     exact = 0.9 * ((1 - np.exp(-rate * 60)) / rate - (1 - np.exp(-(rate + fill) * 60)) / (rate + fill)) / integral[-1]
     assert float(found["lumen"]) == pytest.approx(exact, rel=1e-4)
     assert float(found["lumen"] + found["epithelium"]) == pytest.approx(1.0, rel=1e-12)
-    many = decays(np.stack([integral, 2 * integral], 1), {"lumen": lumen})["lumen"]
+    many = apportion_decays(np.stack([integral, 2 * integral], 1), {"lumen": lumen})["lumen"]
     assert float(many[1]) == pytest.approx(2 * float(many[0]), rel=1e-12)
 
 

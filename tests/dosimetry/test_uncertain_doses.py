@@ -11,7 +11,7 @@ from pbpk.dosimetry.effect.defaults import radiobiology
 from pbpk.dosimetry.effect.rbe import Rbe
 from pbpk.dosimetry.uncertain import inputs
 from pbpk.dosimetry.uncertain.doses import dose_uncertainty
-from pbpk.dosimetry.uncertain.spread import Simple, montecarlo, propagate
+from pbpk.dosimetry.uncertain.spread import FunctionOutcomes, propagate, run_montecarlo
 from pbpk.errors import BadInput
 
 SIGMA = {"activity": 0.1, "tiac": 0.4, "S": 0.25}  # of the logarithms
@@ -22,7 +22,7 @@ KEY = ("dose", "organ")
 def product():
     """D = A τ S, each log-normal."""
     origins = {k: (k,) for k in SIGMA}
-    return Simple(origins, lambda z: {KEY: 3.0 * jnp.exp(sum(s * z[k][0] for k, s in SIGMA.items()))})
+    return FunctionOutcomes(origins, lambda z: {KEY: 3.0 * jnp.exp(sum(s * z[k][0] for k, s in SIGMA.items()))})
 
 
 def test_first_order_is_exact_for_a_product_of_lognormals(product):
@@ -37,7 +37,7 @@ def test_first_order_is_exact_for_a_product_of_lognormals(product):
 
 
 def test_monte_carlo_tends_to_the_same_product(product):
-    found, lost = montecarlo(product, 200_000, seed=4)
+    found, lost = run_montecarlo(product, 200_000, seed=4)
     exact, drawn = propagate(product)[KEY], found[KEY]
     assert lost[KEY] == 0 and drawn.value == exact.value
     for name, tolerance in (("mean", 0.01), ("sd", 0.02), ("low", 0.01), ("high", 0.01)):
@@ -49,10 +49,10 @@ def test_a_sum_is_linear_only_while_it_is_uncertain_by_little():
     """1 + e^(σz): first order on the logarithm has σ/2; what a draw says departs from that with σ²."""
 
     def outcomes(sigma):
-        return Simple({"x": ("x",)}, lambda z: {KEY: 1.0 + jnp.exp(sigma * z["x"][0])})
+        return FunctionOutcomes({"x": ("x",)}, lambda z: {KEY: 1.0 + jnp.exp(sigma * z["x"][0])})
 
     for sigma, tolerance in ((0.02, 0.01), (0.2, 0.03)):
-        first, drawn = propagate(outcomes(sigma))[KEY], montecarlo(outcomes(sigma), 100_000)[0][KEY]
+        first, drawn = propagate(outcomes(sigma))[KEY], run_montecarlo(outcomes(sigma), 100_000)[0][KEY]
         assert drawn.sd == pytest.approx(first.sd, rel=tolerance)
         assert first.sd == pytest.approx(2 * math.exp(sigma**2 / 8) * math.sqrt(math.expm1(sigma**2 / 4)), rel=1e-9)
 
@@ -87,7 +87,7 @@ def through_the_engine():
 @pytest.mark.slow
 def test_both_ways_agree_through_the_engine_where_little_is_unknown(through_the_engine):
     first, drawn = through_the_engine
-    assert drawn.lost == 0 and drawn.draws == 4000 and first.draws is None
+    assert drawn.failed_draws == 0 and drawn.draws == 4000 and first.draws is None
     for quantity, of in first.spreads.items():
         assert len(of) > 25
         for target, spread in of.items():
@@ -111,23 +111,23 @@ def test_betas_have_no_doubt_from_rbe(through_the_engine):
 def test_rbes_at_the_edges_of_their_distributions():
     z = np.array([-1.6448536, 0.0, 1.6448536])
     lognormal = Rbe("x", "lognormal", 5.0, 1.35, source="assumed: test")
-    assert np.asarray(inputs.rbe_of(lognormal, z, False)) == pytest.approx(
+    assert np.asarray(inputs.rbe_at(lognormal, z, False)) == pytest.approx(
         [5 / 1.35**1.6448536, 5, 5 * 1.35**1.6448536]
     )
     uniform = Rbe("x", "uniform", 2.0, 6.0, source="assumed: test")
-    assert np.asarray(inputs.rbe_of(uniform, z, False)) == pytest.approx([2.2, 4.0, 5.8], abs=1e-6)
-    slope = float(inputs.rbe_of(uniform, 1.0, True)) - float(inputs.rbe_of(uniform, 0.0, True))
+    assert np.asarray(inputs.rbe_at(uniform, z, False)) == pytest.approx([2.2, 4.0, 5.8], abs=1e-6)
+    slope = float(inputs.rbe_at(uniform, 1.0, True)) - float(inputs.rbe_at(uniform, 0.0, True))
     assert slope == pytest.approx(uniform.sd(), rel=1e-12)
     fixed = Rbe("x", "fixed", 3.0, source="assumed: test")
-    assert np.asarray(inputs.rbe_of(fixed, z, False)) == pytest.approx([3.0, 3.0, 3.0])
+    assert np.asarray(inputs.rbe_at(fixed, z, False)) == pytest.approx([3.0, 3.0, 3.0])
 
 
 def test_rows_of_a_model_with_what_covariates_do_to_them():
     """A woman's brain: the uncertain row is about her own value, not about the table's."""
     model = pbpk.load_model("nis_body", values={"SEX": 1})
-    known = inputs.of_table(model, {"remnant.mass"}, {"brain.mass": 0.1}, spreads=False)
+    known = inputs.kinetics_from_table(model, {"remnant.mass"}, {"brain.mass": 0.1}, spreads=False)
     assert float(known.values(np.zeros((1, 1)), False)["brain.mass"][0]) == pytest.approx(1.3, rel=1e-9)
-    every = inputs.of_table(model, {"remnant.mass"}, {"purity": 0.0})
+    every = inputs.kinetics_from_table(model, {"remnant.mass"}, {"purity": 0.0})
     assert every.origins.count("mass") == 1 and "WT" not in every.values(np.zeros((len(every.origins), 1)), False)
 
 

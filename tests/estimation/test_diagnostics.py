@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.residuals import diagnose, post_hoc
+from pbpk.estimation.residuals import diagnose_fit, find_post_hoc_etas
 from pbpk.estimation.run import run_fit
 
 TEXT = """
@@ -46,14 +46,14 @@ def study(make, lines):
 @pytest.fixture(scope="module")
 def found(study):
     problem = study.problem
-    eta = np.asarray(post_hoc(problem, problem.psi0, np.zeros((2, 120))))
-    return problem, eta, diagnose(problem, problem.psi0, eta)
+    eta = np.asarray(find_post_hoc_etas(problem, problem.initial_unconstrained, np.zeros((2, 120))))
+    return problem, eta, diagnose_fit(problem, problem.initial_unconstrained, eta)
 
 
 def test_predictions_and_weighted_residuals(found):
     problem, eta, d = found
     for i in range(8):
-        seen, f = problem.seen[:, i], predict(eta[:, i])[: problem.seen[:, i].sum()]
+        seen, f = problem.observed_mask[:, i], predict(eta[:, i])[: problem.observed_mask[:, i].sum()]
         np.testing.assert_allclose(d.pred[seen, i], predict(np.zeros(2))[: len(f)], rtol=1e-10)
         np.testing.assert_allclose(d.ipred[seen, i], f, rtol=1e-10)
         sd = np.sqrt(0.01 + (0.1 * f) ** 2)
@@ -64,12 +64,12 @@ def test_conditional_weighted_residuals(found):
     """Hooker 2007: y − f(η̂) + Aη̂, whitened by the symmetric square root of AΩA' + R."""
     problem, eta, d = found
     for i in range(8):
-        n = problem.seen[:, i].sum()
+        n = problem.observed_mask[:, i].sum()
         a = oracle.slopes(predict, eta[:, i])[:n]
         f = predict(eta[:, i])[:n]
         cov = 0.09 * a @ a.T + np.diag(0.01 + (0.1 * f) ** 2)
-        residual = problem.y[problem.seen[:, i], i] - f + a @ eta[:, i]
-        white = d.cwres[problem.seen[:, i], i]
+        residual = problem.y[problem.observed_mask[:, i], i] - f + a @ eta[:, i]
+        white = d.cwres[problem.observed_mask[:, i], i]
         assert white @ white == pytest.approx(residual @ np.linalg.solve(cov, residual), rel=1e-8)
         values, vectors = np.linalg.eigh(cov)
         np.testing.assert_allclose(white, vectors @ ((vectors.T @ residual) / np.sqrt(values)), rtol=1e-7)
@@ -78,20 +78,20 @@ def test_conditional_weighted_residuals(found):
 def test_shrinkage(found):
     problem, eta, d = found
     np.testing.assert_allclose(d.eta_shrinkage, 1 - eta.std(axis=1, ddof=1) / 0.3, rtol=1e-10)
-    assert d.epsilon_shrinkage == pytest.approx(1 - np.std(d.iwres[problem.seen], ddof=1))
+    assert d.epsilon_shrinkage == pytest.approx(1 - np.std(d.iwres[problem.observed_mask], ddof=1))
 
 
 def test_individual_parameters(found):
     problem, eta, d = found
-    at = problem.spec.system.parameter_index
+    at = problem.structure.system.parameter_index
     np.testing.assert_allclose(d.parameters[at("CL")], 2 * np.exp(eta[0]), rtol=1e-14)
     np.testing.assert_allclose(d.parameters[at("V")], 20 * np.exp(eta[1]), rtol=1e-14)
 
 
 def test_without_variability_all_residuals_are_one(make, lines):
     problem = make(TEXT.format(iiv=1e-12), *lines).problem
-    d = diagnose(problem, problem.psi0, np.zeros((2, 120)))
-    seen = problem.seen
+    d = diagnose_fit(problem, problem.initial_unconstrained, np.zeros((2, 120)))
+    seen = problem.observed_mask
     np.testing.assert_allclose(d.cwres[seen], d.iwres[seen], rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(d.pred[seen], d.ipred[seen], rtol=1e-14)
 
@@ -99,7 +99,7 @@ def test_without_variability_all_residuals_are_one(make, lines):
 def test_residuals_of_a_right_model_are_standard_normal(found):
     """CWRES leave out what FOCE leaves out, so the tolerance is not only the sample's."""
     problem, _, d = found
-    white = d.cwres[:6, problem.seen[:6].all(axis=0)]
+    white = d.cwres[:6, problem.observed_mask[:6].all(axis=0)]
     assert white.mean() == pytest.approx(0, abs=0.1)
     assert white.std() == pytest.approx(1, abs=0.05)
     assert np.abs(np.corrcoef(white) - np.eye(6)).max() < 0.2
@@ -111,7 +111,7 @@ def test_posterior_objective(study, evaluate):
     objective = evaluate(method, problem).objective
     for i in (0, 1, 3, 4):  # the subjects with all six samples
         wanted = oracle.subject_objective(
-            "map", problem.y[problem.seen[:, i], i], predict, lambda f: 0.01 + (0.1 * f) ** 2, 0.09 * np.eye(2)
+            "map", problem.y[problem.observed_mask[:, i], i], predict, lambda f: 0.01 + (0.1 * f) ** 2, 0.09 * np.eye(2)
         )
         assert objective[i] == pytest.approx(wanted, abs=1e-6)
 

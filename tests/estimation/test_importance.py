@@ -9,10 +9,10 @@ import pytest
 from scipy.integrate import quad
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.importance import IMP, few_samples, minus2ll_by_sampling, sampled
+from pbpk.estimation.importance import IMP, evaluate_by_sampling, minus2ll_by_sampling, warn_few_samples
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.stochastic.sobol_points import nodes
-from pbpk.likelihood.problem import take
+from pbpk.estimation.stochastic.sobol_points import make_nodes
+from pbpk.likelihood.problem import select_columns
 from pbpk.study.load import load_study
 
 STUDY = """
@@ -59,21 +59,21 @@ def integral(ys):
 
 
 def test_the_integral_itself(problem):
-    found = minus2ll_by_sampling(problem, problem.psi0, samples=8192)
+    found = minus2ll_by_sampling(problem, problem.initial_unconstrained, samples=8192)
     np.testing.assert_allclose(found.objective, [integral(y) for y in DATA.values()], atol=2e-3)
     assert found.minus2ll == pytest.approx(found.ofv + 9 * np.log(2 * np.pi), abs=1e-9)
 
 
 def test_its_error_is_what_other_seeds_say(problem):
     exact = sum(integral(y) for y in DATA.values())
-    found = [minus2ll_by_sampling(problem, problem.psi0, samples=256, seed=s) for s in range(8)]
+    found = [minus2ll_by_sampling(problem, problem.initial_unconstrained, samples=256, seed=s) for s in range(8)]
     off = np.array([f.ofv - exact for f in found])
     assert 0 < np.sqrt(np.mean(off**2)) < np.mean([f.error for f in found])
 
 
 def test_gradient_is_that_of_the_objective(theophylline):
     problem = theophylline
-    psi = problem.psi0 + 0.1 * np.sin(np.arange(len(problem.psi0)))
+    psi = problem.initial_unconstrained + 0.1 * np.sin(np.arange(len(problem.initial_unconstrained)))
     first = IMP.evaluate(problem, psi, np.zeros((3, 12)))
     assert np.asarray(first.good).all()
 
@@ -89,18 +89,18 @@ def test_gradient_is_that_of_the_objective(theophylline):
 
 def test_same_seed_same_digits_whatever_the_batch(problem):
     eta = np.zeros((1, 3))
-    whole = np.asarray(sampled(problem, problem.psi0, eta, 256, 7).evaluation.objective)
-    np.testing.assert_array_equal(sampled(problem, problem.psi0, eta, 256, 7).evaluation.objective, whole)
-    part = sampled(take(problem, np.arange(2)), problem.psi0, eta[:, :2], 256, 7).evaluation.objective
+    whole = np.asarray(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 7).evaluation.objective)
+    np.testing.assert_array_equal(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 7).evaluation.objective, whole)
+    part = evaluate_by_sampling(select_columns(problem, np.arange(2)), problem.initial_unconstrained, eta[:, :2], 256, 7).evaluation.objective
     np.testing.assert_allclose(part, whole[:2], rtol=1e-12)
-    assert not np.allclose(sampled(problem, problem.psi0, eta, 256, 8).evaluation.objective, whole, atol=1e-6)
+    assert not np.allclose(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 8).evaluation.objective, whole, atol=1e-6)
 
 
 def test_nodes_are_of_the_density_they_say():
     """The t distribution with 4 degrees of freedom along any direction, and its density at the nodes."""
     from scipy.stats import multivariate_t, t
 
-    given = nodes(4096, 2, 3, 5)
+    given = make_nodes(4096, 2, 3, 5)
     for along in given.z[:, 0], given.z[:, 1], (given.z[:, 0] - given.z[:, 1]) / np.sqrt(2):
         for x in (-3.0, -1.0, 0.0, 0.5, 2.0):
             np.testing.assert_allclose((along < x).mean(axis=0), t.cdf(x, 4), atol=0.01)  # 1/√4096 is 0.016
@@ -110,14 +110,14 @@ def test_nodes_are_of_the_density_they_say():
 
 def test_few_effective_samples_are_named():
     found = SimpleNamespace(effective=np.array([900.0, 12.0, 800.0]))
-    (warning,) = few_samples(found, 1024, ["a", "b", "c"])
+    (warning,) = warn_few_samples(found, 1024, ["a", "b", "c"])
     assert "ID b" in warning and "12 of 1024" in warning
-    assert few_samples(SimpleNamespace(effective=np.array([900.0])), 1024, ["a"]) == []
+    assert warn_few_samples(SimpleNamespace(effective=np.array([900.0])), 1024, ["a"]) == []
 
 
 def test_settings_reach_it():
     estimation = load_study("theophylline", settings={"estimation.samples": "64"}).spec.estimation
-    assert IMP.configured(estimation, 9) == replace(IMP, samples=64, seed=9)
+    assert IMP.configure(estimation, 9) == replace(IMP, samples=64, seed=9)
 
 
 def test_nothing_to_draw_is_refused():

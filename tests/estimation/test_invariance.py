@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.estimation.base import State
+from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.run import Watch, run_fit
+from pbpk.estimation.run import Callbacks, run_fit
 from pbpk.study.load import find_study, load_study
 
 FOCEI = get_method("focei")
@@ -70,11 +70,11 @@ def test_an_interrupted_fit_ends_the_same_to_the_bit(study, fit):
     def stop(state, infos):
         if state.iteration == 5:
             arrays = {k: np.array(v) for k, v in vars(state).items() if isinstance(v, np.ndarray)}
-            kept.append((State(**(vars(state) | arrays)), list(infos)))
+            kept.append((EstimationState(**(vars(state) | arrays)), list(infos)))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_fit(study, FOCEI, watch=Watch(iteration=stop))
+        run_fit(study, FOCEI, callbacks=Callbacks(on_iteration=stop))
     again = run_fit(study, FOCEI, resume=kept[0])
     assert again.ofv == fit.ofv
     assert again.estimates == fit.estimates
@@ -99,7 +99,7 @@ def block(copy):
 
 def test_a_block_without_covariances_is_the_diagonal(study, block, evaluate):
     here, there = evaluate(FOCEI, study.problem), evaluate(FOCEI, block.problem)
-    assert block.problem.spec.layout.names[3:9] == (
+    assert block.problem.structure.layout.names[3:9] == (
         *("OMEGA_KA", "OMEGA_KA_CL", "OMEGA_CL", "OMEGA_KA_V", "OMEGA_CL_V", "OMEGA_V"),
     )
     np.testing.assert_allclose(there.objective, here.objective, rtol=1e-12)

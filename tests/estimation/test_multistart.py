@@ -5,7 +5,14 @@ import pytest
 
 from pbpk.errors import WrongUsage
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.multistart import FACTOR, End, describe, dispersed, run_multistart, widths
+from pbpk.estimation.multistart import (
+    THETA_FACTOR,
+    StartOutcome,
+    compute_start_widths,
+    describe_starts,
+    draw_starts,
+    run_multistart,
+)
 from pbpk.study.load import load_study
 
 
@@ -16,28 +23,28 @@ def study():
 
 def test_starts_spread_as_stated(study):
     problem = study.problem
-    psi = dispersed(study, problem, 41, seed=4)
-    np.testing.assert_array_equal(psi[0], problem.psi0)
-    apart = psi[1:] - problem.psi0
-    np.testing.assert_allclose(widths(study, problem), np.log([FACTOR] * 3 + [3.0] * 4))
-    assert (np.abs(apart) <= widths(study, problem)).all()
-    for column, width in zip(apart.T, widths(study, problem), strict=True):  # one start in each of forty layers
+    psi = draw_starts(study, problem, 41, seed=4)
+    np.testing.assert_array_equal(psi[0], problem.initial_unconstrained)
+    apart = psi[1:] - problem.initial_unconstrained
+    np.testing.assert_allclose(compute_start_widths(study, problem), np.log([THETA_FACTOR] * 3 + [3.0] * 4))
+    assert (np.abs(apart) <= compute_start_widths(study, problem)).all()
+    for column, width in zip(apart.T, compute_start_widths(study, problem), strict=True):  # one start in each of forty layers
         np.testing.assert_array_equal(np.sort(np.floor((column / width + 1) * 20)), np.arange(40))
 
 
 def test_the_same_seed_gives_the_same_starts(study):
-    first, again = (dispersed(study, study.problem, 9, seed=2) for _ in range(2))
+    first, again = (draw_starts(study, study.problem, 9, seed=2) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, dispersed(study, study.problem, 9, seed=3))
+    assert not np.array_equal(first, draw_starts(study, study.problem, 9, seed=3))
 
 
 def end(number, ofv, psi=(0.0,), cause="converged"):
-    return End(number, np.array(psi), np.array(psi), ofv, cause, 5)
+    return StartOutcome(number, np.array(psi), np.array(psi), ofv, cause, 5)
 
 
 def test_counts_of_ends():
     ends = [end(1, 10.0), end(2, 10.05), end(3, 14.0), end(4, 14.02), end(5, 30.0), end(6, np.nan, cause="not finite")]
-    told, (said,), warnings = describe(ends, 10.0, 1)
+    told, (said,), warnings = describe_starts(ends, 10.0, 1)
     assert told == {
         "starts": 6,
         "within_0.1": 2,
@@ -49,12 +56,12 @@ def test_counts_of_ends():
 
 
 def test_a_single_lowest_end_is_a_warning():
-    _, _, warnings = describe([end(1, 10.0), end(2, 12.0)], 10.0, 1)
+    _, _, warnings = describe_starts([end(1, 10.0), end(2, 12.0)], 10.0, 1)
     assert any("only one of 2" in w for w in warnings)
 
 
 def test_one_ofv_at_two_places_is_a_warning():
-    _, _, warnings = describe([end(1, 10.0, (0.0,)), end(2, 10.0, (1.0,))], 10.0, 1)
+    _, _, warnings = describe_starts([end(1, 10.0, (0.0,)), end(2, 10.0, (1.0,))], 10.0, 1)
     assert any("same OFV" in w for w in warnings)
 
 
@@ -97,10 +104,10 @@ def test_the_best_is_the_result(found):
 def test_ends_that_are_known_are_not_searched_again(found, study):
     from pbpk.estimation import multistart
 
-    ends = [End(k, study.problem.psi0, study.problem.psi0, 200.0 + k, "converged", 1) for k in range(1, 6)]
+    ends = [StartOutcome(k, study.problem.initial_unconstrained, study.problem.initial_unconstrained, 200.0 + k, "converged", 1) for k in range(1, 6)]
     seen = []
     problem = study.problem
-    all_of_them = multistart._search(
+    all_of_them = multistart._search_from_starts(
         study, get_method("focei"), problem, 6, 3, ends, lambda e, of: seen.append(e[-1].number)
     )
     assert seen == [6] and len(all_of_them) == 6

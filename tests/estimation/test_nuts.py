@@ -11,11 +11,11 @@ from scipy import stats
 
 from pbpk.errors import MissingExtra
 from pbpk.estimation.base import CONVERGED
-from pbpk.estimation.bayes.default_priors import Spreads, assumed
+from pbpk.estimation.bayes.default_priors import OmegaBlockPrior, assume_priors
 from pbpk.estimation.bayes.nuts import Nuts
-from pbpk.estimation.bayes.target import target
+from pbpk.estimation.bayes.target import build_log_posterior
 from pbpk.estimation.methods import get_method
-from pbpk.solve.choose import reverse_mode
+from pbpk.solve.choose import restore_reverse_mode
 from pbpk.study.load import load_study
 
 
@@ -27,12 +27,12 @@ def problem():
 @pytest.fixture(scope="module")
 def here(problem):
     rng = np.random.default_rng(1)
-    return problem.psi0 + 0.1 * rng.standard_normal(7), 0.3 * rng.standard_normal((3, 12))
+    return problem.initial_unconstrained + 0.1 * rng.standard_normal(7), 0.3 * rng.standard_normal((3, 12))
 
 
 def test_assumed_priors_are_named_with_units(problem):
     study = load_study("theophylline")
-    stated = {a.name: a.words for a in assumed(problem, study.scale, study.units)}
+    stated = {a.name: a.statement for a in assume_priors(problem, study.scale, study.units)}
     assert list(stated) == ["KA", "CL", "V", "OMEGA_KA", "OMEGA_CL", "OMEGA_V", "add"]
     assert stated["CL"] == "log-normal around 2.5 L/h, SD of the logarithm 1.5"
     assert stated["add"] == "half-normal with SD 3 mg/L"
@@ -42,10 +42,10 @@ def test_assumed_priors_are_named_with_units(problem):
 def test_density_is_the_sum_of_its_parts(problem, here):
     """−2 ln p is `complete` in η, the priors and the Jacobian, each written out."""
     psi, z = here
-    t = target(problem, assumed(problem))
-    natural = np.asarray(problem.spec.layout.natural(psi, problem.initial))
+    t = build_log_posterior(problem, assume_priors(problem))
+    natural = np.asarray(problem.structure.layout.to_natural(psi, problem.initial))
     eta = np.linalg.cholesky(np.diag(natural[3:6])) @ z
-    likelihood = -0.5 * np.asarray(jax.jit(type(problem).data_loss)(problem, psi, eta)).sum() - 0.5 * (z**2).sum()
+    likelihood = -0.5 * np.asarray(jax.jit(type(problem).data_minus2ll)(problem, psi, eta)).sum() - 0.5 * (z**2).sum()
     initial = np.asarray(problem.initial)
     thetas = stats.lognorm.logpdf(natural[:3], 1.5, scale=initial[:3]).sum()
     sds = np.maximum(3 * np.sqrt(initial[3:6]), 1.0)
@@ -56,9 +56,9 @@ def test_density_is_the_sum_of_its_parts(problem, here):
     wanted = likelihood + thetas + omegas + sigma + jacobian
     there = jax.jit(lambda p, x: t.log_density(p, x))
     # up to one constant, so two points are compared
-    other = problem.psi0, np.zeros_like(z)
-    nat0 = np.asarray(problem.spec.layout.natural(other[0], problem.initial))
-    at0 = -0.5 * np.asarray(jax.jit(type(problem).data_loss)(problem, other[0], other[1])).sum()
+    other = problem.initial_unconstrained, np.zeros_like(z)
+    nat0 = np.asarray(problem.structure.layout.to_natural(other[0], problem.initial))
+    at0 = -0.5 * np.asarray(jax.jit(type(problem).data_minus2ll)(problem, other[0], other[1])).sum()
     at0 += stats.lognorm.logpdf(nat0[:3], 1.5, scale=initial[:3]).sum()
     at0 += (stats.halfnorm.logpdf(np.sqrt(nat0[3:6]), scale=sds) - np.log(2 * np.sqrt(nat0[3:6]))).sum()
     at0 += stats.halfnorm.logpdf(nat0[6], scale=3 * initial[6])
@@ -68,15 +68,15 @@ def test_density_is_the_sum_of_its_parts(problem, here):
 
 def test_centred_differs_by_the_jacobian_of_eta_alone(problem, here):
     psi, z = here
-    plain, centred = target(problem, assumed(problem)), target(problem, assumed(problem), centred=True)
+    plain, centred = build_log_posterior(problem, assume_priors(problem)), build_log_posterior(problem, assume_priors(problem), centred=True)
     omega = np.asarray(problem.unpack(psi)[1])
     found = jax.jit(lambda p, x: (plain.log_density(p, x), centred.log_density(p, plain.eta(p, x))))(psi, z)
     assert float(found[0] - found[1]) == pytest.approx(12 * 0.5 * np.linalg.slogdet(omega)[1], rel=1e-9)
 
 
 def test_gradient_through_the_solver_in_reverse(problem, here):
-    t = target(problem, assumed(problem))
-    assert t.problem.spec.solver == reverse_mode(problem.spec.solver) != problem.spec.solver
+    t = build_log_posterior(problem, assume_priors(problem))
+    assert t.problem.structure.solver == restore_reverse_mode(problem.structure.solver) != problem.structure.solver
     psi, z = here
     value = jax.jit(lambda p, x: t.log_density(p, x))
     slope = jax.jit(jax.grad(lambda p, x: t.log_density(p, x), argnums=(0, 1)))(psi, z)
@@ -92,7 +92,7 @@ def test_gradient_through_the_solver_in_reverse(problem, here):
 
 def test_prior_of_a_block_is_half_normal_times_lkj():
     """Integrated over a 2 × 2 Ω by its standard deviations and correlation it has the moments of its parts."""
-    prior = Spreads((0.5, 2.0))
+    prior = OmegaBlockPrior((0.5, 2.0))
     s1, s2, r = np.meshgrid(
         np.linspace(0.01, 3, 60), np.linspace(0.04, 12, 60), np.linspace(-0.99, 0.99, 41), indexing="ij"
     )
@@ -141,7 +141,8 @@ def test_too_few_draws_are_no_posterior(short):
 
 @pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint_to_the_same_draws(short, problem, tmp_path):
-    from pbpk.run_folders.write import OutputFolder, load_state, save_state
+    from pbpk.run_folders.checkpoint import load_state, save_state
+    from pbpk.run_folders.claim import OutputFolder
 
     folder = OutputFolder(tmp_path / "done", tmp_path)
     save_state(folder, short[1], [])

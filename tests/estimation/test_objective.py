@@ -55,10 +55,10 @@ STUDIES = {
 
 def compare(study, method, psi, predict, variance, evaluate, tolerance=1e-6):
     problem = study.problem
-    layout = problem.spec.layout
+    layout = problem.structure.layout
     found = evaluate(get_method(method), problem, psi)
     assert found.good.all()
-    natural = dict(zip(layout.names, np.asarray(layout.natural(psi, problem.initial)), strict=True))
+    natural = dict(zip(layout.names, np.asarray(layout.to_natural(psi, problem.initial)), strict=True))
     omega = np.asarray(problem.unpack(psi)[1])
     p = natural | {"etas": layout.etas}
     wanted = [
@@ -82,7 +82,7 @@ def compare(study, method, psi, predict, variance, evaluate, tolerance=1e-6):
 )
 def test_bundled_studies_at_their_starts(name, method, evaluate):
     study = load_study(name)
-    compare(study, method, study.problem.psi0, *STUDIES[name], evaluate)
+    compare(study, method, study.problem.initial_unconstrained, *STUDIES[name], evaluate)
 
 
 def test_indomethacin_at_our_estimates(evaluate, minimise):
@@ -147,9 +147,9 @@ def by_endpoint(p, seen):
 def test_two_endpoints_a_block_and_a_normal_effect(mixed, evaluate):
     problem = mixed.problem
     names = ("CL", "V1", "Q", "V2", "OMEGA_CL", "OMEGA_CL_V1", "OMEGA_V1", "add_cp", "prop_cp", "add_ct")
-    assert problem.spec.layout.names == names
-    compare(mixed, "focei", problem.psi0, two_endpoints, by_endpoint, evaluate)
-    shifted = problem.psi0 + np.random.default_rng(1).normal(0, 0.1, len(problem.psi0))
+    assert problem.structure.layout.names == names
+    compare(mixed, "focei", problem.initial_unconstrained, two_endpoints, by_endpoint, evaluate)
+    shifted = problem.initial_unconstrained + np.random.default_rng(1).normal(0, 0.1, len(problem.initial_unconstrained))
     compare(mixed, "focei", shifted, two_endpoints, by_endpoint, evaluate)
 
 

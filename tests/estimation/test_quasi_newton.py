@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pbpk.estimation.base import CONVERGED, LIMIT, STALLED, Evaluation
+from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT, STALLED, Evaluation
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.likelihood.parameter_layout import Layout, OmegaBlock, Theta
+from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
 
-FLAT = Layout((Theta("a", False), Theta("b", False)), (), ())
+FLAT = ParameterLayout((Theta("a", False), Theta("b", False)), (), ())
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Fake(QuasiNewton):
 
 def problem(start, layout=FLAT):
     return SimpleNamespace(
-        psi0=np.array(start, float), subjects=2, columns=2, spec=SimpleNamespace(layout=layout, priors=())
+        initial_unconstrained=np.array(start, float), subjects=2, columns=2, structure=SimpleNamespace(layout=layout, priors=())
     )
 
 
@@ -110,11 +110,11 @@ def test_a_wrong_gradient_stalls_rather_than_converges():
 
 def test_no_minimum_meets_the_limit():
     end = states(Fake("fake", function=lambda x: ([-x[0], -x[1]], [[-1.0, 0.0], [0.0, -1.0]])), problem((0, 0)))[-1]
-    assert end.status == LIMIT
+    assert end.status == ITERATION_LIMIT
     assert end.iteration == 300
 
 
-ONE_ETA = Layout((Theta("a", False),), (OmegaBlock(("a",)),), ())
+ONE_ETA = ParameterLayout((Theta("a", False),), (OmegaBlock(("a",)),), ())
 
 
 def spread(bottom):

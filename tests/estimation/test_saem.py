@@ -9,17 +9,18 @@ import oracle
 import pytest
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import State
+from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.saem import SAEM
 from pbpk.estimation.stochastic import phases
-from pbpk.estimation.stochastic.chains import Tuning, first_lengths, move, tuned
-from pbpk.estimation.stochastic.iterate import recentred
-from pbpk.estimation.stochastic.maximise import Moments, average, recentre, respread
+from pbpk.estimation.stochastic.chains import ProposalTuning, initial_step_lengths, move_chains, tune_step_lengths
+from pbpk.estimation.stochastic.iterate import recentre_square
+from pbpk.estimation.stochastic.maximise import SaemMoments, average_moments, maximise_centre, maximise_spread
 from pbpk.estimation.stochastic.roles import find_roles
-from pbpk.likelihood.parameter_layout import Layout, OmegaBlock, Theta
-from pbpk.likelihood.problem import take
-from pbpk.run_folders.write import OutputFolder, load_state, save_state
+from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
+from pbpk.likelihood.problem import select_columns
+from pbpk.run_folders.checkpoint import load_state, save_state
+from pbpk.run_folders.claim import OutputFolder
 from pbpk.study.load import load_study
 
 
@@ -29,7 +30,7 @@ def problem():
 
 
 def named(problem, places):
-    free = [n for n, held in zip(problem.spec.layout.names, problem.spec.layout.fixed, strict=True) if not held]
+    free = [n for n, held in zip(problem.structure.layout.names, problem.structure.layout.fixed_mask, strict=True) if not held]
     return {free[k] for k in places}
 
 
@@ -50,64 +51,64 @@ def test_roles(name):
     roles = find_roles(problem)
     assert (named(problem, roles.centre), named(problem, roles.rest), roles.moving) == (centre, rest, moving)
     assert all(n.startswith("OMEGA_") for n in named(problem, roles.spread))
-    assert sorted(roles.centre + roles.spread + roles.rest) == list(range(len(problem.psi0)))
+    assert sorted(roles.centre + roles.spread + roles.rest) == list(range(len(problem.initial_unconstrained)))
 
 
 def test_gains_fall_only_while_smoothing():
-    np.testing.assert_array_equal(phases.gains(np.arange(3), -1), 1)
-    np.testing.assert_allclose(phases.gains(np.array([40, 41, 139]), 40), [1, 2**-0.7, 100**-0.7])
+    np.testing.assert_array_equal(phases.compute_gains(np.arange(3), -1), 1)
+    np.testing.assert_allclose(phases.compute_gains(np.array([40, 41, 139]), 40), [1, 2**-0.7, 100**-0.7])
 
 
 def test_exploration_ends_without_a_trend():
     noise = np.random.default_rng(1).standard_normal((200, 3))
     drifting = noise + np.linspace(0, 20, 200)[:, None] * [0, 0, 1]
-    assert not phases.explored(noise[:100])
-    assert phases.explored(noise)
-    assert not phases.explored(drifting)
-    assert phases.explored(np.vstack([drifting] * 5))  # as long as it may
+    assert not phases.has_explored(noise[:100])
+    assert phases.has_explored(noise)
+    assert not phases.has_explored(drifting)
+    assert phases.has_explored(np.vstack([drifting] * 5))  # as long as it may
 
 
 def test_averages_are_of_the_later_half():
     path = np.concatenate([np.full(50, 9.0), np.full(60, 5.0), np.tile([1.0, 3.0], 30)])[:, None]
-    assert phases.averaged(path, 50)[0] == 2.0
+    assert phases.average_path(path, 50)[0] == 2.0
 
 
 def test_looks_come_later_and_later():
-    looks = [n for n in range(20, 2001, 20) if phases.due(n)]
+    looks = [n for n in range(20, 2001, 20) if phases.is_check_due(n)]
     assert looks == [120, 180, 280, 420, 620, 920, 1380, 2000]
-    assert phases.spent(2000) and not phases.spent(1980)
+    assert phases.is_out_of_iterations(2000) and not phases.is_out_of_iterations(1980)
 
 
 def moments_of(problem, eta):
     q = eta.shape[1]
-    return average(Moments(jnp.zeros(eta.shape[1:]), jnp.zeros((q, q)), jnp.eye(1)), eta, jnp.array(1.0))
+    return average_moments(SaemMoments(jnp.zeros(eta.shape[1:]), jnp.zeros((q, q)), jnp.eye(1)), eta, jnp.array(1.0))
 
 
 def test_centres_are_means_and_spreads_second_moments(problem):
     """With every η known, the maximum is that of a normal sample: θ moves by the mean, Ω is the variance around it."""
     eta = jnp.asarray(np.random.default_rng(3).normal(0.1, 0.4, (5, 3, 12)))
-    roles, psi = find_roles(problem), jnp.asarray(problem.psi0)
+    roles, psi = find_roles(problem), jnp.asarray(problem.initial_unconstrained)
     shift = jnp.asarray(np.eye(3, len(psi))[:, :, None] * np.ones(12))
-    now, moments, by, _ = recentre(problem, roles.centre, psi, moments_of(problem, eta), shift)
+    now, moments, by, _ = maximise_centre(problem, roles.centre, psi, moments_of(problem, eta), shift)
     np.testing.assert_allclose(now[:3] - psi[:3], eta.mean(axis=(0, 2)), rtol=1e-8)
     np.testing.assert_allclose(by, np.repeat(-(now[:3] - psi[:3])[:, None], 12, axis=1), rtol=1e-8)
     for _ in range(4):
-        now, _ = respread(problem, roles.spread, now, moments, jnp.inf, psi)
+        now, _ = maximise_spread(problem, roles.spread, now, moments, jnp.inf, psi)
     np.testing.assert_allclose(np.diag(problem.unpack(now)[1]), eta.var(axis=(0, 2)), rtol=1e-6)
 
 
 def test_spreads_keep_their_form():
     """A block is the moment's own; what is outside blocks stays 0; a held variance stays."""
-    layout = Layout((Theta("KA", True),), (OmegaBlock(("KA",), True), OmegaBlock(("CL", "V"))), ())
+    layout = ParameterLayout((Theta("KA", True),), (OmegaBlock(("KA",), True), OmegaBlock(("CL", "V"))), ())
     natural = np.array([1.5, 0.5, 0.1, 0.02, 0.2])
     problem = load_study("theophylline").problem
-    problem = replace(problem, initial=natural, spec=replace(problem.spec, layout=layout))
+    problem = replace(problem, initial=natural, structure=replace(problem.structure, layout=layout))
     second = jnp.array([[0.9, 0.3, 0.2], [0.3, 0.16, 0.05], [0.2, 0.05, 0.3]])
-    moments = Moments(jnp.zeros((3, 12)), second, jnp.zeros((0, 0)))
-    psi = jnp.asarray(layout.free(natural))
+    moments = SaemMoments(jnp.zeros((3, 12)), second, jnp.zeros((0, 0)))
+    psi = jnp.asarray(layout.to_unconstrained(natural))
     start = psi
     for _ in range(5):
-        psi, _ = respread(problem, (1, 2, 3), psi, moments, jnp.inf, start)
+        psi, _ = maximise_spread(problem, (1, 2, 3), psi, moments, jnp.inf, start)
     np.testing.assert_allclose(
         problem.unpack(psi)[1], [[0.5, 0, 0], [0, 0.16, 0.05], [0, 0.05, 0.3]], rtol=1e-8, atol=1e-12
     )
@@ -116,11 +117,11 @@ def test_spreads_keep_their_form():
 def test_moments_follow_the_centre():
     eta, by = np.random.default_rng(2).normal(size=(6, 2, 3)), np.array([[0.5, -1, 2], [0.1, 0.2, -0.3]])
     square, moved = (np.einsum("cin,cjn->ijn", e, e) / 6 for e in (eta, eta + by))
-    np.testing.assert_allclose(recentred(square, eta.mean(axis=0), by), moved, rtol=1e-12)
+    np.testing.assert_allclose(recentre_square(square, eta.mean(axis=0), by), moved, rtol=1e-12)
 
 
 def test_step_lengths_follow_acceptance():
-    lengths = tuned(np.ones((2, 2)), np.array([[1, 1], [1, 1], [1, 1], [0.3, 0.9], [0.05, 0.3]]))
+    lengths = tune_step_lengths(np.ones((2, 2)), np.array([[1, 1], [1, 1], [1, 1], [0.3, 0.9], [0.05, 0.3]]))
     assert lengths[0, 0] == pytest.approx(1) and lengths[1, 1] == pytest.approx(1)
     assert lengths[0, 1] > 1.5 and lengths[1, 0] < 0.7
 
@@ -159,15 +160,15 @@ def walked(small):
     @jax.jit
     def run(problem, psi, eta, tuning, rounds):
         def one(eta, k):
-            eta = move(problem, psi, eta, tuning, jax.random.key(4), k)[0]
+            eta = move_chains(problem, psi, eta, tuning, jax.random.key(4), k)[0]
             return eta, eta
 
         return jax.lax.scan(one, eta, rounds)[1]
 
     def walked(problem, chains, rounds):
         n = problem.columns
-        tuning = Tuning.of(jnp.zeros((1, n)), jnp.full((1, 1, n), 0.1), first_lengths(1, n))
-        return np.asarray(run(problem, problem.psi0, np.zeros((chains, 1, n)), tuning, np.arange(rounds)))
+        tuning = ProposalTuning.from_moments(jnp.zeros((1, n)), jnp.full((1, 1, n), 0.1), initial_step_lengths(1, n))
+        return np.asarray(run(problem, problem.initial_unconstrained, np.zeros((chains, 1, n)), tuning, np.arange(rounds)))
 
     return walked
 
@@ -189,7 +190,7 @@ def test_chains_draw_from_the_posterior(small, walked):
 
 def test_draws_depend_on_the_subject_and_not_on_the_batch(small, walked):
     np.testing.assert_allclose(
-        walked(take(small, np.arange(2)), 20, 400)[:3], walked(small, 20, 400)[:3, ..., :2], rtol=1e-9
+        walked(select_columns(small, np.arange(2)), 20, 400)[:3], walked(small, 20, 400)[:3, ..., :2], rtol=1e-9
     )
 
 
@@ -203,7 +204,7 @@ def test_a_resumed_fit_goes_on_bit_for_bit(small, tmp_path):
     folder = OutputFolder(tmp_path / "001", tmp_path)
     save_state(folder, path[1], infos[:1])
     state, seen = load_state(folder)
-    assert seen == infos[:1] and isinstance(state, State)
+    assert seen == infos[:1] and isinstance(state, EstimationState)
     for _ in range(2):
         state, _ = method.step(small, state)
     np.testing.assert_array_equal(state.psi, path[-1].psi)
@@ -216,4 +217,4 @@ def test_what_it_cannot_do_is_refused(problem):
     with pytest.raises(WrongUsage):
         get_method("saem").prepare(load_study("theophylline", settings=settings).problem)
     with pytest.raises(WrongUsage, match="mixture"):
-        get_method("saem").prepare(replace(problem, spec=replace(problem.spec, classes=2)))
+        get_method("saem").prepare(replace(problem, structure=replace(problem.structure, classes=2)))

@@ -20,7 +20,7 @@ def minimise(problem):
 
 
 def objective(problem, psi):
-    found = FOCEI.evaluate(problem, psi, np.zeros((len(problem.spec.layout.etas), problem.subjects)))
+    found = FOCEI.evaluate(problem, psi, np.zeros((len(problem.structure.layout.etas), problem.subjects)))
     assert np.asarray(found.good).all()
     return float(np.sum(found.objective))
 

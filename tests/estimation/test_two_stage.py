@@ -80,7 +80,7 @@ def test_global_is_the_fixed_point_of_steimers_iterations(fits, alone):
 
 def test_ofv_is_foceis_at_these_estimates(fits, study, evaluate):
     fit, problem = fits["two_stage"], study.problem
-    psi = problem.spec.layout.free(np.array(list(fit.estimates.values())))
+    psi = problem.structure.layout.to_unconstrained(np.array(list(fit.estimates.values())))
     assert fit.ofv == pytest.approx(evaluate(get_method("focei"), problem, psi).objective.sum(), rel=1e-9)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, LIMIT
+from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT
 from pbpk.estimation.bayes import variational
-from pbpk.estimation.bayes.variational import Variational, _Normal, _stalled
+from pbpk.estimation.bayes.variational import VariationalInference, _has_stalled, _NormalApproximation
 from pbpk.estimation.run import run_fit
 from pbpk.study.load import load_study
 
@@ -19,22 +19,22 @@ def test_draws_of_q_have_its_mean_and_covariance():
     lower = np.array([[0.5, 0.0], [0.3, 0.2]])
     raw = jnp.asarray(np.where(np.eye(2) > 0, np.log(np.maximum(lower, 1e-9)), lower))
     e = jax.random.normal(jax.random.key(0), (100_000, 2))
-    x = np.asarray(jax.vmap(lambda k: _Normal.draw(jnp.array([1.0, -2.0]), raw, k))(e))
+    x = np.asarray(jax.vmap(lambda k: _NormalApproximation.draw(jnp.array([1.0, -2.0]), raw, k))(e))
     np.testing.assert_allclose(x.mean(axis=0), [1.0, -2.0], atol=0.01)
     np.testing.assert_allclose(np.cov(x.T), lower @ lower.T, atol=0.005)
-    assert float(_Normal.log_scale(raw)) == pytest.approx(np.log(0.5 * 0.2))
+    assert float(_NormalApproximation.log_scale(raw)) == pytest.approx(np.log(0.5 * 0.2))
 
 
 def test_a_bound_that_rises_has_not_stalled():
-    assert not _stalled(np.arange(6.0), np.full(6, 0.1))
-    assert _stalled(np.zeros(6), np.full(6, 0.1))
-    assert not _stalled(np.zeros(5), np.full(5, 0.1))  # too few blocks to say
+    assert not _has_stalled(np.arange(6.0), np.full(6, 0.1))
+    assert _has_stalled(np.zeros(6), np.full(6, 0.1))
+    assert not _has_stalled(np.zeros(5), np.full(5, 0.1))  # too few blocks to say
 
 
 def test_too_many_coordinates_for_a_full_covariance(monkeypatch):
     monkeypatch.setattr(variational, "_MOST_FULL", 40)
     with pytest.raises(ScienceFailed, match="43 coordinates") as caught:
-        Variational().init(load_study("theophylline").problem)
+        VariationalInference().init(load_study("theophylline").problem)
     assert "mean_field" in caught.value.hint
 
 
@@ -45,7 +45,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def fit(study):
-    return run_fit(study, Variational(), seed=1)
+    return run_fit(study, VariationalInference(), seed=1)
 
 
 @pytest.mark.slow
@@ -68,13 +68,14 @@ def test_it_is_called_an_approximation(fit):
 
 @pytest.mark.slow
 def test_it_goes_on_from_its_checkpoint_to_the_same_digits(study, tmp_path):
-    from pbpk.run_folders.write import OutputFolder, load_state, save_state
+    from pbpk.run_folders.checkpoint import load_state, save_state
+    from pbpk.run_folders.claim import OutputFolder
 
-    method, problem = Variational(most=300), study.problem
+    method, problem = VariationalInference(most_steps=300), study.problem
     states = [method.init(problem)]
     while not states[-1].finished:
         states.append(method.step(problem, states[-1])[0])
-    assert states[-1].status == LIMIT and states[-1].iteration == 300
+    assert states[-1].status == ITERATION_LIMIT and states[-1].iteration == 300
     folder = OutputFolder(tmp_path / "done", tmp_path)
     save_state(folder, states[1], [])
     again, _ = load_state(folder)

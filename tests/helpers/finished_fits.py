@@ -1,4 +1,4 @@
-"""Finished fits to question, made once, and their compiled lanes; two of them with likelihoods known in closed form."""
+"""Finished fits to question, made once, and their compiled objectives; two of them with likelihoods known in closed form."""
 
 from functools import cache
 
@@ -6,10 +6,10 @@ import numpy as np
 import oracle
 
 from pbpk.estimation.methods import get_method
-from pbpk.estimation.standard_errors import uncertainty
+from pbpk.estimation.standard_errors import compute_standard_errors
 from pbpk.study.load import load_study
 from pbpk.uncertainty.finished_fit import finished
-from pbpk.uncertainty.parallel_searches import Lanes
+from pbpk.uncertainty.fit_objective import FitObjective
 
 TIMES = np.array([1.0, 2.0, 4.0, 8.0, 12.0])
 PER_F1 = oracle.oral(TIMES, [(0.0, 100.0)], 1.5, 2.8, 32.0)  # mg/L for F1 = 1
@@ -40,14 +40,14 @@ def fit(study, method="focei"):
     state = chosen.init(problem)
     while not state.finished:
         state, _ = chosen.step(problem, state)
-    free = ~problem.spec.layout.fixed
-    errors = uncertainty(chosen, problem, state).covariance["R"][np.ix_(free, free)]
+    free = ~problem.structure.layout.fixed_mask
+    errors = compute_standard_errors(chosen, problem, state).covariance["R"][np.ix_(free, free)]
     return finished(study, chosen, state, errors)
 
 
 @cache
-def lanes_of(fitted):
-    return Lanes.of(fitted)
+def compiled_objective(fitted):
+    return FitObjective.compile(fitted)
 
 
 @cache

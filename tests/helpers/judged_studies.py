@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from pbpk.diagnostics.fitted_model import Fitted, fitted
-from pbpk.likelihood.replicates import draw, observed_again
+from pbpk.likelihood.replicates import draw_replicate, replace_observations
 from pbpk.study.load import Study
 
 TIMES = (0.5, 1.0, 2.0, 4.0, 8.0, 12.0)
@@ -44,15 +44,15 @@ def rows(subjects: int, times=TIMES, dose=lambda i: 100.0, extra=lambda i: "") -
 def at_start(study: Study) -> Fitted:
     """As if the fit had ended at the study's initial values."""
     initial = np.asarray(study.problem.initial) / study.scale
-    names = study.problem.spec.layout.names
+    names = study.problem.structure.layout.names
     return fitted(study, study.problem, dict(zip(names, map(float, initial), strict=True)))
 
 
 def observed_as(fit: Fitted, seed: int, lower: float = -np.inf, changed: Callable = lambda psi: psi) -> Fitted:
     """The same study with data drawn from its own model, or from one whose ψ is `changed`."""
     problem = fit.problem
-    y = jax.jit(draw)(problem, changed(np.array(fit.psi)), jax.random.key(10_000 + seed))[0]
+    y = jax.jit(draw_replicate)(problem, changed(np.array(fit.psi)), jax.random.key(10_000 + seed))[0]
     o = problem.observed
     limit = np.full_like(np.asarray(o.y), lower), np.full_like(np.asarray(o.y), np.inf)
-    again = observed_again(problem, y, *limit)
+    again = replace_observations(problem, y, *limit)
     return replace(fit, problem=replace(again, observed=type(o)(*(np.asarray(a) for a in again.observed))))

@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.base import Observed, Predicted, observed_curvature
-from pbpk.likelihood.endpoints.declared import declare
+from pbpk.likelihood.endpoints.declared import declare_endpoint
 from pbpk.study.schema import ErrorPart
 
 LN2PI = np.log(2 * np.pi)
@@ -40,13 +40,13 @@ def made(limits=False, **part):
     """The endpoint and its parameters by name."""
     from dataclasses import replace
 
-    d = declare("cp", ErrorPart(**part), "", "fit.toml")
-    endpoint = replace(d.endpoint, limits=True) if limits else d.endpoint
-    return endpoint, {a.name: value for a, value, _ in d.arguments}
+    d = declare_endpoint("cp", ErrorPart(**part), "", "fit.toml")
+    endpoint = replace(d.endpoint, has_limits=True) if limits else d.endpoint
+    return endpoint, {a.name: value for a, value, _ in d.parameters}
 
 
 def minus2(endpoint, sigma, f, o):
-    return np.asarray(endpoint.loss(predicted(f), o, sigma))
+    return np.asarray(endpoint.minus2ll(predicted(f), o, sigma))
 
 
 CONTINUOUS = {
@@ -155,7 +155,7 @@ def test_times_to_events():
     assert found == pytest.approx([2 * 2 / 4, -2 * np.log(1 - np.exp(-3 / 4))], rel=1e-12)
     hazard, sigma = made(model="event", hazard="h")
     p = predicted([0.4, 1.1], beside=0.25)
-    assert np.asarray(hazard.loss(p, seen([0.0, 1.0]), sigma)) == pytest.approx([0.8, 1.4 - 2 * np.log(0.25)])
+    assert np.asarray(hazard.minus2ll(p, seen([0.0, 1.0]), sigma)) == pytest.approx([0.8, 1.4 - 2 * np.log(0.25)])
 
 
 @pytest.mark.parametrize("part", [p for p, _ in CONTINUOUS.values()], ids=list(CONTINUOUS))
@@ -166,7 +166,7 @@ def test_expected_curvature_is_the_mean_of_the_observed(part):
     mean, r = endpoint.moments(predicted(F), sigma)
     total = np.zeros(3)
     for node, weight in zip(x, w / w.sum(), strict=True):
-        y = np.asarray(endpoint.unscale(mean + np.sqrt(r) * node, sigma))
+        y = np.asarray(endpoint.from_scale(mean + np.sqrt(r) * node, sigma))
         total += weight * np.asarray(observed_curvature(endpoint, predicted(F), seen(y), sigma, True)) / 2
     assert total == pytest.approx(np.asarray(endpoint.curvature(predicted(F), seen(Y), sigma, True)), rel=1e-6)
 
@@ -193,4 +193,4 @@ def test_expected_curvature_is_the_mean_of_the_observed(part):
 )
 def test_what_cannot_be_said(part, words):
     with pytest.raises(BadInput, match=words):
-        declare("cp", ErrorPart(**part), "", "fit.toml")
+        declare_endpoint("cp", ErrorPart(**part), "", "fit.toml")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pbpk.compile.engine import using
-from pbpk.likelihood.prediction_jets import first_order, polynomial, second_order
+from pbpk.likelihood.prediction_jets import first_order_jet, evaluate_jet, second_order_jet
 from pbpk.study.load import load_study
 
 
@@ -16,9 +16,9 @@ def problem():
 
 @pytest.fixture(scope="module")
 def u(problem):
-    theta, _, _ = problem.unpack(problem.psi0)
+    theta, _, _ = problem.unpack(problem.initial_unconstrained)
     eta = 0.2 * np.random.default_rng(0).normal(size=(3, 12))
-    return problem.mixed(theta, eta)
+    return problem.individual_parameters(theta, eta)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def predict(problem):
 
 @pytest.fixture(scope="module")
 def jet(problem, u):
-    return jax.jit(second_order)(problem, u)
+    return jax.jit(second_order_jet)(problem, u)
 
 
 def test_against_jax_for_one_subject(problem, predict, u, jet):
@@ -56,7 +56,7 @@ def test_against_difference_quotients(predict, u, jet):
 
 
 def test_first_order_is_the_same_without_the_second(problem, u, jet):
-    short = jax.jit(first_order)(problem, u)
+    short = jax.jit(first_order_jet)(problem, u)
     assert short.second is None
     np.testing.assert_allclose(short.f, jet.f, rtol=1e-14)
     np.testing.assert_allclose(short.first, jet.first, rtol=1e-12, atol=1e-14)
@@ -66,6 +66,6 @@ def test_polynomial_leaves_a_cubic_error(predict, u, jet):
     errors = []
     for h in (0.02, 0.01):
         away = u * (1 + h * np.array([1.0, -0.5, 0.7]))[:, None]
-        errors.append(np.abs(np.asarray(polynomial(jet, away) - predict(away))).max())
+        errors.append(np.abs(np.asarray(evaluate_jet(jet, away) - predict(away))).max())
     assert errors[0] < 1e-3
     assert errors[0] / errors[1] == pytest.approx(8, rel=0.1)

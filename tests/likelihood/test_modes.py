@@ -6,8 +6,8 @@ import numpy as np
 import oracle
 import pytest
 
-from pbpk.likelihood.conditional_modes import conditional_modes
-from pbpk.likelihood.subject import Terms, each_subject
+from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
 TEXT = """
 model = "iv_one_compartment"
@@ -41,17 +41,17 @@ def find(problem):
 
     @jax.jit
     def find(psi, eta):
-        modes = conditional_modes(problem, psi, eta, interaction=True)
-        terms = Terms(problem.spec, jnp.asarray(problem.initial), interaction=True)
-        slope = jax.vmap(jax.grad(lambda e, s: terms.joint(psi, e, s)), in_axes=-1, out_axes=-1)
-        return modes, slope(modes.eta, each_subject(problem, modes.jet))
+        modes = find_conditional_modes(problem, psi, eta, interaction=True)
+        terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
+        slope = jax.vmap(jax.grad(lambda e, s: terms.joint_minus2ll(psi, e, s)), in_axes=-1, out_axes=-1)
+        return modes, slope(modes.eta, subject_arrays(problem, modes.jet))
 
-    return lambda eta: find(problem.psi0, eta)
+    return lambda eta: find(problem.initial_unconstrained, eta)
 
 
 def test_modes_are_stationary(find):
     modes, slope = find(np.zeros((2, 6)))
-    assert np.asarray(modes.found).all()
+    assert np.asarray(modes.converged).all()
     assert np.abs(np.asarray(slope)).max() < 1e-7
 
 
@@ -67,7 +67,7 @@ def test_a_start_without_a_finite_value_is_replaced(find, bad):
     start = cold.copy()
     start[:, 1] = bad
     modes, _ = find(start)
-    assert np.asarray(modes.found).all()
+    assert np.asarray(modes.converged).all()
     np.testing.assert_allclose(np.asarray(modes.eta), cold, atol=1e-7)
 
 
@@ -77,5 +77,5 @@ def test_no_observation_leaves_the_typical_patient(find):
 
 def test_predictions_belong_to_the_modes(problem, find):
     modes, _ = find(np.zeros((2, 6)))
-    theta, _, _ = problem.unpack(problem.psi0)
-    np.testing.assert_allclose(modes.jet.u, problem.mixed(theta, modes.eta), rtol=1e-13)
+    theta, _, _ = problem.unpack(problem.initial_unconstrained)
+    np.testing.assert_allclose(modes.jet.individual, problem.individual_parameters(theta, modes.eta), rtol=1e-13)

@@ -10,7 +10,7 @@ import pbpk
 import pbpk.nuclides
 from pbpk.errors import BadInput
 from pbpk.model import OUT, Compartment, daughter, decay_chain
-from pbpk.model.chains import chain_rows, tag
+from pbpk.model.chains import chain_rows, nuclide_tag
 from pbpk.model.load import load_model
 from pbpk.nuclides.chains import chain
 
@@ -69,7 +69,7 @@ def solved(model, times=TIMES, **how):
 
 
 def in_all(amounts, nuclide, first):
-    ends = ("blood", "thyroid") if nuclide == first else (f"blood_{tag(nuclide)}", f"thyroid_{tag(nuclide)}")
+    ends = ("blood", "thyroid") if nuclide == first else (f"blood_{nuclide_tag(nuclide)}", f"thyroid_{nuclide_tag(nuclide)}")
     return sum(amounts[name] for name in ends)
 
 
@@ -84,7 +84,7 @@ def test_wherever_they_are_all_of_them_follow_bateman(made, nuclide):
             activity = in_all(amounts, member.name, nuclide) * member.decay_constant / links.k[0]
             np.testing.assert_allclose(activity, expected[:, i], rtol=1e-9, err_msg=member.name)
             if i:
-                factor = model.parameters[f"{tag(member.name)}.activity"]
+                factor = model.parameters[f"{nuclide_tag(member.name)}.activity"]
                 assert factor.internal == pytest.approx(member.decay_constant / links.k[0], rel=1e-12)
     np.testing.assert_allclose(amounts["gone"], links.atoms(links.k[0], TIMES)[:, -1], rtol=1e-9)
 
@@ -108,8 +108,8 @@ def test_decays_count_in_the_integrals(made):
     path = pbpk.simulate(model, pbpk.dose("1 MBq", into="iv"), [24.0], observe=names, integrate=True)
     rows = model.parameters
     for nuclide, share in (("Po-211", 0.582), ("Bi-207", 0.418)):
-        lived = sum(float(path.to_infinity[f"{place}_{tag(nuclide)}"][0]) for place in ("blood", "thyroid"))
-        assert lived * rows[f"{tag(nuclide)}.k"].internal == pytest.approx(share, rel=1e-9)
+        lived = sum(float(path.to_infinity[f"{place}_{nuclide_tag(nuclide)}"][0]) for place in ("blood", "thyroid"))
+        assert lived * rows[f"{nuclide_tag(nuclide)}.k"].internal == pytest.approx(share, rel=1e-9)
 
 
 @pytest.mark.parametrize("how", ["blood", "{thyroid: blood}"])

@@ -196,7 +196,7 @@ def test_initial_amounts_decay_from_the_first_record_and_come_back_with_a_reset(
 
 
 def test_equations_show_the_rule(path):
-    from pbpk.model.equations import equations
+    from pbpk.model.equations import write_equations
 
-    lines = equations(load_model(path, options={"elimination": "hepatic"}).system)
+    lines = write_equations(load_model(path, options={"elimination": "hepatic"}).system)
     assert "hepatic.CL = Q.sized·intrinsic/(Q.sized + intrinsic)" in lines

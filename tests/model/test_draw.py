@@ -10,7 +10,7 @@ from pbpk.model import (
     physical_decay,
     zero_order,
 )
-from pbpk.model.draw import draw
+from pbpk.model.draw import draw_system
 from pbpk.model.load import list_models, load_model
 from pbpk.model.system import build_system
 
@@ -24,12 +24,12 @@ def arrow(a, b, k):
 
 
 def drawn(compartments, *fluxes, **routes):
-    return draw(build_system(Block(tuple(compartments), fluxes, routes=routes)))
+    return draw_system(build_system(Block(tuple(compartments), fluxes, routes=routes)))
 
 
 def test_one_compartment():
     assert (
-        draw(load_model("iv_one_compartment").system)
+        draw_system(load_model("iv_one_compartment").system)
         == """\
 ┌─────────┐
 │ central │
@@ -42,7 +42,7 @@ doses: iv into central"""
 
 def test_a_one_way_arrow():
     assert (
-        draw(load_model("oral_one_compartment").system)
+        draw_system(load_model("oral_one_compartment").system)
         == """\
 ┌───────┐         ┌─────────┐
 │ depot ├── KA ──▶│ central │
@@ -55,7 +55,7 @@ doses: oral into depot, iv into central"""
 
 def test_exchange():
     assert (
-        draw(load_model("iv_two_compartment").system)
+        draw_system(load_model("iv_two_compartment").system)
         == """\
 ┌─────────┐        ┌────────────┐
 │ central ├── Q ──▶│ peripheral │
@@ -122,7 +122,7 @@ def test_decay_is_one_line():
 
 
 def test_a_model_of_26_compartments():
-    lines = draw(load_model("iodide").system).splitlines()
+    lines = draw_system(load_model("iodide").system).splitlines()
     assert sum(line.startswith("│ ") for line in lines) == 26
     assert "  ├─ iodine.blood_to_thyroid_iodide ─▶ thyroid_iodide" in lines
     assert lines[-2] == "every compartment decays (decay.k) into decayed"
@@ -139,8 +139,8 @@ def test_a_row_too_wide_becomes_a_list_and_a_long_label_is_cut():
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_fits_the_terminal_and_names_every_arrow(name):
     system = load_model(name).system
-    text = draw(system)
-    assert draw(system) == text
+    text = draw_system(system)
+    assert draw_system(system) == text
     assert all(len(line) <= 100 and line == line.rstrip() for line in text.splitlines())
     for f in system.fluxes:
         for _, binding in f.bindings:

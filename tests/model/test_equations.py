@@ -16,11 +16,11 @@ from pbpk.model import (
     total,
     zero_order,
 )
-from pbpk.model.equations import Term, equations
+from pbpk.model.equations import EquationTerm, write_equations
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
 
-a, b, c = Term("a"), Term("b"), Term("c")
+a, b, c = EquationTerm("a"), EquationTerm("b"), EquationTerm("c")
 depot = Compartment("depot", "mg")
 central = Compartment("central", "mg", volume="V")
 
@@ -53,7 +53,7 @@ def test_terms_need_only_the_brackets_they_need(term, text):
 
 
 def test_oral_model():
-    assert equations(load_model("oral_one_compartment").system) == [
+    assert write_equations(load_model("oral_one_compartment").system) == [
         "d(depot)/dt = −KA·depot",
         "d(central)/dt = KA·depot − CL·central/V",
         "cp = central/V",
@@ -73,7 +73,7 @@ def test_laws_observables_and_a_compartment_that_stays():
             observables=(observe("body", total(central, depot), ""), observe("left", amount(still), "")),
         )
     )
-    assert equations(system) == [
+    assert write_equations(system) == [
         "d(central)/dt = −VM·central/V/(KM·(1 + central/V/KI) + central/V) + R",
         "d(depot)/dt = −(K·depot + 1)",
         "d(still)/dt = 0",
@@ -91,7 +91,7 @@ def test_a_law_beyond_arithmetic_prints_as_a_call():
 
     fluxes = (flux(central >> OUT, law, c=conc(central), k="K") for law in (steep, capped))
     system = build_system(Block((central,), tuple(fluxes)))
-    assert equations(system) == ["d(central)/dt = −steep(central/V, K) − capped(central/V, K)"]
+    assert write_equations(system) == ["d(central)/dt = −steep(central/V, K) − capped(central/V, K)"]
 
 
 def test_every_line_means_what_is_computed():
@@ -109,6 +109,6 @@ def test_every_line_means_what_is_computed():
     values = {"KA": 1.3, "V": 7.0, "Q": 0.4, "K": 0.9, "CL": 2.1}
     y, p = jnp.array([3.0, 5.0]), jnp.array([values[n] for n in system.parameter_names])
     names = values | dict(zip(system.names, y, strict=True))
-    for line, slope in zip(equations(system), system.vector_field(0.0, y, p), strict=False):
+    for line, slope in zip(write_equations(system), system.vector_field(0.0, y, p), strict=False):
         right = line.split(" = ")[1].translate({ord("·"): "*", ord("−"): "-"}).replace("^", "**")
         assert eval(right, names) == pytest.approx(float(slope), rel=1e-13)

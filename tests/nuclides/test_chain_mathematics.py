@@ -9,7 +9,7 @@ import pytest
 
 import pbpk
 from pbpk.errors import BadInput
-from pbpk.nuclides import bateman, load_nuclide, nuclides
+from pbpk.nuclides import bateman, load_nuclide, read_nuclides
 from pbpk.nuclides.chains import activities, chain
 
 PARENTS = ["At-211", "I-131", "Tc-99m", "Lu-177", "Ra-223", "Ac-225", "Pb-212", "At-210"]
@@ -56,12 +56,12 @@ def test_half_lives_that_are_alike(apart):
     k = 0.3 * (1 + apart * np.array([0.0, 1.0, -2.0, 3.0, 1.5]))
     branch = np.diag(np.ones(4), -1)
     for t in (1e-6, 0.1, 3.0, 100.0):
-        agree(bateman.atoms(k, branch, k[0], t), by_paths(k, branch, t), 1e-13)
+        agree(bateman.count_atoms(k, branch, k[0], t), by_paths(k, branch, t), 1e-13)
 
 
 def test_equal_half_lives_by_hand():
     k, t = 0.25, np.array([0.0, 1e-9, 1.0, 50.0])
-    found = bateman.activities(np.full(3, k), np.diag(np.ones(2), -1), 2.0, t)
+    found = bateman.compute_activities(np.full(3, k), np.diag(np.ones(2), -1), 2.0, t)
     exact = 2.0 * np.exp(-k * t)[:, None] * np.stack([0 * t + 1, k * t, (k * t) ** 2 / 2], axis=1)
     np.testing.assert_allclose(found, exact, rtol=1e-14)
 
@@ -74,7 +74,7 @@ def test_any_half_lives_with_branches(seed):
     branch /= np.maximum(branch.sum(axis=0), 1e-9)
     k[-1] = 0.0
     t = 10.0 ** rng.uniform(-4, 2) / k[0]
-    agree(bateman.atoms(k, branch, k[0], t), by_paths(k, branch, t), 1e-12)
+    agree(bateman.count_atoms(k, branch, k[0], t), by_paths(k, branch, t), 1e-12)
 
 
 @pytest.mark.parametrize("parent", PARENTS)
@@ -126,7 +126,7 @@ def test_derivatives_in_half_lives_activity_and_time():
     def bismuth(x):
         """Its activity, with the half-life of francium, the activity given, and the time each by a factor."""
         k = jnp.asarray(links.k).at[1].divide(x[0])
-        return bateman.activities(k, links.branch, x[1], 3.0 * x[2])[3]
+        return bateman.compute_activities(k, links.branch, x[1], 3.0 * x[2])[3]
 
     one, step = jnp.ones(3), 1e-4
     differences = [(bismuth(one + step * e) - bismuth(one - step * e)) / (2 * step) for e in np.eye(3)]
@@ -136,7 +136,7 @@ def test_derivatives_in_half_lives_activity_and_time():
 
 
 def test_a_derivative_where_half_lives_are_equal():
-    slope = jax.grad(lambda k: bateman.activities(jnp.array([0.2, k]), np.eye(2, k=-1), 1.0, 4.0)[1])(0.2)
+    slope = jax.grad(lambda k: bateman.compute_activities(jnp.array([0.2, k]), np.eye(2, k=-1), 1.0, 4.0)[1])(0.2)
     assert float(slope) == pytest.approx(float(np.exp(-0.8) * (4.0 - 0.2 * 16.0 / 2)), rel=1e-12)
 
 
@@ -150,7 +150,7 @@ def test_shapes_under_jit_and_vmap():
     np.testing.assert_allclose(both, found * np.array([1.0, 2.0])[:, None, None], rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", sorted(nuclides()))
+@pytest.mark.parametrize("name", sorted(read_nuclides()))
 def test_mothers_come_first(name):
     links = chain(name)
     assert (np.triu(links.branch) == 0).all()

@@ -8,16 +8,16 @@ import pytest
 import pbpk
 from pbpk.nuclides import load_nuclide
 from pbpk.nuclides.photons import load_photons
-from pbpk.observe.blood import Blood
-from pbpk.observe.counting import Counting
-from pbpk.observe.counts import Counts
-from pbpk.observe.decay import correction, counting_time
-from pbpk.observe.exposure import DoseRate, geometry
+from pbpk.observe.blood import BloodMeasurement
+from pbpk.observe.counting import CountingNoise
+from pbpk.observe.counts import CountMeasurement
+from pbpk.observe.decay import decay_correction, effective_counting_time
+from pbpk.observe.exposure import DoseRateMeasurement, geometry_factor
 from pbpk.observe.measure import measure
-from pbpk.observe.noise import Gaussian
-from pbpk.observe.recovery import Recovery
-from pbpk.observe.urine import Urine
-from pbpk.observe.voi import Voi, spill_matrix
+from pbpk.observe.noise import GaussianNoise
+from pbpk.observe.recovery import RecoveryCurve
+from pbpk.observe.urine import UrineMeasurement
+from pbpk.observe.voi import Voi, build_spill_matrix
 
 AT = load_nuclide("At-211").decay_constant
 
@@ -41,18 +41,20 @@ def test_decay_correction_undoes_decay(simulated):
     at_8 = one(path, voi(decay_corrected=True, reference="8 h"))
     np.testing.assert_allclose(at_8, np.exp(-AT * 8), rtol=1e-13)
     np.testing.assert_array_equal(one(path, voi()), path.observables["thyroid"])
-    assert float(correction(AT, 7.214, 0.0)) == pytest.approx(2.0, rel=1e-12)
+    assert float(decay_correction(AT, 7.214, 0.0)) == pytest.approx(2.0, rel=1e-12)
 
 
 @pytest.mark.parametrize("duration", [0.5, 1e-3, 1e-7, 24.0])
 def test_counting_time_is_the_integral_of_decay(duration):
     steps = (np.arange(10_000) + 0.5) / 10_000 * duration
-    assert float(counting_time(AT, duration)) == pytest.approx(np.exp(-AT * steps).mean() * duration, rel=1e-8)
+    assert float(effective_counting_time(AT, duration)) == pytest.approx(
+        np.exp(-AT * steps).mean() * duration, rel=1e-8
+    )
 
 
 def test_counting_time_without_decay_is_the_time_and_has_a_slope():
-    assert float(counting_time(0.0, 0.5)) == 0.5
-    slope = jax.grad(lambda rate: counting_time(rate, 0.5))
+    assert float(effective_counting_time(0.0, 0.5)) == 0.5
+    slope = jax.grad(lambda rate: effective_counting_time(rate, 0.5))
     assert float(slope(0.0)) == pytest.approx(-(0.5**2) / 2)
     assert float(slope(1e-3)) == pytest.approx(-(0.5**2) / 2, rel=1e-3)
 
@@ -61,7 +63,7 @@ def test_counting_time_without_decay_is_the_time_and_has_a_slope():
 
 
 def blood(**how):
-    return Blood(**{"name": "b", "region": "blood", "decay_corrected": False, "region_is": "blood"} | how)
+    return BloodMeasurement(**{"name": "b", "region": "blood", "decay_corrected": False, "region_is": "blood"} | how)
 
 
 def test_blood_concentration_is_activity_over_volume(simulated):
@@ -131,7 +133,7 @@ def test_what_spills_out_of_one_volume_spills_into_others(simulated):
         )
         for i in range(3)
     ]
-    np.testing.assert_allclose(spill_matrix(vois, regions), share, rtol=1e-15)
+    np.testing.assert_allclose(build_spill_matrix(vois, regions), share, rtol=1e-15)
     path = simulated()
     found = measure(path, vois, nuclide="At-211")
     shown = sum(np.asarray(found[v.name]) for v in vois)
@@ -139,14 +141,14 @@ def test_what_spills_out_of_one_volume_spills_into_others(simulated):
 
 
 def test_recovery_has_its_limits():
-    r = Recovery("2 mL", 1.3)
+    r = RecoveryCurve("2 mL", 1.3)
     volumes = np.geomspace(1e-12, 1e9, 200)
     found = np.asarray(r(volumes))
     assert found[0] < 1e-6 and found[-1] > 1 - 1e-6
     assert (np.diff(found) > 0).all()
     assert float(r(0.002)) == pytest.approx(0.5, rel=1e-12)
     np.testing.assert_allclose(found, 1 - 1 / (1 + (volumes / 0.002) ** 1.3), rtol=1e-9, atol=1e-15)
-    np.testing.assert_allclose(Recovery(0.002, 60.0)(np.array([0.0015, 0.0025])), [0, 1], atol=1e-5)
+    np.testing.assert_allclose(RecoveryCurve(0.002, 60.0)(np.array([0.0015, 0.0025])), [0, 1], atol=1e-5)
 
 
 def test_a_volumes_recovery_is_that_of_its_size(simulated):
@@ -167,7 +169,7 @@ def test_units_of_a_volume(simulated):
 
 
 def urine(collected, **how):
-    return Urine(**{"name": "u", "region": "urine", "collected": collected, "decay_corrected": False} | how)
+    return UrineMeasurement(**{"name": "u", "region": "urine", "collected": collected, "decay_corrected": False} | how)
 
 
 def test_voids_add_up_to_the_cumulative_excretion(simulated):
@@ -197,9 +199,11 @@ def test_voids_are_at_the_times_asked_for(simulated):
 
 def test_counts_are_rate_times_time_less_decay(simulated):
     path = simulated()
-    counting = Counting("10 min", "301 count/min/MBq", background="2 cps")
+    counting = CountingNoise("10 min", "301 count/min/MBq", background="2 cps")
     found = measure(
-        path, [Counts(name="c", region="whole_body", counting=counting, decay_corrected=False)], nuclide="At-211"
+        path,
+        [CountMeasurement(name="c", region="whole_body", counting=counting, decay_corrected=False)],
+        nuclide="At-211",
     )
     lost = (1 - np.exp(-AT / 6)) / AT
     np.testing.assert_allclose(found["c"], path.observables["whole_body"] * 301 * 60 * lost, rtol=1e-12)
@@ -207,16 +211,20 @@ def test_counts_are_rate_times_time_less_decay(simulated):
 
 
 def test_ratios_of_counts_are_retention(simulated):
-    m = Counts(
-        name="c", region="whole_body", counting=Counting("10 min", "5 cps/MBq"), decay_corrected=True, reference="0 h"
+    m = CountMeasurement(
+        name="c",
+        region="whole_body",
+        counting=CountingNoise("10 min", "5 cps/MBq"),
+        decay_corrected=True,
+        reference="0 h",
     )
     found = one(simulated(), m)[:, 0]
     np.testing.assert_allclose(found / found[0], np.exp(-0.05 * (simulated().time - 1)), rtol=1e-12)
 
 
 def test_a_probe_sees_a_share_of_the_rest(simulated):
-    path, counting = simulated(), Counting("1 h", "1 cps/MBq")
-    m = Counts(name="c", region="thyroid", also={"blood": 0.1}, counting=counting, decay_corrected=False)
+    path, counting = simulated(), CountingNoise("1 h", "1 cps/MBq")
+    m = CountMeasurement(name="c", region="thyroid", also={"blood": 0.1}, counting=counting, decay_corrected=False)
     a = path.observables
     np.testing.assert_allclose(measure(path, [m])["c"], 3600 * (a["thyroid"] + 0.1 * a["blood"]), rtol=1e-12)
 
@@ -226,8 +234,8 @@ def test_a_probe_sees_a_share_of_the_rest(simulated):
 )
 def test_efficiency_is_per_photon_of_the_imaged_range(simulated, nuclide, photons):
     assert load_photons(nuclide).imaged_per_decay == pytest.approx(photons, rel=1e-12)
-    counting = Counting("1 s", efficiency=1e-4)
-    m = Counts(name="c", region="thyroid", counting=counting, decay_corrected=False)
+    counting = CountingNoise("1 s", efficiency=1e-4)
+    m = CountMeasurement(name="c", region="thyroid", counting=counting, decay_corrected=False)
     found = measure(simulated(), [m], nuclide=nuclide)["c"]
     np.testing.assert_allclose(found, simulated().observables["thyroid"] * 1e6 * photons * 1e-4, rtol=1e-4)
 
@@ -237,7 +245,9 @@ def test_efficiency_is_per_photon_of_the_imaged_range(simulated, nuclide, photon
 
 def test_dose_rate_falls_with_the_square_of_distance(simulated):
     path = simulated()
-    near, far = (DoseRate(name="d", region="whole_body", decay_corrected=False, distance=d) for d in ("1 m", "3 m"))
+    near, far = (
+        DoseRateMeasurement(name="d", region="whole_body", decay_corrected=False, distance=d) for d in ("1 m", "3 m")
+    )
     found = measure(path, [near], nuclide="I-131")
     np.testing.assert_allclose(found["d"], path.observables["whole_body"] * 52.2e-3, rtol=1e-12)
     assert found.unit["d"] == "µGy/h"
@@ -248,14 +258,14 @@ def test_a_line_is_the_sum_of_its_points():
     points = (np.arange(200_000) + 0.5) / 200_000 - 0.5
     for length in (0.5, 1.74, 10.0):
         expected = np.mean(1 / (1 + (points * length) ** 2))
-        assert float(geometry(1.0, length)) == pytest.approx(expected, rel=1e-9)
-    assert float(geometry(2.0, 0.0)) == 0.25
-    assert float(geometry(2.0, 1e-6)) == pytest.approx(0.25, rel=1e-12)
-    assert float(jax.grad(lambda x: geometry(1.0, x))(0.0)) == 0.0
+        assert float(geometry_factor(1.0, length)) == pytest.approx(expected, rel=1e-9)
+    assert float(geometry_factor(2.0, 0.0)) == 0.25
+    assert float(geometry_factor(2.0, 1e-6)) == pytest.approx(0.25, rel=1e-12)
+    assert float(jax.grad(lambda x: geometry_factor(1.0, x))(0.0)) == 0.0
 
 
 def test_transmission_and_constant_may_be_given(simulated):
-    m = DoseRate(
+    m = DoseRateMeasurement(
         name="d",
         region="whole_body",
         decay_corrected=False,
@@ -269,8 +279,8 @@ def test_transmission_and_constant_may_be_given(simulated):
 
 
 def test_what_is_assumed_is_said(simulated):
-    m = DoseRate(name="d", region="whole_body", decay_corrected=False, distance="1 m")
-    told = measure(simulated(), [m, voi(recovery=Recovery("2 mL"), volume="20 mL")], nuclide="At-211").notes
+    m = DoseRateMeasurement(name="d", region="whole_body", decay_corrected=False, distance="1 m")
+    told = measure(simulated(), [m, voi(recovery=RecoveryCurve("2 mL"), volume="20 mL")], nuclide="At-211").notes
     assert told[0] == "d: the air kerma rate constant of At-211 is assumed, not published"
     assert told[1:] == (
         "d: the patient attenuates nothing (transmission 1)",
@@ -285,16 +295,16 @@ def test_expected_values_and_standard_deviations_are_differentiable(simulated):
     """In the simulation and in the measurements' own numbers, by reverse mode against differences."""
 
     def total(x):
-        counting = Counting(x[0], "68 cps/MBq", background="5 cps", scatter=x[1], background_ratio=x[2])
+        counting = CountingNoise(x[0], "68 cps/MBq", background="5 cps", scatter=x[1], background_ratio=x[2])
         path = simulated(thyroid=x[3] * simulated().observables["thyroid"])
         asked = [
-            voi(recovery=Recovery(x[4], x[5]), volume=x[6], blood="blood", blood_share=x[7], noise=counting),
-            voi(name="w", noise=Gaussian("combined2", add=x[8], prop=x[9]), decay_corrected=True, reference=x[10]),
+            voi(recovery=RecoveryCurve(x[4], x[5]), volume=x[6], blood="blood", blood_share=x[7], noise=counting),
+            voi(name="w", noise=GaussianNoise("combined2", add=x[8], prop=x[9]), decay_corrected=True, reference=x[10]),
             blood(sample="plasma", volume=x[11], haematocrit=x[12], red_cells=x[13]),
-            DoseRate(
+            DoseRateMeasurement(
                 name="d", region="whole_body", decay_corrected=False, distance=x[14], length=x[15], transmission=x[16]
             ),
-            Counts(name="c", region="whole_body", counting=counting, decay_corrected=False),
+            CountMeasurement(name="c", region="whole_body", counting=counting, decay_corrected=False),
             urine("void"),
         ]
         found = measure(path, asked, nuclide="At-211")
@@ -316,7 +326,7 @@ def test_no_activity_has_a_slope(simulated):
 
     def sd(x):
         path = simulated(thyroid=x * simulated().observables["thyroid"])
-        m = voi(noise=Counting("30 min", "68 cps/MBq", background="5 cps"))
+        m = voi(noise=CountingNoise("30 min", "68 cps/MBq", background="5 cps"))
         return jnp.sum(measure(path, [m], nuclide="At-211").sd["v"])
 
     assert np.isfinite(float(jax.grad(sd)(0.0)))
@@ -325,7 +335,7 @@ def test_no_activity_has_a_slope(simulated):
 def test_derivatives_go_through_a_whole_simulation():
     """From a model's parameter to the expected plasma concentration and its standard deviation, under jit."""
     model = pbpk.load_model("iv_one_compartment")
-    noise = Gaussian("proportional", prop=0.1)
+    noise = GaussianNoise("proportional", prop=0.1)
     m = blood(region="cp", sample="plasma", region_is="plasma", noise=noise, at=[6.0])
 
     def shown(clearance):

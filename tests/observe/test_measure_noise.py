@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pbpk.nuclides import load_nuclide
-from pbpk.observe.counting import Counting
-from pbpk.observe.counts import Counts
+from pbpk.observe.counting import CountingNoise
+from pbpk.observe.counts import CountMeasurement
 from pbpk.observe.measure import measure
-from pbpk.observe.noise import VARIANCES, Gaussian
+from pbpk.observe.noise import VARIANCES, GaussianNoise
 from pbpk.observe.voi import Voi
 
 AT = load_nuclide("At-211").decay_constant
@@ -38,7 +38,7 @@ def check(drawn, mean, sd, fourth=3.0):
 @pytest.mark.parametrize("activity", [1e-4, 0.01, 1.0, 300.0])
 def test_poisson_mean_and_variance(many, activity):
     """From a fraction of a count to many, in a Poisson distribution both are the mean of the counts."""
-    counting = Counting("10 s", "70 cps/MBq")
+    counting = CountingNoise("10 s", "70 cps/MBq")
     path = many(activity)
     found = measure(path, [voi(noise=counting)], seed=3)
     counts = activity * 700
@@ -50,7 +50,7 @@ def test_poisson_mean_and_variance(many, activity):
 
 @pytest.mark.parametrize("ratio", [None, 0.5, 4.0])
 def test_background_and_scatter_add_noise_and_no_bias(many, ratio):
-    counting = Counting("20 min", "70 cps/MBq", background="9 cps", scatter=0.4, background_ratio=ratio)
+    counting = CountingNoise("20 min", "70 cps/MBq", background="9 cps", scatter=0.4, background_ratio=ratio)
     found = measure(many(0.2), [voi(noise=counting)], seed=3, nuclide="At-211")
     per = 70 * 3600 * (1 - np.exp(-AT / 3)) / AT
     own = 0.2 * per
@@ -62,29 +62,29 @@ def test_background_and_scatter_add_noise_and_no_bias(many, ratio):
 
 def test_longer_counting_is_less_noisy_by_the_root(simulated):
     short, long = (
-        measure(simulated(), [voi(noise=Counting(f"{d} min", "70 cps/MBq", background="9 cps"))]).sd["v"]
+        measure(simulated(), [voi(noise=CountingNoise(f"{d} min", "70 cps/MBq", background="9 cps"))]).sd["v"]
         for d in (5, 20)
     )
     np.testing.assert_allclose(short, 2 * np.asarray(long), rtol=1e-12)
 
 
 def test_scale_widens_counting_noise(many):
-    plain, wide = (Counting("10 s", "70 cps/MBq", scale=s) for s in (1.0, 2.5))
+    plain, wide = (CountingNoise("10 s", "70 cps/MBq", scale=s) for s in (1.0, 2.5))
     sds = [measure(many(1.0), [voi(noise=n)]).sd["v"][0, 0] for n in (plain, wide)]
     assert float(sds[1]) == pytest.approx(2.5 * float(sds[0]))
     check(measure(many(1.0), [voi(noise=wide)], seed=1)["v"], 1.0, float(sds[1]))
 
 
 def test_counts_have_the_noise_of_their_own_counting(many):
-    counting = Counting("1 min", "5 cps/MBq", background="2 cps")
-    m = Counts(name="c", region="thyroid", counting=counting, noise=True, decay_corrected=False)
+    counting = CountingNoise("1 min", "5 cps/MBq", background="2 cps")
+    m = CountMeasurement(name="c", region="thyroid", counting=counting, noise=True, decay_corrected=False)
     found = measure(many(1.0), [m], seed=1)
     np.testing.assert_allclose(found.sd["c"], np.sqrt(300 + 120), rtol=1e-12)
     check(found["c"], 300, np.sqrt(420))
 
 
 def test_decay_correction_scales_the_noise_too(many):
-    counting = Counting("10 s", "70 cps/MBq")
+    counting = CountingNoise("10 s", "70 cps/MBq")
     both = (voi(noise=counting), voi(name="w", noise=counting, decay_corrected=True, reference=0.0))
     found = measure(many(1.0), both, nuclide="At-211")
     np.testing.assert_allclose(found.sd["w"], np.asarray(found.sd["v"]) * np.exp(AT), rtol=1e-12)
@@ -101,12 +101,12 @@ def test_decay_correction_scales_the_noise_too(many):
 )
 def test_error_models(many, model, sizes, expected):
     assert model in VARIANCES
-    found = measure(many(5.0), [voi(noise=Gaussian(model, **sizes))], seed=2)
+    found = measure(many(5.0), [voi(noise=GaussianNoise(model, **sizes))], seed=2)
     np.testing.assert_allclose(found.sd["v"], expected, rtol=1e-12)
     check(found["v"], 5.0, expected)
 
 
-NOISES = {"poisson": Counting("1 min", "70 cps/MBq"), "additive": Gaussian("additive", add=1.0)}
+NOISES = {"poisson": CountingNoise("1 min", "70 cps/MBq"), "additive": GaussianNoise("additive", add=1.0)}
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
@@ -143,7 +143,7 @@ def test_a_failed_patient_stays_unknown(simulated):
 
 
 def test_a_rounding_below_zero_is_no_activity(many):
-    found = measure(many(-1e-17), [voi(noise=Counting("1 min", "70 cps/MBq", background="1 cps"))], seed=1)
+    found = measure(many(-1e-17), [voi(noise=CountingNoise("1 min", "70 cps/MBq", background="1 cps"))], seed=1)
     assert np.isfinite(found["v"]).all()
     check(found["v"], 0.0, np.sqrt(60) / 4200)
 

@@ -3,13 +3,13 @@
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.observe.blood import Blood
-from pbpk.observe.counting import Counting
-from pbpk.observe.counts import Counts
+from pbpk.observe.blood import BloodMeasurement
+from pbpk.observe.counting import CountingNoise
+from pbpk.observe.counts import CountMeasurement
 from pbpk.observe.declared import read_measurements
-from pbpk.observe.exposure import DoseRate
+from pbpk.observe.exposure import DoseRateMeasurement
 from pbpk.observe.measure import measure
-from pbpk.observe.noise import Gaussian
+from pbpk.observe.noise import GaussianNoise
 from pbpk.observe.voi import Voi
 
 VOI = '[v]\nkind = "voi"\nregion = "thyroid"\ndecay_corrected = false\n'
@@ -84,7 +84,7 @@ def voi(**how):
 
 
 def blood(**how):
-    return Blood(
+    return BloodMeasurement(
         **{"name": "b", "region": "blood", "decay_corrected": False, "region_is": "blood", "sample": "blood"} | how
     )
 
@@ -101,10 +101,10 @@ def blood(**how):
         (voi(unit="kBq/cc"), ["needs `volume`"]),
         (voi(decay_corrected=True, reference=0.0), ["needs the nuclide", "as if corrected"]),
         (blood(), ["is an amount (MBq)", "give the volume of blood"]),
-        (voi(noise=Counting("1 min", efficiency=1e-4)), ["needs the photons"]),
-        (voi(noise=Counting("1 min", "70 cps/(MBq/L)")), ["cps/(MBq)"]),
+        (voi(noise=CountingNoise("1 min", efficiency=1e-4)), ["needs the photons"]),
+        (voi(noise=CountingNoise("1 min", "70 cps/(MBq/L)")), ["cps/(MBq)"]),
         (
-            DoseRate(name="d", region="blood", decay_corrected=False, distance="1 m"),
+            DoseRateMeasurement(name="d", region="blood", decay_corrected=False, distance="1 m"),
             ["needs the nuclide, or its `constant`"],
         ),
     ],
@@ -123,10 +123,10 @@ def test_numbers_out_of_range_are_refused_at_once():
         lambda: voi(blood="blood", blood_share=2.0),
         lambda: blood(sample="plasma", haematocrit=1.4, red_cells=1.0),
         lambda: blood(sample="plasma", volume="5 L"),
-        lambda: DoseRate(name="d", region="blood", decay_corrected=False),
-        lambda: DoseRate(name="d", region="blood", decay_corrected=False, distance="0 m"),
-        lambda: Gaussian("proportional", prop=float("nan")),
-        lambda: Counting("1 min", efficiency=-1.0),
+        lambda: DoseRateMeasurement(name="d", region="blood", decay_corrected=False),
+        lambda: DoseRateMeasurement(name="d", region="blood", decay_corrected=False, distance="0 m"),
+        lambda: GaussianNoise("proportional", prop=float("nan")),
+        lambda: CountingNoise("1 min", efficiency=-1.0),
     ):
         with pytest.raises(BadInput):
             make()
@@ -134,7 +134,9 @@ def test_numbers_out_of_range_are_refused_at_once():
 
 def test_sensitivity_must_be_of_what_is_counted(simulated):
     path = simulated(unit="nmol")
-    counts = Counts(name="c", region="thyroid", counting=Counting("1 min", "1 cps/MBq"), decay_corrected=False)
+    counts = CountMeasurement(
+        name="c", region="thyroid", counting=CountingNoise("1 min", "1 cps/MBq"), decay_corrected=False
+    )
     with pytest.raises(BadInput, match="`thyroid`, of which counts are taken"):
         measure(path, [counts])
 
@@ -146,13 +148,15 @@ def test_other_refusals(simulated):
         measure(simulated(), [voi(), voi()])
     with pytest.raises(BadInput, match="no photons are on file for Y-90"):
         measure(
-            simulated(), [DoseRate(name="d", region="blood", decay_corrected=False, distance="1 m")], nuclide="Y-90"
+            simulated(),
+            [DoseRateMeasurement(name="d", region="blood", decay_corrected=False, distance="1 m")],
+            nuclide="Y-90",
         )
     with pytest.raises(BadInput, match="noise = true"):
-        Counts(
+        CountMeasurement(
             name="c",
             region="a",
-            counting=Counting("1 min", "1 cps/MBq"),
-            noise=Counting("1 min", "1 cps/MBq"),
+            counting=CountingNoise("1 min", "1 cps/MBq"),
+            noise=CountingNoise("1 min", "1 cps/MBq"),
             decay_corrected=False,
         )

@@ -16,7 +16,7 @@ GRID = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 72.0, 120.0])
 
 @pytest.mark.parametrize(("form", "approximation"), [("reduced", "fo"), ("full", "foce")])
 def test_slopes_in_time_are_those_of_the_criterion(oral, form, approximation):
-    around = _around(oral, oral.problem.psi0[None], form=form, approximation=approximation, etas=4, interest=(), seed=1)
+    around = _around(oral, oral.problem.initial_unconstrained[None], form=form, approximation=approximation, etas=4, interest=(), seed=1)
     people = profiles(oral, None, ("cp",))
 
     def at(t):

@@ -7,10 +7,10 @@ import pytest
 
 from pbpk.errors import BadInput
 from pbpk.model.load import load_model
-from pbpk.population.doses import give
+from pbpk.population.doses import replace_doses
 from pbpk.population.simulate import simulate
 from pbpk.regimen.dose import dose
-from pbpk.solve.timeline import build_timeline, weigh
+from pbpk.solve.timeline import build_timeline, scale_doses_by_weight
 
 ORAL = load_model("oral_one_compartment")
 T = np.array([0.5, 2.0, 6.0, 24.0])
@@ -44,8 +44,8 @@ def test_a_dose_moved_to_an_observation_comes_before_it():
 def test_a_dose_per_kg_is_still_multiplied_by_the_weight():
     regimen = dose("10 mg", into="iv", at=1.0) + dose("1 mg/kg", into="iv", at=0.5)
     frame = regimen.to_frame(ORAL, T)
-    given = give(build_timeline([frame], ORAL.system), frame, regimen, ORAL, amounts=jnp.array([20.0, 3.0]))
-    weighed = weigh(given, frame["PER_KG"].to_numpy(bool), np.array([50.0, 80.0]))
+    given = replace_doses(build_timeline([frame], ORAL.system), frame, regimen, ORAL, amounts=jnp.array([20.0, 3.0]))
+    weighed = scale_doses_by_weight(given, frame["PER_KG"].to_numpy(bool), np.array([50.0, 80.0]))
     assert np.sort(weighed.amount, axis=0)[-2:].tolist() == [[20.0, 20.0], [150.0, 240.0]]
 
 

@@ -16,7 +16,7 @@ import pytest
 from pbpk.errors import BadInput, ScienceFailed
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
-from pbpk.population.farm import Farm
+from pbpk.population.farm import WorkerPool
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
 from pbpk.regimen.dose import dose
@@ -72,7 +72,7 @@ class Deadly:
 
 
 def test_a_worker_that_dies_is_one_error_and_no_wait():
-    with pytest.raises(ScienceFailed, match="worker process ended"), Farm(IODIDE, 2) as run:
+    with pytest.raises(ScienceFailed, match="worker process ended"), WorkerPool(IODIDE, 2) as run:
         list(run([Deadly()] * 9))
     assert multiprocessing.active_children() == []
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pbpk.model.load import load_model
-from pbpk.population.individual import Factor, Individual, Varying
+from pbpk.population.individual import CovariateFactor, IndividualModel, VaryingParameter
 
 MODEL = load_model("oral_one_compartment")
 CONSTANTS = jnp.asarray(MODEL.values)[None, :, None]
@@ -15,12 +15,12 @@ ETA = jnp.array([[0.3, -0.2, 0.0], [4.0, -5.0, 1.0]])  # CL, V
 
 def individual(changes, overrides=()):
     """CL log-normal with the power of WT and an estimated effect of X, V normal with the same X, KA without η."""
-    return Individual(
-        (Varying("CL"), Varying("V", "normal"), Varying("KA", random=False)),
+    return IndividualModel(
+        (VaryingParameter("CL"), VaryingParameter("V", "normal"), VaryingParameter("KA", random=False)),
         (
-            Factor("CL", "WT", "power", 70.0, 0.75),
-            Factor("CL", "X", "exponential", 1.0, "B", changes),
-            Factor("V", "X", "linear", 1.0, 0.1, changes),
+            CovariateFactor("CL", "WT", "power", 70.0, 0.75),
+            CovariateFactor("CL", "X", "exponential", 1.0, "B", changes),
+            CovariateFactor("V", "X", "linear", 1.0, 0.1, changes),
         ),
         ("WT", "X"),
         overrides,

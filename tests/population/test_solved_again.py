@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from pbpk.model.load import load_model
-from pbpk.population.bands import quantiles
+from pbpk.population.bands import compute_quantiles
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
 from pbpk.regimen.dose import dose
@@ -36,7 +36,7 @@ def test_what_no_solver_can_cure_is_tried_once_and_disturbs_nobody():
         ka, v = (who.values[system.parameter_index(n), i] for n in ("KA", "V"))
         np.testing.assert_allclose(path["cp"][:, i], closed(ka, clearance[i], v), rtol=1e-9, atol=1e-12)
     good = np.asarray(path["cp"])[:, [0, 2, 4]]
-    np.testing.assert_allclose(quantiles(path)["cp"][2], np.median(good, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(compute_quantiles(path)["cp"][2], np.median(good, axis=1), rtol=1e-12)
 
 
 def test_a_zero_volume_ends_at_once():
@@ -73,7 +73,7 @@ def test_a_long_chain_goes_to_the_contour(chain, monkeypatch):
     assert (np.asarray(path.result) == 0).all() and (path.solved_again == 1).any()
     t = path.time[:, None]
     np.testing.assert_allclose(path["c19"], (k * t) ** 19 * np.exp(-k * t) / math.factorial(19), atol=1e-9)
-    monkeypatch.setattr(Resolvent, "stricter", lambda self: None)
+    monkeypatch.setattr(Resolvent, "fallback", lambda self: None)
     alone = simulate(chain, dose("1 mg", into="c0"), [4.0, 9.0, 20.0], patients=who, observe=["c19"])
     assert ((np.asarray(alone.result) == ResultCode.INACCURATE) == (path.solved_again == 1)).all()
     assert np.isnan(np.asarray(alone["c19"])[:, path.solved_again == 1]).all()

@@ -7,7 +7,7 @@ import pytest
 
 from pbpk.dosimetry.uncertain.doses import dose_uncertainty
 from pbpk.errors import BadInput
-from pbpk.estimation.base import State
+from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
 from pbpk.run_folders.fitted_kinetics import fitted_kinetics
 from pbpk.study.load import load_study
@@ -21,9 +21,9 @@ QUIET = {"mass_sd": 0.0, "s_sd": {"alpha": 0.0, "electron": 0.0, "photon": 0.0}}
 def fit_with(correlation):
     """A study taken as converged where it starts, with SEs of 5 % and one correlation."""
     study = load_study("astatide_reference")
-    psi = np.asarray(study.problem.psi0)
+    psi = np.asarray(study.problem.initial_unconstrained)
     none = np.zeros(0)
-    state = State(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
+    state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
     fit = finished(study, get_method("pooled"), state)
     relative = np.eye(len(psi)) * SD**2
     i, j = fit.names.index(IN), fit.names.index(OUT)
@@ -82,7 +82,7 @@ def test_correlations_reach_the_dose(alone):
 
 def test_a_fit_without_a_covariance_has_no_doubts_to_carry():
     study = load_study("astatide_reference")
-    psi, none = np.asarray(study.problem.psi0), np.zeros(0)
-    state = State(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
+    psi, none = np.asarray(study.problem.initial_unconstrained), np.zeros(0)
+    state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
     with pytest.raises(BadInput, match="no covariance"):
         fitted_kinetics(finished(study, get_method("pooled"), state))

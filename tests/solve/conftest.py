@@ -62,7 +62,7 @@ def solve():
         done = _run(solver or Resolvent(), system, timeline, jnp.asarray(p), integrals)
 
         def apart(whole):
-            return [np.asarray(whole)[: s.sum(), :, i] for i, s in enumerate(timeline.seen.T)]
+            return [np.asarray(whole)[: s.sum(), :, i] for i, s in enumerate(timeline.output_mask.T)]
 
         found = apart(done.amounts), np.asarray(done.result)
         return (*found, apart(done.integrals)) if integrals else found
@@ -81,10 +81,10 @@ def lanes():
     def lanes(system, records, p, solver=None, *, integrals=False, surely=False):
         solver = solver or Resolvent()
         timeline = records if isinstance(records, Timeline) else build_timeline([pd.DataFrame(records)], system)
-        count, p = int(timeline.seen.sum(axis=0).max()), jnp.asarray(p)[None]
+        count, p = int(timeline.output_mask.sum(axis=0).max()), jnp.asarray(p)[None]
         done = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
         while surely and (failed := done.result & (ResultCode.GAVE_UP | ResultCode.INACCURATE) != 0).any():
-            if (solver := solver.stricter()) is None:
+            if (solver := solver.fallback()) is None:
                 break
             again = jax.tree.map(np.asarray, _run(solver, system, timeline, p, integrals))
             done = jax.tree.map(lambda a, b: np.where(failed, a, b), again, done)
@@ -133,7 +133,7 @@ def by_scan(monkeypatch):
 
     def run(f, *arguments):
         with monkeypatch.context() as m:
-            m.setattr(segments, "_in_one", lambda *a: False)
+            m.setattr(segments, "_is_one_call_enough", lambda *a: False)
             return jax.jit(lambda *a: f(*a))(*arguments)
 
     return run
@@ -143,11 +143,11 @@ def by_scan(monkeypatch):
 def calls(monkeypatch):
     """How many solutions went through one call: so that no comparison is of a thing with itself."""
     seen = []
-    before = segments._in_one
+    before = segments._is_one_call_enough
 
     def asked(*given):
         seen.append(before(*given))
         return seen[-1]
 
-    monkeypatch.setattr(segments, "_in_one", asked)
+    monkeypatch.setattr(segments, "_is_one_call_enough", asked)
     return seen

@@ -4,7 +4,7 @@ from pbpk.errors import BadInput
 from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.load import list_models, load_model
 from pbpk.model.system import build_system
-from pbpk.solve.choose import choose_solver, solver_names
+from pbpk.solve.choose import choose_solver, list_solver_names
 from pbpk.solve.contour import Contour
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
@@ -19,7 +19,7 @@ linear = load_model("iv_two_compartment").system
 def test_a_linear_model_is_solved_exactly(name):
     system = load_model(name).system
     chosen = choose_solver(system)
-    assert isinstance(chosen, Resolvent) == (Resolvent().refuses(system) == "")
+    assert isinstance(chosen, Resolvent) == (Resolvent().unsupported_reason(system) == "")
 
 
 def test_a_nonlinear_model_goes_to_the_stiff_solver():
@@ -37,7 +37,7 @@ def test_a_name_overrides():
 
 
 def test_every_name_is_taken():
-    names = solver_names()
+    names = list_solver_names()
     assert names[:5] == ["resolvent", "contour", "rosenbrock", "rodas4", "rodas5p"]
     assert len(set(names)) == len(names)
     for name in names:
@@ -50,15 +50,15 @@ def test_what_is_stricter_ends(name):
     solver, met = choose_solver(linear, name), []
     while solver is not None:
         assert solver not in met
-        assert solver.refuses(linear) == ""
+        assert solver.unsupported_reason(linear) == ""
         met.append(solver)
-        solver = solver.stricter()
+        solver = solver.fallback()
     assert 2 <= len(met) <= 5
     assert isinstance(met[-1], General)
 
 
 def test_a_shared_grid_is_followed_by_steps_of_ones_own():
-    assert Rosenbrock(grid=(0.1, 8.0)).stricter() == Rosenbrock()
+    assert Rosenbrock(grid=(0.1, 8.0)).fallback() == Rosenbrock()
 
 
 def test_an_unknown_name():

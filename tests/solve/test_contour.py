@@ -11,7 +11,7 @@ from truth import exponentials
 
 from pbpk.linalg.packing import linear_part
 from pbpk.results import ResultCode
-from pbpk.solve.contour import Contour, cycle, propagate
+from pbpk.solve.contour import Contour, find_longest_cycle, propagate
 from pbpk.solve.general import General
 
 # Sum over the contour's nodes of weights up to 1e5 that cancel (test_hyperbola.py); measured here at most 4e-12.
@@ -135,19 +135,19 @@ def test_integrals(graph, n, arrows, seed):
 
 
 def test_stricter_than_the_contour_is_a_general_solver(graph):
-    assert isinstance(Contour().stricter(), General)
+    assert isinstance(Contour().fallback(), General)
     assert Contour().forward_mode() == Contour()
 
 
 def test_the_longest_cycle_decides_the_nodes(graph):
-    assert cycle(graph(4, [(0, 1), (1, 2), (2, 0), (2, 3)])) == 3
-    assert cycle(graph(3, [(0, 1), (1, 0), (1, 2), (2, 1)])) == 2
-    assert cycle(graph(2, [(0, 1)])) == 0
+    assert find_longest_cycle(graph(4, [(0, 1), (1, 2), (2, 0), (2, 3)])) == 3
+    assert find_longest_cycle(graph(3, [(0, 1), (1, 0), (1, 2), (2, 1)])) == 2
+    assert find_longest_cycle(graph(2, [(0, 1)])) == 0
 
 
 def test_refuses_a_ring_of_14(graph):
-    assert "a cycle of 14 compartments" in Contour().refuses(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
-    assert Contour().refuses(graph(12, [(i, (i + 1) % 12) for i in range(12)])) == ""
+    assert "a cycle of 14 compartments" in Contour().unsupported_reason(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
+    assert Contour().unsupported_reason(graph(12, [(i, (i + 1) % 12) for i in range(12)])) == ""
 
 
 def test_failure_is_a_value_of_that_patient(solve, dose, seen, graph):

@@ -21,7 +21,7 @@ from pbpk.model.system import build_system
 from pbpk.solve.contour import Contour
 from pbpk.solve.events import BOLUS, END, START
 from pbpk.solve.general import General
-from pbpk.solve.resolvent import Resolvent, Window, propagate, propagate_reversibly
+from pbpk.solve.resolvent import Resolvent, ResolventWindow, propagate, propagate_reversibly
 from pbpk.solve.rosenbrock import Rosenbrock
 from pbpk.solve.timeline import build_timeline
 
@@ -102,13 +102,13 @@ class Problem:
 
     def __init__(self, system, timeline, integrals=True):
         rng = np.random.default_rng(4)
-        n, count = len(system.names), int(timeline.seen.sum())
-        p = values(system, timeline.moving)
+        n, count = len(system.names), int(timeline.output_mask.sum())
+        p = values(system, timeline.has_moving_events)
         self.system, self.timeline, self.integrals = system, timeline, integrals
         self.weights = rng.normal(size=(count, n, 2)), rng.normal(size=(count, n, 2)) / 20
         # A record and what it implies are two events of one time, and move together. The infusion's end is an event of
         # its own where times are fixed, and follows from its start where they move.
-        dosing = np.isin(timeline.kind, (BOLUS, START) if timeline.moving else (BOLUS, START, END))
+        dosing = np.isin(timeline.kind, (BOLUS, START) if timeline.has_moving_events else (BOLUS, START, END))
         ways = {t: rng.uniform(-1, 1) for t in np.unique(timeline.time[dosing & (timeline.epoch == 0)]) if t > 0}
         shift = np.vectorize(lambda t: ways.get(t, 0.0))(timeline.time) * (timeline.epoch == 0)
         self.at = (p, np.ones_like(timeline.amount), np.zeros_like(timeline.time))
@@ -211,7 +211,7 @@ def test_kept_and_recomputed_vectors_give_the_same_gradient(integrals, fed):
     stops, weights = jnp.array([[0.5], [1.0], [3.0]]), rng.normal(size=(2, 3, 3, 2))
 
     def number(cross, keep, p, x, source, stops):
-        window = Window(LINEAR, design(10.0, 1e-13), integrals, keep=keep)
+        window = ResolventWindow(LINEAR, design(10.0, 1e-13), integrals, keep=keep)
         after, area, _ = cross(window, linear_part(LINEAR, p)[0], x, source if fed else None, stops)
         return jnp.sum(weights[0] * after) + (jnp.sum(weights[1] * area) if integrals else 0.0)
 
@@ -232,7 +232,7 @@ def test_many_windows(dose, seen, name):
     records = sorted([*doses, *seen(*(12.0 * i + s for i in range(20) for s in (1.0, 7.0)))], key=lambda r: r["TIME"])
     timeline = build_timeline([pd.DataFrame(records)], LINEAR)
     assert timeline.windows is not None
-    assert len(timeline.windows.closing) > 16
+    assert len(timeline.windows.closing_event) > 16
     one, solver = Problem(SYSTEMS[name], timeline), SOLVERS[name]
     _, gradient = one.evaluate(solver, "reverse")
     _, slope = one.evaluate(solver.forward_mode(), "forward")

@@ -8,7 +8,7 @@ import pytest
 from pbpk.compile.xla import jit
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import Window, propagate
+from pbpk.solve.resolvent import ResolventWindow, propagate
 
 K, X, R, T = 0.3, 5.0, 2.0, 1.7
 
@@ -19,7 +19,7 @@ def test_of_amounts_and_integrals(graph, compiled):
         pytest.skip(reason)
     system = graph(1, [(0, 1)])
     rates = jnp.full((1, 8), K)
-    window = Window(system, design(1.0, 1e-13), True, compiled=compiled)
+    window = ResolventWindow(system, design(1.0, 1e-13), True, compiled=compiled)
     matrix = rates if compiled else packing(system).pack(rates)
 
     def both(t):

@@ -10,19 +10,19 @@ import pytest
 from solutions import BODIES, CASES, OWN, SOLVERS, VALUES, VOIDS, close
 
 from pbpk.compile.engine import using
-from pbpk.compile.programs.solution.likelihood import Judge, Term, unjudged
+from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, LikelihoodTerm, unsupported_likelihood
 from pbpk.compile.xla import jit
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import facts_of, judge_of
-from pbpk.likelihood.endpoints.counts import Count
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.endpoints.grades import Binary, Ordinal
-from pbpk.likelihood.endpoints.likelihood import losses, predicted
+from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.counts import CountEndpoint
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
+from pbpk.likelihood.endpoints.likelihood import record_minus2ll, arrange_predictions
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe
 from pbpk.model.system import build_system
 from pbpk.observe import observe_all
 from pbpk.results import ResultCode
-from pbpk.solve.compiled_likelihood import losses as losses_of
+from pbpk.solve.compiled_likelihood import minus2ll_of_readings as losses_of
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 from pbpk.solve.timeline import build_timeline
@@ -30,22 +30,22 @@ from pbpk.solve.timeline import build_timeline
 pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
 
 TWO = (
-    Gaussian("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", limits=True),
-    Gaussian("all", "all", (("add", "add_all"), ("prop", "prop")), "combined1"),
+    GaussianEndpoint("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", has_limits=True),
+    GaussianEndpoint("all", "all", (("add", "add_all"), ("prop", "prop")), "combined1"),
 )
 SIGMA = {"add": 0.3, "prop": 0.2, "add_all": 0.5}
 KINDS = {
-    "additive": Gaussian("cp", "cp", (("add", "add"),), "additive"),
-    "combined1": Gaussian("cp", "cp", (("add", "add"), ("prop", "prop")), "combined1"),
-    "power": Gaussian("cp", "cp", (("prop", "prop"), ("power", "power")), "power"),
-    "log": Gaussian("cp", "cp", (("add", "add"),), "additive", transform="log", limits=True),
-    "boxcox": Gaussian("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="boxcox"),
-    "yeojohnson": Gaussian("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="yeojohnson"),
-    "logit": Gaussian("cp", "cp", (("add", "add"),), "additive", transform="logit", constants=(-1.0, 90.0)),
-    "binary": Binary("cp", "cp", (("intercept", "intercept"), ("slope", "slope"))),
-    "counts": Count("cp", "cp", ()),
-    "overdispersed": Count("cp", "cp", (("dispersion", "k"), ("intercept", "intercept")), log_link=True, spread=True),
-    "grades": Ordinal("cp", "cp", (("cut_1", "cut_1"), ("cut_2", "cut_2")), 2),
+    "additive": GaussianEndpoint("cp", "cp", (("add", "add"),), "additive"),
+    "combined1": GaussianEndpoint("cp", "cp", (("add", "add"), ("prop", "prop")), "combined1"),
+    "power": GaussianEndpoint("cp", "cp", (("prop", "prop"), ("power", "power")), "power"),
+    "log": GaussianEndpoint("cp", "cp", (("add", "add"),), "additive", transform="log", has_limits=True),
+    "boxcox": GaussianEndpoint("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="boxcox"),
+    "yeojohnson": GaussianEndpoint("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="yeojohnson"),
+    "logit": GaussianEndpoint("cp", "cp", (("add", "add"),), "additive", transform="logit", transform_constants=(-1.0, 90.0)),
+    "binary": BinaryEndpoint("cp", "cp", (("intercept", "intercept"), ("slope", "slope"))),
+    "counts": CountEndpoint("cp", "cp", ()),
+    "overdispersed": CountEndpoint("cp", "cp", (("dispersion", "k"), ("intercept", "intercept")), log_link=True, overdispersed=True),
+    "grades": OrdinalEndpoint("cp", "cp", (("cut_1", "cut_1"), ("cut_2", "cut_2")), 2),
 }
 NUMBERS = {
     "dispersion": 0.3,
@@ -63,13 +63,13 @@ NUMBERS = {
 def observed(timeline, patients, endpoints=TWO, seed=5):
     """Which endpoint each look is of, and what was recorded; a fifth in intervals, below or above limits, or above a floor."""
     rng = np.random.default_rng(seed)
-    shape = (len(timeline.at), patients)
-    seen = np.broadcast_to(timeline.seen, shape)
+    shape = (len(timeline.output_index), patients)
+    seen = np.broadcast_to(timeline.output_mask, shape)
     y = np.exp(rng.normal(1.0, 0.8, shape))
-    if not isinstance(endpoints[0], Gaussian):
-        y = rng.integers(0, 2 if isinstance(endpoints[0], Binary) else 3, shape).astype(float)
+    if not isinstance(endpoints[0], GaussianEndpoint):
+        y = rng.integers(0, 2 if isinstance(endpoints[0], BinaryEndpoint) else 3, shape).astype(float)
     low, high, floor = y.copy(), y.copy(), np.full(shape, -np.inf)
-    if endpoints[0].limits if isinstance(endpoints[0], Gaussian) else False:
+    if endpoints[0].limits if isinstance(endpoints[0], GaussianEndpoint) else False:
         kind = rng.integers(0, 12, shape)
         low = np.where(kind == 0, -np.inf, low)
         high = np.where(kind == 1, np.inf, np.where(kind == 2, 2 * y, high))
@@ -80,10 +80,10 @@ def observed(timeline, patients, endpoints=TWO, seed=5):
 
 def in_one(system, solver, timeline, endpoints, given, p, sigma):
     """(Loss of each patient, codes), as one call."""
-    judge = judge_of(system, endpoints)
+    judge = likelihood_terms(system, endpoints)
     which, seen, o = given
-    assert solver.judges(system, p, judge)
-    return solver.judge(system, timeline, p, judge, facts_of(system, endpoints, p, which, seen, o, sigma))
+    assert solver.supports_likelihood(system, p, judge)
+    return solver.solve_likelihood(system, timeline, p, judge, likelihood_data(system, endpoints, p, which, seen, o, sigma))
 
 
 def apart(system, solver, timeline, endpoints, given, p, sigma):
@@ -92,7 +92,7 @@ def apart(system, solver, timeline, endpoints, given, p, sigma):
     path = solver.solve(system, timeline, p)
     f = observe_all(system, [e.observable for e in endpoints], path.amounts, p)
     f = jnp.take_along_axis(f, which[None], axis=0)[0]
-    return jnp.sum(losses(endpoints, which, seen, predicted(endpoints, f, f, o), o, sigma), axis=0), path.result
+    return jnp.sum(record_minus2ll(endpoints, which, seen, arrange_predictions(endpoints, f, f, o), o, sigma), axis=0), path.result
 
 
 RECORDS = [*((kind, what) for kind, what, _ in CASES), ("linear", "voids"), ("saturable", "voids")]
@@ -249,22 +249,22 @@ def test_padding_and_looks_that_nobody_judges_count_for_nothing(case):
     system, timeline, p = case("saturable", "mixed")
     which, seen, o = observed(timeline, 9)
     assert not seen.all()
-    spoilt = Observed(*(np.where(seen, a, np.nan) for a in o[:5]), o.back)
+    spoilt = Observed(*(np.where(seen, a, np.nan) for a in o[:5]), o.previous_record)
     found = in_one(system, SOLVERS["saturable"], timeline, TWO, (which, seen, spoilt), p, SIGMA)
     np.testing.assert_array_equal(
-        found.loss, in_one(system, SOLVERS["saturable"], timeline, TWO, (which, seen, o), p, SIGMA).loss
+        found.minus2ll, in_one(system, SOLVERS["saturable"], timeline, TWO, (which, seen, o), p, SIGMA).minus2ll
     )
     nobody = in_one(system, SOLVERS["saturable"], timeline, TWO, (which, np.zeros_like(seen), o), p, SIGMA)
-    np.testing.assert_array_equal(nobody.loss, np.zeros(9))
+    np.testing.assert_array_equal(nobody.minus2ll, np.zeros(9))
 
 
 def test_losses_of_readings_are_the_endpoints_own(case):
     """What derivatives of derivatives are taken of."""
     system, timeline, p = case("linear", "mixed")
     which, seen, o = observed(timeline, 9)
-    judge = judge_of(system, TWO)
+    judge = likelihood_terms(system, TWO)
     path = SOLVERS["linear"].solve(system, timeline, p, readings=judge.readings)
-    found = losses_of(judge, facts_of(system, TWO, p, which, seen, o, SIGMA), path.amounts)
+    found = losses_of(judge, likelihood_data(system, TWO, p, which, seen, o, SIGMA), path.amounts)
     close(found, apart(system, SOLVERS["linear"], timeline, TWO, (which, seen, o), p, SIGMA)[0], 1e-13)
 
 
@@ -272,22 +272,22 @@ def test_who_does_not_judge(case):
     """Parameters that change on the way, single precision, other engines, laws and likelihoods that no kernel has, residuals
     that correlate, and where the contour may be needed."""
     system, _, p = case("linear", "mixed")
-    judge = judge_of(system, TWO)
+    judge = likelihood_terms(system, TWO)
     for solver in (Resolvent(), Rosenbrock(), Resolvent().forward_mode()):
-        assert solver.judges(system, p, judge)
-        assert not solver.judges(system, jnp.concatenate([p, p]), judge)
-        assert not solver.judges(system, p.astype(jnp.float32), judge)
+        assert solver.supports_likelihood(system, p, judge)
+        assert not solver.supports_likelihood(system, jnp.concatenate([p, p]), judge)
+        assert not solver.supports_likelihood(system, p.astype(jnp.float32), judge)
         for engine in ("jax", "diffrax"):
             with using(engine):
-                assert not solver.judges(system, p, judge)
-    odd = Judge(((0,),), (Term(lambda f, y: jnp.arctan(f - y) ** 2, (0,), ("y",), ()),), 0)
-    assert unjudged(odd) == "a likelihood uses `atan`" and not Resolvent().judges(system, p, odd)
-    assert judge_of(system, (Gaussian("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
+                assert not solver.supports_likelihood(system, p, judge)
+    odd = LikelihoodTerms(((0,),), (LikelihoodTerm(lambda f, y: jnp.arctan(f - y) ** 2, (0,), ("y",), ()),), 0)
+    assert unsupported_likelihood(odd) == "a likelihood uses `atan`" and not Resolvent().supports_likelihood(system, p, odd)
+    assert likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
     ring = [Compartment(f"c{k}", "mg") for k in range(8)]
     around = [flux(a >> b, first_order, a=amount(a), k="K") for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
     turning = build_system(Block(tuple(ring), tuple(around), (observe("cp", amount(ring[0]), "c0"),)))
-    of_ring = judge_of(turning, (Gaussian("cp", "cp", (("add", "add"),), "additive"),))
-    assert Resolvent().judges(turning, p, of_ring) and not Resolvent().forward_mode().judges(turning, p, of_ring)
+    of_ring = likelihood_terms(turning, (GaussianEndpoint("cp", "cp", (("add", "add"),), "additive"),))
+    assert Resolvent().supports_likelihood(turning, p, of_ring) and not Resolvent().forward_mode().supports_likelihood(turning, p, of_ring)
 
 
 def test_the_cases_are_all_there():

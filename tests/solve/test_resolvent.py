@@ -24,7 +24,7 @@ from pbpk.model import (
 from pbpk.model.system import build_system
 from pbpk.results import ResultCode, explain
 from pbpk.solve.contour import Contour
-from pbpk.solve.resolvent import Resolvent, Window, may_oscillate, propagate, to_infinity
+from pbpk.solve.resolvent import Resolvent, ResolventWindow, may_oscillate, propagate, integrate_to_infinity
 
 SIZE = 5
 EDGES = [(a, b) for a in range(SIZE) for b in range(SIZE + 1) if a != b]  # every graph is this one, some rates being 0
@@ -32,7 +32,7 @@ EDGES = [(a, b) for a in range(SIZE) for b in range(SIZE + 1) if a != b]  # ever
 
 @partial(jax.jit, static_argnums=(0, 5))
 def _cross(system, p, x, source, stops, span):
-    window = Window(system, design(span, 1e-13), integrals=True)
+    window = ResolventWindow(system, design(span, 1e-13), integrals=True)
     return propagate(window, linear_part(system, p)[0], x, source, stops)
 
 
@@ -225,7 +225,7 @@ def test_no_time_changes_nothing(lanes, every, zoo, dose, seen):
     np.testing.assert_allclose(amounts[1].T, [[3, 0, 2, 0, 0]] * zoo[0].shape[1], atol=1e-8)
 
 
-_to_infinity = jax.jit(to_infinity, static_argnums=0)
+_to_infinity = jax.jit(integrate_to_infinity, static_argnums=0)
 
 
 def dense(rates):
@@ -275,17 +275,17 @@ body, other = Compartment("body", "mg", volume="V"), Compartment("other", "mg", 
 
 def test_refuses_nonlinear_fluxes_by_name():
     system = build_system(Block((body,), (flux(body >> OUT, saturable, c=conc(body), vmax="VM", km="KM"),)))
-    assert Resolvent().refuses(system).startswith("nonlinear fluxes: body -> out (saturable, test_resolvent.py:")
+    assert Resolvent().unsupported_reason(system).startswith("nonlinear fluxes: body -> out (saturable, test_resolvent.py:")
 
 
 def test_refuses_what_the_contour_refuses(graph):
-    assert "a cycle of 14 compartments" in Resolvent().refuses(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
-    assert Resolvent().stricter() == Contour()
+    assert "a cycle of 14 compartments" in Resolvent().unsupported_reason(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
+    assert Resolvent().fallback() == Contour()
 
 
 def test_refuses_a_flux_driven_from_elsewhere():
     system = build_system(Block((body, other), (flux(body >> OUT, first_order, a=amount(other), k="K"),)))
-    assert "driven by another compartment than their source: body -> out" in Resolvent().refuses(system)
+    assert "driven by another compartment than their source: body -> out" in Resolvent().unsupported_reason(system)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_refuses_a_flux_driven_from_elsewhere():
 )
 def test_constant_terms_are_carried(solve, dose, seen, path, law, more):
     system = build_system(Block((body,), (flux(path, law, **more),)))
-    assert Resolvent().refuses(system) == ""
+    assert Resolvent().unsupported_reason(system) == ""
     values = {"K": 0.5, "S": 0.2, "V": 1.0}
     (amounts,), _ = solve(system, [[dose(0, 10, "body"), *seen(0, 2, 3)]], values)
     rate = values["K"] - (values["S"] if "spared" in more else 0.0)

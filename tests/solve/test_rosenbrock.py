@@ -14,8 +14,8 @@ from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow,
 from pbpk.model.system import build_system
 from pbpk.results import ResultCode
 from pbpk.solve.interval import Interval
-from pbpk.solve.right_hand_side import field
-from pbpk.solve.rosenbrock import March, Rosenbrock, _first_memory, _Memory, cross_window
+from pbpk.solve.right_hand_side import build_vector_field
+from pbpk.solve.rosenbrock import RosenbrockOptions, Rosenbrock, choose_first_memory, StepMemory, cross_window
 from pbpk.solve.stage import take_step
 from pbpk.solve.timeline import build_timeline
 
@@ -95,7 +95,7 @@ def test_order_of_convergence(lanes, records, name):
 @pytest.mark.parametrize("name", sorted(TABLEAUS))
 def test_one_step_is_of_its_order_and_its_estimate_of_one_less(name):
     """Locally: error ~ h^(order + 1), estimate ~ h^order, both for amounts and their integral."""
-    f, p, x = field(system), jnp.asarray(wide()), jnp.array([[40.0], [30.0], [10.0]])
+    f, p, x = build_vector_field(system), jnp.asarray(wide()), jnp.array([[40.0], [30.0], [10.0]])
     bound = f.bind(p)
     whole, estimates = [], []
 
@@ -199,12 +199,12 @@ def test_a_shared_grid_is_smooth_in_the_parameters(records, coarse):
 
 def test_steps_are_remembered_between_looks(dose, seen):
     """Between two looks nothing changes, and the step goes on as it was: looking often costs little."""
-    march = March(field(system), TABLEAUS["rodas5p"], 1e-6, 1e-9, 1000, False, None)
+    march = RosenbrockOptions(build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-9, 1000, False, None)
     x, p = jnp.array([[40.0], [30.0], [10.0]]), march.field.bind(jnp.asarray(wide()))
     stops = jnp.full((1, 1), 2.0)
-    fresh = _first_memory(march, x, Interval(stops, None, p, jnp.array([True]), _Memory(jnp.ones(1), jnp.ones(1))))
+    fresh = choose_first_memory(march, x, Interval(stops, None, p, jnp.array([True]), StepMemory(jnp.ones(1), jnp.ones(1))))
     amounts, _, _, memory = jax.jit(cross_window, static_argnums=0)(march, x, None, stops, p, fresh)
-    after = _first_memory(march, amounts[-1], Interval(stops, None, p, jnp.array([False]), memory))
+    after = choose_first_memory(march, amounts[-1], Interval(stops, None, p, jnp.array([False]), memory))
     assert float(after.length[0]) > 3 * float(fresh.length[0])
     assert float(after.since[0]) == 2.0
 
@@ -234,7 +234,7 @@ def test_what_is_made_at_zero_amounts(seen, engine):
             ),
         )
     )
-    assert field(made).produces and not field(system).produces
+    assert build_vector_field(made).has_production and not build_vector_field(system).has_production
     v, times = VALUES | {"K": 5.0, "S": 1.0}, np.array([0.0, 0.5, 2.0, 8.0, 400.0])
     p = np.array([[v[n]] * 3 for n in made.parameter_names], float)
     timeline = build_timeline([pd.DataFrame(seen(*times))], made)

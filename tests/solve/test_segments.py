@@ -10,7 +10,7 @@ from pbpk.errors import BadInput
 from pbpk.model.load import load_model
 from pbpk.results import ResultCode
 from pbpk.solve.general import General
-from pbpk.solve.interval import Crossing
+from pbpk.solve.interval import CrossedInterval
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.segments import run_segments
 from pbpk.solve.timeline import build_timeline
@@ -236,7 +236,7 @@ def one_compartment(x, here):
     """An advance with its integral, for k = row: what a solver gives when asked."""
     inflow, k, dt = 0.0 if here.rate is None else here.rate, here.row[0], here.stops[:, None]
     done = x * jnp.exp(-k * dt) + inflow / k * (1 - jnp.exp(-k * dt))
-    return Crossing(done, (x - done + inflow * dt) / k, jnp.zeros(x.shape[-1], jnp.int32))
+    return CrossedInterval(done, (x - done + inflow * dt) / k, jnp.zeros(x.shape[-1], jnp.int32))
 
 
 @pytest.mark.parametrize("moving", [False, True])

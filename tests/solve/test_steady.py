@@ -15,7 +15,7 @@ from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
 from pbpk.results import ResultCode
-from pbpk.solve.dose_checks import lasting
+from pbpk.solve.dose_checks import can_reach_steady_state
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
@@ -156,7 +156,7 @@ def test_parameters_are_those_of_its_record(solve, dose, seen):
 
 def test_what_only_fills(graph):
     """A sink, a ring that nothing leaves, and what leads there; nothing here leaves the model, as in models/iodide."""
-    assert lasting(graph(5, [(0, 1), (1, 0), (1, 2), (2, 3), (3, 2), (0, 4)])).tolist() == [
+    assert can_reach_steady_state(graph(5, [(0, 1), (1, 0), (1, 2), (2, 3), (3, 2), (0, 4)])).tolist() == [
         True,
         True,
         False,
@@ -164,7 +164,7 @@ def test_what_only_fills(graph):
         False,
     ]
     iodide = load_model("iodide").system
-    assert [name for name, lasts in zip(iodide.names, lasting(iodide), strict=True) if not lasts] == ["decayed"]
+    assert [name for name, lasts in zip(iodide.names, can_reach_steady_state(iodide), strict=True) if not lasts] == ["decayed"]
 
 
 def test_a_body_of_many_organs(solve, dose, seen):
@@ -187,7 +187,7 @@ RATES = [1.0, 0.4, 0.3, 0.2, 0.5, 0.7]
 def test_newtons_first_step_is_the_closed_form(solve, dose, seen, graph, matrix_of, solver):
     """(I − Φ)⁻¹ Φ a, with Φ SciPy's; the compartment that only fills (c3) is left at 0 and then fills."""
     system = graph(4, EDGES)
-    assert lasting(system).tolist() == [True, True, True, False]
+    assert can_reach_steady_state(system).tolist() == [True, True, True, False]
     a, first, t = matrix_of(4, EDGES, RATES), np.eye(4)[1] * 10.0, 3.0
     phi = expm(a * t)
     steady = np.linalg.solve(np.eye(4)[:3, :3] - phi[:3, :3], (phi @ first)[:3])
@@ -340,7 +340,7 @@ def test_what_is_not_there_is_not_traced(dose, seen):
         return timeline, set(re.findall(r" = (lu|sort|floor)\b", text))
 
     plain, found = program([dose(0, 100, "central")])
-    assert plain.steady is None and plain.target is None and not plain.infusing and not plain.moving
+    assert plain.steady is None and plain.target is None and not plain.has_infusions and not plain.has_moving_events
     assert found == set()
     steady, found = program([dose(0, 100, "central", SS=1, II=6.0)], moving=True)
     assert steady.steady is not None and found == {"lu", "sort", "floor"}

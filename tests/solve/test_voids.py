@@ -7,9 +7,10 @@ import pytest
 from pbpk.errors import BadInput
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
-from pbpk.regimen.dose import Regimen
+from pbpk.regimen.regimen import Regimen
 from pbpk.regimen.dose import dose as given
-from pbpk.regimen.void import Void, parse_void, void
+from pbpk.regimen.regimen import Void
+from pbpk.regimen.void import parse_void, void
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
@@ -41,7 +42,7 @@ def run():
         p = np.array([{"K": K, "D": D}[n] for n in system.parameter_names])[None, :, None]
         done = solver.solve(system, timeline, p)
         assert done.result.tolist() == [0]
-        return np.asarray(done.amounts)[timeline.seen[:, 0], :, 0]
+        return np.asarray(done.amounts)[timeline.output_mask[:, 0], :, 0]
 
     return run
 

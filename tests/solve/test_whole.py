@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be c
 @pytest.mark.parametrize("kind, what, integrals", CASES)
 def test_what_is_seen_and_its_gradient(kind, what, integrals, case, by_scan, calls):
     system, timeline, p = case(kind, what)
-    solver, mask = SOLVERS[kind], timeline.seen[:, None, :]
-    weights = np.random.default_rng(0).standard_normal((2, len(timeline.at), len(system.names), 1))
+    solver, mask = SOLVERS[kind], timeline.output_mask[:, None, :]
+    weights = np.random.default_rng(0).standard_normal((2, len(timeline.output_index), len(system.names), 1))
 
     def run(p, doses):
         found = solver.solve(system, replace(timeline, amount=doses), p, integrals=integrals)
@@ -62,8 +62,8 @@ def test_sums_of_amounts_may_be_all_that_is_computed(kind, what, integrals, case
     """They, and their derivatives, are those of all amounts; a patient who has no numbers has none here either."""
     system, timeline, p = case(kind, what, voids=VOIDS if what == "voids" else ())
     p = p.at[0, system.parameter_index("KB"), 4].set(jnp.nan)
-    mask, sane = timeline.seen[:, None, :], np.arange(9) != 4
-    weights = np.random.default_rng(0).standard_normal((2, len(timeline.at), len(READINGS), 1))
+    mask, sane = timeline.output_mask[:, None, :], np.arange(9) != 4
+    weights = np.random.default_rng(0).standard_normal((2, len(timeline.output_index), len(READINGS), 1))
 
     def run(p, readings):
         found = SOLVERS[kind].solve(system, timeline, p, integrals=integrals, readings=readings)
@@ -86,18 +86,18 @@ def test_sums_of_amounts_may_be_all_that_is_computed(kind, what, integrals, case
     close(value, value_, 1e-13)
     close(seen[0], value_, 1e-13)
     close(slope, slope_, 1e-12)
-    assert value[0].shape == (len(timeline.at), len(READINGS), 9)
+    assert value[0].shape == (len(timeline.output_index), len(READINGS), 9)
 
 
 @pytest.mark.parametrize("what", ["voids", "mixed"])
 @pytest.mark.parametrize("kind", ["linear", "saturable"])
 def test_voids(kind, what, case, by_scan, calls):
     system, timeline, p = case(kind, what, voids=VOIDS)
-    weights = np.random.default_rng(0).standard_normal((len(timeline.at), len(system.names), 1))
+    weights = np.random.default_rng(0).standard_normal((len(timeline.output_index), len(system.names), 1))
 
     def run(p):
         found = SOLVERS[kind].solve(system, timeline, p)
-        return jnp.sum(weights * jnp.where(timeline.seen[:, None, :], found.amounts, 0.0)), found.result
+        return jnp.sum(weights * jnp.where(timeline.output_mask[:, None, :], found.amounts, 0.0)), found.result
 
     both = jax.value_and_grad(run, has_aux=True)
     found = jax.jit(both)(p)
@@ -114,7 +114,7 @@ def test_hessian(kind, case, by_scan):
     def run(given):
         p, doses = given
         found = SOLVERS[kind].solve(system, replace(timeline, amount=doses), p)
-        return jnp.sum(jnp.where(timeline.seen[:, None, :], found.amounts, 0.0) ** 2)
+        return jnp.sum(jnp.where(timeline.output_mask[:, None, :], found.amounts, 0.0) ** 2)
 
     def chunks(u):
         """u scales every parameter, and the doses of the first patient."""
@@ -139,7 +139,7 @@ def test_gradients_may_be_differentiated_by_time(case, by_scan):
     def slope(p, time):
         def run(p):
             found = LINEAR.solve(system, replace(timeline, time=time), p)
-            return jnp.sum(jnp.where(timeline.seen[:, None, :], found.amounts, 0.0) ** 2)
+            return jnp.sum(jnp.where(timeline.output_mask[:, None, :], found.amounts, 0.0) ** 2)
 
         return jax.grad(run)(p)
 
@@ -155,7 +155,7 @@ def test_times_of_records_can_be_differentiated(kind, case, by_scan):
 
     def run(time):
         found = SOLVERS[kind].solve(system, replace(timeline, time=time), p)
-        return jnp.sum(jnp.where(timeline.seen[:, None, :], found.amounts, 0.0) ** 2)
+        return jnp.sum(jnp.where(timeline.output_mask[:, None, :], found.amounts, 0.0) ** 2)
 
     time = jnp.asarray(timeline.time)
     slope = jax.jit(jax.grad(run))(time)
@@ -176,7 +176,7 @@ def test_members_of_a_vmap_may_have_other_parameters_other_times_and_other_event
 
     def run(p, timeline):
         found = LINEAR.solve(system, timeline, p)
-        return jnp.where(timeline.seen[:, None, :], found.amounts, 0.0)
+        return jnp.where(timeline.output_mask[:, None, :], found.amounts, 0.0)
 
     def pull(p, timeline):
         return jax.grad(lambda p: jnp.sum(run(p, timeline) ** 2))(p)
@@ -231,7 +231,7 @@ def test_what_goes_wrong_is_said_of_the_patient_alone(kind, case):
 def test_observations_that_nothing_writes_are_no_results(case):
     """Two observations of one event are no records of ours, and would leave a row that nobody has written."""
     system, timeline, p = case("linear", "boluses")
-    twice = replace(timeline, at=np.where(np.arange(len(timeline.at))[:, None] == 4, timeline.at[3], timeline.at))
+    twice = replace(timeline, output_index=np.where(np.arange(len(timeline.output_index))[:, None] == 4, timeline.output_index[3], timeline.output_index))
     found = jax.jit(lambda p: LINEAR.solve(system, twice, p))(p)
     assert np.all(np.asarray(found.result) & ResultCode.NOT_FINITE)
 

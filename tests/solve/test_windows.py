@@ -32,8 +32,8 @@ def crossed(windows, i):
 
 def test_one_dose_and_many_samples_share_few_windows():
     windows, _, _ = plan([(0.0, True), *((t, False) for t in np.linspace(1, 72, 72))])
-    assert windows.closing.shape[0] <= 3
-    assert windows.first == 1
+    assert windows.closing_event.shape[0] <= 3
+    assert windows.initial_events == 1
 
 
 def random_patient(rng):
@@ -47,29 +47,29 @@ def test_random_schedules(seed):
     patients = [random_patient(rng) for _ in range(5)]
     windows, time, quiet = plan(*patients)
     assert windows.span in SPANS
-    m = windows.stops.shape[1]
+    m = windows.stop_events.shape[1]
     for i, p in enumerate(patients):
         found = crossed(windows, i)
-        assert [k for own in found for k in own] == list(range(windows.first, len(p)))  # each once, and in order
-        before = windows.first - 1
+        assert [k for own in found for k in own] == list(range(windows.initial_events, len(p)))  # each once, and in order
+        before = windows.initial_events - 1
         for own in found:
             assert quiet[own[:-1], i].all()  # only the last may change something
             gaps = time[own, i] - time[before, i]
             assert gaps[-1] <= windows.span * min(gaps[gaps > 0], default=np.inf) * (1 + 1e-12)
             before = own[-1]
         # Where each event stands among the first ones and all stops is where its time is found again.
-        stood = windows.place[: len(p), i]
-        assert stood[: windows.first].tolist() == list(range(windows.first))
-        later = stood[windows.first :] - windows.first
-        assert (windows.stops[later // m, later % m, i] == np.arange(windows.first, len(p))).all()
+        stood = windows.place_of_event[: len(p), i]
+        assert stood[: windows.initial_events].tolist() == list(range(windows.initial_events))
+        later = stood[windows.initial_events :] - windows.initial_events
+        assert (windows.stop_events[later // m, later % m, i] == np.arange(windows.initial_events, len(p))).all()
 
 
 def test_a_window_knows_whether_something_changed_before_it():
     """The memory of step lengths starts anew there, and only there."""
     windows, _, quiet = plan([(0.0, True), (1.0, False), (2.0, True), (500.0, False), (60000.0, False)])
     before = [0, *(own[-1] for own in crossed(windows, 0))]
-    assert windows.fresh[: len(before) - 1, 0].tolist() == [not quiet[k, 0] for k in before[:-1]]
-    assert False in windows.fresh[: len(before) - 1, 0]
+    assert windows.restart[: len(before) - 1, 0].tolist() == [not quiet[k, 0] for k in before[:-1]]
+    assert False in windows.restart[: len(before) - 1, 0]
 
 
 def test_events_of_another_course_do_not_share_a_window():
@@ -80,8 +80,8 @@ def test_events_of_another_course_do_not_share_a_window():
 
 def test_events_of_the_first_instant_are_applied_and_not_crossed():
     windows, _, _ = plan([(5.0, True)] * 3 + [(6.0, False)], [(5.0, True)] * 2 + [(6.0, False)])
-    assert windows.first == 2
-    assert plan([(5.0, True)] * 9)[0].first == 4
+    assert windows.initial_events == 2
+    assert plan([(5.0, True)] * 9)[0].initial_events == 4
 
 
 def test_who_marches_through_time_crosses_all_that_follows_a_change_at_once():
@@ -91,5 +91,5 @@ def test_who_marches_through_time_crosses_all_that_follows_a_change_at_once():
     count = np.array([len(events)])
     stretches = plan_windows(time, np.zeros_like(time, int), quiet, count, (np.inf,))
     assert [len(own) for own in crossed(stretches, 0)][:2] == [4, 1] and len(crossed(windows, 0)) > 2
-    assert len(stretches.stops[0]) >= 4 and stretches.fresh[:2, 0].all()
-    assert sorted({*stretches.stops[:2, :, 0].ravel()}) == [1, 2, 3, 4, 5]
+    assert len(stretches.stop_events[0]) >= 4 and stretches.restart[:2, 0].all()
+    assert sorted({*stretches.stop_events[:2, :, 0].ravel()}) == [1, 2, 3, 4, 5]

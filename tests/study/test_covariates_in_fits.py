@@ -45,8 +45,8 @@ def run(problem, u):
 
 
 def predict(problem, eta=ETA):
-    theta, _, _ = problem.unpack(problem.psi0)
-    return np.asarray(run(problem, problem.mixed(theta, eta)))[:5]
+    theta, _, _ = problem.unpack(problem.initial_unconstrained)
+    return np.asarray(run(problem, problem.individual_parameters(theta, eta)))[:5]
 
 
 def piecewise(cl, v):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.likelihood.prediction_jets import second_order
+from pbpk.likelihood.prediction_jets import second_order_jet
 
 TEXT = """
 model = "oral_one_compartment"
@@ -37,9 +37,11 @@ def test_steady_state_with_a_lag_that_varies_and_its_jet(make):
     for who in (1, 2):
         lines += [f"{who},0,100,8,1,.", f"{who},0.5,.,.,.,1", f"{who},3,.,.,.,1", f"{who},7,.,.,.,1"]
     problem = make(TEXT.format(data="", more=""), *lines).problem
-    theta, _, _ = problem.unpack(problem.psi0)
-    u = problem.mixed(theta, jnp.array([[0.1, 0.0], [0.0, 0.2], [0.1, 0.9]]))  # the second's lag is 2.95 h
-    jet = jax.jit(lambda u: second_order(problem, u))(u)
+    theta, _, _ = problem.unpack(problem.initial_unconstrained)
+    u = problem.individual_parameters(
+        theta, jnp.array([[0.1, 0.0], [0.0, 0.2], [0.1, 0.9]])
+    )  # the second's lag is 2.95 h
+    jet = jax.jit(lambda u: second_order_jet(problem, u))(u)
     assert np.asarray(jet.result).tolist() == [0, 0]
 
     def by_sum(u):
@@ -63,8 +65,8 @@ def predicted(make):
         text = TEXT.replace("CL = {{ initial = 2.0, iiv = 0.1 }}\n", "").replace("1.2", "1e-9")
         lines = ["ID,TIME,AMT,DV,CL", "1,0,100,.,2", "1,2,.,1,4", "1,5,.,1,1"]
         problem = make(text.format(data=data, more=more), *lines).problem
-        theta, _, _ = problem.unpack(problem.psi0)
-        f, result = problem.predict(problem.mixed(theta, np.zeros((2, 1))))
+        theta, _, _ = problem.unpack(problem.initial_unconstrained)
+        f, result = problem.predict(problem.individual_parameters(theta, np.zeros((2, 1))))
         assert result.tolist() == [0]
         return np.asarray(f)[:2, 0]
 

@@ -59,8 +59,8 @@ def records(y, extra="", columns=""):
 
 def value(found, method, eta=None):
     problem = get_method(method).prepare(found.problem)
-    eta = np.zeros((len(problem.spec.layout.etas), problem.columns)) if eta is None else eta
-    evaluation = get_method(method).evaluate(problem, problem.psi0, eta)
+    eta = np.zeros((len(problem.structure.layout.etas), problem.columns)) if eta is None else eta
+    evaluation = get_method(method).evaluate(problem, problem.initial_unconstrained, eta)
     assert np.asarray(evaluation.good).all()
     return float(np.asarray(evaluation.objective).sum())
 
@@ -106,8 +106,8 @@ def occasions(y):
 def test_variation_between_occasions(tmp_path, method):
     y = np.stack([Y, 0.8 * Y + 0.3], axis=1)
     found = study(tmp_path, BASIC.replace("iiv = 0.05", "iiv = 0.05\niov = 0.02"), occasions(y))
-    assert found.problem.spec.layout.names == ("F", "OMEGA_F", "OMEGA_IOV_F", "add")
-    assert found.problem.spec.layout.etas == ("F", "F@1", "F@2")
+    assert found.problem.structure.layout.names == ("F", "OMEGA_F", "OMEGA_IOV_F", "add")
+    assert found.problem.structure.layout.etas == ("F", "F@1", "F@2")
     both = np.concatenate([SHAPE, SHAPE])
     same = np.kron(np.eye(2), np.ones((3, 3)))
     v = np.outer(both, both) * (0.05 + 0.02 * same) + 0.16 * np.eye(6)
@@ -157,11 +157,12 @@ def test_the_gradient_of_a_mixture(tmp_path):
     text = BASIC.replace('distribution = "normal"\n', 'distribution = "normal"\n' + effect)
     problem = study(tmp_path, text + "[mixture]\nprobabilities = [0.3, 0.7]\n", records(Y)).problem
     focei, eta = get_method("focei"), np.zeros((1, 6))
-    slope = np.asarray(focei.evaluate(problem, problem.psi0, eta).gradient).sum(axis=1)
+    slope = np.asarray(focei.evaluate(problem, problem.initial_unconstrained, eta).gradient).sum(axis=1)
     for j in range(len(slope)):
         step = 1e-5 * np.eye(len(slope))[j]
         up, down = (
-            float(np.asarray(focei.evaluate(problem, problem.psi0 + s, eta).objective).sum()) for s in (step, -step)
+            float(np.asarray(focei.evaluate(problem, problem.initial_unconstrained + s, eta).objective).sum())
+            for s in (step, -step)
         )
         assert slope[j] == pytest.approx((up - down) / 2e-5, abs=1e-6, rel=1e-6)
 
@@ -185,7 +186,7 @@ def test_bounds_are_kept_and_reached(tmp_path, minimise):
     text = text.replace('distribution = "normal"\n', 'distribution = "normal"\n')
     found = study(tmp_path, text, records(Y))
     state = minimise(get_method("pooled"), get_method("pooled").prepare(found.problem))
-    natural = np.asarray(found.problem.spec.layout.natural(state.psi, found.problem.initial))
+    natural = np.asarray(found.problem.structure.layout.to_natural(state.psi, found.problem.initial))
     assert 0.69 < natural[0] < 0.7  # the data ask for about 1
 
 

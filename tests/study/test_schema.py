@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.study.schema import read_spec
+from pbpk.study.schema import read_study_spec
 
 HERE = Path("fits/mine/fit.toml")
 GOOD = {
@@ -17,7 +17,7 @@ GOOD = {
 
 def refused(changes, *words):
     with pytest.raises(BadInput) as caught:
-        read_spec(GOOD | changes, HERE)
+        read_study_spec(GOOD | changes, HERE)
     text = caught.value.render()
     assert str(HERE) in text
     for word in words:
@@ -25,7 +25,7 @@ def refused(changes, *words):
 
 
 def test_defaults():
-    spec = read_spec(GOOD, HERE)
+    spec = read_study_spec(GOOD, HERE)
     assert (spec.data.file, spec.estimation.method, spec.estimation.standard_errors) == ("data.csv", "focei", "R")
     assert spec.parameters["V"].iiv is None
     assert spec.parameters["V"].distribution == "lognormal"
@@ -54,7 +54,7 @@ def test_a_misspelt_key_is_named_with_the_right_one(changes, words):
 @pytest.mark.parametrize("key", [k for k in GOOD if k != "error"])  # a study of summaries has none
 def test_what_must_be_there(key):
     with pytest.raises(BadInput, match=f"`{key}` is missing"):
-        read_spec({k: v for k, v in GOOD.items() if k != key}, HERE)
+        read_study_spec({k: v for k, v in GOOD.items() if k != key}, HERE)
 
 
 @pytest.mark.parametrize(

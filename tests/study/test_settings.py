@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.study.settings import spec_of, with_settings
+from pbpk.study.settings import load_spec, apply_settings
 
 DATA = {
     "model": "m",
@@ -17,7 +17,7 @@ DATA = {
 
 
 def after(tmp_path, **settings):
-    return with_settings(copy.deepcopy(DATA), settings, tmp_path)
+    return apply_settings(copy.deepcopy(DATA), settings, tmp_path)
 
 
 def one(tmp_path, key, text):
@@ -74,10 +74,10 @@ def test_a_runs_own_settings_come_first(tmp_path):
     text = 'model = "m"\n[parameters.CL]\ninitial = 2.0\n[error.cp]\nmodel = "additive"\nadd = 1.0\n'
     (tmp_path / "fit.toml").write_text(text)
     (tmp_path / "run.json").write_text(json.dumps({"settings": {"options.retention": "bound", "CL": "3"}}))
-    assert spec_of(tmp_path).options == {"retention": "bound"}
-    spec = spec_of(tmp_path, {"CL": 4, "options.retention": "nis"})  # type: ignore[dict-item]
+    assert load_spec(tmp_path).options == {"retention": "bound"}
+    spec = load_spec(tmp_path, {"CL": 4, "options.retention": "nis"})  # type: ignore[dict-item]
     assert spec.options == {"retention": "nis"} and spec.parameters["CL"].initial == 4.0
     for broken in ("{", "[]", '{"settings": 3}'):
         (tmp_path / "run.json").write_text(broken)
         with pytest.raises(BadInput, match="is not the record of a run"):
-            spec_of(tmp_path)
+            load_spec(tmp_path)

@@ -47,7 +47,7 @@ def test_arrays_of_a_study(make):
     assert study.subjects == ["1", "2"]
     assert (problem.subjects, problem.observations) == (2, 4)
     np.testing.assert_array_equal(problem.y[:2], [[4.5, 4.0], [3.0, 2.0]])
-    assert problem.spec.layout.names == ("CL", "V", "OMEGA_CL", "OMEGA_V", "add")
+    assert problem.structure.layout.names == ("CL", "V", "OMEGA_CL", "OMEGA_V", "add")
     np.testing.assert_allclose(problem.initial, [2.0, 20.0, 0.1, 0.1, 0.5])
     assert study.units == ("L/h", "L", "1", "1", "mg/L")
 
@@ -160,8 +160,8 @@ def test_refused(make, text, words):
 def test_with_every_parameter_held_the_residual_error_is_left(make, minimise):
     """Its estimate is then the root mean square, whatever the start."""
     study = make(TEXT.replace("iiv = 0.1", "fixed = true"), *ROWS)
-    layout = study.problem.spec.layout
-    assert list(layout.fixed) == [True, True, False]
+    layout = study.problem.structure.layout
+    assert list(layout.fixed_mask) == [True, True, False]
     method = get_method("pooled")
     state = minimise(method, method.prepare(study.problem))
     f = 5 * np.exp(-0.1 * np.array([1, 4, 1, 4]))

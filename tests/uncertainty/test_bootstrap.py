@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from finished_fits import lanes_of, theophylline
+from finished_fits import compiled_objective, theophylline
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.study.load import load_study
-from pbpk.uncertainty.bootstrap import Plan, Watch, bootstrap
-from pbpk.uncertainty.intervals import bca
-from pbpk.uncertainty.replicates import HEAD, Replicate, header, read_lines
-from pbpk.uncertainty.resampling import case_weights, simulated, strata_of
+from pbpk.uncertainty.bootstrap import BootstrapOptions, BootstrapProgress, run_bootstrap
+from pbpk.uncertainty.intervals import compute_bca_interval
+from pbpk.uncertainty.replicates import REPLICATE_COLUMNS, Replicate, format_header, read_replicates
+from pbpk.uncertainty.resampling import draw_case_weights, simulate_observations, assign_strata
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,13 @@ def pooled():
 
 
 @pytest.fixture(scope="module")
-def lanes(pooled):
-    return lanes_of(pooled)
+def objective(pooled):
+    return compiled_objective(pooled)
 
 
 @pytest.fixture(scope="module")
-def small(pooled, lanes):
-    return bootstrap(pooled, Plan(40), lanes=lanes)
+def small(pooled, objective):
+    return run_bootstrap(pooled, BootstrapOptions(40), objective=objective)
 
 
 def resampled_file(study, weights, folder):
@@ -45,7 +45,7 @@ def resampled_file(study, weights, folder):
 def test_a_replicate_is_a_refit_of_the_resampled_file(method, minimise, tmp_path):
     """The real one starts from the study's initial values, has the drawn subjects in its data and no weights."""
     fit = theophylline(method)
-    found = bootstrap(fit, Plan(2, seed=11), lanes=lanes_of(fit))
+    found = run_bootstrap(fit, BootstrapOptions(2, seed=11), objective=compiled_objective(fit))
     for k in range(2):
         weights = found.drawn.to_numpy()[k]
         assert weights.sum() == 12 and weights.max() > 1
@@ -55,7 +55,7 @@ def test_a_replicate_is_a_refit_of_the_resampled_file(method, minimise, tmp_path
         row = found.table.iloc[k]
         assert state.status == "converged" and row["converged"]
         assert row["ofv"] == pytest.approx(state.ofv, abs=1e-6)
-        refit = np.asarray(problem.spec.layout.natural(state.psi, np.asarray(problem.initial))) / fit.scale
+        refit = np.asarray(problem.structure.layout.to_natural(state.psi, np.asarray(problem.initial))) / fit.scale
         np.testing.assert_allclose(row[list(fit.names)].to_numpy(dtype=float), refit, rtol=2e-3)
 
 
@@ -63,8 +63,8 @@ def test_a_replicate_is_a_refit_of_the_resampled_file(method, minimise, tmp_path
 def test_standard_errors_are_those_of_the_r_matrix_where_the_model_is_true():
     """Simulated under the estimates there is no misspecification, so both estimate the same; 100 replicates are good to 7 %."""
     fit = theophylline()
-    found = bootstrap(fit, Plan(100, "parametric", seed=2), lanes=lanes_of(fit))
-    assert found.kept == 100
+    found = run_bootstrap(fit, BootstrapOptions(100, "parametric", seed=2), objective=compiled_objective(fit))
+    assert found.converged_count == 100
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
     np.testing.assert_allclose(found.summary["se"], r, rtol=0.3)
 
@@ -72,8 +72,8 @@ def test_standard_errors_are_those_of_the_r_matrix_where_the_model_is_true():
 @pytest.mark.slow
 def test_case_bootstrap_of_theophylline():
     fit = theophylline()
-    found = bootstrap(fit, Plan(100, bca=True), lanes=lanes_of(fit))
-    assert found.kept == 100 and found.sound
+    found = run_bootstrap(fit, BootstrapOptions(100, bca=True), objective=compiled_objective(fit))
+    assert found.converged_count == 100 and found.is_reliable
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
     rows = found.summary.set_index("name")
     np.testing.assert_allclose(rows["se"][:3], r[:3], rtol=0.25)
@@ -94,89 +94,89 @@ def test_the_summary_is_of_the_replicates(small, pooled):
     np.testing.assert_allclose(small.correlation, values.corr(), atol=1e-12)
 
 
-def test_the_first_replicates_are_the_same_however_many_follow(small, pooled, lanes):
-    fewer = bootstrap(pooled, Plan(15), lanes=lanes)
+def test_the_first_replicates_are_the_same_however_many_follow(small, pooled, objective):
+    fewer = run_bootstrap(pooled, BootstrapOptions(15), objective=objective)
     pd.testing.assert_frame_equal(fewer.table, small.table.head(15), check_exact=True)
-    other = bootstrap(pooled, Plan(15, seed=2), lanes=lanes)
+    other = run_bootstrap(pooled, BootstrapOptions(15, seed=2), objective=objective)
     assert not np.allclose(other.table["ofv"], fewer.table["ofv"])
 
 
 @pytest.mark.parametrize("done", [1, 17, 40])
-def test_going_on_gives_the_same_digits(small, pooled, lanes, done):
+def test_going_on_gives_the_same_digits(small, pooled, objective, done):
     seen = []
-    bootstrap(pooled, Plan(40), Watch(seen.append), lanes)
+    run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(seen.append), objective)
     assert [r.number for r in seen] == list(range(1, 41)), "in order, whichever ended first"
-    text = header(pooled.names) + "".join(r.line for r in seen)
-    earlier = read_lines(header(pooled.names) + "".join(r.line for r in seen[:done]) + "7,torn", pooled.names)
+    text = format_header(pooled.names) + "".join(r.line for r in seen)
+    earlier = read_replicates(format_header(pooled.names) + "".join(r.line for r in seen[:done]) + "7,torn", pooled.names)
     assert len(earlier) == done
     later = []
-    again = bootstrap(pooled, Plan(40), Watch(later.append, done=earlier), lanes)
-    assert header(pooled.names) + "".join(r.line for r in [*earlier, *later]) == text
+    again = run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(later.append, done=earlier), objective)
+    assert format_header(pooled.names) + "".join(r.line for r in [*earlier, *later]) == text
     pd.testing.assert_frame_equal(again.table, small.table, check_exact=True)
     pd.testing.assert_frame_equal(again.summary, small.summary, check_exact=True)
 
 
 def test_a_line_keeps_every_digit_and_every_word():
     one = Replicate(1, 1 / 3, 'no individual optimum found for ID 1, "2"', 4, 5, (0.1, float("nan")))
-    back = read_lines(header(("a", "b")) + one.line, ("a", "b"))[0]
+    back = read_replicates(format_header(("a", "b")) + one.csv_line, ("a", "b"))[0]
     assert (back.ofv, back.cause, back.estimates[0]) == (one.ofv, one.cause, 0.1) and np.isnan(back.estimates[1])
-    assert one.line.startswith("1,0.3333333333333333,false,")
-    assert read_lines("something else\n1,2,3\n", ("a", "b")) == []
-    assert read_lines(header(("a", "b")) + one.line.replace("1,", "2,", 1), ("a", "b")) == [], "not the first replicate"
+    assert one.csv_line.startswith("1,0.3333333333333333,false,")
+    assert read_replicates("something else\n1,2,3\n", ("a", "b")) == []
+    assert read_replicates(format_header(("a", "b")) + one.csv_line.replace("1,", "2,", 1), ("a", "b")) == [], "not the first replicate"
 
 
 def test_subjects_are_drawn_as_often_as_chance_has_it():
-    weights = np.array([case_weights(5, r, np.zeros(10, int)) for r in range(1, 401)])
+    weights = np.array([draw_case_weights(5, r, np.zeros(10, int)) for r in range(1, 401)])
     assert (weights.sum(axis=1) == 10).all()
     np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=0.2)
     assert np.mean(weights == 0) == pytest.approx(0.9**10, abs=0.02)
     strata = np.array([0, 0, 0, 1, 1, 2])
-    parts = np.array([case_weights(5, r, strata) for r in range(50)])
+    parts = np.array([draw_case_weights(5, r, strata) for r in range(50)])
     for h, size in enumerate((3, 2, 1)):
         assert (parts[:, strata == h].sum(axis=1) == size).all()
 
 
 def test_strata_come_from_a_column_of_the_data():
     study = load_study("phenobarbital")
-    groups = strata_of(study, "APGR")
+    groups = assign_strata(study, "APGR")
     first = study.events.frame.groupby("ID", sort=False)["APGR"].first().to_numpy()
     assert len(set(zip(groups, first, strict=True))) == len(set(first)) == groups.max() + 1
     with pytest.raises(BadInput, match="did you mean `APGR`"):
-        strata_of(study, "APGAR")
+        assign_strata(study, "APGAR")
 
 
 def test_a_column_that_changes_gives_no_strata(make):
     text = 'model = "iv_one_compartment"\n[parameters.CL]\ninitial = 1.0\n[error.cp]\nmodel = "additive"\nadd = 1.0\n'
     lines = ("ID,TIME,AMT,DV,WT", "1,0,10,.,70", "1,1,.,2,70", "2,0,10,.,60", "2,1,.,2,61")
     with pytest.raises(BadInput, match="`WT` changes within ID 2"):
-        strata_of(make(text, *lines), "WT")
+        assign_strata(make(text, *lines), "WT")
 
 
-def test_failures_are_counted_named_and_left_out(pooled, lanes, monkeypatch):
-    real = case_weights
+def test_failures_are_counted_named_and_left_out(pooled, objective, monkeypatch):
+    real = draw_case_weights
 
     def spoilt(seed, number, strata):
         return np.full(12, np.inf) if number in (2, 5) else real(seed, number, strata)
 
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.case_weights", spoilt)
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.counts", lambda weights, subjects: None)
-    found = bootstrap(pooled, Plan(8), lanes=lanes)
+    found = run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
     assert found.failures == {"the objective is not finite at the start": 2}
-    assert found.kept == 6 and not found.sound
+    assert found.converged_count == 6 and not found.is_reliable
     assert "6 of 8" in found.verdict and "2 × the objective is not finite" in found.verdict
     assert "do not use" in found.verdict
     left = found.table[found.table["converged"]][list(pooled.names)]
     np.testing.assert_allclose(found.summary["mean"], left.mean(), rtol=1e-12)
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.case_weights", lambda *a: np.full(12, np.inf))
     with pytest.raises(ScienceFailed, match="0 of 8 replicates converged"):
-        bootstrap(pooled, Plan(8), lanes=lanes)
+        run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
 
 
 def test_simulated_studies_have_the_design_and_their_own_values(pooled):
-    problem, seen = pooled.problem, np.asarray(pooled.problem.seen)
-    one, eta = simulated(problem, pooled.psi, 1, 1)
-    again, _ = simulated(problem, pooled.psi, 1, 1)
-    other, _ = simulated(problem, pooled.psi, 1, 2)
+    problem, seen = pooled.problem, np.asarray(pooled.problem.observed_mask)
+    one, eta = simulate_observations(problem, pooled.psi, 1, 1)
+    again, _ = simulate_observations(problem, pooled.psi, 1, 1)
+    other, _ = simulate_observations(problem, pooled.psi, 1, 2)
     assert one.y.shape == problem.y.shape and eta.shape == (0, 12)
     np.testing.assert_array_equal(one.y, again.y)
     assert not np.allclose(one.y[seen], other.y[seen])
@@ -194,26 +194,26 @@ def test_bca_ends_against_the_formula_worked_out():
     assert a == pytest.approx(np.sum(away**3) / (6 * np.sum(away**2) ** 1.5))
     z0 = n.inv_cdf(40 / 99)
     ends = [n.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in (n.inv_cdf(0.05), n.inv_cdf(0.95))]
-    np.testing.assert_allclose(bca(sample, 40.5, left_out, 0.9), [1 + 98 * p for p in ends], rtol=1e-12)
-    assert np.isnan(bca(sample, 0.0, left_out, 0.9)).all(), "all replicates above the estimate"
+    np.testing.assert_allclose(compute_bca_interval(sample, 40.5, left_out, 0.9), [1 + 98 * p for p in ends], rtol=1e-12)
+    assert np.isnan(compute_bca_interval(sample, 0.0, left_out, 0.9)).all(), "all replicates above the estimate"
 
 
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        (Plan(1), "no spread"),
-        (Plan(kind="jackknife"), "no bootstrap of kind"),
-        (Plan(kind="parametric", strata="WT"), "no strata"),
-        (Plan(kind="parametric", bca=True), "case bootstrap"),
-        (Plan(level=1.0), "no probability"),
-        (Plan(seed=-1), "below zero"),
+        (BootstrapOptions(1), "no spread"),
+        (BootstrapOptions(kind="jackknife"), "no bootstrap of kind"),
+        (BootstrapOptions(kind="parametric", strata="WT"), "no strata"),
+        (BootstrapOptions(kind="parametric", bca=True), "case bootstrap"),
+        (BootstrapOptions(level=1.0), "no probability"),
+        (BootstrapOptions(seed=-1), "below zero"),
     ],
 )
 def test_what_cannot_be_asked(pooled, plan, said):
     with pytest.raises(WrongUsage, match=said):
-        bootstrap(pooled, plan)
+        run_bootstrap(pooled, plan)
 
 
 def test_columns_of_the_table(small, pooled):
-    assert list(small.table) == [*HEAD, *pooled.names]
+    assert list(small.table) == [*REPLICATE_COLUMNS, *pooled.names]
     assert list(small.drawn) == pooled.study.subjects and (small.drawn.sum(axis=1) == 12).all()

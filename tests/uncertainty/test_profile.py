@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
-from finished_fits import LINEAR, PER_F1, TIMES, lanes_of, one_way, records, straight_line, theophylline
+from finished_fits import LINEAR, PER_F1, TIMES, compiled_objective, one_way, records, straight_line, theophylline
 from finished_fits import fit as fitted
 from scipy.optimize import brentq, minimize, minimize_scalar
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
+from pbpk.estimation.parallel_objective import EvaluationRequest, ObjectiveValues
+from pbpk.estimation.weighted_descent import WeightedStudy
 from pbpk.study.load import load_study
-from pbpk.uncertainty.constrained_search import minimise_on, onto
-from pbpk.uncertainty.descent import Study
-from pbpk.uncertainty.parallel_searches import Ask, Found, Lanes
-from pbpk.uncertainty.profile import FOUND, LOWER, OPEN, profile
+from pbpk.uncertainty.constrained_search import minimise_on_surface, project_onto_surface
+from pbpk.uncertainty.fit_objective import FitObjective
+from pbpk.uncertainty.profile import FOUND, LOWER, OPEN, profile_likelihood
 
 CHI2 = {0.95: 3.841458820694124, 0.9: 2.705543454095404}  # χ² of one degree of freedom, from tables
 
@@ -32,8 +33,8 @@ def test_least_squares_in_closed_form(line, level):
     fit, k, y = line
     n, best = len(y), k @ y / (k @ k)
     ss = np.sum((y - best * k) ** 2)
-    found = profile(fit, level=level, lanes=lanes_of(fit))
-    assert found.rise == pytest.approx(CHI2[level], rel=1e-12) and found.sound
+    found = profile_likelihood(fit, level=level, objective=compiled_objective(fit))
+    assert found.rise == pytest.approx(CHI2[level], rel=1e-12) and found.is_reliable
     assert found.verdict == "Every interval has both ends."
     rows = found.table.set_index("name")
     wide = np.sqrt(ss / (k @ k) * np.expm1(CHI2[level] / n))
@@ -52,7 +53,7 @@ def test_least_squares_in_closed_form(line, level):
 def test_every_point_is_on_the_profile(line):
     fit, k, y = line
     best = k @ y / (k @ k)
-    points = profile(fit, ["F1"], lanes=lanes_of(fit)).points
+    points = profile_likelihood(fit, ["F1"], objective=compiled_objective(fit)).points
     away = points["value"].to_numpy() - best
     ss = np.sum((y - best * k) ** 2)
     np.testing.assert_allclose(points["delta_ofv"], len(y) * np.log1p(away**2 * (k @ k) / ss), atol=1e-6)
@@ -85,7 +86,7 @@ def test_a_variance_of_a_random_effect_in_closed_form(groups):
     start = [0.9, np.log(0.02), np.log(0.2)]
     best = minimize(lambda x: ofv(x, True), start, method="BFGS", options={"gtol": 1e-7})
     assert fit.ofv == pytest.approx(best.fun, abs=1e-6)
-    found = profile(fit, lanes=lanes_of(fit)).table.set_index("name")
+    found = profile_likelihood(fit, objective=compiled_objective(fit)).table.set_index("name")
     assert (found["status_low"] == FOUND).all() and (found["status_high"] == FOUND).all()
     for end in ("low", "high"):
         free_tau2 = found.loc["OMEGA_F1", f"ci_{end}"]
@@ -101,33 +102,33 @@ def test_a_side_that_the_data_do_not_limit_is_open(make):
     k, random = PER_F1[2], np.random.default_rng(8)
     y = 0.9 * k + random.normal(0, 0.2, (4, 5)) + 0.35 * random.normal(0, 1, (4, 1))
     narrow = fitted(make(LINEAR.replace("IIV", "iiv = 0.02"), *records(y, [TIMES[2]] * 5)))
-    found = profile(narrow, ["OMEGA_F1"], 0.9999, lanes=Lanes.of(narrow))
+    found = profile_likelihood(narrow, ["OMEGA_F1"], 0.9999, objective=FitObjective.compile(narrow))
     row = found.table.iloc[0]
     assert (row["status_low"], row["status_high"]) == (OPEN, FOUND)
     assert np.isnan(row["ci_low"]) and row["rise_low"] < found.rise and row["ci_high"] > row["estimate"]
-    assert found.sound and "a side of OMEGA_F1 is open" in found.verdict
+    assert found.is_reliable and "a side of OMEGA_F1 is open" in found.verdict
 
 
 def test_a_fit_that_is_not_at_its_minimum_is_found_out(line):
     from dataclasses import replace
 
     fit, _, _ = line
-    lanes = lanes_of(fit)
+    objective = compiled_objective(fit)
     psi = fit.psi + np.array([0.1, 0.0])
-    found = lanes.evaluate([lanes.ask(psi)])[0]
+    found = objective.evaluate([objective.request(psi)])[0]
     off = replace(fit, psi=psi, ofv=float(found.objective.sum()))
-    result = profile(off, ["F1"], lanes=Lanes.of(off))
-    assert not result.sound and LOWER in {*result.table["status_low"], *result.table["status_high"]}
+    result = profile_likelihood(off, ["F1"], objective=FitObjective.compile(off))
+    assert not result.is_reliable and LOWER in {*result.table["status_low"], *result.table["status_high"]}
     assert "not at its minimum" in result.verdict
     with pytest.raises(ScienceFailed, match="the fit recorded"):
-        Lanes.of(replace(fit, ofv=fit.ofv - 1))
+        FitObjective.compile(replace(fit, ofv=fit.ofv - 1))
 
 
 @pytest.mark.slow
 def test_theophylline_every_end_is_a_rise_of_the_quantile():
     fit = theophylline()
-    found = profile(fit, lanes=lanes_of(fit))
-    assert found.sound and (found.table["status_low"] == FOUND).all()
+    found = profile_likelihood(fit, objective=compiled_objective(fit))
+    assert found.is_reliable and (found.table["status_low"] == FOUND).all()
     np.testing.assert_allclose(found.table[["rise_low", "rise_high"]], CHI2[0.95], atol=1e-4)
     rows = found.table.set_index("name")
     assert ((rows["ci_low"] < rows["estimate"]) & (rows["estimate"] < rows["ci_high"])).all()
@@ -144,10 +145,10 @@ HELD = [
 def test_an_end_against_a_refit_that_holds_the_parameter_there(name, end, settings, minimise):
     """From the study's own initial values, by the ordinary fit."""
     fit = theophylline()
-    bound = float(profile(fit, [name], lanes=lanes_of(fit)).table[end].iloc[0])
+    bound = float(profile_likelihood(fit, [name], objective=compiled_objective(fit)).table[end].iloc[0])
     study = load_study("theophylline", settings={k: str(v) for k, v in settings(repr(bound)).items()})
-    layout = study.problem.spec.layout
-    assert name not in [n for n, held in zip(layout.names, layout.fixed, strict=True) if not held]
+    layout = study.problem.structure.layout
+    assert name not in [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
     state = minimise(fit.method, study.problem)
     assert state.status == "converged" and state.ofv - fit.ofv == pytest.approx(CHI2[0.95], abs=2e-4)
 
@@ -159,7 +160,7 @@ def toy(psi):
     """An OFV of three coordinates with its gradient, as one subject's; bent, so that one Newton step is not enough."""
     bend = np.array([0.3, 0.1, 0.2])
     value = 0.5 * psi @ HESSIAN @ psi + bend @ psi**4
-    return Found(
+    return ObjectiveValues(
         np.array([value]),
         (HESSIAN @ psi + 4 * bend * psi**3)[:, None],
         np.zeros((0, 1)),
@@ -174,7 +175,7 @@ def solve(search):
     while True:
         try:
             ask = search.send(toy(ask.psi))
-            assert isinstance(ask, Ask)
+            assert isinstance(ask, EvaluationRequest)
         except StopIteration as end:
             return end.value
 
@@ -185,8 +186,8 @@ def test_constrained_optima_on_a_curved_surface():
     def surface(psi):
         return psi[0] ** 2 + np.exp(psi[1]), np.array([2 * psi[0], np.exp(psi[1]), 0.0])
 
-    study = Study(np.ones(1), None, np.zeros(3), ())
-    held = solve(minimise_on(study, surface, 2.5, np.array([0.3, 0.1, 0.0]), np.zeros((0, 1)), np.linalg.inv(HESSIAN)))
+    study = WeightedStudy(np.ones(1), None, np.zeros(3), ())
+    held = solve(minimise_on_surface(study, surface, 2.5, np.array([0.3, 0.1, 0.0]), np.zeros((0, 1)), np.linalg.inv(HESSIAN)))
     reference = minimize(
         lambda x: toy(x).objective[0],
         held.point.psi + 0.05,
@@ -201,10 +202,10 @@ def test_constrained_optima_on_a_curved_surface():
 
 def test_the_way_onto_a_surface_is_the_shortest_in_the_metric():
     surface = lambda psi: (float(psi @ [1.0, 2.0, 0.0]), np.array([1.0, 2.0, 0.0]))  # noqa: E731
-    there = onto(surface, 3.0, np.zeros(3), np.linalg.inv(HESSIAN))
+    there = project_onto_surface(surface, 3.0, np.zeros(3), np.linalg.inv(HESSIAN))
     along = np.linalg.solve(HESSIAN, [1.0, 2.0, 0.0])
     np.testing.assert_allclose(there, 3.0 * along / (along @ [1.0, 2.0, 0.0]), rtol=1e-12)
-    assert onto(lambda psi: (np.nan, psi), 1.0, np.zeros(3), np.eye(3)) is None
+    assert project_onto_surface(lambda psi: (np.nan, psi), 1.0, np.zeros(3), np.eye(3)) is None
     flat = minimize_scalar(lambda x: 0.5 * np.array([x, (3 - x) / 2, 0.0]) @ HESSIAN @ [x, (3 - x) / 2, 0.0])
     assert 0.5 * there @ HESSIAN @ there <= flat.fun + 1e-9
 
@@ -212,7 +213,7 @@ def test_the_way_onto_a_surface_is_the_shortest_in_the_metric():
 def test_what_cannot_be_asked(line):
     fit, _, _ = line
     with pytest.raises(BadInput, match="`CL` is no estimated parameter") as told:
-        profile(fit, ["CL"])
+        profile_likelihood(fit, ["CL"])
     assert "known: `F1`, `add`" in told.value.hint
     with pytest.raises(WrongUsage, match="no probability"):
-        profile(fit, level=2.0)
+        profile_likelihood(fit, level=2.0)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from finished_fits import lanes_of, straight_line, theophylline
+from finished_fits import compiled_objective, straight_line, theophylline
 from scipy.stats import chi2, kstest
 
 from pbpk.errors import BadInput, WrongUsage
-from pbpk.uncertainty.parallel_searches import Lanes
+from pbpk.uncertainty.fit_objective import FitObjective
 from pbpk.uncertainty.sir import Plan, propose, resample, sir
 
 PLAN = Plan(samples=(1000, 4000), resamples=(200, 500), seed=3)
@@ -21,7 +21,7 @@ def line(make):
 
 @pytest.fixture(scope="module")
 def found(line):
-    return sir(line[0], PLAN, lanes=lanes_of(line[0]))
+    return sir(line[0], PLAN, objective=compiled_objective(line[0]))
 
 
 def test_least_squares_has_its_posterior(found, line):
@@ -57,9 +57,9 @@ def ofv_at(row, line):
 
 
 def test_the_seed_decides(line, found):
-    again = sir(line[0], PLAN, lanes=lanes_of(line[0]))
+    again = sir(line[0], PLAN, objective=compiled_objective(line[0]))
     assert again.sample.equals(found.sample) and again.samples.equals(found.samples)
-    other = sir(line[0], replace(PLAN, seed=4), lanes=lanes_of(line[0]))
+    other = sir(line[0], replace(PLAN, seed=4), objective=compiled_objective(line[0]))
     assert not np.allclose(other.sample["F1"], found.sample["F1"])
 
 
@@ -91,7 +91,7 @@ def test_resampling_is_without_replacement_up_to_the_cap():
 def test_theophylline_agrees_with_its_standard_errors():
     fit = theophylline()
     plan = Plan(samples=(500, 1000), resamples=(150, 300))
-    result = sir(fit, plan, lanes=lanes_of(fit))
+    result = sir(fit, plan, objective=compiled_objective(fit))
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
     rows = result.summary.set_index("name")
     np.testing.assert_allclose(rows["se"].iloc[[0, 1, 2, 6]], r[[0, 1, 2, 6]], rtol=0.35)
@@ -100,10 +100,10 @@ def test_theophylline_agrees_with_its_standard_errors():
 
 def test_a_lower_ofv_is_said(line):
     fit, _, _ = line
-    lanes = lanes_of(fit)
+    objective = compiled_objective(fit)
     psi = fit.psi + np.array([0.02, 0.0])
-    off = replace(fit, psi=psi, ofv=float(lanes.evaluate([lanes.ask(psi)])[0].objective.sum()))
-    result = sir(off, Plan(samples=(300,), resamples=(50,)), lanes=Lanes.of(off))
+    off = replace(fit, psi=psi, ofv=float(objective.evaluate([objective.request(psi)])[0].objective.sum()))
+    result = sir(off, Plan(samples=(300,), resamples=(50,)), objective=FitObjective.compile(off))
     assert result.lowest < -1e-3 and not result.sound and "not at its minimum" in result.verdict
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.programs.rosenbrock.step import each
+from pbpk.compile.programs.rosenbrock.step import for_each
 
 Read = Callable[[Index], Operand]
 Write = Callable[[Index, Operand], None]
@@ -53,12 +53,12 @@ def arrive(m: Machine, stop: Index, count: int, *found: tuple[Buffer, Read]) -> 
         for buffer, value in found:
             m.write(buffer, stop * count + k, value(k))
 
-    each(m, count, write)
+    for_each(m, count, write)
 
 
 def copy(m: Machine, count: int, put: Write, get: Read) -> None:
     """`put(k, get(k))` for all k."""
-    each(m, count, lambda k: put(k, get(k)))
+    for_each(m, count, lambda k: put(k, get(k)))
 
 
 class Rows:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 
-def decays(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
+def apportion_decays(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Decays by region, (…), in the unit of `integral` (T, …), which runs from 0 at the first dose; `factors` (T,) or (T, …)
     are each region's shares of the activity at those times."""
     steps = jnp.diff(jnp.asarray(integral, float), axis=0)
@@ -27,12 +27,12 @@ def decays(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
     return {k: (steps * mean(v)).sum(0) for k, v in factors.items()}
 
 
-def shares(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
+def apportion_shares(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
     """The same as shares of all decays in the organ: for `Tissue.hits`."""
     whole = jnp.asarray(integral)[-1] - jnp.asarray(integral)[0]
-    return {k: v / whole for k, v in decays(integral, factors).items()}
+    return {k: v / whole for k, v in apportion_decays(integral, factors).items()}
 
 
-def filling(time: Any, half_time: Any, final: Any = 1.0) -> jax.Array:
+def filling_share(time: Any, half_time: Any, final: Any = 1.0) -> jax.Array:
     """A share that fills with a half-time (h) to `final`, as colloid does after uptake into the cells."""
     return final * -jnp.expm1(-math.log(2) * jnp.asarray(time, float) / half_time)

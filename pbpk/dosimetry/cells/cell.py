@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
-from pbpk.dosimetry.cells.hits import Hits, hits
-from pbpk.dosimetry.cells.source_distances import Seen, at, ball, diffused, outside, shell
+from pbpk.dosimetry.cells.hits import Hits, compute_hits
+from pbpk.dosimetry.cells.source_distances import SourceDistances, ball, diffuse, outside, point_source, shell
 
-Part = Literal["nucleus", "cytoplasm", "surface", "cell", "medium"]
+CellPart = Literal["nucleus", "cytoplasm", "surface", "cell", "medium"]
 
 
-def part(name: Part, cell: Any, nucleus: Any) -> Seen:
+def cell_part(name: CellPart, cell: Any, nucleus: Any) -> SourceDistances:
     """Of a cell of radius `cell` with a nucleus of radius `nucleus` at its centre, µm. Per decay; the medium, which has no
     end, per decay/µm³."""
     volume = 4 / 3 * jnp.pi
@@ -22,20 +22,20 @@ def part(name: Part, cell: Any, nucleus: Any) -> Seen:
         case "cytoplasm":
             return shell(nucleus, cell).scaled(1 / (volume * (cell**3 - nucleus**3)))
         case "surface":
-            return at(cell)
+            return point_source(cell)
         case "cell":
             return ball(cell, cut=nucleus).scaled(1 / (volume * cell**3))
         case "medium":
             return outside(cell)
 
 
-def cell_hits(name: Part, cell: Any, nucleus: Any, nuclide: str = "At-211", migration: Any = None) -> Hits:
+def cell_hits(name: CellPart, cell: Any, nucleus: Any, nuclide: str = "At-211", migration: Any = None) -> Hits:
     """Hits of the nucleus: `.dose` is S (Gy per decay), `.count` hits per decay, `.zf`, `.zd`.
 
     `migration` (µm): L = √(Dτ) of a daughter that wanders before it decays (`migration_length`); None: it stays.
     """
-    source = part(name, cell, nucleus)
-    return hits(source, nucleus, nuclide, None if migration is None else diffused(source, migration))
+    source = cell_part(name, cell, nucleus)
+    return compute_hits(source, nucleus, nuclide, None if migration is None else diffuse(source, migration))
 
 
 def migration_length(diffusion: Any, half_life: Any = 0.516) -> Any:

@@ -15,35 +15,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.cells.cell import Part, cell_hits
-from pbpk.dosimetry.cells.hits import Hits, alpha_energy, alphas, hits
-from pbpk.dosimetry.cells.source_distances import Seen, ball_share, region, surface
-from pbpk.dosimetry.charged.ranges import particle_range
+from pbpk.dosimetry.cells.cell import CellPart, cell_hits
+from pbpk.dosimetry.cells.hits import Hits, alpha_energy, compute_hits, list_alphas
+from pbpk.dosimetry.cells.source_distances import SourceDistances, ball_share, region_distances, surface
+from pbpk.dosimetry.charged.ranges import load_range_table
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput
 
 
-class Given(NamedTuple):
+class ClusterContributions(NamedTuple):
     """What each cell gets, (cells,), from itself and from the others."""
 
-    own: jax.Array
-    cross: jax.Array
+    from_itself: jax.Array
+    from_others: jax.Array
 
     @property
-    def all(self) -> jax.Array:
-        return self.own + self.cross
+    def total(self) -> jax.Array:
+        return self.from_itself + self.from_others
 
 
 @dataclass(frozen=True, eq=False)
-class Cluster:
+class CellCluster:
     """`sites` (cells, 3) on a grid of `step` µm; `pairs` the hits of a nucleus by a decay at each of `distances` grid² (K,)."""
 
     radius: float
     step: float
     sites: np.ndarray
-    own: Hits
+    self_hits: Hits
     distances: np.ndarray
-    pairs: Hits
+    cross_hits: Hits
     nuclide: str
 
     @property
@@ -54,25 +54,25 @@ class Cluster:
         """Gy: all alpha energy of `decays` per cell in the mass per cell, E·Ã/m; what an endless cluster gets."""
         return decays * alpha_energy(self.nuclide) * MEV / (2 * self.step**3 * 1e-15)
 
-    def dose(self, decays: Any) -> Given:
+    def dose(self, decays: Any) -> ClusterContributions:
         """Mean dose of each nucleus, Gy, for `decays` (cells,)."""
-        return self._given(decays, self.own.dose, (self.pairs.often * self.pairs.z).sum(-1))
+        return self._convolve(decays, self.self_hits.dose, (self.cross_hits.frequency * self.cross_hits.z).sum(-1))
 
-    def hits(self, decays: Any) -> Given:
+    def hits(self, decays: Any) -> ClusterContributions:
         """Mean hits of each nucleus."""
-        return self._given(decays, self.own.count, self.pairs.often.sum(-1))
+        return self._convolve(decays, self.self_hits.count, self.cross_hits.frequency.sum(-1))
 
     def survival(self, decays: Any, z0: Any) -> jax.Array:
         """Of each cell, (cells,): a hit kills with 1 − e^(−z/z0)."""
-        kill = (self.pairs.often * -jnp.expm1(-self.pairs.z / z0)).sum(-1)
-        own = (self.own.often * -jnp.expm1(-self.own.z / z0)).sum()
-        return jnp.exp(-self._given(decays, own, kill).all)
+        kill = (self.cross_hits.frequency * -jnp.expm1(-self.cross_hits.z / z0)).sum(-1)
+        own = (self.self_hits.frequency * -jnp.expm1(-self.self_hits.z / z0)).sum()
+        return jnp.exp(-self._convolve(decays, own, kill).total)
 
     def tcp(self, decays: Any, z0: Any) -> jax.Array:
         """That no cell survives, Π(1 − S)."""
         return jnp.exp(jnp.log1p(-jnp.minimum(self.survival(decays, z0), 1 - 1e-16)).sum())
 
-    def _given(self, decays: Any, own: Any, by_distance: Any) -> Given:
+    def _convolve(self, decays: Any, own: Any, by_distance: Any) -> ClusterContributions:
         reach = math.isqrt(int(self.distances[-1]))
         low = self.sites.min(0)
         size = tuple(int(n) + 2 * reach + 1 for n in np.ptp(self.sites, axis=0))
@@ -84,17 +84,17 @@ class Cluster:
         kernel = jnp.where(found, by_distance[np.minimum(place, len(self.distances) - 1)], 0.0)
         grid = jnp.zeros(size).at[at].set(decays)
         cross = jnp.fft.irfftn(jnp.fft.rfftn(grid) * jnp.fft.rfftn(kernel), size)[at]
-        return Given(decays * own, jnp.maximum(cross, 0.0))
+        return ClusterContributions(decays * own, jnp.maximum(cross, 0.0))
 
 
-def cluster(
+def build_cluster(
     radius: float,
     cell: float = 7.0,
     nucleus: float = 5.0,
-    part: Part = "cell",
+    part: CellPart = "cell",
     packing: float = 1.0,
     nuclide: str = "At-211",
-) -> Cluster:
+) -> CellCluster:
     """A spherical cluster of cells (µm), decays in `part` of each. `packing` is the share of the volume that is cells: 1 in
     solid tumour, where cells are not round and fill all; at most 0.74 if they are round."""
     if part == "medium" or not 0 < packing <= 1 or not 0 < nucleus <= cell or radius < cell:
@@ -105,32 +105,34 @@ def cluster(
     i = np.arange(-half, half + 1)
     grid = np.stack(np.meshgrid(i, i, i, indexing="ij"), -1).reshape(-1, 3)
     sites = grid[(grid.sum(1) % 2 == 0) & ((grid**2).sum(1) * step**2 <= radius**2)]
-    reach = max(float(particle_range("alpha").reach(e)) for _, e, _ in alphas(nuclide)) * 1e4 + nucleus + cell
+    reach = max(float(load_range_table("alpha").reach(e)) for _, e, _ in list_alphas(nuclide)) * 1e4 + nucleus + cell
     most = int(reach / step) + 1
     j = np.arange(most + 1) ** 2
     squares = np.unique(j[:, None, None] + j[None, :, None] + j[None, None])
     squares = squares[(squares > 0) & (squares % 2 == 0) & (squares <= most**2)]  # x + y + z even where x² + y² + z² is
     pairs = jax.lax.map(
-        lambda d: hits(_elsewhere(part, cell, nucleus, d), nucleus, nuclide),
+        lambda d: compute_hits(_neighbour_source(part, cell, nucleus, d), nucleus, nuclide),
         step * jnp.sqrt(squares.astype(float)),
         batch_size=32,
     )
     own = cell_hits(part, cell, nucleus, nuclide)
-    return Cluster(radius, step, sites, own, squares, pairs._replace(mass=own.mass), nuclide)
+    return CellCluster(radius, step, sites, own, squares, pairs._replace(mass=own.mass), nuclide)
 
 
-def _elsewhere(part: Part, cell: Any, nucleus: Any, away: Any) -> Seen:
+def _neighbour_source(part: CellPart, cell: Any, nucleus: Any, away: Any) -> SourceDistances:
     """Of a cell whose centre is `away`; per decay."""
     volume = 4 / 3 * jnp.pi
 
-    def ball(radius: Any) -> Seen:
-        return region(lambda r: ball_share(r, radius, away), (jnp.abs(radius - away), radius + away), nucleus, panels=1)
+    def ball(radius: Any) -> SourceDistances:
+        return region_distances(
+            lambda r: ball_share(r, radius, away), (jnp.abs(radius - away), radius + away), nucleus, panels=1
+        )
 
     if part == "surface":
         return surface(cell, away)
     if part == "cytoplasm":
         whole, inner = ball(cell), ball(nucleus).scaled(-1.0)
-        both = Seen(*(jnp.concatenate([x, y]) for x, y in zip(whole, inner, strict=True)))
+        both = SourceDistances(*(jnp.concatenate([x, y]) for x, y in zip(whole, inner, strict=True)))
         return both.scaled(1 / (volume * (cell**3 - nucleus**3)))
     radius = nucleus if part == "nucleus" else cell
     return ball(radius).scaled(1 / (volume * radius**3))

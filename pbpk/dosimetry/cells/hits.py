@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.charged.ranges import particle_range
+from pbpk.dosimetry.charged.ranges import load_range_table
 from pbpk.dosimetry.constants import MEV
-from pbpk.dosimetry.progeny import in_situ
+from pbpk.dosimetry.progeny import count_in_situ_decays
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
 from pbpk.nuclides.emissions import load_emissions
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.cells.source_distances import Seen
+    from pbpk.dosimetry.cells.source_distances import SourceDistances
 
 CM = 1e-4  # of a µm; times 1 g/cm³ an areal length
 _KG = 1e-15  # of a µm³ of water
@@ -34,45 +34,45 @@ _LEAST = 1e-4  # alphas per decay: rarer lines are left out
 class Hits(NamedTuple):
     """Kinds of hit (K,): how often per unit of the source, MeV on entry and on leaving; `mass` of the nucleus, kg."""
 
-    often: Any
-    enter: Any
-    leave: Any
+    frequency: Any
+    entry_energy: Any
+    exit_energy: Any
     mass: Any
 
     @property
     def z(self) -> Any:
         """Specific energy of a hit, Gy (K,)."""
-        return (self.enter - self.leave) * MEV / self.mass
+        return (self.entry_energy - self.exit_energy) * MEV / self.mass
 
     @property
     def count(self) -> jax.Array:
         """Hits per unit of the source."""
-        return self.often.sum()
+        return self.frequency.sum()
 
     @property
     def dose(self) -> jax.Array:
         """S: Gy per unit of the source."""
-        return (self.often * self.z).sum()
+        return (self.frequency * self.z).sum()
 
     @property
     def zf(self) -> jax.Array:
         """Mean of z over hits, Gy; 0 without hits."""
-        return _over(self.dose, self.count)
+        return _divide(self.dose, self.count)
 
     @property
     def zd(self) -> jax.Array:
         """Mean of z over dose, Gy."""
-        return _over((self.often * self.z**2).sum(), self.dose)
+        return _divide((self.frequency * self.z**2).sum(), self.dose)
 
     def laplace(self, z0: Any) -> jax.Array:
         """T₁(1/z0), the mean of e^(−z/z0) over hits."""
-        return _over((self.often * jnp.exp(-self.z / z0)).sum(), self.count)
+        return _divide((self.frequency * jnp.exp(-self.z / z0)).sum(), self.count)
 
     def scaled(self, by: Any) -> Hits:
-        return self._replace(often=self.often * by)
+        return self._replace(often=self.frequency * by)
 
 
-def _over(part: Any, whole: Any) -> Any:
+def _divide(part: Any, whole: Any) -> Any:
     return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)
 
 
@@ -82,13 +82,13 @@ def nucleus_mass(radius: Any) -> Any:
 
 
 @cache
-def alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
+def list_alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
     """(emitter, MeV, per decay of the nuclide), with daughters that decay where it does; lines under 1e-4 left out.
 
     At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %.
     """
     rows = []
-    for name, share in in_situ(nuclide).items():
+    for name, share in count_in_situ_decays(nuclide).items():
         for energy, often in zip(*load_emissions(name).discrete("alpha"), strict=True):
             if share * often > _LEAST:
                 rows.append((name, float(energy), float(share * often)))
@@ -99,29 +99,31 @@ def alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
 
 def alpha_energy(nuclide: str) -> float:
     """MeV per decay in the lines of `alphas`."""
-    return sum(e * n for _, e, n in alphas(nuclide))
+    return sum(e * n for _, e, n in list_alphas(nuclide))
 
 
 @partial(jax.jit, static_argnames="nuclide")
-def hits(source: Seen, radius: Any, nuclide: str = "At-211", daughters: Seen | None = None) -> Hits:
+def compute_hits(
+    source: SourceDistances, radius: Any, nuclide: str = "At-211", daughters: SourceDistances | None = None
+) -> Hits:
     """Hits of a nucleus of `radius` µm. `daughters`: where its daughters' decays are, if not where its own are (`diffused`)."""
-    table, parts, parent = particle_range("alpha"), [], load_nuclide(nuclide).name
-    for name, energy, often in alphas(nuclide):
+    table, parts, parent = load_range_table("alpha"), [], load_nuclide(nuclide).name
+    for name, energy, often in list_alphas(nuclide):
         where = daughters if daughters is not None and name != parent else source
         inside = _tracks(where, radius)
         reach = table.reach(energy)
 
         def left(way: Any, reach: Any = reach) -> Any:
-            return table.left(jnp.maximum(reach - way * CM, 0.0))
+            return table.residual_energy(jnp.maximum(reach - way * CM, 0.0))
 
-        enter, leave = left(inside.enter), left(inside.leave)
-        weight = jnp.where(enter > 0, inside.often * often, 0.0)
+        enter, leave = left(inside.entry_energy), left(inside.exit_energy)
+        weight = jnp.where(enter > 0, inside.frequency * often, 0.0)
         parts.append((weight.reshape(-1), enter.reshape(-1), leave.reshape(-1)))
     often, enter, leave = (jnp.concatenate(x) for x in zip(*parts, strict=True))
     return Hits(often, enter, leave, nucleus_mass(radius))
 
 
-def _tracks(source: Seen, radius: Any) -> Hits:
+def _tracks(source: SourceDistances, radius: Any) -> Hits:
     """Ways (µm) to where a track enters and leaves, (sources, directions), by their weight."""
     r, weight = jnp.asarray(source.distance, float)[:, None], jnp.asarray(source.weight)[:, None]
     outside = r > radius

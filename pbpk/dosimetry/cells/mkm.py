@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.charged.ranges import particle_range
+from pbpk.dosimetry.charged.ranges import load_range_table
 from pbpk.dosimetry.constants import MEV
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Mkm(NamedTuple):
 def domain_z_star(energy: Any, domain: Any, z0: Any, let: Any = None) -> jax.Array:
     """z*, Gy, of alphas of `energy` MeV (any shape) in a domain of radius `domain` µm. `let` MeV/cm, from ASTAR if None."""
     energy = jnp.asarray(energy, float)
-    let = stopping(energy) if let is None else jnp.asarray(let, float)
+    let = stopping_power(energy) if let is None else jnp.asarray(let, float)
     return jax.vmap(partial(_z_star, domain=domain, z0=z0))(energy.reshape(-1), let.reshape(-1)).reshape(energy.shape)
 
 
-def stopping(energy: Any) -> Any:
+def stopping_power(energy: Any) -> Any:
     """MeV/cm in water, the slope of ASTAR's range."""
-    table = particle_range("alpha")
+    table = load_range_table("alpha")
     return 1 / jax.vmap(jax.grad(table.reach))(jnp.asarray(energy, float).reshape(-1)).reshape(jnp.shape(energy))
 
 
@@ -103,8 +103,8 @@ def z_star(hits: Hits, model: Mkm) -> jax.Array:
     def upto(energy: Any) -> Any:
         return jnp.where(energy < _ENERGY[0], energy * grid[0], jnp.interp(energy, _ENERGY, summed))
 
-    lost = hits.often * (hits.enter - hits.leave)
-    return (hits.often * (upto(hits.enter) - upto(hits.leave))).sum() / jnp.maximum(lost.sum(), 1e-300)
+    lost = hits.frequency * (hits.entry_energy - hits.exit_energy)
+    return (hits.frequency * (upto(hits.entry_energy) - upto(hits.exit_energy))).sum() / jnp.maximum(lost.sum(), 1e-300)
 
 
 def survival(hits: Hits, dose: Any, model: Mkm) -> jax.Array:

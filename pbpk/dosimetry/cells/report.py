@@ -59,7 +59,7 @@ class Target:
     cell: CellBiology = field(default_factory=CellBiology)
 
 
-class Alpha(NamedTuple):
+class AlphaScaleResult(NamedTuple):
     """Of nuclei: mean dose of alphas (Gy), hits, share not hit, SD of z (Gy), zF, zD (Gy); survival by three models (single
     hit, LQ over f(z), MKM); MKM's z* (Gy); RBE-weighted dose, its SD over the RBE (Gy), BED (Gy)."""
 
@@ -78,7 +78,7 @@ class Alpha(NamedTuple):
     bed: Any
 
 
-class Beta(NamedTuple):
+class BetaFormalismResult(NamedTuple):
     """Of the tissue's mean dose (Gy): all radiations alike; its survival and BED (Gy) without and with the mean RBE."""
 
     dose: Any
@@ -98,7 +98,7 @@ def compare(
     alpha_beta: Any,
     protraction: Any,
     cell: CellBiology,
-) -> tuple[Alpha, Beta]:
+) -> tuple[AlphaScaleResult, BetaFormalismResult]:
     """`per_gray` from `Tissue.hits`; `nucleus` µm; `alpha`, `low` mean doses, Gy (numbers: vmap over patients); `rbe` its
     mean and SD. Low LET reaches all cells alike and multiplies every survival by e^(−α₀D − GβD²); that its damage meets that of
     alphas is in BED alone. α of a nucleus's specific energy is RBE·α₀, so S by LQ differs from the last column of the beta
@@ -110,7 +110,7 @@ def compare(
     star = z_star(per_gray, model)
     spared = jnp.exp(-cell.alpha0 * low - protraction * cell.beta * low**2)
     linear = mean * cell.alpha0
-    ours = Alpha(
+    ours = AlphaScaleResult(
         dose,
         mean_hits(per_gray, dose),
         unhit(per_gray, dose),
@@ -126,7 +126,7 @@ def compare(
         rbe_bed(dose, low, mean, alpha_beta, protraction),
     )
     whole = alpha + low
-    theirs = Beta(
+    theirs = BetaFormalismResult(
         whole,
         survival.mean_dose(whole, cell.alpha0, protraction * cell.beta),
         bed(whole, alpha_beta, protraction),
@@ -141,13 +141,13 @@ _COMPARE = jax.jit(compare)
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class AlphaReportRow:
     """`interval`: 90 % of the RBE-weighted dose, Gy, over the RBE alone."""
 
     target: Target
     rbe: Rbe
-    alpha: Alpha
-    beta: Beta
+    alpha: AlphaScaleResult
+    beta: BetaFormalismResult
     interval: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,7 +166,9 @@ class Row:
         }
 
 
-def alpha_report(targets: Sequence[Target], nuclide: str = "At-211", draws: int = 20_000, seed: int = 1) -> list[Row]:
+def alpha_report(
+    targets: Sequence[Target], nuclide: str = "At-211", draws: int = 20_000, seed: int = 1
+) -> list[AlphaReportRow]:
     """Of each target. The interval is that of `draws` of its RBE. Raises `BadInput` for a dose below 0 or not a number."""
     rows = []
     for t in targets:
@@ -182,11 +184,11 @@ def alpha_report(targets: Sequence[Target], nuclide: str = "At-211", draws: int 
         )
         drawn = np.asarray(rbe.draws(jax.random.key(seed), (draws,))) * float(ours.dose) + float(t.low)
         low, high = np.quantile(drawn, [0.05, 0.95])
-        rows.append(Row(t, rbe, ours, theirs, (float(low), float(high))))
+        rows.append(AlphaReportRow(t, rbe, ours, theirs, (float(low), float(high))))
     return rows
 
 
-def render(rows: Sequence[Row]) -> str:
+def render(rows: Sequence[AlphaReportRow]) -> str:
     """A table for people: each target's alphas, and below it the beta formalism."""
     lines = [
         f"{'target, cell':34}{'dose':>9}{'hits':>8}{'unhit':>9}{'sd z':>8}"

@@ -19,21 +19,23 @@ _X, _W = np.polynomial.legendre.leggauss(16)
 _COS, _COS_W = np.polynomial.legendre.leggauss(64)
 
 
-class Seen(NamedTuple):
+class SourceDistances(NamedTuple):
     """`weight` (K,) decays at `distance` (K,) from the nucleus's centre, per unit of the source."""
 
     distance: Any
     weight: Any
 
-    def scaled(self, by: Any) -> Seen:
-        return Seen(self.distance, self.weight * by)
+    def scaled(self, by: Any) -> SourceDistances:
+        return SourceDistances(self.distance, self.weight * by)
 
 
-def joined(*sources: Seen) -> Seen:
-    return Seen(*(jnp.concatenate([jnp.asarray(x) for x in part]) for part in zip(*sources, strict=True)))
+def join_sources(*sources: SourceDistances) -> SourceDistances:
+    return SourceDistances(*(jnp.concatenate([jnp.asarray(x) for x in part]) for part in zip(*sources, strict=True)))
 
 
-def region(share: Callable[[Any], Any], edges: Sequence[Any], cut: Any = 0.0, panels: int = 6) -> Seen:
+def region_distances(
+    share: Callable[[Any], Any], edges: Sequence[Any], cut: Any = 0.0, panels: int = 6
+) -> SourceDistances:
     """Of a region whose Φ(r) is `share`, smooth between `edges`, the last where it ends or FAR; per decay/µm³.
 
     `cut`, here and below, is the radius of the nucleus: whether a track must enter first or is born inside is a kink in all
@@ -46,12 +48,12 @@ def region(share: Callable[[Any], Any], edges: Sequence[Any], cut: Any = 0.0, pa
     width = jnp.diff(steps)[:, None] / panels * jnp.ones(panels)
     r = (starts[..., None] + width[..., None] * (_X + 1) / 2).reshape(-1)
     weight = (width[..., None] * _W / 2).reshape(-1)
-    return Seen(r, weight * 4 * jnp.pi * r**2 * share(r))
+    return SourceDistances(r, weight * 4 * jnp.pi * r**2 * share(r))
 
 
-def at(distance: Any) -> Seen:
+def point_source(distance: Any) -> SourceDistances:
     """One decay at a distance; also a spherical surface around the nucleus, such as its own cell's."""
-    return Seen(jnp.atleast_1d(jnp.asarray(distance, float)), jnp.ones(1))
+    return SourceDistances(jnp.atleast_1d(jnp.asarray(distance, float)), jnp.ones(1))
 
 
 def ball_share(r: Any, radius: Any, away: Any) -> Any:
@@ -61,45 +63,47 @@ def ball_share(r: Any, radius: Any, away: Any) -> Any:
     return jnp.where(r < radius - far, 1.0, cap)
 
 
-def ball(radius: Any, away: Any = 0.0, cut: Any = 0.0) -> Seen:
+def ball(radius: Any, away: Any = 0.0, cut: Any = 0.0) -> SourceDistances:
     """A ball filled evenly, its centre `away` from the nucleus's; per decay/µm³."""
-    return region(lambda r: ball_share(r, radius, away), (jnp.abs(radius - away), radius + away), cut)
+    return region_distances(lambda r: ball_share(r, radius, away), (jnp.abs(radius - away), radius + away), cut)
 
 
-def shell(inner: Any, outer: Any, away: Any = 0.0, cut: Any = 0.0) -> Seen:
+def shell(inner: Any, outer: Any, away: Any = 0.0, cut: Any = 0.0) -> SourceDistances:
     """Between two spheres about one centre; per decay/µm³."""
     edges = (jnp.abs(inner - away), inner + away, jnp.abs(outer - away), outer + away)
-    return region(lambda r: ball_share(r, outer, away) - ball_share(r, inner, away), edges, cut)
+    return region_distances(lambda r: ball_share(r, outer, away) - ball_share(r, inner, away), edges, cut)
 
 
-def outside(radius: Any, away: Any = 0.0, cut: Any = 0.0) -> Seen:
+def outside(radius: Any, away: Any = 0.0, cut: Any = 0.0) -> SourceDistances:
     """All beyond a sphere; per decay/µm³."""
-    return region(lambda r: 1 - ball_share(r, radius, away), (jnp.abs(radius - away), radius + away, FAR), cut)
+    return region_distances(
+        lambda r: 1 - ball_share(r, radius, away), (jnp.abs(radius - away), radius + away, FAR), cut
+    )
 
 
-def surface(radius: Any, away: Any) -> Seen:
+def surface(radius: Any, away: Any) -> SourceDistances:
     """A spherical surface whose centre is `away` > 0; per decay."""
     low, high = jnp.abs(radius - away), radius + away
     r = low + (high - low) * (_COS + 1) / 2
-    return Seen(r, r / (2 * radius * away) * _COS_W / 2 * (high - low))
+    return SourceDistances(r, r / (2 * radius * away) * _COS_W / 2 * (high - low))
 
 
-def slab(near: Any, far: Any, cut: Any = 0.0) -> Seen:
+def slab(near: Any, far: Any, cut: Any = 0.0) -> SourceDistances:
     """Between two planes at signed distances `near` < `far` from the nucleus's centre, endless to the sides; per decay/µm³."""
 
     def share(r: Any) -> Any:
         top, low = (jnp.clip(x / jnp.maximum(r, 1e-9), -1.0, 1.0) for x in (far, near))
         return (top - low) / 2
 
-    return region(share, (jnp.abs(near), jnp.abs(far), FAR), cut)
+    return region_distances(share, (jnp.abs(near), jnp.abs(far), FAR), cut)
 
 
-def plane(distance: Any) -> Seen:
+def plane(distance: Any) -> SourceDistances:
     """An endless surface; per decay/µm²."""
     edges = jnp.linspace(jnp.abs(distance), FAR, 13)
     width = edges[1] - edges[0]
     r = (edges[:-1, None] + width * (_X + 1) / 2).reshape(-1)
-    return Seen(r, 2 * jnp.pi * r * jnp.tile(_W / 2, 12) * width)
+    return SourceDistances(r, 2 * jnp.pi * r * jnp.tile(_W / 2, 12) * width)
 
 
 def _cylinder_share(r: Any, radius: Any, away: Any) -> Any:
@@ -112,7 +116,7 @@ def _cylinder_share(r: Any, radius: Any, away: Any) -> Any:
     return (inside * _COS_W).sum(-1) / 2
 
 
-def tube(inner: Any, outer: Any, away: Any, cut: Any = 0.0) -> Seen:
+def tube(inner: Any, outer: Any, away: Any, cut: Any = 0.0) -> SourceDistances:
     """Between two endless cylinders about one axis, `inner` 0 for a full one, `outer` inf for all beyond; per decay/µm³."""
     reach = jnp.minimum(jnp.asarray(outer, float), 1e6)
     edges = (jnp.abs(inner - away), inner + away, jnp.abs(reach - away), reach + away, FAR)
@@ -121,10 +125,10 @@ def tube(inner: Any, outer: Any, away: Any, cut: Any = 0.0) -> Seen:
         whole = jnp.where(reach >= 1e6, 1.0, _cylinder_share(r, reach, away))
         return whole - jnp.where(inner > 0, _cylinder_share(r, jnp.maximum(inner, 1e-6), away), 0.0)
 
-    return region(share, edges, cut)
+    return region_distances(share, edges, cut)
 
 
-def diffused(source: Seen, length: Any) -> Seen:
+def diffuse(source: SourceDistances, length: Any) -> SourceDistances:
     """After each decay's daughter has wandered: the kernel e^(−r/L)/(4πL²r), L = √(Dτ), `length` µm > 0.
 
     A point at distance a is then at r with density r/(2aL)·(e^(−|r−a|/L) − e^(−(r+a)/L)), a density in closed form.
@@ -137,4 +141,4 @@ def diffused(source: Seen, length: Any) -> Seen:
     r = jnp.concatenate([a - (a - below) * u**2, a + (above - a) * u**2], 1)
     weight = jnp.concatenate([(a - below) * 2 * u * v, (above - a) * 2 * u * v], 1)
     density = r / (2 * a * scale) * (jnp.exp(-jnp.abs(r - a) / scale) - jnp.exp(-(r + a) / scale))
-    return Seen(r.reshape(-1), (source.weight[:, None] * weight * density).reshape(-1))
+    return SourceDistances(r.reshape(-1), (source.weight[:, None] * weight * density).reshape(-1))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 POINTS = 131072
 
 
-class Spectrum(NamedTuple):
+class SpecificEnergySpectrum(NamedTuple):
     """`share` (POINTS,) of nuclei with specific energy `z` Gy; share[0] are those not hit."""
 
     z: Any
@@ -30,37 +30,37 @@ class Spectrum(NamedTuple):
     def variance(self) -> jax.Array:
         return ((self.z - self.mean()) ** 2 * self.share).sum()
 
-    def expect(self, of: Any) -> jax.Array:
+    def expectation(self, of: Any) -> jax.Array:
         """Mean of `of`, values at `z`."""
         return (of * self.share).sum()
 
-    def beyond(self, z: Any) -> jax.Array:
+    def share_above(self, z: Any) -> jax.Array:
         """Share of nuclei with more than `z` Gy."""
         return jnp.where(self.z > z, self.share, 0.0).sum()
 
 
-def single(hits: Hits, top: Any) -> Spectrum:
+def single_hit_spectrum(hits: Hits, top: Any) -> SpecificEnergySpectrum:
     """f₁ on a grid from 0 to `top` Gy."""
     step, z = top / POINTS, hits.z
     place = jnp.clip(z / step, 0.0, POINTS - 2.0)
     low = jnp.floor(place)
     above = place - low
-    often, i = hits.often / jnp.maximum(hits.count, 1e-300), low.astype(int)
+    often, i = hits.frequency / jnp.maximum(hits.count, 1e-300), low.astype(int)
     share = jnp.zeros(POINTS).at[i].add(often * (1 - above)).at[i + 1].add(often * above)
-    return Spectrum(jnp.arange(POINTS) * step, share)
+    return SpecificEnergySpectrum(jnp.arange(POINTS) * step, share)
 
 
-def spectrum(hits: Hits, dose: Any, damp: Any = 0.0) -> Spectrum:
+def compute_spectrum(hits: Hits, dose: Any, damp: Any = 0.0) -> SpecificEnergySpectrum:
     """f(z; `dose`), mean dose in Gy. The grid reaches 10 standard deviations and 4 of the largest hits above it.
 
     `damp` (1/Gy) gives f·e^(−damp·z) instead, hit by hit before the transform: rounding then is relative to a survival, however
     small, and not to 1.
     """
-    top = dose + 10 * jnp.sqrt(dose * hits.zd) + 4 * jnp.where(hits.often > 0, hits.z, 0.0).max()
-    one = single(hits, top)
+    top = dose + 10 * jnp.sqrt(dose * hits.zd) + 4 * jnp.where(hits.frequency > 0, hits.z, 0.0).max()
+    one = single_hit_spectrum(hits, top)
     transform = jnp.fft.rfft(one.share * jnp.exp(-damp * one.z))
     many = jnp.fft.irfft(jnp.exp(mean_hits(hits, dose) * (transform - 1)), POINTS)
-    return Spectrum(one.z, many)
+    return SpecificEnergySpectrum(one.z, many)
 
 
 def mean_hits(hits: Hits, dose: Any) -> jax.Array:

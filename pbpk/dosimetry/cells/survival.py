@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from pbpk.dosimetry.cells.spectrum import mean_hits, spectrum
+from pbpk.dosimetry.cells.spectrum import compute_spectrum, mean_hits
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.cells.hits import Hits
@@ -20,8 +20,8 @@ def single_hit(hits: Hits, dose: Any, z0: Any) -> jax.Array:
 
 def lq(hits: Hits, dose: Any, alpha: Any, beta: Any) -> jax.Array:
     """S = ∫ f(z; D) e^(−αz − βz²) dz: α 1/Gy and β 1/Gy² are the cell's own, of its specific energy; `dose` a number."""
-    found = spectrum(hits, dose, damp=alpha)
-    return found.expect(jnp.exp(-beta * found.z**2))
+    found = compute_spectrum(hits, dose, damp=alpha)
+    return found.expectation(jnp.exp(-beta * found.z**2))
 
 
 def mean_dose(dose: Any, alpha: Any, beta: Any, rbe: Any = 1.0) -> jax.Array:

@@ -13,9 +13,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from pbpk.dosimetry.cells.cell import part
-from pbpk.dosimetry.cells.hits import Hits, alpha_energy, hits
-from pbpk.dosimetry.cells.source_distances import FAR, Seen, ball, outside, shell, slab, tube
+from pbpk.dosimetry.cells.cell import cell_part
+from pbpk.dosimetry.cells.hits import Hits, alpha_energy, compute_hits
+from pbpk.dosimetry.cells.source_distances import FAR, SourceDistances, ball, outside, shell, slab, tube
 from pbpk.dosimetry.constants import MEV
 from pbpk.errors import BadInput, did_you_mean
 
@@ -31,14 +31,14 @@ class Tissue:
     name: str
     cell: str
     nucleus: float  # µm, radius
-    regions: Mapping[str, Seen]
+    regions: Mapping[str, SourceDistances]
     volume: Mapping[str, float]
-    around: Seen | None
+    around: SourceDistances | None
     surroundings: Literal["mean", "rest"]
-    beyond: Mapping[str, Seen]
+    beyond: Mapping[str, SourceDistances]
     dimensions: str
 
-    def evenly(self) -> dict[str, float]:
+    def even_shares(self) -> dict[str, float]:
         return dict(self.volume)
 
     def concentrations(self, shares: Mapping[str, float]) -> dict[str, float]:
@@ -73,7 +73,7 @@ class Tissue:
         `shares` of the tissue's decays by region (evenly, if None). `beyond`: what contents or bone hold, as the alpha dose
         within them relative to the tissue's mean; their decays are not among the tissue's.
         """
-        relative = self.concentrations(self.evenly() if shares is None else shares)
+        relative = self.concentrations(self.even_shares() if shares is None else shares)
         for name in beyond or {}:
             if name not in self.beyond:
                 raise BadInput(
@@ -83,7 +83,7 @@ class Tissue:
         parts += [(self.around, relative["around"])] if self.around is not None else []
         parts += [(self.beyond[k], v) for k, v in (beyond or {}).items()]
         per_gray = _FILLED / (alpha_energy(nuclide) * MEV)  # decays/µm³ for 1 Gy
-        each = [hits(seen, self.nucleus, nuclide).scaled(per_gray * c) for seen, c in parts]
+        each = [compute_hits(seen, self.nucleus, nuclide).scaled(per_gray * c) for seen, c in parts]
         often, enter, leave = (jnp.concatenate([h[i] for h in each]) for i in range(3))
         return Hits(often, enter, leave, each[0].mass)
 
@@ -138,7 +138,7 @@ def duct(lumen: float = 8.0, outer: float = 28.0, nucleus: float = 3.5, share: f
     )
 
 
-def layered(
+def build_layered_tissue(
     name: str,
     cell: str,
     depth: float,
@@ -166,7 +166,7 @@ def layered(
 
 def gastric_mucosa(depth: float = 80.0, gap: float = 0.0, thick: float = 1000.0, nucleus: float = 3.5) -> Tissue:
     """Stomach: stem cells at 60 to 100 µm (ICRP 133), or surface cells with `depth=10`. Its mean dose is the mucosa's."""
-    return layered(
+    return build_layered_tissue(
         "gastric mucosa",
         "stem cell" if depth > 20 else "surface cell",
         depth,
@@ -179,7 +179,7 @@ def gastric_mucosa(depth: float = 80.0, gap: float = 0.0, thick: float = 1000.0,
 
 def urothelium(depth: float = 60.0, gap: float = 0.0, thick: float = 3000.0, nucleus: float = 3.5) -> Tissue:
     """Bladder: basal cells, or umbrella cells with `depth=8`. Its mean dose is the wall's."""
-    return layered(
+    return build_layered_tissue(
         "urothelium",
         "basal cell" if depth > 30 else "umbrella cell",
         depth,
@@ -214,7 +214,7 @@ def tumour(cell: float = 7.0, nucleus: float = 5.0, cells: float = 0.7) -> Tissu
         "tumour",
         "tumour cell",
         nucleus,
-        {k: part(k, cell, nucleus).scaled(volume * v) for k, v in own.items()},  # type: ignore[arg-type]
+        {k: cell_part(k, cell, nucleus).scaled(volume * v) for k, v in own.items()},  # type: ignore[arg-type]
         {"nucleus": cells * inside, "cytoplasm": cells * (1 - inside), "interstitium": 1 - cells},
         outside(cell),
         "mean",

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.charged.ranges import Particle, particle_range
+from pbpk.dosimetry.charged.ranges import Particle, load_range_table
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
@@ -36,13 +36,13 @@ def absorbed_fraction(energy: Any, radius: Any, particle: Particle, tissue: str 
 
     Traceable and differentiable in both.
     """
-    table = particle_range(particle, tissue)
+    table = load_range_table(particle, tissue)
     energy, radius = jnp.asarray(energy, float), jnp.asarray(radius, float)
     reach = jnp.minimum(table.reach(energy), 2 * radius)
     # up to where it stops, or the longest way out; beyond, everything has been given
     s = reach[..., None] * (_NODES + 1) / 2
     density = 3 / (4 * radius[..., None]) * (1 - (s / (2 * radius[..., None])) ** 2)
-    inside = (table.given(energy[..., None], s) * density * _WEIGHTS).sum(-1) * reach / 2
+    inside = (table.energy_lost(energy[..., None], s) * density * _WEIGHTS).sum(-1) * reach / 2
     u = reach / (2 * radius)
     beyond = 1 - 1.5 * (u - u**3 / 3)
     return inside / energy + beyond

@@ -21,7 +21,7 @@ STRAIGHTNESS = 0.80  # of an electron's CSDA range
 _TABLES = Path(__file__).resolve().parent.parent / "tables"
 
 
-class Range(NamedTuple):
+class RangeTable(NamedTuple):
     """Energies (MeV) and ranges (g/cm²) of one particle in one tissue, both rising from 0."""
 
     energy: np.ndarray
@@ -31,13 +31,15 @@ class Range(NamedTuple):
         """How far it gets, g/cm²."""
         return _log_log(energy, self.energy, self.range)
 
-    def left(self, way: Any) -> Any:
+    def residual_energy(self, way: Any) -> Any:
         """The energy (MeV) whose range is `way`: what is left that far before the end."""
         return _log_log(way, self.range, self.energy)
 
-    def given(self, energy: Any, way: Any) -> Any:
+    def energy_lost(self, energy: Any, way: Any) -> Any:
         """Energy given up along the first `way` g/cm², MeV."""
-        return energy - jnp.where(way < self.reach(energy), self.left(jnp.maximum(self.reach(energy) - way, 0.0)), 0.0)
+        return energy - jnp.where(
+            way < self.reach(energy), self.residual_energy(jnp.maximum(self.reach(energy) - way, 0.0)), 0.0
+        )
 
 
 def _log_log(x: Any, xs: np.ndarray, ys: np.ndarray) -> Any:
@@ -46,7 +48,7 @@ def _log_log(x: Any, xs: np.ndarray, ys: np.ndarray) -> Any:
     return jnp.exp(jnp.interp(jnp.log(low), np.log(xs), np.log(ys))) * jnp.minimum(x / xs[0], 1.0)
 
 
-def particle_range(particle: Particle, tissue: str = "water") -> Range:
+def load_range_table(particle: Particle, tissue: str = "water") -> RangeTable:
     """Of an alpha in water, muscle, adipose or bone; of an electron in water or bone."""
     known = _tables()[particle]
     if tissue not in known:
@@ -55,12 +57,12 @@ def particle_range(particle: Particle, tissue: str = "water") -> Range:
 
 
 @cache
-def _tables() -> dict[str, dict[str, Range]]:
-    found: dict[str, dict[str, Range]] = {}
+def _tables() -> dict[str, dict[str, RangeTable]]:
+    found: dict[str, dict[str, RangeTable]] = {}
     for particle, name, factor in (("alpha", "alphas", 1.0), ("electron", "electrons", STRAIGHTNESS)):
         rows = pd.read_csv(_TABLES / f"{name}.csv")
         found[particle] = {
-            str(tissue): Range(part["MeV"].to_numpy(), factor * part["range_g_cm2"].to_numpy())
+            str(tissue): RangeTable(part["MeV"].to_numpy(), factor * part["range_g_cm2"].to_numpy())
             for tissue, part in rows.groupby("tissue")
         }
     return found

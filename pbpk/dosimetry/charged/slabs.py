@@ -13,36 +13,36 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.charged.ranges import Particle, particle_range
+from pbpk.dosimetry.charged.ranges import Particle, load_range_table
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
 
-def half_space(energy: Any, depth: Any, particle: Particle, tissue: str = "water") -> Any:
+def half_space_dose(energy: Any, depth: Any, particle: Particle, tissue: str = "water") -> Any:
     """φ at `depth` (areal, g/cm²) of particles of `energy` (MeV); shapes broadcast.
 
     By parts, and with u = x/r the cosine at which a track that far long still reaches: φ = 1/2E ∫ E_left(x/u) du, u from x/R
     to 1, which has no pole at the end of the range.
     """
-    table = particle_range(particle, tissue)
+    table = load_range_table(particle, tissue)
     energy, depth = jnp.broadcast_arrays(jnp.asarray(energy, float), jnp.asarray(depth, float))
     reach = table.reach(energy)
     x = jnp.clip(depth, 0.0, reach)
     first = x / reach
     u = first[..., None] + (1 - first)[..., None] * (_NODES + 1) / 2
-    left = table.left(jnp.maximum(reach[..., None] - x[..., None] / u, 0.0))
+    left = table.residual_energy(jnp.maximum(reach[..., None] - x[..., None] / u, 0.0))
     return (left * _WEIGHTS).sum(-1) * (1 - first) / 2 / (2 * energy)
 
 
-def from_contents(energy: Any, layer: tuple[float, float], particle: Particle, tissue: str = "water") -> Any:
+def dose_from_contents(energy: Any, layer: tuple[float, float], particle: Particle, tissue: str = "water") -> Any:
     """Mean φ over a target layer between two depths (areal, g/cm²)."""
     low, high = layer
     depth = low + (high - low) * (_NODES + 1) / 2
-    phi = half_space(jnp.asarray(energy, float)[..., None], depth, particle, tissue)
+    phi = half_space_dose(jnp.asarray(energy, float)[..., None], depth, particle, tissue)
     return (phi * _WEIGHTS).sum(-1) / 2
 
 
-def from_layer(
+def dose_from_layer(
     energy: Any, source: tuple[float, float], layer: tuple[float, float], particle: Particle, tissue: str = "water"
 ) -> Any:
     """Mean over the target `layer` of the dose relative to that deep in an endless source, from a source between two depths
@@ -54,7 +54,7 @@ def from_layer(
     def beyond(edge: float, sign: int) -> Any:
         """From the half-space on one side of `edge`: φ where the target is outside it, 1 − φ inside."""
         away = sign * (depth - edge)
-        phi = half_space(e, jnp.abs(away), particle, tissue)
+        phi = half_space_dose(e, jnp.abs(away), particle, tissue)
         return jnp.where(away > 0, phi, 1 - phi)
 
     # everything, less what is above the source, less what is below it

@@ -13,7 +13,7 @@ from pbpk.tables import read_toml
 
 
 @dataclass(frozen=True)
-class Quantity:
+class RadiobiologyNumber:
     """`status`: "published", read at the source; "recalled", the source is named but was not read again for this file;
     "assumed", no such source."""
 
@@ -29,7 +29,7 @@ class Radiobiology:
 
     tissue: str
     endpoint: str
-    numbers: dict[str, Quantity]
+    numbers: dict[str, RadiobiologyNumber]
     rbe: Rbe
     rbe_status: str
 
@@ -41,19 +41,19 @@ class Radiobiology:
 
 
 @cache
-def tissues() -> dict[str, Radiobiology]:
-    return {name: _read(name, row) for name, row in read_toml(Path(__file__).parent / "defaults.toml").items()}
+def load_radiobiology() -> dict[str, Radiobiology]:
+    return {name: _read_tissue(name, row) for name, row in read_toml(Path(__file__).parent / "defaults.toml").items()}
 
 
 def radiobiology(tissue: str) -> Radiobiology:
-    known = tissues()
+    known = load_radiobiology()
     if tissue not in known:
         raise BadInput(f"no radiobiology on file for `{tissue}`", hint=did_you_mean(tissue, known))
     return known[tissue]
 
 
-def _read(name: str, row: dict) -> Radiobiology:
+def _read_tissue(name: str, row: dict) -> Radiobiology:
     given = dict(row)
     rbe, endpoint = dict(given.pop("rbe")), given.pop("endpoint")
     status = rbe.pop("status")
-    return Radiobiology(name, endpoint, {k: Quantity(**v) for k, v in given.items()}, Rbe(**rbe), status)
+    return Radiobiology(name, endpoint, {k: RadiobiologyNumber(**v) for k, v in given.items()}, Rbe(**rbe), status)

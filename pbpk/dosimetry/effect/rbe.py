@@ -63,7 +63,7 @@ class Rbe:
         return jnp.full(shape, self.a)
 
 
-def weighted(alpha: Any, low: Any, rbe: Any) -> Any:
+def rbe_weighted(alpha: Any, low: Any, rbe: Any) -> Any:
     """Gy, RBE-weighted; `rbe` a number or draws, shapes broadcast."""
     return rbe * alpha + low
 

@@ -25,11 +25,11 @@ def ntcp(eud: Any, td50: Any, m: Any) -> Any:
     return ndtr((eud - td50) / (m * td50))
 
 
-def survival(bed: Any, alpha: Any) -> Any:
+def surviving_fraction(bed: Any, alpha: Any) -> Any:
     """Share of clonogens that survive, e^(−α·BED); α 1/Gy."""
     return jnp.exp(-alpha * bed)
 
 
 def tcp(bed: Any, alpha: Any, clonogens: Any) -> Any:
     """e^(−Σ N e^(−α·BED)): no clonogen left. `bed` and `clonogens` (voxels, …); BED counts repair and quadratic damage."""
-    return jnp.exp(-(jnp.asarray(clonogens) * survival(jnp.asarray(bed), alpha)).sum(0))
+    return jnp.exp(-(jnp.asarray(clonogens) * surviving_fraction(jnp.asarray(bed), alpha)).sum(0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pbpk.dosimetry.effect.defaults import Radiobiology, radiobiology, tissues
+from pbpk.dosimetry.effect.defaults import Radiobiology, load_radiobiology, radiobiology
 
 TUMOUR, OTHER = "tumour", "other"
 
 
-def biology_of(target: str, lesions: Collection[str] = ()) -> Radiobiology:
+def find_biology(target: str, lesions: Collection[str] = ()) -> Radiobiology:
     """Its own; a tumour's for a lesion; that of other tissue, which is assumed throughout, for what has none."""
     if target in lesions:
         return radiobiology(TUMOUR)
-    return radiobiology(target if target in tissues() and target != TUMOUR else OTHER)
+    return radiobiology(target if target in load_radiobiology() and target != TUMOUR else OTHER)

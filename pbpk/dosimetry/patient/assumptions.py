@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.dosimetry.patient.cells import CONTENTS, GLANDS, MUCOSA, STOMACH, Seen
-from pbpk.dosimetry.phantom.body import Phantom, regions
+from pbpk.dosimetry.patient.cells import CONTENTS, GLANDS, MUCOSA, STOMACH, PlacedTarget
+from pbpk.dosimetry.phantom.body import Phantom, load_regions
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.absorbed import Dose
-    from pbpk.dosimetry.cells.report import Row
+    from pbpk.dosimetry.cells.report import AlphaReportRow
     from pbpk.dosimetry.effect.defaults import Radiobiology
     from pbpk.dosimetry.effect.rbe import Rbe
-    from pbpk.dosimetry.patient.report import Organ
+    from pbpk.dosimetry.patient.report import OrganReport
     from pbpk.model.load import Model
 
 
-def assumptions(
+def list_assumptions(
     model: Model,
     dose: Dose,
     phantom: Phantom,
-    organs: Sequence[Organ],
-    seen: Sequence[Seen],
-    rows: Sequence[Row],
+    organs: Sequence[OrganReport],
+    seen: Sequence[PlacedTarget],
+    rows: Sequence[AlphaReportRow],
     lesions: Collection[str],
 ) -> tuple[str, ...]:
     found = [_kinetics(model), _masses(dose, phantom, lesions), *dose.notes, *_wall(dose, phantom)]
@@ -79,7 +79,7 @@ def _wall(dose: Dose, phantom: Phantom) -> list[str]:
     """Where the target layer of the stomach gets what the mean over its wall hides."""
     if MUCOSA not in dose.tiac.hours[dose.nuclide]:
         return []
-    known, gray = regions(phantom), float(np.asarray(dose.tiac.given)[0]) * 1e-3
+    known, gray = load_regions(phantom), float(np.asarray(dose.tiac.administered)[0]) * 1e-3
     own = float(dose[STOMACH][0]) * gray
     share = known[MUCOSA].mass / known[STOMACH].mass
     layer = known[STOMACH].layer or (0.0, 0.0)

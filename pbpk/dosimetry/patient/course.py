@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.dosimetry.absorbed import Dose, absorbed_dose
-from pbpk.dosimetry.curves import Course, dose_over_time
+from pbpk.dosimetry.curves import DoseCourse, dose_over_time
 from pbpk.dosimetry.effect.sampled import Sampled
 from pbpk.dosimetry.tiac import compartments
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
-from pbpk.population.simulate import Path, simulate
-from pbpk.regimen.dose import Regimen, dose
+from pbpk.population.simulate import Simulation, simulate
+from pbpk.regimen.dose import dose
+from pbpk.regimen.regimen import Regimen
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom
@@ -30,15 +31,15 @@ EACH = 40  # times after it
 _BEFORE = 1e-6  # h
 
 
-class Whole(NamedTuple):
+class SimulatedTreatment(NamedTuple):
     """`course` is None where dose rates were not asked for."""
 
-    path: Path
+    path: Simulation
     dose: Dose
-    course: Course | None
+    course: DoseCourse | None
 
 
-def usual_regimen(model: Model) -> Regimen:
+def default_regimen(model: Model) -> Regimen:
     """1 MBq by the model's first route."""
     route = next(iter(model.system.block.routes), None)
     if route is None:
@@ -46,7 +47,7 @@ def usual_regimen(model: Model) -> Regimen:
     return dose("1 MBq", into=route)
 
 
-def sampling(model: Model, regimen: Regimen) -> np.ndarray:
+def dose_rate_times(model: Model, regimen: Regimen) -> np.ndarray:
     """Times (h): from a minute to 12 half-lives after each dose or its end, and just before the next."""
     if model.nuclide is None:
         raise BadInput(f"the model `{model.name}` has no physical decay", hint="doses need activities, in MBq")
@@ -61,21 +62,21 @@ def sampling(model: Model, regimen: Regimen) -> np.ndarray:
     return np.unique(times)
 
 
-def stacked(course: Course, targets: Sequence[str]) -> Sampled:
+def stack_dose_rates(course: DoseCourse, targets: Sequence[str]) -> Sampled:
     """The dose rates of several targets in one curve, (T, targets, N)."""
     curves = [course.sampled(t) for t in targets]
     rate, tail = (jnp.stack([jnp.asarray(getattr(c, k)) for c in curves], axis=-2) for k in ("rate", "tail"))
     return Sampled(course.time, rate, tail)
 
 
-def protractions(course: Course, t_repair: Mapping[str, float]) -> dict[str, np.ndarray]:
+def compute_protractions(course: DoseCourse, t_repair: Mapping[str, float]) -> dict[str, np.ndarray]:
     """G (N,) of each target from its own dose rate, for its half-time of repair (h)."""
     half = np.array([*t_repair.values()])[:, None]
-    found = np.asarray(stacked(course, [*t_repair]).protraction(half))
+    found = np.asarray(stack_dose_rates(course, [*t_repair]).protraction(half))
     return dict(zip(t_repair, found, strict=True))
 
 
-def whole_course(
+def simulate_treatment(
     model: Model,
     regimen: Regimen,
     phantom: Phantom,
@@ -87,14 +88,14 @@ def whole_course(
     table: SValues | None = None,
     patients: Patients | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Whole:
+) -> SimulatedTreatment:
     """Simulated with what doses need. Without `rates` a linear model is solved at one time: its integrals are exact.
 
     `lesions` and `table` as in `absorbed_dose`; dose rates are by our own table and of the model's own lesions.
     """
     if not regimen.doses:
         raise BadInput("nothing is given", hint='--dose "245 MBq to iv"')
-    kept, fine = compartments(model, phantom), sampling(model, regimen)
+    kept, fine = compartments(model, phantom), dose_rate_times(model, regimen)
     last = max(d.at + d.addl * d.ii + d.over for d in regimen.doses)
     times = fine if rates or model.system.nonlinear else [last]
     path = simulate(
@@ -105,4 +106,4 @@ def whole_course(
         progress=progress,
     )
     found = absorbed_dose(path, phantom=phantom, masses=masses, lesions=lesions, recoil=recoil, table=table)
-    return Whole(path, found, dose_over_time(path, phantom, masses, recoil) if rates else None)
+    return SimulatedTreatment(path, found, dose_over_time(path, phantom, masses, recoil) if rates else None)

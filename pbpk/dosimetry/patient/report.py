@@ -12,31 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pbpk.dosimetry.cells.report import Row, alpha_report
+from pbpk.dosimetry.cells.report import AlphaReportRow, alpha_report
 from pbpk.dosimetry.effect.bed import bed, eqd2, rbe_bed
 from pbpk.dosimetry.effect.rbe import split
-from pbpk.dosimetry.effect.targets import biology_of
-from pbpk.dosimetry.patient.assumptions import assumptions
-from pbpk.dosimetry.patient.cells import cell_targets
-from pbpk.dosimetry.patient.course import Whole, protractions, stacked, usual_regimen, whole_course
-from pbpk.dosimetry.phantom.body import Phantom, check_phantom, regions
-from pbpk.dosimetry.region_map import Lesion, read_placement
+from pbpk.dosimetry.effect.targets import find_biology
+from pbpk.dosimetry.patient.assumptions import list_assumptions
+from pbpk.dosimetry.patient.cells import place_cell_targets
+from pbpk.dosimetry.patient.course import (
+    SimulatedTreatment,
+    compute_protractions,
+    default_regimen,
+    simulate_treatment,
+    stack_dose_rates,
+)
+from pbpk.dosimetry.phantom.body import Phantom, check_phantom, load_regions
+from pbpk.dosimetry.region_map import Lesion, read_region_map
 from pbpk.dosimetry.svalues import BODY, RADIATIONS
-from pbpk.dosimetry.uncertain.doses import Method, Uncertain, dose_uncertainty
-from pbpk.dosimetry.uncertain.inputs import rbe_of
+from pbpk.dosimetry.uncertain.doses import DoseUncertainty, UncertaintyMethod, dose_uncertainty
+from pbpk.dosimetry.uncertain.inputs import rbe_at
 from pbpk.model.load import Model, load_model
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.effect.defaults import Radiobiology
     from pbpk.population.patients import Patients
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
 
 _Z = NormalDist().inv_cdf(0.95)
 
 
 @dataclass(frozen=True)
-class Judged:
+class OrganEffect:
     """`rbe` its mean, `rbe_90` its 90 % range; RBE-weighted dose, BED of the beta formalism (RBE 1) and with RBE, EQD2 of the
     latter, Gy; `protraction` G."""
 
@@ -50,7 +56,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Organ:
+class OrganReport:
     """Gy by radiation and in all; `mass` g, None where a target has none of its own; `judged` None for the whole body."""
 
     name: str
@@ -59,7 +65,7 @@ class Organ:
     electron: float
     photon: float
     biology: Radiobiology | None
-    judged: Judged | None
+    effect: OrganEffect | None
 
     @property
     def dose(self) -> float:
@@ -76,21 +82,21 @@ class PatientReport:
     phantom: Phantom
     activity: float
     weight: float | None
-    organs: tuple[Organ, ...]
-    cells: tuple[Row, ...]
+    organs: tuple[OrganReport, ...]
+    cells: tuple[AlphaReportRow, ...]
     placed: tuple[str, ...]
     assumed: tuple[str, ...]
     integrates_to: float
-    uncertainty: Uncertain | None
-    whole: Whole
+    uncertainty: DoseUncertainty | None
+    treatment: SimulatedTreatment
 
-    def __getitem__(self, name: str) -> Organ:
+    def __getitem__(self, name: str) -> OrganReport:
         return {o.name: o for o in self.organs}[name]
 
     def text(self, markdown: bool = False) -> str:
-        from pbpk.dosimetry.patient.text import render
+        from pbpk.dosimetry.patient.text import render_report
 
-        return render(self, markdown)
+        return render_report(self, markdown)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -108,12 +114,12 @@ class PatientReport:
         }
 
 
-def _organ(o: Organ) -> dict[str, Any]:
+def _organ(o: OrganReport) -> dict[str, Any]:
     row: dict[str, Any] = {"mass_g": o.mass, "alpha": o.alpha, "electron": o.electron, "photon": o.photon}
     row["absorbed_dose"] = o.dose
-    if o.judged and o.biology:
-        row |= {"endpoint": o.biology.rbe.endpoint, "rbe_status": o.biology.rbe_status, **vars(o.judged)}
-        row |= {"rbe_90": list(o.judged.rbe_90), "alpha_beta": o.biology["alpha_beta"]}
+    if o.effect and o.biology:
+        row |= {"endpoint": o.biology.rbe.endpoint, "rbe_status": o.biology.rbe_status, **vars(o.effect)}
+        row |= {"rbe_90": list(o.effect.rbe_90), "alpha_beta": o.biology["alpha_beta"]}
         row["t_repair"] = o.biology["t_repair"]
     return row
 
@@ -126,7 +132,7 @@ def patient_report(
     masses: Mapping[str, float] | None = None,
     recoil: bool = False,
     patients: Patients | None = None,
-    uncertainty: Method | None = None,
+    uncertainty: UncertaintyMethod | None = None,
     **options: Any,
 ) -> PatientReport:
     """Of a model's typical patient, or the first of `patients`, given `regimen` (1 MBq by the first route).
@@ -136,17 +142,17 @@ def patient_report(
     """
     body = check_phantom(phantom)
     model = model if isinstance(model, Model) else load_model(model)
-    given = regimen or usual_regimen(model)
-    whole = whole_course(model, given, body, masses=masses, recoil=recoil, patients=patients and patients[:1])
+    given = regimen or default_regimen(model)
+    whole = simulate_treatment(model, given, body, masses=masses, recoil=recoil, patients=patients and patients[:1])
     assert whole.course is not None
-    placement, dose = read_placement(model, body), whole.dose
+    placement, dose = read_region_map(model, body), whole.dose
     lesions = {x.name: x for x in placement.lesions}
     hit = [t for t in dose.targets if t != BODY and float(dose[t][0]) > 0]
-    slow = protractions(whole.course, {t: biology_of(t, lesions)["t_repair"] for t in hit})
+    slow = compute_protractions(whole.course, {t: find_biology(t, lesions)["t_repair"] for t in hit})
     g = {t: float(v[0]) for t, v in slow.items()}
     organs = tuple(_judge(t, dose, body, lesions, whole, g) for t in dose.targets)
     alphas = any(o.alpha > 0 for o in organs)
-    seen = cell_targets(whole.path, dose, placement, body, g) if alphas else []
+    seen = place_cell_targets(whole.path, dose, placement, body, g) if alphas else []
     rows = alpha_report([s.target for s in seen], dose.nuclide) if seen else []
     found = (
         dose_uncertainty(*(model, given), phantom=body, method=uncertainty, masses=masses, recoil=recoil, **options)
@@ -158,12 +164,12 @@ def patient_report(
         model.name,
         dose.nuclide,
         body,
-        float(np.asarray(dose.tiac.given)[0]),
+        float(np.asarray(dose.tiac.administered)[0]),
         float(who["WT"].iloc[0]) if "WT" in who else None,
         organs,
         tuple(rows),
         tuple(s.placed for s in seen),
-        assumptions(model, dose, body, organs, seen, rows, tuple(lesions)),
+        list_assumptions(model, dose, body, organs, seen, rows, tuple(lesions)),
         _worst(whole, hit),
         found,
         whole,
@@ -171,19 +177,24 @@ def patient_report(
 
 
 def _judge(
-    name: str, dose: Dose, phantom: Phantom, lesions: Mapping[str, Lesion], whole: Whole, g: Mapping[str, float]
-) -> Organ:
-    gray = float(np.asarray(dose.tiac.given)[0]) * 1e-3
+    name: str,
+    dose: Dose,
+    phantom: Phantom,
+    lesions: Mapping[str, Lesion],
+    whole: SimulatedTreatment,
+    g: Mapping[str, float],
+) -> OrganReport:
+    gray = float(np.asarray(dose.tiac.administered)[0]) * 1e-3
     parts = {r: float(dose.by_radiation[r][name][0]) * gray for r in RADIATIONS}
     mass = _mass(name, dose, phantom, lesions, whole)
     if name not in g:
-        return Organ(name, mass, **parts, biology=None, judged=None)
-    known = biology_of(name, lesions)
+        return OrganReport(name, mass, **parts, biology=None, effect=None)
+    known = find_biology(name, lesions)
     alpha, low = (float(x[0]) * gray for x in split(dose.by_radiation, name))
     rbe, a_b = known.rbe.mean(), known["alpha_beta"]
-    ends = tuple(float(rbe_of(known.rbe, z, False)) for z in (-_Z, _Z))
+    ends = tuple(float(rbe_at(known.rbe, z, False)) for z in (-_Z, _Z))
     whole_bed = float(rbe_bed(alpha, low, rbe, a_b, g[name]))
-    judged = Judged(
+    judged = OrganEffect(
         rbe,
         (ends[0], ends[1]),
         rbe * alpha + low,
@@ -192,11 +203,13 @@ def _judge(
         whole_bed,
         float(eqd2(whole_bed, a_b)),
     )
-    return Organ(name, mass, **parts, biology=known, judged=judged)
+    return OrganReport(name, mass, **parts, biology=known, effect=judged)
 
 
-def _mass(name: str, dose: Dose, phantom: Phantom, lesions: Mapping[str, Lesion], whole: Whole) -> float | None:
-    known = regions(phantom)
+def _mass(
+    name: str, dose: Dose, phantom: Phantom, lesions: Mapping[str, Lesion], whole: SimulatedTreatment
+) -> float | None:
+    known = load_regions(phantom)
     if name in lesions:
         model, patients = whole.path.model, whole.path.patients
         assert model is not None
@@ -205,9 +218,9 @@ def _mass(name: str, dose: Dose, phantom: Phantom, lesions: Mapping[str, Lesion]
     return None if value is None else float(np.asarray(value).reshape(-1)[0])
 
 
-def _worst(whole: Whole, targets: list[str]) -> float:
+def _worst(whole: SimulatedTreatment, targets: list[str]) -> float:
     """What the sampled dose rate integrates to over the dose from exact integrals, where it is farthest from 1."""
     assert whole.course is not None
-    doses, found = whole.dose.gray(), np.asarray(stacked(whole.course, targets).dose())
+    doses, found = whole.dose.gray(), np.asarray(stack_dose_rates(whole.course, targets).dose())
     ratios = [float(found[i, 0] / doses[t][0]) for i, t in enumerate(targets)]
     return max(ratios, key=lambda r: abs(r - 1))

@@ -6,12 +6,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pbpk.dosimetry.uncertain.doses import BED, DOSE, WEIGHTED, Uncertain
+from pbpk.dosimetry.uncertain.doses import BED, DOSE, WEIGHTED, DoseUncertainty
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.cells.report import Row
-    from pbpk.dosimetry.patient.report import Organ, PatientReport
-    from pbpk.dosimetry.uncertain.spread import Spread
+    from pbpk.dosimetry.cells.report import AlphaReportRow
+    from pbpk.dosimetry.patient.report import OrganReport, PatientReport
+    from pbpk.dosimetry.uncertain.spread import DoseSpread
 
 WIDTH = 150
 _ORGANS = (
@@ -47,7 +47,7 @@ _SURVIVAL = (
 _RESTS = "What this rests on"
 
 
-def render(report: PatientReport, markdown: bool = False) -> str:
+def render_report(report: PatientReport, markdown: bool = False) -> str:
     weight = f" in {report.weight:g} kg ({report.activity / report.weight:.3g} MBq/kg)" if report.weight else ""
     head = f"{report.activity:.4g} MBq of {report.nuclide}{weight}: {report.model}, {report.phantom}, typical kinetics"
     letters = _letters(report.organs)
@@ -66,7 +66,7 @@ def render(report: PatientReport, markdown: bool = False) -> str:
         parts += [_heading("Cells, hit by hit", markdown), _table(_CELLS, cells, markdown, {0})]
         parts.append(_SURVIVAL)
     if report.uncertainty:
-        parts += [_heading("Uncertainty", markdown), brief_text(report.uncertainty, markdown)]
+        parts += [_heading("Uncertainty", markdown), render_uncertainty_briefly(report.uncertainty, markdown)]
     parts.append(_heading(_RESTS, markdown))
     notes = [
         *report.assumed,
@@ -76,7 +76,7 @@ def render(report: PatientReport, markdown: bool = False) -> str:
     return "\n\n".join(p if markdown else _wrapped(p) for p in parts)
 
 
-def uncertainty_text(found: Uncertain, markdown: bool = False) -> str:
+def render_uncertainty(found: DoseUncertainty, markdown: bool = False) -> str:
     """A table of each quantity: mean, SD, interval, and shares of the variance."""
     blocks = []
     titles = {DOSE: "absorbed dose, Gy", WEIGHTED: "RBE-weighted dose, Gy", BED: "BED with RBE, Gy"}
@@ -91,7 +91,7 @@ def uncertainty_text(found: Uncertain, markdown: bool = False) -> str:
     return "\n\n".join([*blocks, _rests_on(found, markdown)])
 
 
-def brief_text(found: Uncertain, markdown: bool = False) -> str:
+def render_uncertainty_briefly(found: DoseUncertainty, markdown: bool = False) -> str:
     """One table: dose and BED, mean and interval, and the shares of BED's variance."""
     effect = found.spreads.get(BED, {})
     origins = _origins(effect)
@@ -107,38 +107,40 @@ def brief_text(found: Uncertain, markdown: bool = False) -> str:
     return "\n\n".join([table, _rests_on(found, markdown)])
 
 
-def _origins(of: Mapping[str, Spread]) -> list[str]:
+def _origins(of: Mapping[str, DoseSpread]) -> list[str]:
     named = dict.fromkeys(o for s in of.values() for o in s.share)
     return [o for o in named if any(s.share.get(o, 0.0) > 0 for s in of.values())]
 
 
-def _shares(s: Spread, origins: Sequence[str]) -> list[str]:
+def _shares(s: DoseSpread, origins: Sequence[str]) -> list[str]:
     return [f"{s.share.get(o, 0.0):.0%}" for o in origins]
 
 
-def _interval(s: Spread) -> str:
+def _interval(s: DoseSpread) -> str:
     return f"{_shown(s.low)} to {_shown(s.high)}"
 
 
-def _rests_on(found: Uncertain, markdown: bool) -> str:
-    lost = [f"{found.lost} of {found.draws} draws gave no number and are left out"] if found.lost else []
+def _rests_on(found: DoseUncertainty, markdown: bool) -> str:
+    lost = (
+        [f"{found.failed_draws} of {found.draws} draws gave no number and are left out"] if found.failed_draws else []
+    )
     words = "; ".join([*found.notes, *lost]) + "."
     return words if markdown else textwrap.fill(words, WIDTH)
 
 
-def _letters(organs: Sequence[Organ]) -> dict[str, str]:
+def _letters(organs: Sequence[OrganReport]) -> dict[str, str]:
     """By endpoint, in the order of appearance."""
     named = dict.fromkeys(o.biology.rbe.endpoint for o in organs if o.biology and o.alpha > 0)
     return {endpoint: chr(ord("a") + i) for i, endpoint in enumerate(named)}
 
 
-def _organ(o: Organ, letters: dict[str, str], mark: str = "") -> tuple[str, ...]:
+def _organ(o: OrganReport, letters: dict[str, str], mark: str = "") -> tuple[str, ...]:
     plain = (
         o.name + mark,
         "–" if o.mass is None else f"{o.mass:.4g}",
         *map(_shown, (o.alpha, o.electron, o.photon, o.dose)),
     )
-    j = o.judged
+    j = o.effect
     if j is None or o.biology is None:
         return (*plain, *["–"] * 7)
     rbe = (
@@ -149,7 +151,7 @@ def _organ(o: Organ, letters: dict[str, str], mark: str = "") -> tuple[str, ...]
     return (*plain, *rbe, *map(_shown, (j.weighted, j.protraction, j.bed, j.rbe_bed, j.eqd2)))
 
 
-def _cell(row: Row) -> tuple[str, ...]:
+def _cell(row: AlphaReportRow) -> tuple[str, ...]:
     a, b, t = row.alpha, row.beta, row.target
     numbers = (t.alpha + t.low, a.dose, a.hits, a.unhit, a.zf, a.single_hit, a.lq, a.mkm, b.survival, b.survival_rbe)
     return (f"{t.name}, {t.tissue.cell}", *(_shown(float(x)) for x in (*numbers, a.bed, b.bed)))

@@ -14,14 +14,14 @@ import numpy as np
 
 from pbpk.dosimetry.phantom.shapes import (
     Inside,
-    both,
-    but_not,
-    either,
+    difference,
     ellipsoid,
     elliptic_cylinder,
     half_space,
-    paired,
-    turned,
+    intersection,
+    mirrored,
+    rotated,
+    union,
 )
 
 TRUNK = (20.0, 10.0, 70.0)  # half axes and height, cm
@@ -33,22 +33,22 @@ SKIN = 0.2
 # The report's head stands on the trunk without a neck, with the thyroid in it: 35 cm from the spleen and 9 from the spine.
 # It is moved by this, cm along y and z, to the height of the lungs' tops, and a sternum is added (docs/dosimetry.md has
 # what it changes).
-MOVED = (1.0, -7.0)
+THYROID_SHIFT = (1.0, -7.0)
 
 
-def regions(as_reported: bool = False) -> list[tuple[str, str, Inside]]:
+def list_solids(as_reported: bool = False) -> list[tuple[str, str, Inside]]:
     """(name, material, shape) from the innermost outwards; `as_reported` leaves the thyroid in the head, and the sternum
     out.
     """
     return [
-        *_head((0.0, 0.0) if as_reported else MOVED),
+        *_head((0.0, 0.0) if as_reported else THYROID_SHIFT),
         *([] if as_reported else [("sternum", "bone", _sternum())]),
         *_skeleton(),
         *_chest(),
         *_upper_abdomen(),
         *_bowel(),
         *_pelvis(),
-        ("skin", "soft", but_not(_outline(), _outline(SKIN))),
+        ("skin", "soft", difference(_outline(), _outline(SKIN))),
         ("other", "soft", _outline()),
     ]
 
@@ -58,7 +58,7 @@ def _outline(less: float = 0.0) -> Inside:
     (a, b, c), (ah, bh, ch1, ch2) = TRUNK, HEAD
     trunk = elliptic_cylinder((0, 0), (a - less, b - less), (0, c - less))
     neck = elliptic_cylinder((0, 0), (ah - less, bh - less), (c - less, c + ch1))
-    crown = both(
+    crown = intersection(
         ellipsoid((0, 0, c + ch1), (ah - less, bh - less, ch2 - less)), half_space(lambda x, y, z: z - c - ch1)
     )
     legs = half_space(
@@ -73,8 +73,8 @@ def _outline(less: float = 0.0) -> Inside:
             -1.0,
         )
     )
-    breast = paired(ellipsoid((10, -8.66, 52), (4.95 - less, 4.35 - less, 4.15 - less)))
-    return either(trunk, neck, crown, legs, front, breast)
+    breast = mirrored(ellipsoid((10, -8.66, 52), (4.95 - less, 4.35 - less, 4.15 - less)))
+    return union(trunk, neck, crown, legs, front, breast)
 
 
 def _head(moved: tuple[float, float]) -> list[tuple[str, str, Inside]]:
@@ -83,19 +83,19 @@ def _head(moved: tuple[float, float]) -> list[tuple[str, str, Inside]]:
     parotid = ellipsoid((6.1, 1.9, c + 9.0), (1.2, 1.75, 2.85))
     submandibular = ellipsoid((3.2, -4.6, c + 6.0), (1.2, 1.7, 1.4))
     sublingual = ellipsoid((1.4, -6.0, c + 7.6), (0.7, 1.5, 0.65))
-    face = both(
-        but_not(
+    face = intersection(
+        difference(
             elliptic_cylinder((0, 0), (7.1, 9.1), (c + 6.1, c + 16.6)),
             elliptic_cylinder((0, 0), (6.0, 8.0), (c, c + 17)),
         ),
         half_space(lambda x, y, z: -y),
     )
-    cranium = but_not(ellipsoid((0, 0, top), (7.7, 9.7, 6.85)), ellipsoid((0, 0, top), (6.8, 8.8, 5.95)))
+    cranium = difference(ellipsoid((0, 0, top), (7.7, 9.7, 6.85)), ellipsoid((0, 0, top), (6.8, 8.8, 5.95)))
     return [
         ("brain", "soft", ellipsoid((0, 0, top), (6.6, 8.6, 5.75))),
         ("cranium", "bone", cranium),
         ("face", "bone", face),
-        ("salivary_glands", "soft", paired(either(parotid, submandibular, sublingual))),
+        ("salivary_glands", "soft", mirrored(union(parotid, submandibular, sublingual))),
         ("thyroid", "soft", _thyroid(outer=2.2, inner=1.0, height=5.0, y0=-4.0 + moved[0], base=c + moved[1])),
     ]
 
@@ -150,8 +150,8 @@ def _skeleton() -> list[tuple[str, str, Inside]]:
         )
     )
     spine = elliptic_cylinder((0, 5.5), (2.0, 2.5), (22, 78.5))
-    ribs = both(
-        but_not(
+    ribs = intersection(
+        difference(
             elliptic_cylinder((0, 0), (17, 9.8), (35.1, 67.3)), elliptic_cylinder((0, 0), (16.5, 9.3), (35.1, 67.3))
         ),
         half_space(lambda x, y, z: np.where(np.floor((z - 35.1) / 1.4) % 2 == 0, 1.0, -1.0)),
@@ -163,8 +163,10 @@ def _skeleton() -> list[tuple[str, str, Inside]]:
             -1.0,
         )
     )
-    scapula = both(
-        but_not(elliptic_cylinder((0, 0), (19, 9.8), (50.9, 67.3)), elliptic_cylinder((0, 0), (17, 9.8), (50.9, 67.3))),
+    scapula = intersection(
+        difference(
+            elliptic_cylinder((0, 0), (19, 9.8), (50.9, 67.3)), elliptic_cylinder((0, 0), (17, 9.8), (50.9, 67.3))
+        ),
         half_space(lambda x, y, z: np.where((y > 0.25 * np.abs(x)) & (y < 0.8 * np.abs(x)), 1.0, -1.0)),
     )
 
@@ -172,13 +174,13 @@ def _skeleton() -> list[tuple[str, str, Inside]]:
         return half_space(lambda x, y, z: z - height)
 
     return [
-        ("femur_head", "bone", both(paired(leg), above(-12))),
-        ("leg_bones", "bone", paired(leg)),
-        ("humerus_head", "bone", both(paired(arm), above(58))),
-        ("arm_bones", "bone", paired(arm)),
+        ("femur_head", "bone", intersection(mirrored(leg), above(-12))),
+        ("leg_bones", "bone", mirrored(leg)),
+        ("humerus_head", "bone", intersection(mirrored(arm), above(58))),
+        ("arm_bones", "bone", mirrored(arm)),
         ("pelvis", "bone", pelvis),
-        ("cervical_spine", "bone", both(spine, above(70))),
-        ("thoracic_spine", "bone", both(spine, above(35.1))),
+        ("cervical_spine", "bone", intersection(spine, above(70))),
+        ("thoracic_spine", "bone", intersection(spine, above(35.1))),
         ("lumbar_spine", "bone", spine),
         ("ribs", "bone", ribs),
         ("clavicles", "bone", clavicle),
@@ -189,22 +191,24 @@ def _skeleton() -> list[tuple[str, str, Inside]]:
 def _chest() -> list[tuple[str, str, Inside]]:
     oesophagus = elliptic_cylinder((0, 2.575), (1.17, 0.42), (43, 70))
     thymus = ellipsoid((0, -7.3, 57), (1.5, 0.8, 4.0))
-    breast = paired(ellipsoid((10, -8.66, 52), (4.95 - SKIN, 4.35 - SKIN, 4.15 - SKIN)))
+    breast = mirrored(ellipsoid((10, -8.66, 52), (4.95 - SKIN, 4.35 - SKIN, 4.15 - SKIN)))
     lung = {
-        side: both(ellipsoid((x0, 0, 43.5), (5, 7.5, 24)), half_space(lambda x, y, z: z - 43.5))
+        side: intersection(ellipsoid((x0, 0, 43.5), (5, 7.5, 24)), half_space(lambda x, y, z: z - 43.5))
         for side, x0 in (("left", 8.5), ("right", -8.5))
     }
-    right = but_not(
+    right = difference(
         lung["right"],
         half_space(lambda x, y, z: np.where((z >= 46) & (z <= 54) & (y <= 1.5) & (x >= -5.4), 1.0, -1.0)),
     )
-    left = but_not(lung["left"], half_space(lambda x, y, z: np.where((z <= 55) & (y <= 1.0) & (x <= 8.0), 1.0, -1.0)))
+    left = difference(
+        lung["left"], half_space(lambda x, y, z: np.where((z <= 55) & (y <= 1.0) & (x <= 8.0), 1.0, -1.0))
+    )
     return [
         ("oesophagus", "soft", oesophagus),
         ("thymus", "soft", thymus),
         *_heart(),
-        ("lungs", "lung", either(left, right)),
-        ("breasts", "soft", but_not(breast, elliptic_cylinder((0, 0), (20, 10), (0, 70)))),
+        ("lungs", "lung", union(left, right)),
+        ("breasts", "soft", difference(breast, elliptic_cylinder((0, 0), (20, 10), (0, 70)))),
     ]
 
 
@@ -225,7 +229,7 @@ def _heart() -> list[tuple[str, str, Inside]]:
             ra = (z < 0) & ~whole_la & within(atrium - at, across - at, right - at)
             return np.where(x >= 0, ventricle | low, la | ra)
 
-        return turned(shape, (1.0, -1.8, 50.0), rows)
+        return rotated(shape, (1.0, -1.8, 50.0), rows)
 
     def whole() -> Inside:
         def shape(x, y, z):
@@ -233,16 +237,16 @@ def _heart() -> list[tuple[str, str, Inside]]:
             c = np.where(z >= 0, left, right)
             return (x / a) ** 2 + (y / across) ** 2 + (z / c) ** 2 <= 1
 
-        return turned(shape, (1.0, -1.8, 50.0), rows)
+        return rotated(shape, (1.0, -1.8, 50.0), rows)
 
     return [("heart_contents", "soft", chambers(1.3, 0.6, 0.3)), ("heart_wall", "soft", whole())]
 
 
 def _upper_abdomen() -> list[tuple[str, str, Inside]]:
     turn = np.radians(52)
-    adrenal = paired(
-        turned(
-            both(ellipsoid((0, 0, 0), (1.5, 0.5, 5.0)), half_space(lambda x, y, z: z)),
+    adrenal = mirrored(
+        rotated(
+            intersection(ellipsoid((0, 0, 0), (1.5, 0.5, 5.0)), half_space(lambda x, y, z: z)),
             (3.5, 5.0, 38.0),
             ((np.cos(turn), np.sin(turn), 0), (-np.sin(turn), np.cos(turn), 0), (0, 0, 1)),
         )
@@ -255,13 +259,13 @@ def _upper_abdomen() -> list[tuple[str, str, Inside]]:
             cone = (x**2 + y**2 <= (radius - 0.2275 * z) ** 2) & (z >= 0) & (z <= bottom)
             return sphere | cone
 
-        return turned(shape, (-4.5, -3.2, 30.0), gall)
+        return rotated(shape, (-4.5, -3.2, 30.0), gall)
 
-    kidney = both(ellipsoid((6, 6, 32.5), (4.5, 1.5, 5.5)), half_space(lambda x, y, z: x - 3))
-    liver = both(
+    kidney = intersection(ellipsoid((6, 6, 32.5), (4.5, 1.5, 5.5)), half_space(lambda x, y, z: x - 3))
+    liver = intersection(
         elliptic_cylinder((0, 0), (16.5, 8.0), (27, 43)), half_space(lambda x, y, z: z / 43 - x / 35 - y / 45 - 1)
     )
-    pancreas = both(
+    pancreas = intersection(
         ellipsoid((-1, 0, 37), (16, 1.2, 3.3)),
         half_space(lambda x, y, z: x + 1),
         half_space(lambda x, y, z: np.where(x > 3, z - 37, 1.0)),
@@ -271,7 +275,7 @@ def _upper_abdomen() -> list[tuple[str, str, Inside]]:
         ("adrenals", "soft", adrenal),
         ("gallbladder_contents", "soft", bladder(2.0, 8.0)),
         ("gallbladder_wall", "soft", bladder(2.12, 8.0)),
-        ("kidneys", "soft", paired(kidney)),
+        ("kidneys", "soft", mirrored(kidney)),
         ("stomach_contents", "soft", ellipsoid((8, -4, 35), (4 - 0.613, 3 - 0.613, 8 - 0.613))),
         ("stomach_wall", "soft", stomach),
         ("pancreas", "soft", pancreas),
@@ -311,8 +315,8 @@ def _bowel() -> list[tuple[str, str, Inside]]:
         )
     )
     return [
-        ("right_colon_contents", "soft", either(ascending(0.7085), transverse(0.527))),
-        ("right_colon_wall", "soft", either(ascending(0.0), transverse(0.0))),
+        ("right_colon_contents", "soft", union(ascending(0.7085), transverse(0.527))),
+        ("right_colon_wall", "soft", union(ascending(0.0), transverse(0.0))),
         ("left_colon_contents", "soft", descending(0.54)),
         ("left_colon_wall", "soft", descending(0.0)),
         ("rectosigmoid_contents", "soft", sigmoid(0.66)),
@@ -322,11 +326,11 @@ def _bowel() -> list[tuple[str, str, Inside]]:
 
 
 def _pelvis() -> list[tuple[str, str, Inside]]:
-    uterus = both(ellipsoid((0, -2, 14), (2.62, 5.22, 1.57)), half_space(lambda x, y, z: y + 4.62))
+    uterus = intersection(ellipsoid((0, -2, 14), (2.62, 5.22, 1.57)), half_space(lambda x, y, z: y + 4.62))
     return [
         ("bladder_contents", "soft", ellipsoid((0, -4.5, 8), (4.706, 3.206, 3.206))),
         ("bladder_wall", "soft", ellipsoid((0, -4.5, 8), (4.958, 3.458, 3.458))),
         ("uterus", "soft", uterus),
-        ("ovaries", "soft", paired(ellipsoid((6, 0, 15), (1.0, 0.5, 2.0)))),
-        ("testes", "soft", paired(ellipsoid((1.3, -8.0, -2.3), (1.3, 1.5, 2.3)))),
+        ("ovaries", "soft", mirrored(ellipsoid((6, 0, 15), (1.0, 0.5, 2.0)))),
+        ("testes", "soft", mirrored(ellipsoid((1.3, -8.0, -2.3), (1.3, 1.5, 2.3)))),
     ]

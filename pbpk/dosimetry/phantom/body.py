@@ -19,13 +19,13 @@ from pbpk.errors import BadInput, did_you_mean
 
 Phantom = Literal["adult-male", "adult-female"]
 PHANTOMS: tuple[Phantom, ...] = ("adult-male", "adult-female")
-BLOOD = {"adult-male": 5600.0, "adult-female": 4100.0}  # g, ICRP 89 as ICRP 133 counts it
-ENDOSTEUM = {"adult-male": 580.0, "adult-female": 432.7}  # g, ICRP 133
+BLOOD_MASS = {"adult-male": 5600.0, "adult-female": 4100.0}  # g, ICRP 89 as ICRP 133 counts it
+ENDOSTEUM_MASS = {"adult-male": 580.0, "adult-female": 432.7}  # g, ICRP 133
 _ELSEWHERE = 0.0192  # of all blood, in the tissues that have no share of their own, by mass: ICRP 89
 
 
 @dataclass(frozen=True)
-class Region:
+class PhantomRegion:
     """`mass` in g, with its blood; `blood` its share of all blood; `photons` the phantom's region that stands for it; `parts`
     how many bodies it is made of; `layer` the depth of its target cells, g/cm², None where all of it is the target."""
 
@@ -51,7 +51,7 @@ def check_phantom(phantom: str) -> Phantom:
 
 
 @cache
-def regions(phantom: Phantom) -> dict[str, Region]:
+def load_regions(phantom: Phantom) -> dict[str, PhantomRegion]:
     """All that this phantom has, by name."""
     sex = check_phantom(phantom).removeprefix("adult-")
     rows = pd.read_csv(Path(__file__).parent / "regions.csv", comment="#")
@@ -65,8 +65,8 @@ def regions(phantom: Phantom) -> dict[str, Region]:
         if np.isnan(grams) and kind not in ("blood", "bone"):
             continue
         own = 0.0 if kind == "mucosa" else float(own)
-        whole = (0.0 if np.isnan(grams) else grams) + own * BLOOD[phantom]
+        whole = (0.0 if np.isnan(grams) else grams) + own * BLOOD_MASS[phantom]
         layer = None if np.isnan(low) else (low * 1e-4, high * 1e-4)
         name = str(row["region"])
-        found[name] = Region(name, str(kind), float(whole), own, str(row["photons"]), int(row["parts"]), layer)
+        found[name] = PhantomRegion(name, str(kind), float(whole), own, str(row["photons"]), int(row["parts"]), layer)
     return found

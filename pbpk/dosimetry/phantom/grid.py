@@ -18,7 +18,7 @@ _FEMALE = {"trunk": (17.25, 9.80, 63.1), "head": (7.77, 9.76, 16.50), "legs": 78
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class VoxelGrid:
     """`label` (x, y, z): 0 outside, else 1 + the place of the region in `names`; `material` by label, −1 outside."""
 
     names: tuple[str, ...]
@@ -34,9 +34,9 @@ class Grid:
         return count * self.voxel**3 * density
 
 
-def build(phantom: str, voxel: float = 0.2, as_reported: bool = False) -> Grid:
+def build_grid(phantom: str, voxel: float = 0.2, as_reported: bool = False) -> VoxelGrid:
     """Voxels of edge `voxel` (cm), each labelled by what is at its centre; `as_reported` without what we changed."""
-    rows = adult.regions(as_reported)
+    rows = adult.list_solids(as_reported)
     low, high = np.array([-20.4, -14.0, -82.0]), np.array([20.4, 10.4, 94.6])
     count = np.ceil((high - low) / voxel).astype(int)
     x, y, z = (low[i] + voxel * (np.arange(count[i]) + 0.5) for i in range(3))
@@ -46,17 +46,17 @@ def build(phantom: str, voxel: float = 0.2, as_reported: bool = False) -> Grid:
         heights = z[start : start + 32]
         shape = (*plane_x.shape, len(heights))
         px, py = (np.broadcast_to(a[..., None], shape) for a in (plane_x, plane_y))
-        at = _in_the_adult(phantom, px, py, np.broadcast_to(heights, shape))
+        at = _map_to_adult(phantom, px, py, np.broadcast_to(heights, shape))
         part, free = label[:, :, start : start + 32], np.ones(shape, bool)
         for i, (_, _, inside) in enumerate(rows):
             hit = free & inside(*at)
             part[hit] = i + 1
             free &= ~hit
     material = np.array([-1, *(MATERIALS.index(m) for _, m, _ in rows)], np.int8)
-    return Grid(tuple(name for name, _, _ in rows), material, label, low, voxel)
+    return VoxelGrid(tuple(name for name, _, _ in rows), material, label, low, voxel)
 
 
-def _in_the_adult(phantom: str, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
+def _map_to_adult(phantom: str, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, ...]:
     """Where a point of the phantom lies in the adult male, whose equations are declared."""
     if phantom == "adult-male":
         return x, y, z

@@ -28,7 +28,7 @@ def half_space(by: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -
     return lambda x, y, z: by(x, y, z) >= 0
 
 
-def both(*shapes: Inside) -> Inside:
+def intersection(*shapes: Inside) -> Inside:
     """What is inside all of them."""
 
     def inside(x, y, z):
@@ -40,7 +40,7 @@ def both(*shapes: Inside) -> Inside:
     return inside
 
 
-def either(*shapes: Inside) -> Inside:
+def union(*shapes: Inside) -> Inside:
     def inside(x, y, z):
         found = shapes[0](x, y, z)
         for shape in shapes[1:]:
@@ -50,16 +50,16 @@ def either(*shapes: Inside) -> Inside:
     return inside
 
 
-def but_not(shape: Inside, hole: Inside) -> Inside:
+def difference(shape: Inside, hole: Inside) -> Inside:
     return lambda x, y, z: shape(x, y, z) & ~hole(x, y, z)
 
 
-def paired(shape: Inside) -> Inside:
+def mirrored(shape: Inside) -> Inside:
     """On both sides: the shape is declared for the left, x > 0."""
     return lambda x, y, z: shape(np.abs(x), y, z)
 
 
-def turned(shape: Inside, origin: Sequence[float], rows: Sequence[Sequence[float]]) -> Inside:
+def rotated(shape: Inside, origin: Sequence[float], rows: Sequence[Sequence[float]]) -> Inside:
     """A shape declared in its own axes: x' = R (x − origin)."""
     r, (x0, y0, z0) = np.asarray(rows, float), origin
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Of all active marrow, in the adult: Cristy 1981, Phys. Med. Biol. 26:389; sacrum with the pelvis.
-MARROW = {
+MARROW_SHARES = {
     "cranium": 0.076,
     "face": 0.007,
     "scapulae": 0.028,
@@ -20,11 +20,11 @@ MARROW = {
 SHAFTS = ("leg_bones", "arm_bones")
 
 
-def shares(part: str, mass: dict[str, float]) -> dict[str, float]:
+def share_among_bones(part: str, mass: dict[str, float]) -> dict[str, float]:
     """Of `red_marrow`, `cortical_bone` or `trabecular_bone`, the share in each bone; `mass` (g) of the bones. Cortical bone is
     spread by mass, trabecular bone by mass outside the shafts: both assumed."""
     if part == "red_marrow":
-        given = {k: v for k, v in MARROW.items() if k in mass}
+        given = {k: v for k, v in MARROW_SHARES.items() if k in mass}
     elif part == "cortical_bone":
         given = mass
     else:

@@ -11,13 +11,13 @@ import pandas as pd
 
 from pbpk.dosimetry.phantom.grid import DENSITY, MATERIALS
 
-ELECTRON = 0.51099895  # MeV
+ELECTRON_MASS = 0.51099895  # MeV
 LOWEST, HIGHEST, _CELLS = 1e-3, 10.0, 2048
 _ROWS, _QUANTILES = 512, 129
 _TABLES = Path(__file__).resolve().parent.parent / "tables"
 
 
-class Media(NamedTuple):
+class PhotonMedia(NamedTuple):
     """Per cm, by material (rows as MATERIALS, then a vacuum) and energy cell. `deposit` counts the fraction of the energy
     that an interaction leaves where it happens, so that E · deposit · path is the energy left behind; `in_soft` is that of
     soft tissue at the material's own density, for the marrow in bone. `angle` (rows of energy, quantiles): cos θ."""
@@ -31,7 +31,7 @@ class Media(NamedTuple):
     angle: np.ndarray
 
 
-def cell(energy):
+def energy_cell(energy):
     """Where an energy (MeV) lies on the grid, as a real number."""
     import jax.numpy as jnp
 
@@ -39,25 +39,25 @@ def cell(energy):
 
 
 def angle_row(energy):
-    return cell(energy) * ((_ROWS - 1) / (_CELLS - 1))
+    return energy_cell(energy) * ((_ROWS - 1) / (_CELLS - 1))
 
 
 def klein_nishina(energy: float, cosine: np.ndarray) -> np.ndarray:
     """Per solid angle, in units of r_e²/2 (Klein and Nishina 1929)."""
-    left = 1 / (1 + energy / ELECTRON * (1 - cosine))
+    left = 1 / (1 + energy / ELECTRON_MASS * (1 - cosine))
     return left**2 * (left + 1 / left - 1 + cosine**2)
 
 
-def share_transferred(energy: float) -> float:
+def transferred_share(energy: float) -> float:
     """Mean fraction of the photon's energy that the electron gets."""
     x, w = np.polynomial.legendre.leggauss(200)
     density = klein_nishina(energy, x) * w
-    return float((density * (1 - 1 / (1 + energy / ELECTRON * (1 - x)))).sum() / density.sum())
+    return float((density * (1 - 1 / (1 + energy / ELECTRON_MASS * (1 - x)))).sum() / density.sum())
 
 
-def coefficients(tissue: str, energy: np.ndarray) -> np.ndarray:
+def mass_coefficients(tissue: str, energy: np.ndarray) -> np.ndarray:
     """(3, energies) cm²/g: Compton, photoelectric, pair. Between XCOM's energies log-log."""
-    table = _photons()[tissue]
+    table = _load_coefficients()[tissue]
     at = np.log(energy)
     out = [np.exp(np.interp(at, np.log(table["MeV"]), np.log(table[c]))) for c in table.columns[2:4]]
     last = table[table.columns[4]].to_numpy()
@@ -68,16 +68,16 @@ def coefficients(tissue: str, energy: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _photons() -> dict[str, pd.DataFrame]:
+def _load_coefficients() -> dict[str, pd.DataFrame]:
     return {str(k): part for k, part in pd.read_csv(_TABLES / "photons.csv").groupby("tissue")}
 
 
 @cache
-def build_media() -> Media:
+def build_media() -> PhotonMedia:
     energy = np.geomspace(LOWEST, HIGHEST, _CELLS)
-    given = np.interp(np.log(energy), np.log(energy[::16]), [share_transferred(e) for e in energy[::16]])
+    given = np.interp(np.log(energy), np.log(energy[::16]), [transferred_share(e) for e in energy[::16]])
     kept = np.where(energy > 1.022, 1 - 1.022 / energy, 0.0)
-    per_gram = {m: coefficients(m, energy) for m in MATERIALS}
+    per_gram = {m: mass_coefficients(m, energy) for m in MATERIALS}
 
     def rows(of) -> np.ndarray:
         return np.array([*(DENSITY[m] * of(m) for m in MATERIALS), np.zeros(_CELLS)], np.float32)
@@ -94,7 +94,7 @@ def build_media() -> Media:
         density = klein_nishina(e, cosine)
         below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
         angle[i] = np.interp(quantiles, below / below[-1], cosine)
-    return Media(
+    return PhotonMedia(
         total,
         rows(lambda m: per_gram[m][0] + per_gram[m][2]),
         rows(lambda m: per_gram[m][2]),

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 import pbpk  # noqa: F401
-from pbpk.dosimetry.phantom.grid import Grid, build
-from pbpk.dosimetry.phantom.skeleton import shares
-from pbpk.dosimetry.photons.transport import GROUPS, run, world
+from pbpk.dosimetry.phantom.grid import VoxelGrid, build_grid
+from pbpk.dosimetry.phantom.skeleton import share_among_bones
+from pbpk.dosimetry.photons.transport import GROUPS, build_geometry, transport_photons
 
 HERE, RAW = Path(__file__).parent, Path()
 ENERGIES = (0.010, 0.015, 0.020, 0.030, 0.050, 0.100, 0.200, 0.500, 1.000, 1.500, 2.000, 4.000)  # MeV, of ORNL/TM-8381
@@ -30,12 +30,12 @@ BODY = "total_body"
 _DRAWN = 1 << 19  # voxels of a source
 
 
-def source_names(grid: Grid) -> list[str]:
+def source_names(grid: VoxelGrid) -> list[str]:
     of_bone = {n for n, m in zip(grid.names, grid.material[1:], strict=True) if m == 1}
     return [n for n in grid.names if n not in of_bone] + [*BONES, BODY]
 
 
-def voxels(grid: Grid, name: str, seed: int) -> np.ndarray:
+def voxels(grid: VoxelGrid, name: str, seed: int) -> np.ndarray:
     """Flat places of voxels of a source, each with equal chance; always as many, so that one program serves all sources."""
     flat, draw = grid.label.ravel(), np.random.default_rng(seed)
     if name in grid.names:
@@ -48,7 +48,7 @@ def voxels(grid: Grid, name: str, seed: int) -> np.ndarray:
     bone = {n: mass[n] for n, m in zip(grid.names, grid.material[1:], strict=True) if m == 1}
     drawn = [
         _drawn(draw, np.flatnonzero(flat == grid.names.index(part) + 1), round(share * _DRAWN))
-        for part, share in shares(name, bone).items()
+        for part, share in share_among_bones(name, bone).items()
     ]
     return _drawn(draw, np.concatenate(drawn), _DRAWN)
 
@@ -60,16 +60,16 @@ def _drawn(draw: np.random.Generator, places: np.ndarray, count: int) -> np.ndar
 
 
 def score(phantom: str, histories: int) -> None:
-    grid = build(phantom)
+    grid = build_grid(phantom)
     sources, labels, mass = source_names(grid), len(grid.names) + 1, grid.mass()
-    place, shape = world(grid), (len(sources), len(ENERGIES), GROUPS, labels)
+    place, shape = build_geometry(grid), (len(sources), len(ENERGIES), GROUPS, labels)
     fraction, soft = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     began = time.time()
     for s, name in enumerate(sources):
         where = voxels(grid, name, s)
         for k, energy in enumerate(ENERGIES):
             few = histories // 4 if energy <= 0.02 else histories
-            found = run(place, where, energy, few, 1000 * s + k, labels)
+            found = transport_photons(place, where, energy, few, 1000 * s + k, labels)
             fraction[s, k], soft[s, k] = found.fraction, found.soft
         print(f"{phantom} {name} {time.time() - began:.0f} s", flush=True)
     np.savez_compressed(
@@ -91,7 +91,7 @@ def finish(phantom: str) -> None:
     names, mass, bone = [str(n) for n in raw["regions"]], raw["mass"], raw["material"] == 1
     per_gram = raw["fraction"].astype(float) / mass
     of_bone = dict(zip(np.array(names)[bone].tolist(), mass[bone].tolist(), strict=True))
-    in_marrow = np.array([shares("red_marrow", of_bone).get(n, 0.0) for n in names])
+    in_marrow = np.array([share_among_bones("red_marrow", of_bone).get(n, 0.0) for n in names])
     marrow = raw["soft"].astype(float) / mass @ in_marrow
     endosteum = raw["fraction"].astype(float)[..., bone].sum(-1) / mass[bone].sum()
     body = raw["fraction"].astype(float).sum(-1) / mass.sum()

@@ -16,40 +16,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.dosimetry.absorbed import Dose, absorbed_dose, doses_of
+from pbpk.dosimetry.absorbed import Dose, absorbed_dose, sum_simulation_doses
 from pbpk.dosimetry.effect.bed import rbe_bed
-from pbpk.dosimetry.effect.rbe import split, weighted
-from pbpk.dosimetry.effect.targets import biology_of
-from pbpk.dosimetry.patient.course import protractions, usual_regimen, whole_course
-from pbpk.dosimetry.phantom.body import Phantom, check_phantom, regions
-from pbpk.dosimetry.region_map import Lesion, Placement, read_placement
-from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, s_values, target_names
-from pbpk.dosimetry.tiac import Tiac, tiac_of_numbers, tiac_of_path
+from pbpk.dosimetry.effect.rbe import rbe_weighted, split
+from pbpk.dosimetry.effect.targets import find_biology
+from pbpk.dosimetry.patient.course import compute_protractions, default_regimen, simulate_treatment
+from pbpk.dosimetry.phantom.body import Phantom, check_phantom, load_regions
+from pbpk.dosimetry.region_map import Lesion, RegionMap, read_region_map
+from pbpk.dosimetry.svalues import BODY, LUNG_BLOOD, RADIATIONS, list_targets, s_values
+from pbpk.dosimetry.tiac import Tiac, tiac_from_hours, tiac_from_simulation
 from pbpk.dosimetry.uncertain import inputs
-from pbpk.dosimetry.uncertain.inputs import KINETICS, MASS, MASS_SD, RBE, S_SD, Kinetics, S, sigma
-from pbpk.dosimetry.uncertain.spread import Normals, Spread, montecarlo, propagate
+from pbpk.dosimetry.uncertain.inputs import KINETICS, MASS, MASS_SD, RBE, S_SD, S, UncertainKinetics, log_sd
+from pbpk.dosimetry.uncertain.spread import DoseSpread, StandardNormals, propagate, run_montecarlo
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.load import Model
-from pbpk.population.patients import Patients, typical_patient
-from pbpk.population.simulate import Path, simulate
+from pbpk.population.patients import Patients, build_typical_patient
+from pbpk.population.simulate import Simulation, simulate
 
 if TYPE_CHECKING:
-    from pbpk.regimen.dose import Regimen
+    from pbpk.regimen.regimen import Regimen
 
-Method = Literal["propagate", "montecarlo"]
+UncertaintyMethod = Literal["propagate", "montecarlo"]
 DOSE, WEIGHTED, BED = "absorbed_dose", "rbe_weighted_dose", "bed"
 Hours = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Uncertain:
+class DoseUncertainty:
     """`spreads[quantity][target]`: absorbed_dose, rbe_weighted_dose and bed (with RBE), Gy. `lost`: draws without a number."""
 
-    method: Method
+    method: UncertaintyMethod
     level: float
     draws: int | None
-    lost: int
-    spreads: Mapping[str, Mapping[str, Spread]]
+    failed_draws: int
+    spreads: Mapping[str, Mapping[str, DoseSpread]]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Uncertain:
             "method": self.method,
             "level": self.level,
             "draws": self.draws,
-            "lost": self.lost,
+            "lost": self.failed_draws,
             **{
                 q: {
                     t: {
@@ -83,8 +83,8 @@ def dose_uncertainty(
     nuclide: str | None = None,
     activity: float | None = None,
     phantom: str = "adult-male",
-    method: Method = "propagate",
-    kinetics: Kinetics | Mapping[str, float] | None = None,
+    method: UncertaintyMethod = "propagate",
+    kinetics: UncertainKinetics | Mapping[str, float] | None = None,
     masses: Mapping[str, float] | None = None,
     mass_sd: Mapping[str, float] | float = MASS_SD,
     s_sd: Mapping[str, float] = S_SD,
@@ -93,7 +93,7 @@ def dose_uncertainty(
     draws: int = 2000,
     seed: int = 1,
     level: float = 0.9,
-) -> Uncertain:
+) -> DoseUncertainty:
     """Doses of `of` with what is not known of them: mean, SD, interval, and the share of each origin.
 
     `of` is a model, given `regimen` (1 MBq by its first route) to its typical patient, or hours by region with a `nuclide` and
@@ -106,7 +106,7 @@ def dose_uncertainty(
     Raises `BadInput` for a name that nothing has.
     """
     body = check_phantom(phantom)
-    if method not in get_args(Method):
+    if method not in get_args(UncertaintyMethod):
         raise BadInput(f"no method `{method}`", hint="propagate or montecarlo")
     if method == "montecarlo" and draws < 2:
         raise BadInput(f"{draws} draws have no spread", hint="2000 is usual")
@@ -114,9 +114,9 @@ def dose_uncertainty(
     if isinstance(of, Model):
         if lesions:
             raise BadInput("a model's lesions are its own", hint="choose them by its options, or give hours by region")
-        source: _OfModel | _OfHours = _OfModel.of(of, regimen or usual_regimen(of), body, kinetics, given, recoil)
+        source: _OfModel | _OfHours = _OfModel.of(of, regimen or default_regimen(of), body, kinetics, given, recoil)
     else:
-        if isinstance(kinetics, Kinetics):
+        if isinstance(kinetics, UncertainKinetics):
             raise BadInput("parameters that are uncertain belong to a model", hint="relative SDs by region")
         tiac = of if isinstance(of, Tiac) else _hours(of, nuclide, body, lesions)
         source = _OfHours.of(tiac, activity, body, kinetics or {}, given, tuple(lesions), recoil)
@@ -125,20 +125,20 @@ def dose_uncertainty(
         source.ready()
         found, lost = propagate(outcomes, level), {}
     else:
-        found, lost = montecarlo(outcomes, draws, seed, level)
-    spreads: dict[str, dict[str, Spread]] = {}
+        found, lost = run_montecarlo(outcomes, draws, seed, level)
+    spreads: dict[str, dict[str, DoseSpread]] = {}
     for (quantity, target), spread in found.items():
         spreads.setdefault(quantity, {})[target] = spread
-    order = [*target_names(body), *(x for x in source.lesions)]
+    order = [*list_targets(body), *(x for x in source.lesions)]
     ordered = {q: {t: v[t] for t in order if t in v} for q in (DOSE, WEIGHTED, BED) if (v := spreads.get(q))}
     drawn = draws if method == "montecarlo" else None
-    return Uncertain(method, level, drawn, max(lost.values(), default=0), ordered, outcomes.notes(method))
+    return DoseUncertainty(method, level, drawn, max(lost.values(), default=0), ordered, outcomes.notes(method))
 
 
 def _hours(of: Mapping[str, Any], nuclide: str | None, phantom: Phantom, lesions: Sequence[Lesion]) -> Tiac:
     if nuclide is None:
         raise BadInput("time-integrated activities need a nuclide", hint='nuclide="I-131"')
-    return tiac_of_numbers(of, nuclide, phantom, frozenset(x.name for x in lesions))
+    return tiac_from_hours(of, nuclide, phantom, frozenset(x.name for x in lesions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,27 +148,29 @@ class _OfModel:
     model: Model
     regimen: Regimen
     phantom: Phantom
-    placement: Placement
-    kinetics: Kinetics
+    placement: RegionMap
+    kinetics: UncertainKinetics
     masses: Mapping[str, float]
     recoil: bool
     base: Dose
-    path: Path
+    path: Simulation
     protraction: Mapping[str, float] | None
 
     @classmethod
     def of(cls, model: Model, regimen: Regimen, phantom: Phantom, kinetics: Any, masses: Any, recoil: bool) -> _OfModel:
-        placement = read_placement(model, phantom)
-        own = {row for region, row in placement.masses.items() if region not in masses}
+        placement = read_region_map(model, phantom)
+        own = {row for region, row in placement.mass_rows.items() if region not in masses}
         held = own | {str(x.mass) for x in placement.lesions}
-        known = kinetics if isinstance(kinetics, Kinetics) else inputs.of_table(model, held, kinetics)
+        known = (
+            kinetics if isinstance(kinetics, UncertainKinetics) else inputs.kinetics_from_table(model, held, kinetics)
+        )
         still = np.zeros((len(known.origins), 1))
-        who = _moved(model, typical_patient(model), known.values(still, False))
-        path, base, course = whole_course(model, regimen, phantom, masses=masses, recoil=recoil, patients=who)
+        who = _moved(model, build_typical_patient(model), known.values(still, False))
+        path, base, course = simulate_treatment(model, regimen, phantom, masses=masses, recoil=recoil, patients=who)
         assert course is not None
         lesions = tuple(x.name for x in placement.lesions)
         hit = [t for t in base.targets if t != BODY and float(base[t][0]) > 0]
-        slow = protractions(course, {t: biology_of(t, lesions)["t_repair"] for t in hit})
+        slow = compute_protractions(course, {t: find_biology(t, lesions)["t_repair"] for t in hit})
         slow = {t: float(g[0]) for t, g in slow.items()}
         return cls(model, regimen, phantom, placement, known, masses, recoil, base, path, slow)
 
@@ -179,7 +181,7 @@ class _OfModel:
     @property
     def held(self) -> set[str]:
         """Regions and lesions whose mass is a row of the model."""
-        return {r for r in self.placement.masses if r not in self.masses} | set(self.lesions)
+        return {r for r in self.placement.mass_rows if r not in self.masses} | set(self.lesions)
 
     def ready(self) -> None:
         """Slopes are numbers, so they must not be made while something else is traced."""
@@ -187,7 +189,7 @@ class _OfModel:
 
     @property
     def given(self) -> Any:
-        return self.base.tiac.given
+        return self.base.tiac.administered
 
     def rows(self, z: Any, linear: bool) -> dict[str, Any]:
         return self.kinetics.values(z, linear)
@@ -205,17 +207,17 @@ class _OfModel:
         return self._solve(values, n, forward=False)
 
     def _solve(self, values: Mapping[str, Any], n: int, forward: bool) -> Hours:
-        one = typical_patient(self.model)
+        one = build_typical_patient(self.model)
         who = Patients(np.arange(n), np.repeat(one.values, n, axis=1), one.covariates.iloc[[0] * n])
         path = simulate(
             *(self.model, self.regimen, self.path.time if self.model.system.nonlinear else self.path.time[-1:]),
             patients=who,
-            observe=self.placement.names,
+            observe=self.placement.observed_amounts,
             values=values,
             integrate=True,
             forward=forward,
         )
-        return tiac_of_path(path, self.phantom)[0].hours
+        return tiac_from_simulation(path, self.phantom)[0].hours
 
     @cached_property
     def _slopes(self) -> Hours:
@@ -236,7 +238,9 @@ class _OfModel:
     def dose(self, hours: Hours, rows: Mapping[str, Any], masses: Mapping[str, Any], lesions: Any) -> Dose:
         who = _moved(self.model, self.path.patients, rows)
         path = replace(self.path, patients=who)
-        return doses_of(Tiac(self.base.nuclide, hours), path, self.placement, self.phantom, masses, self.recoil)
+        return sum_simulation_doses(
+            Tiac(self.base.nuclide, hours), path, self.placement, self.phantom, masses, self.recoil
+        )
 
 
 def _moved(model: Model, who: Patients, rows: Mapping[str, Any]) -> Patients:
@@ -245,7 +249,7 @@ def _moved(model: Model, who: Patients, rows: Mapping[str, Any]) -> Patients:
     p = jnp.broadcast_to(jnp.asarray(who.values)[:, :1], (len(who.values), n))
     for name, value in rows.items():
         row = model.parameters[name]
-        p = p.at[model.system.parameter_index(name)].set(jnp.asarray(value) * units.factor(row.unit))
+        p = p.at[model.system.parameter_index(name)].set(jnp.asarray(value) * units.unit_factor(row.unit))
     p = model.system.derive(p) if rows else p
     return Patients(np.arange(n), p, who.covariates.iloc[[0] * n])  # type: ignore[arg-type]
 
@@ -268,14 +272,14 @@ class _OfHours:
     def of(
         cls, tiac: Tiac, activity: Any, phantom: Phantom, relative: Any, masses: Any, lesions: Any, recoil: bool
     ) -> _OfHours:
-        if activity is None and tiac.given is None:
+        if activity is None and tiac.administered is None:
             raise BadInput("the activity given is not known", hint="activity=…, in MBq")
         for name, value in relative.items():
             if name not in tiac.regions:
                 raise BadInput(f"no time-integrated activity of `{name}`", hint=did_you_mean(name, tiac.regions))
-            inputs.check_relative(name, value)
+            inputs.check_relative_sd(name, value)
         base = absorbed_dose(tiac, phantom=phantom, masses=masses, lesions=lesions, recoil=recoil)
-        given = tiac.given if activity is None else jnp.asarray([activity])
+        given = tiac.administered if activity is None else jnp.asarray([activity])
         return cls(tiac, given, phantom, relative, masses, lesions, recoil, base)
 
     def ready(self) -> None:
@@ -290,12 +294,12 @@ class _OfHours:
         return set()
 
     @property
-    def kinetics(self) -> Kinetics:
+    def kinetics(self) -> UncertainKinetics:
         told = ", ".join(f"{k} {v:.0%}" for k, v in self.relative.items()) or "known exactly"
-        return Kinetics((KINETICS,) * len(self.relative), self.rows, {}, f"time-integrated activities: {told}")
+        return UncertainKinetics((KINETICS,) * len(self.relative), self.rows, {}, f"time-integrated activities: {told}")
 
     def rows(self, z: Any, linear: bool) -> dict[str, Any]:
-        return {k: jnp.exp(sigma(v) * z[i]) for i, (k, v) in enumerate(self.relative.items())}
+        return {k: jnp.exp(log_sd(v) * z[i]) for i, (k, v) in enumerate(self.relative.items())}
 
     def hours(self, z: Any, linear: bool) -> Hours:
         factor, n = self.rows(z, linear), z.shape[1]
@@ -322,11 +326,13 @@ class _Outcomes:
     ) -> None:
         self.source = source
         self.mass = _mass_sds(source, phantom, mass_sd)
-        self.reference = {k: source.masses.get(k, regions(phantom)[k].mass) for k in self.mass if k in regions(phantom)}
+        self.reference = {
+            k: source.masses.get(k, load_regions(phantom)[k].mass) for k in self.mass if k in load_regions(phantom)
+        }
         for r in s_sd:
             if r not in RADIATIONS:
                 raise BadInput(f"S values have no radiation `{r}`", hint="alpha, electron, photon")
-        self.s = {r: inputs.check_relative(f"S of {r}s", s_sd.get(r, S_SD[r])) for r in RADIATIONS}
+        self.s = {r: inputs.check_relative_sd(f"S of {r}s", s_sd.get(r, S_SD[r])) for r in RADIATIONS}
         self.targets = [t for t in source.base.targets if float(source.base[t][0]) > 0]
         self.judged = [t for t in self.targets if t != BODY]
         self.origins: Mapping[str, tuple[str, ...]] = {
@@ -338,7 +344,7 @@ class _Outcomes:
         }
         self._effects = jax.jit(self._of_hours, static_argnames="linear")
 
-    def __call__(self, z: Normals, linear: bool) -> dict[tuple[str, str], Any]:
+    def __call__(self, z: StandardNormals, linear: bool) -> dict[tuple[str, str], Any]:
         hours = self.source.hours(z["rows"], linear)
         found = self._effects(hours, z, linear=linear)
         if linear:
@@ -349,14 +355,14 @@ class _Outcomes:
             outside = outside | (rows[name] < low) | (rows[name] > high)
         return {k: jnp.where(outside, jnp.nan, v) for k, v in found.items()}
 
-    def _of_hours(self, hours: Hours, z: Normals, linear: bool) -> dict[tuple[str, str], Any]:
+    def _of_hours(self, hours: Hours, z: StandardNormals, linear: bool) -> dict[tuple[str, str], Any]:
         source = self.source
         rows = source.rows(z["rows"], linear)
-        factor = {k: jnp.exp(sigma(v) * z["masses"][i]) for i, (k, v) in enumerate(self.mass.items())}
+        factor = {k: jnp.exp(log_sd(v) * z["masses"][i]) for i, (k, v) in enumerate(self.mass.items())}
         masses = {k: v * factor[k] for k, v in self.reference.items()}
         dose = source.dose(hours, rows, {**source.masses, **masses}, factor)
         given = jnp.asarray(source.given) * 1e-3
-        scale = {r: jnp.exp(sigma(self.s[r]) * z["s"][i]) * given for i, r in enumerate(RADIATIONS)}
+        scale = {r: jnp.exp(log_sd(self.s[r]) * z["s"][i]) * given for i, r in enumerate(RADIATIONS)}
         found = {}
         for i, t in enumerate(self.targets):
             parts = {r: {t: dose.by_radiation[r][t] * scale[r]} for r in RADIATIONS}
@@ -364,14 +370,14 @@ class _Outcomes:
             low = low + source.base.error.get(t, 0.0) * (source.base[t][0] * given) * z["statistics"][i]
             found[DOSE, t] = alpha + low
             if t in self.judged:
-                known = biology_of(t, source.lesions)
-                rbe = inputs.rbe_of(known.rbe, z["rbe"][self.judged.index(t)], linear)
-                found[WEIGHTED, t] = weighted(alpha, low, rbe)
+                known = find_biology(t, source.lesions)
+                rbe = inputs.rbe_at(known.rbe, z["rbe"][self.judged.index(t)], linear)
+                found[WEIGHTED, t] = rbe_weighted(alpha, low, rbe)
                 if source.protraction is not None:
                     found[BED, t] = rbe_bed(alpha, low, rbe, known["alpha_beta"], source.protraction[t])
         return found
 
-    def notes(self, method: Method) -> tuple[str, ...]:
+    def notes(self, method: UncertaintyMethod) -> tuple[str, ...]:
         each = sorted({*self.mass.values()}) or [0.0]
         sds = " to ".join(f"{v:.0%}" for v in dict.fromkeys((each[0], each[-1])))
         s = ", ".join(f"{r}s {v:.0%}" for r, v in self.s.items())
@@ -391,7 +397,7 @@ class _Outcomes:
 
 def _mass_sds(source: _OfModel | _OfHours, phantom: Phantom, given: Mapping[str, float] | float) -> dict[str, float]:
     """By region and lesion: all that a dose may be diluted in, but what is a row of the model."""
-    table, known = s_values(source.base.nuclide, phantom), regions(phantom)
+    table, known = s_values(source.base.nuclide, phantom), load_regions(phantom)
     named = {"lungs" if n == LUNG_BLOOD else n for n, m in zip(table.sources, table.mass, strict=True) if m > 0}
     used = [n for n in known if n in named and (n in source.base.targets or n in source.base.tiac.regions)]
     names = [n for n in (*used, *source.lesions) if n not in source.held]
@@ -401,4 +407,4 @@ def _mass_sds(source: _OfModel | _OfHours, phantom: Phantom, given: Mapping[str,
                 why = "Its mass is a row of the model." if n in source.held else ""
                 raise BadInput(f"no mass of `{n}` to be uncertain", why=why, hint=did_you_mean(n, names))
     each = {n: given.get(n, given.get("*", MASS_SD)) if isinstance(given, Mapping) else given for n in names}
-    return {n: v for n, v in each.items() if inputs.check_relative(f"the mass of {n}", v) > 0}
+    return {n: v for n, v in each.items() if inputs.check_relative_sd(f"the mass of {n}", v) > 0}

@@ -18,7 +18,7 @@ from jax.scipy.special import ndtr
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.population.patients import typical_patient
+from pbpk.population.patients import build_typical_patient
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.effect.rbe import Rbe
@@ -32,7 +32,7 @@ S_SD: Mapping[str, float] = MappingProxyType({"alpha": 0.02, "electron": 0.05, "
 
 
 @dataclass(frozen=True, eq=False)
-class Kinetics:
+class UncertainKinetics:
     """Rows of a model that are uncertain, in their own units, of normals z (len(origins), N). `ranges`: what is possible at
     all, by row; `about`: where this is from, in words."""
 
@@ -42,20 +42,20 @@ class Kinetics:
     about: str
 
 
-def sigma(relative: float) -> float:
+def log_sd(relative: float) -> float:
     """Of the logarithm, for a relative SD."""
     return math.sqrt(math.log1p(relative**2))
 
 
-def check_relative(name: str, value: float) -> float:
+def check_relative_sd(name: str, value: float) -> float:
     if not 0 <= value < 10:
         raise BadInput(f"the relative SD of {name} is {value:g}", hint="0.2 is 20 %")
     return value
 
 
-def of_table(
+def kinetics_from_table(
     model: Model, masses: Collection[str], relative: Mapping[str, float] | None = None, spreads: bool = True
-) -> Kinetics:
+) -> UncertainKinetics:
     """The spreads between patients that the model's own table states, but for covariates, and `relative` SDs by row, which
     go before them (0: known exactly). Rows in `masses` hold masses."""
     given = dict(relative or {})
@@ -63,18 +63,18 @@ def of_table(
         if name not in model.parameters or name not in model.system.parameter_names:
             hint = did_you_mean(name, model.parameters)
             raise BadInput(f"`{model.name}` has no parameter `{name}` to be uncertain", hint=hint)
-        check_relative(name, value)
+        check_relative_sd(name, value)
     rows = [r for r in model.parameters.rows.values() if r.name in given or (spreads and r.spread)]
     rows = [r for r in rows if given.get(r.name, 1.0) > 0]
-    typical = typical_patient(model).values[:, 0]  # with what covariates do to it
-    at = {r.name: float(typical[model.system.parameter_index(r.name)]) / units.factor(r.unit) for r in rows}
+    typical = build_typical_patient(model).values[:, 0]  # with what covariates do to it
+    at = {r.name: float(typical[model.system.parameter_index(r.name)]) / units.unit_factor(r.unit) for r in rows}
 
     def values(z: Any, linear: bool) -> dict[str, Any]:
-        return {r.name: _value(r, at[r.name], given.get(r.name), z[i], linear) for i, r in enumerate(rows)}
+        return {r.name: _row_at(r, at[r.name], given.get(r.name), z[i], linear) for i, r in enumerate(rows)}
 
     told = sum(r.name not in given for r in rows)
     about = f"{told} rows of `{model.name}` by the spread between patients that its table states"
-    return Kinetics(
+    return UncertainKinetics(
         tuple(MASS if r.name in masses else KINETICS for r in rows),
         values,
         {r.name: r.range for r in rows if r.range},
@@ -82,27 +82,27 @@ def of_table(
     )
 
 
-def _value(row: Parameter, typical: float, relative: float | None, z: Any, linear: bool) -> Any:
+def _row_at(row: Parameter, typical: float, relative: float | None, z: Any, linear: bool) -> Any:
     if relative is not None:
-        return typical * jnp.exp(sigma(relative) * z)
+        return typical * jnp.exp(log_sd(relative) * z)
     assert row.spread is not None
     size = row.spread.size
     if row.spread.distribution == "lognormal":
-        return typical * jnp.exp(sigma(size[0]) * z)
+        return typical * jnp.exp(log_sd(size[0]) * z)
     if row.spread.distribution == "normal":
         return typical + size[0] * z
-    return uniform(size[0], size[1], z, linear)
+    return uniform_at(size[0], size[1], z, linear)
 
 
-def uniform(low: float, high: float, z: Any, linear: bool) -> Any:
+def uniform_at(low: float, high: float, z: Any, linear: bool) -> Any:
     """From `low` to `high`; `linear`: its mean and SD."""
     return (low + high) / 2 + (high - low) / math.sqrt(12) * z if linear else low + (high - low) * ndtr(z)
 
 
-def rbe_of(rbe: Rbe, z: Any, linear: bool) -> Any:
+def rbe_at(rbe: Rbe, z: Any, linear: bool) -> Any:
     """An RBE at a normal z; at 0 its median."""
     if rbe.distribution == "lognormal":
         return rbe.a * jnp.exp(math.log(rbe.b) * z)
     if rbe.distribution == "uniform":
-        return uniform(rbe.a, rbe.b, z, linear)
+        return uniform_at(rbe.a, rbe.b, z, linear)
     return rbe.a + 0.0 * z

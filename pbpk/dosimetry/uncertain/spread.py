@@ -17,21 +17,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Key = tuple[str, str]  # quantity, target
-Normals = dict[str, Any]  # by group, (size, N)
+OutcomeKey = tuple[str, str]  # quantity, target
+StandardNormals = dict[str, Any]  # by group, (size, N)
 
 
-class Outcomes(Protocol):
+class UncertainOutcomes(Protocol):
     """`origins`: for each group its normals' origins. Called with z, the outcomes (N,); `linear` where only their slopes at 0
     are wanted, so that what is not log-normal has the slope of its SD."""
 
     origins: Mapping[str, tuple[str, ...]]
 
-    def __call__(self, z: Normals, linear: bool) -> dict[Key, Any]: ...
+    def __call__(self, z: StandardNormals, linear: bool) -> dict[OutcomeKey, Any]: ...
 
 
 @dataclass(frozen=True)
-class Spread:
+class DoseSpread:
     """`value` with all inputs as they are usually taken; mean, SD and interval over what is not known; `share` of the variance
     of the logarithm by origin, adding up to 1 (empty where nothing is uncertain)."""
 
@@ -43,20 +43,22 @@ class Spread:
     share: dict[str, float]
 
 
-def propagate(outcomes: Outcomes, level: float = 0.9) -> dict[Key, Spread]:
+def propagate(outcomes: UncertainOutcomes, level: float = 0.9) -> dict[OutcomeKey, DoseSpread]:
     """Of first order on the logarithm; mean, SD and interval are those of a log-normal."""
     still = {g: jnp.zeros((len(o), 1)) for g, o in outcomes.origins.items()}
 
-    def central(z: Normals) -> dict[Key, Any]:
+    def central(z: StandardNormals) -> dict[OutcomeKey, Any]:
         return {k: v[0] for k, v in outcomes(z, True).items()}
 
     value, slope = jax.jit(lambda z: (central(z), jax.jacfwd(central)(z)))(still)
     return {k: _first_order(float(v), slope[k], outcomes.origins, level) for k, v in value.items()}
 
 
-def _first_order(value: float, slope: Normals, origins: Mapping[str, tuple[str, ...]], level: float) -> Spread:
+def _first_order(
+    value: float, slope: StandardNormals, origins: Mapping[str, tuple[str, ...]], level: float
+) -> DoseSpread:
     if value <= 0:
-        return Spread(value, value, 0.0, value, value, {})
+        return DoseSpread(value, value, 0.0, value, value, {})
     by_origin: dict[str, float] = {}
     for group, of in origins.items():
         for origin, s in zip(of, np.asarray(slope[group]).reshape(-1) / value, strict=True):
@@ -65,12 +67,12 @@ def _first_order(value: float, slope: Normals, origins: Mapping[str, tuple[str, 
     factor = np.exp(NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance))
     mean = value * np.exp(variance / 2)
     sd = mean * np.sqrt(np.expm1(variance))
-    return Spread(value, float(mean), float(sd), float(value / factor), float(value * factor), _shares(by_origin))
+    return DoseSpread(value, float(mean), float(sd), float(value / factor), float(value * factor), _shares(by_origin))
 
 
-def montecarlo(
-    outcomes: Outcomes, draws: int, seed: int = 1, level: float = 0.9
-) -> tuple[dict[Key, Spread], dict[Key, int]]:
+def run_montecarlo(
+    outcomes: UncertainOutcomes, draws: int, seed: int = 1, level: float = 0.9
+) -> tuple[dict[OutcomeKey, DoseSpread], dict[OutcomeKey, int]]:
     """Of `draws`; the shares are by letting one origin at a time vary, so each leaves out how origins act together. Also how
     many draws gave no number, by outcome: they are left out."""
     key = jax.random.key(seed)
@@ -92,11 +94,11 @@ def montecarlo(
         low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
         sd = float(known.std(ddof=1)) if len(known) > 1 else 0.0
         by_origin = {o: _variance_of_log(v[k]) for o, v in alone.items()}
-        found[k] = Spread(float(value[k][0]), float(known.mean()), sd, float(low), float(high), _shares(by_origin))
+        found[k] = DoseSpread(float(value[k][0]), float(known.mean()), sd, float(low), float(high), _shares(by_origin))
     return found, lost
 
 
-def _arrays(found: Mapping[Key, Any]) -> dict[Key, np.ndarray]:
+def _arrays(found: Mapping[OutcomeKey, Any]) -> dict[OutcomeKey, np.ndarray]:
     return {k: np.asarray(v) for k, v in found.items()}
 
 
@@ -110,15 +112,15 @@ def _shares(by_origin: Mapping[str, float]) -> dict[str, float]:
     return {o: v / whole if v > 1e-12 * whole else 0.0 for o, v in by_origin.items()} if whole > 0 else {}
 
 
-Function = Callable[[Normals], Mapping[Key, Any]]
+Function = Callable[[StandardNormals], Mapping[OutcomeKey, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Simple:
+class FunctionOutcomes:
     """Outcomes of a plain function of z."""
 
     origins: Mapping[str, tuple[str, ...]]
     function: Function
 
-    def __call__(self, z: Normals, linear: bool) -> dict[Key, Any]:
+    def __call__(self, z: StandardNormals, linear: bool) -> dict[OutcomeKey, Any]:
         return dict(self.function(z))

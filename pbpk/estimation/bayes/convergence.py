@@ -11,7 +11,7 @@ from scipy.stats import norm, rankdata
 
 def rhat(draws: np.ndarray) -> float:
     """Of one quantity, draws (chains, n): the larger of the bulk's and the tails'."""
-    split = _split(draws)
+    split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
     return max(_plain_rhat(_normal_scores(split)), _plain_rhat(_normal_scores(np.abs(split - np.median(split)))))
@@ -19,26 +19,26 @@ def rhat(draws: np.ndarray) -> float:
 
 def ess_bulk(draws: np.ndarray) -> float:
     """How many independent draws tell as much of the middle of the distribution."""
-    split = _split(draws)
+    split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
-    return _ess(_normal_scores(split))
+    return _estimate_ess(_normal_scores(split))
 
 
 def ess_tail(draws: np.ndarray) -> float:
     """The same of the 5 % and 95 % quantiles, the lesser of the two."""
-    split = _split(draws)
+    split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
-    return min(_ess((split <= np.quantile(split, p)).astype(float)) for p in (0.05, 0.95))
+    return min(_estimate_ess((split <= np.quantile(split, p)).astype(float)) for p in (0.05, 0.95))
 
 
 def ess_mean(draws: np.ndarray) -> float:
     """The same of the mean, whose Monte Carlo error is SD/√ESS."""
-    return _ess(_split(draws))
+    return _estimate_ess(_split_chains(draws))
 
 
-def _split(draws: np.ndarray) -> np.ndarray:
+def _split_chains(draws: np.ndarray) -> np.ndarray:
     half = draws.shape[1] // 2
     return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
 
@@ -55,7 +55,7 @@ def _plain_rhat(x: np.ndarray) -> float:
     return float(np.sqrt((between / within + n - 1) / n))
 
 
-def _ess(x: np.ndarray) -> float:
+def _estimate_ess(x: np.ndarray) -> float:
     """By Geyer's initial monotone sequence of the autocorrelations of all chains together."""
     chains, n = x.shape
     if n < 4 or np.ptp(x) == 0:
@@ -68,9 +68,9 @@ def _ess(x: np.ndarray) -> float:
     pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)
     last = min(int(negative[0]) if len(negative) else len(pairs), (n - 3) // 2)
-    kept = np.minimum.accumulate(pairs[:last])
+    monotone_pairs = np.minimum.accumulate(pairs[:last])
     tail = max(float(rho[2 * last]), 0.0)  # improves the estimate where draws are antithetic
-    tau = max(-1 + 2 * float(kept.sum()) + tail, 1 / np.log10(chains * n))
+    tau = max(-1 + 2 * float(monotone_pairs.sum()) + tail, 1 / np.log10(chains * n))
     return chains * n / tau
 
 

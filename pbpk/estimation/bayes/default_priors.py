@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.priors import HalfNormal, LogNormal, Normal, Prior, Uniform
+from pbpk.likelihood.priors import HalfNormalPrior, LogNormalPrior, NormalPrior, Prior, UniformPrior
 from pbpk.population.distributions import DISTRIBUTIONS
 
 if TYPE_CHECKING:
     from pbpk.likelihood.parameter_layout import OmegaBlock, Theta
     from pbpk.likelihood.problem import Problem
 
-_SD_OF_LOG, _TIMES, _LKJ = 1.5, 3.0, 2.0
+_LOG_SD, _SD_FACTOR, _LKJ_SHAPE = 1.5, 3.0, 2.0
 
 
 @dataclass(frozen=True)
-class Beyond:
+class ShiftedPrior:
     """`prior` is of the distance of x from `edge`, above it or (`below`) below it."""
 
     prior: Prior
@@ -43,11 +43,11 @@ class Beyond:
 
 
 @dataclass(frozen=True)
-class Spreads:
+class OmegaBlockPrior:
     """On a block of Ω: its standard deviations half-normal with these SDs, its correlations LKJ."""
 
     sds: tuple[float, ...]
-    shape: float = _LKJ
+    shape: float = _LKJ_SHAPE
 
     def log_density(self, x: Any) -> Any:
         """ln p(Ω): that of (s, R), less ln |∂Ω/∂(s, R)| = k Σ ln s + constant."""
@@ -59,16 +59,16 @@ class Spreads:
 
 
 @dataclass(frozen=True)
-class Assumed:
+class AssumedPrior:
     """A prior on the natural values at `at` (a block of Ω: its lower triangle by rows), and the sentence that states it."""
 
     name: str
     at: tuple[int, ...]
-    prior: Beyond | Spreads | Prior
-    words: str
+    prior: ShiftedPrior | OmegaBlockPrior | Prior
+    statement: str
 
     def log_density(self, natural: Any) -> Any:
-        if not isinstance(self.prior, Spreads):
+        if not isinstance(self.prior, OmegaBlockPrior):
             return self.prior.log_density(natural[self.at[0]])
         k = len(self.prior.sds)
         rows, columns = np.tril_indices(k)
@@ -76,39 +76,39 @@ class Assumed:
         return self.prior.log_density(lower + jnp.tril(lower, -1).T)
 
 
-def assumed(
+def assume_priors(
     problem: Problem, scale: np.ndarray | None = None, units: tuple[str, ...] | None = None
-) -> tuple[Assumed, ...]:
+) -> tuple[AssumedPrior, ...]:
     """What is assumed of the parameters without a prior. `scale` and `units` are those of the shown natural values."""
-    layout, initial = problem.spec.layout, np.asarray(problem.initial)
+    layout, initial = problem.structure.layout, np.asarray(problem.initial)
     scale = np.ones(len(initial)) if scale is None else scale
     units = units or ("1",) * len(initial)
-    known = {i for p in problem.spec.priors for i in p.at}
+    with_prior = {i for p in problem.structure.priors for i in p.positions}
     out, at = [], 0
     for theta in layout.thetas:
-        if not theta.fixed and at not in known:
-            shown = _Shown(float(scale[at]), units[at])
-            out.append(Assumed(theta.name, (at,), *_of_theta(theta, float(initial[at]), shown)))
+        if not theta.fixed and at not in with_prior:
+            text_of = _UnitFormatter(float(scale[at]), units[at])
+            out.append(AssumedPrior(theta.name, (at,), *_assume_for_theta(theta, float(initial[at]), text_of)))
         at += 1
-    acts = {v.name: DISTRIBUTIONS[v.distribution] for v in problem.spec.individual.varying}
+    distributions = {v.name: DISTRIBUTIONS[v.distribution] for v in problem.structure.individual_model.varying}
     for block in layout.blocks:
         places = tuple(range(at, at + len(block.names)))
-        if not block.fixed and not known & set(places):
-            relative = [acts[e].multiplies or acts[e].bounded for e in block.etas]
-            prior, words = _of_block(block, initial[list(places)], scale[list(places)], relative)
-            out.append(Assumed(block.names[0], places, prior, words))
+        if not block.fixed and not with_prior & set(places):
+            relative = [distributions[e].multiplies or distributions[e].bounded for e in block.etas]
+            prior, words = _assume_for_block(block, initial[list(places)], scale[list(places)], relative)
+            out.append(AssumedPrior(block.names[0], places, prior, words))
         at += len(places)
     for name in layout.sigmas:
-        if name not in layout.held and at not in known:
-            sd = _TIMES * float(initial[at])
-            shown = _Shown(float(scale[at]), units[at])
-            out.append(Assumed(name, (at,), HalfNormal(sd), f"half-normal with SD {shown(sd)}"))
+        if name not in layout.fixed_sigmas and at not in with_prior:
+            sd = _SD_FACTOR * float(initial[at])
+            text_of = _UnitFormatter(float(scale[at]), units[at])
+            out.append(AssumedPrior(name, (at,), HalfNormalPrior(sd), f"half-normal with SD {text_of(sd)}"))
         at += 1
     return tuple(out)
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _UnitFormatter:
     scale: float
     unit: str
 
@@ -116,26 +116,32 @@ class _Shown:
         return f"{x / self.scale:.4g}{'' if self.unit == '1' else f' {self.unit}'}"
 
 
-def _of_theta(theta: Theta, start: float, shown: _Shown) -> tuple[Prior | Beyond, str]:
-    low, high = theta.ends
+def _assume_for_theta(theta: Theta, start: float, text_of: _UnitFormatter) -> tuple[Prior | ShiftedPrior, str]:
+    low, high = theta.interval
     if low > -inf and high < inf:
-        return Uniform(low, high), f"uniform from {shown(low)} to {shown(high)}"
+        return UniformPrior(low, high), f"uniform from {text_of(low)} to {text_of(high)}"
     if low == 0:
-        return LogNormal(start, _SD_OF_LOG), f"log-normal around {shown(start)}, SD of the logarithm {_SD_OF_LOG}"
+        return LogNormalPrior(start, _LOG_SD), f"log-normal around {text_of(start)}, SD of the logarithm {_LOG_SD}"
     if low > -inf or high < inf:
         edge, below = (low, False) if low > -inf else (high, True)
-        prior = Beyond(LogNormal(abs(start - edge), _SD_OF_LOG), edge, below)
-        words = f"{'below' if below else 'above'} {shown(edge)} by what is log-normal around {shown(abs(start - edge))}"
-        return prior, f"{words}, SD of the logarithm {_SD_OF_LOG}"
-    sd = max(2 * abs(start), shown.scale)
-    return Normal(start, sd), f"normal around {shown(start)} with SD {shown(sd)}"
+        prior = ShiftedPrior(LogNormalPrior(abs(start - edge), _LOG_SD), edge, below)
+        words = (
+            f"{'below' if below else 'above'} {text_of(edge)} by what is log-normal around {text_of(abs(start - edge))}"
+        )
+        return prior, f"{words}, SD of the logarithm {_LOG_SD}"
+    sd = max(2 * abs(start), text_of.scale)
+    return NormalPrior(start, sd), f"normal around {text_of(start)} with SD {text_of(sd)}"
 
 
-def _of_block(block: OmegaBlock, lower: np.ndarray, scale: np.ndarray, relative: list[bool]) -> tuple[Spreads, str]:
+def _assume_for_block(
+    block: OmegaBlock, lower: np.ndarray, scale: np.ndarray, relative: list[bool]
+) -> tuple[OmegaBlockPrior, str]:
     k = len(block.etas)
     diagonal = [i * (i + 3) // 2 for i in range(k)]
     start = np.sqrt(lower[diagonal])
-    sds = [max(_TIMES * s, 1.0) if r else _TIMES * s for s, r in zip(start, relative, strict=True)]
-    shown = ", ".join(f"{sd / unit:.4g}" for sd, unit in zip(sds, np.sqrt(scale[diagonal]), strict=True))
-    words = f"standard deviation{'s' if k > 1 else ''} of η on {', '.join(block.etas)} half-normal with SD {shown}"
-    return Spreads(tuple(float(s) for s in sds)), words + (f"; correlations LKJ({_LKJ:g})" if k > 1 else "")
+    sds = [max(_SD_FACTOR * s, 1.0) if r else _SD_FACTOR * s for s, r in zip(start, relative, strict=True)]
+    sds_text = ", ".join(f"{sd / unit:.4g}" for sd, unit in zip(sds, np.sqrt(scale[diagonal]), strict=True))
+    words = f"standard deviation{'s' if k > 1 else ''} of η on {', '.join(block.etas)} half-normal with SD {sds_text}"
+    return OmegaBlockPrior(tuple(float(s) for s in sds)), words + (
+        f"; correlations LKJ({_LKJ_SHAPE:g})" if k > 1 else ""
+    )

@@ -7,21 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.estimation.base import Evaluation, Numbers
-from pbpk.estimation.importance import sampled
-from pbpk.likelihood.mixture import combined
+from pbpk.estimation.importance import evaluate_by_sampling
+from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.problem import Problem
 
 _SAMPLES, _SEED = 1024, 1
-_data = jax.jit(Problem.data_loss)
+_evaluate_data = jax.jit(Problem.data_minus2ll)
 
 
-def marginal(problem: Problem, psi: np.ndarray, eta: Numbers) -> tuple[Evaluation, float]:
+def evaluate_marginal(problem: Problem, psi: np.ndarray, eta: Numbers) -> tuple[Evaluation, float]:
     """By subject, and the Monte Carlo error of the sum."""
     if not eta.shape[0]:
-        value = _data(problem, psi, eta)
+        value = _evaluate_data(problem, psi, eta)
         nothing = jnp.zeros((len(psi), len(value)))
-        return combined(problem, jnp.asarray(psi), Evaluation(value, nothing, eta, jnp.isfinite(value))), 0.0
-    found, effective = sampled(problem, psi, eta, _SAMPLES, _SEED)
+        return combine_classes(problem, jnp.asarray(psi), Evaluation(value, nothing, eta, jnp.isfinite(value))), 0.0
+    samples_of_eta, effective = evaluate_by_sampling(problem, psi, eta, _SAMPLES, _SEED)
     spread = np.maximum(1 / np.asarray(effective) - 1 / _SAMPLES, 0.0)
-    good = jnp.isfinite(found.objective)  # whether the mode around which it samples was found is of no weight here
-    return found._replace(good=good), 2 * float(np.sqrt(spread.sum()))
+    good = jnp.isfinite(
+        samples_of_eta.objective
+    )  # whether the mode around which it samples was found is of no weight here
+    return samples_of_eta._replace(good=good), 2 * float(np.sqrt(spread.sum()))

@@ -12,36 +12,36 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from pbpk.estimation.bayes.default_priors import Assumed
+    from pbpk.estimation.bayes.default_priors import AssumedPrior
     from pbpk.estimation.result import Fit
-    from pbpk.likelihood.parameter_layout import Layout
+    from pbpk.likelihood.parameter_layout import ParameterLayout
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
 QUANTILES = (0.025, 0.05, 0.25, 0.75, 0.95, 0.975)
-MATRIX = "posterior"
+POSTERIOR = "posterior"
 
 
 @partial(jax.jit, static_argnames="layout")
-def _natural(layout: Layout, psi: jax.Array, initial: jax.Array) -> jax.Array:
-    return jax.vmap(lambda x: layout.natural(x, initial))(psi)
+def _natural(layout: ParameterLayout, psi: jax.Array, initial: jax.Array) -> jax.Array:
+    return jax.vmap(lambda x: layout.to_natural(x, initial))(psi)
 
 
-def natural_draws(study: Study, problem: Problem, psi: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def convert_draws(study: Study, problem: Problem, psi: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The free natural parameters of draws (..., P), in shown units, and their names."""
-    layout = problem.spec.layout
-    free = np.flatnonzero(~layout.fixed)
+    layout = problem.structure.layout
+    free = np.flatnonzero(~layout.fixed_mask)
     flat = np.asarray(_natural(layout, jnp.asarray(psi.reshape(-1, psi.shape[-1])), np.asarray(problem.initial)))
-    shown = flat[:, free] / np.asarray(study.scale)[free]
-    return shown.reshape(*psi.shape[:-1], len(free)), [layout.names[i] for i in free]
+    values = flat[:, free] / np.asarray(study.scale)[free]
+    return values.reshape(*psi.shape[:-1], len(free)), [layout.names[i] for i in free]
 
 
-def described(
-    study: Study, problem: Problem, fit: Fit, psi: np.ndarray, beside: pd.DataFrame | None, stated: tuple[Assumed, ...],
+def describe_posterior(
+    study: Study, problem: Problem, fit: Fit, psi: np.ndarray, more_columns: pd.DataFrame | None, assumed_priors: tuple[AssumedPrior, ...],
     extra: dict[str, Any], notes: list[str],
 ) -> Fit:  # fmt: skip
     """`psi` (S, P) draws; `beside`: further columns of the table, a row for each free parameter."""
-    values, names = natural_draws(study, problem, psi)
+    values, names = convert_draws(study, problem, psi)
     median, sd = np.median(values, axis=0), values.std(axis=0, ddof=1)
     quantiles = np.quantile(values, QUANTILES, axis=0)
     unit = fit.parameters.set_index("name")["unit"]
@@ -49,8 +49,8 @@ def described(
         {"name": names, "unit": [unit[n] for n in names], "mean": values.mean(axis=0), "median": median, "sd": sd}
     )
     table = table.assign(**{f"q{100 * p:g}": q for p, q in zip(QUANTILES, quantiles, strict=True)})
-    if beside is not None:
-        table = pd.concat([table, beside], axis=1)
+    if more_columns is not None:
+        table = pd.concat([table, more_columns], axis=1)
     by_name = {n: float(x) for n, x in zip(names, median, strict=True)}
     errors = {n: float(x) for n, x in zip(names, sd, strict=True)}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -59,16 +59,16 @@ def described(
             for i, n in enumerate(names)
             if n in fit.log_estimates
         }
-    assumed = {a.name: a.words for a in stated}
+    assumed = {a.name: a.statement for a in assumed_priors}
     sources = {n: p.source for n, p in study.spec.priors.items()}
     priors = [f"Assumed prior of {n}: {w}." for n, w in assumed.items()]
     return replace(
         fit,
         estimates=fit.estimates | by_name,
-        standard_errors={MATRIX: errors},
-        printed_matrix=MATRIX,
+        standard_errors={POSTERIOR: errors},
+        printed_matrix=POSTERIOR,
         covariance=pd.DataFrame(np.atleast_2d(np.cov(values.T)), index=pd.Index(names), columns=pd.Index(names)),
-        parameters=_with_intervals(
+        parameters=_replace_intervals(
             fit.parameters, problem, by_name, errors, dict(zip(names, quantiles[[0, -1]].T, strict=True))
         ),
         log_estimates=logs,
@@ -86,7 +86,7 @@ def described(
     )
 
 
-def _with_intervals(
+def _replace_intervals(
     parameters: pd.DataFrame,
     problem: Problem,
     estimates: dict[str, float],
@@ -94,7 +94,7 @@ def _with_intervals(
     ends: dict[str, np.ndarray],
 ) -> pd.DataFrame:
     rows = []
-    for row, fixed in zip(parameters.to_dict("records"), problem.spec.layout.fixed, strict=True):
+    for row, fixed in zip(parameters.to_dict("records"), problem.structure.layout.fixed_mask, strict=True):
         name = str(row["name"])
         if name in estimates:
             value, se = estimates[name], errors[name]

@@ -18,10 +18,10 @@ def pareto_k(log_weights: np.ndarray) -> float:
     ordered = np.sort(np.where(np.isnan(log_weights), -np.inf, log_weights))
     ordered = np.exp(ordered - ordered[-1])
     excess = ordered[-tail:] - ordered[-tail - 1]
-    return _shape(excess[excess > 0]) if (excess > 0).sum() >= 5 else float("-inf")
+    return _fit_shape(excess[excess > 0]) if (excess > 0).sum() >= 5 else float("-inf")
 
 
-def _shape(x: np.ndarray) -> float:
+def _fit_shape(x: np.ndarray) -> float:
     """Of sorted positive excesses; the prior of the paper's small-sample correction pulls k̂ a little towards 0.5."""
     n = len(x)
     m = 30 + int(np.sqrt(n))
@@ -30,5 +30,5 @@ def _shape(x: np.ndarray) -> float:
     likelihood = n * (np.log(-theta / k) - k - 1)
     weight = 1 / np.exp(likelihood[None, :] - likelihood[:, None]).sum(axis=1)
     best = float((theta * weight).sum() / weight.sum())
-    found = float(np.mean(np.log1p(-best * x)))
-    return (n * found + 10 * 0.5) / (n + 10)
+    shape = float(np.mean(np.log1p(-best * x)))
+    return (n * shape + 10 * 0.5) / (n + 10)

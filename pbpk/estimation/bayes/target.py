@@ -16,20 +16,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.mixture import log_probabilities
-from pbpk.likelihood.priors import log_density
-from pbpk.solve.choose import reverse_mode
+from pbpk.likelihood.mixture import log_class_probabilities
+from pbpk.likelihood.priors import total_log_density
+from pbpk.solve.choose import restore_reverse_mode
 
 if TYPE_CHECKING:
-    from pbpk.estimation.bayes.default_priors import Assumed
+    from pbpk.estimation.bayes.default_priors import AssumedPrior
     from pbpk.likelihood.problem import Problem
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Target:
+class LogPosterior:
     problem: Problem
-    assumed: tuple[Assumed, ...] = field(metadata={"static": True})
+    assumed_priors: tuple[AssumedPrior, ...] = field(metadata={"static": True})
     centred: bool = field(default=False, metadata={"static": True})
 
     def eta(self, psi: jax.Array, z: jax.Array) -> jax.Array:
@@ -42,18 +42,20 @@ class Target:
         return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(self.problem.unpack(psi)[1]), eta, lower=True)
 
     def log_density(self, psi: jax.Array, z: jax.Array) -> jax.Array:
-        return self.log_likelihood(psi, z) + self.log_random(psi, z) + self.log_prior(psi)
+        return self.log_likelihood(psi, z) + self.log_random_effects(psi, z) + self.log_prior(psi)
 
     def log_likelihood(self, psi: jax.Array, z: jax.Array) -> jax.Array:
         """ln p(y | ψ, z) of all subjects."""
         problem = self.problem
-        found = -0.5 * problem.data_loss(psi, self.eta(psi, z))
-        if problem.spec.classes > 1:
-            log_p = log_probabilities(problem, problem.unpack(psi)[0])
-            found = jax.nn.logsumexp(log_p[:, None] + found.reshape(problem.spec.classes, -1), axis=0)
-        return jnp.sum(found)
+        log_likelihoods = -0.5 * problem.data_minus2ll(psi, self.eta(psi, z))
+        if problem.structure.classes > 1:
+            log_p = log_class_probabilities(problem, problem.unpack(psi)[0])
+            log_likelihoods = jax.nn.logsumexp(
+                log_p[:, None] + log_likelihoods.reshape(problem.structure.classes, -1), axis=0
+            )
+        return jnp.sum(log_likelihoods)
 
-    def log_random(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+    def log_random_effects(self, psi: jax.Array, z: jax.Array) -> jax.Array:
         """ln p(z | ψ)."""
         if not self.centred or not z.shape[0]:
             return -0.5 * jnp.sum(z**2)
@@ -62,18 +64,20 @@ class Target:
 
     def log_prior(self, psi: jax.Array) -> jax.Array:
         """ln p(ψ)."""
-        layout, initial = self.problem.spec.layout, jnp.asarray(self.problem.initial)
-        free = np.flatnonzero(~layout.fixed)
+        layout, initial = self.problem.structure.layout, jnp.asarray(self.problem.initial)
+        free = np.flatnonzero(~layout.fixed_mask)
 
         def natural(x):
-            return layout.natural(x, initial)
+            return layout.to_natural(x, initial)
 
         values, jacobian = natural(psi), jax.jacfwd(natural)(psi)[free]
-        stated = log_density(self.problem.spec.priors, values)
-        return stated + sum((a.log_density(values) for a in self.assumed), 0.0) + jnp.linalg.slogdet(jacobian)[1]
+        stated = total_log_density(self.problem.structure.priors, values)
+        return stated + sum((a.log_density(values) for a in self.assumed_priors), 0.0) + jnp.linalg.slogdet(jacobian)[1]
 
 
-def target(problem: Problem, assumed: tuple[Assumed, ...], centred: bool = False) -> Target:
+def build_log_posterior(
+    problem: Problem, assumed_priors: tuple[AssumedPrior, ...], centred: bool = False
+) -> LogPosterior:
     """With the solver ready for reverse mode: a gradient costs a few solutions, however many coordinates there are."""
-    spec = replace(problem.spec, solver=reverse_mode(problem.spec.solver))
-    return Target(replace(problem, spec=spec), assumed, centred)
+    spec = replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver))
+    return LogPosterior(replace(problem, structure=spec), assumed_priors, centred)

@@ -20,13 +20,13 @@ import numpy as np
 import optax
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, LIMIT, Evaluation, Info, Numbers, State
-from pbpk.estimation.bayes.default_priors import assumed
-from pbpk.estimation.bayes.marginal import marginal
-from pbpk.estimation.bayes.posterior import described, natural_draws
+from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.bayes.default_priors import assume_priors
+from pbpk.estimation.bayes.marginal import evaluate_marginal
+from pbpk.estimation.bayes.posterior import convert_draws, describe_posterior
 from pbpk.estimation.bayes.psis import pareto_k
-from pbpk.estimation.bayes.target import Target, target
-from pbpk.estimation.map import evaluate as most_probable_eta
+from pbpk.estimation.bayes.target import LogPosterior, build_log_posterior
+from pbpk.estimation.map import evaluate_most_probable as most_probable_eta
 from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
     from pbpk.study.schema import EstimationPart
 
-_BLOCK = 100  # steps of one compiled call
-_PAIRS = 4  # antithetic pairs of draws a step
+_STEPS_OF_BLOCK = 100  # steps of one compiled call
+_ANTITHETIC_PAIRS = 4  # antithetic pairs of draws a step
 _RATES = (0.03, 0.01, 0.003, 0.001)
 _WINDOW = 3  # blocks whose mean bound is compared with that of as many before
 _DRAWS = 4000
-_UNSAFE = 0.7
-_MOST_FULL = 1500  # coordinates: beyond, a full covariance has more than a million entries
+_PARETO_K_LIMIT = 0.7
+_MOST_FULL_RANK = 1500  # coordinates: beyond, a full covariance has more than a million entries
 _ADAM = optax.scale_by_adam()
 
 
-class _Normal:
+class _NormalApproximation:
     """q in coordinates without bounds: a mean (d,), and ln SD (d,) or a triangle (d, d) with ln of its diagonal on it."""
 
     @staticmethod
@@ -58,29 +58,31 @@ class _Normal:
         return jnp.sum(raw if raw.ndim == 1 else jnp.diag(raw))
 
 
-def _split(t: Target, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    layout = t.problem.spec.layout
-    p = int((~layout.fixed).sum())
+def _split_coordinates(t: LogPosterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    layout = t.problem.structure.layout
+    p = int((~layout.fixed_mask).sum())
     return x[:p], x[p:].reshape(len(layout.etas), t.problem.columns)
 
 
-def _density(t: Target, x: jax.Array) -> jax.Array:
-    psi, z = _split(t, x)
+def _evaluate_log_density(t: LogPosterior, x: jax.Array) -> jax.Array:
+    psi, z = _split_coordinates(t, x)
     return t.log_density(psi, z)
 
 
 @partial(jax.jit, static_argnames="count")
-def _ascend(t: Target, params: tuple, adam: Any, key: jax.Array, rate: jax.Array, count: int):
+def _run_adam(t: LogPosterior, params: tuple, adam: Any, key: jax.Array, rate: jax.Array, count: int):
     """`count` steps: the parameters after them and their mean over them, Adam's state, each step's bound and gradient."""
     d = params[0].shape[0]
 
     def bound(at, e):
-        values = jax.vmap(lambda one: _density(t, _Normal.draw(at[0], at[1], one)))(jnp.concatenate([e, -e]))
-        return jnp.mean(values) + _Normal.log_scale(at[1]) + 0.5 * d * jnp.log(2 * jnp.pi * jnp.e)
+        values = jax.vmap(lambda one: _evaluate_log_density(t, _NormalApproximation.draw(at[0], at[1], one)))(
+            jnp.concatenate([e, -e])
+        )
+        return jnp.mean(values) + _NormalApproximation.log_scale(at[1]) + 0.5 * d * jnp.log(2 * jnp.pi * jnp.e)
 
     def once(carry, k):
         at, adam, total = carry
-        e = jax.random.normal(jax.random.fold_in(key, k), (_PAIRS, d))
+        e = jax.random.normal(jax.random.fold_in(key, k), (_ANTITHETIC_PAIRS, d))
         value, slope = jax.value_and_grad(bound)(at, e)
         sound = jnp.isfinite(value) & jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in slope]))
         slope = jax.tree.map(lambda g: jnp.where(sound, g, 0.0), slope)  # a draw that cannot be solved moves nothing
@@ -94,124 +96,135 @@ def _ascend(t: Target, params: tuple, adam: Any, key: jax.Array, rate: jax.Array
 
 
 @jax.jit
-def _drawn(t: Target, params: tuple, key: jax.Array):
+def _draw_approximation(t: LogPosterior, params: tuple, key: jax.Array):
     """Draws of ψ (S, P) and η (S, q, N), and ln p − ln q of each."""
     mean, raw = params
     d = mean.shape[0]
 
     def one(k):
         e = jax.random.normal(jax.random.fold_in(key, k), (d,))
-        x = _Normal.draw(mean, raw, e)
-        psi, z = _split(t, x)
-        log_q = -0.5 * jnp.sum(e**2) - 0.5 * d * jnp.log(2 * jnp.pi) - _Normal.log_scale(raw)
+        x = _NormalApproximation.draw(mean, raw, e)
+        psi, z = _split_coordinates(t, x)
+        log_q = -0.5 * jnp.sum(e**2) - 0.5 * d * jnp.log(2 * jnp.pi) - _NormalApproximation.log_scale(raw)
         return psi, t.eta(psi, z), t.log_density(psi, z) - log_q
 
-    return jax.lax.map(one, jnp.arange(_DRAWS), batch_size=2 * _PAIRS)
+    return jax.lax.map(one, jnp.arange(_DRAWS), batch_size=2 * _ANTITHETIC_PAIRS)
 
 
 @dataclass(frozen=True)
-class Variational:
+class VariationalInference:
     name: str = "vi"
     about: str = "a normal approximation to the posterior (variational)"
-    heads: tuple[str, ...] = ("step", "−2 bound", "change", "|g|", "rate")
+    iteration_headings: tuple[str, ...] = ("step", "−2 bound", "change", "|g|", "rate")
     family: str = "full_rank"
-    most: int = 20_000
+    most_steps: int = 20_000
     centred: bool = False
     seed: int = 1
 
-    def configured(self, estimation: EstimationPart, seed: int) -> Variational:
+    def configure(self, estimation: EstimationPart, seed: int) -> VariationalInference:
         return replace(self, family=estimation.family, most=estimation.steps, centred=estimation.centred, seed=seed)
 
     def prepare(self, problem: Problem) -> Problem:
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        return marginal(problem, psi, eta)[0]
+        return evaluate_marginal(problem, psi, eta)[0]
 
-    def remarks(self, problem: Problem, state: State, subjects: Sequence[str]) -> list[str]:
+    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
         return []
 
-    def _target(self, problem: Problem) -> Target:
-        return target(problem, assumed(problem), self.centred)
+    def _build_posterior(self, problem: Problem) -> LogPosterior:
+        return build_log_posterior(problem, assume_priors(problem), self.centred)
 
-    def init(self, problem: Problem) -> State:
-        t, psi = self._target(problem), problem.psi0
-        q, n = len(problem.spec.layout.etas), problem.columns
-        if self.family == "full_rank" and len(psi) + q * n > _MOST_FULL:
+    def init(self, problem: Problem) -> EstimationState:
+        t, psi = self._build_posterior(problem), problem.initial_unconstrained
+        q, n = len(problem.structure.layout.etas), problem.columns
+        if self.family == "full_rank" and len(psi) + q * n > _MOST_FULL_RANK:
             raise ScienceFailed(
                 f"{len(psi) + q * n} coordinates are too many for a full covariance",
                 why=f"it would have {(len(psi) + q * n) ** 2} entries",
                 hint="--set estimation.family=mean_field",
             )
-        begun = most_probable_eta(problem, psi, np.zeros((q, n)))
-        eta = np.where(np.isfinite(begun.eta), begun.eta, 0.0)
+        first_modes = most_probable_eta(problem, psi, np.zeros((q, n)))
+        eta = np.where(np.isfinite(first_modes.eta), first_modes.eta, 0.0)
         mean = np.concatenate([psi, np.asarray(jax.jit(t.z)(psi, eta)).ravel()])
         omega = np.sqrt(np.diag(np.asarray(jax.jit(Problem.unpack)(problem, psi)[1])))
         width = np.repeat(0.5 * omega if self.centred else np.full(q, 0.5), n)
         log_sd = np.log(np.concatenate([np.full(len(psi), 0.1), width]))
         params = (jnp.asarray(mean), jnp.asarray(log_sd if self.family == "mean_field" else np.diag(log_sd)))
-        objective, counts = np.asarray(begun.objective), {"rate": np.array(0), "since": np.array(0)}
-        return State(
+        objective, counts = np.asarray(first_modes.objective), {"rate": np.array(0), "since": np.array(0)}
+        return EstimationState(
             *(psi, float(objective.sum()), objective, np.zeros((len(psi), problem.subjects)), eta, np.zeros((0, 0))),
             evaluations=1,
-            more=_more(params, _ADAM.init(params)) | {"bound": np.zeros(0), "error": np.zeros(0)} | counts,
+            more=_pack_arrays(params, _ADAM.init(params)) | {"bound": np.zeros(0), "error": np.zeros(0)} | counts,
         )
 
-    def step(self, problem: Problem, state: State) -> tuple[State, Info]:
-        t, key, more = self._target(problem), jax.random.fold_in(jax.random.key(self.seed), state.iteration), state.more
+    def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        t, key, more = (
+            self._build_posterior(problem),
+            jax.random.fold_in(jax.random.key(self.seed), state.iteration),
+            state.more,
+        )
         params = (jnp.asarray(more["mean"]), jnp.asarray(more["raw"]))
         structure = jax.tree.structure(_ADAM.init(params))
         adam = jax.tree.unflatten(structure, [jnp.asarray(more[f"adam.{k}"]) for k in range(structure.num_leaves)])
-        at = int(more["rate"])
-        new, mean, adam, (values, slopes) = _ascend(t, params, adam, key, _RATES[at], _BLOCK)
+        rate_index = int(more["rate"])
+        new, mean, adam, (values, slopes) = _run_adam(t, params, adam, key, _RATES[rate_index], _STEPS_OF_BLOCK)
         values = np.asarray(values)
-        sound = values[np.isfinite(values)]
-        height = float(sound.mean()) if len(sound) else float("-inf")
+        finite_values = values[np.isfinite(values)]
+        height = float(finite_values.mean()) if len(finite_values) else float("-inf")
         bound = np.append(more["bound"], height)
-        error = np.append(more["error"], float(sound.std() / np.sqrt(max(len(sound), 1))) if len(sound) else np.inf)
-        since, iteration, status = int(more["since"]), state.iteration + _BLOCK, "running"
-        if _stalled(bound[since:], error[since:]):
-            at, since = at + 1, len(bound)
-        if at == len(_RATES):
-            status, new, at = CONVERGED, mean, at - 1
-        elif iteration >= self.most:
-            status, new = LIMIT, mean
+        error = np.append(
+            more["error"],
+            float(finite_values.std() / np.sqrt(max(len(finite_values), 1))) if len(finite_values) else np.inf,
+        )
+        since, iteration, status = int(more["since"]), state.iteration + _STEPS_OF_BLOCK, "running"
+        if _has_stalled(bound[since:], error[since:]):
+            rate_index, since = rate_index + 1, len(bound)
+        if rate_index == len(_RATES):
+            status, new, rate_index = CONVERGED, mean, rate_index - 1
+        elif iteration >= self.most_steps:
+            status, new = ITERATION_LIMIT, mean
         change = -2 * (height - float(more["bound"][-1])) if len(more["bound"]) else 0.0
-        counts = {"bound": bound, "error": error, "rate": np.array(at), "since": np.array(since)}
+        counts = {"bound": bound, "error": error, "rate": np.array(rate_index), "since": np.array(since)}
         state = replace(
             state,
-            psi=np.asarray(new[0])[: len(problem.psi0)],
+            psi=np.asarray(new[0])[: len(problem.initial_unconstrained)],
             iteration=iteration,
-            evaluations=state.evaluations + _BLOCK * 2 * _PAIRS,
+            evaluations=state.evaluations + _STEPS_OF_BLOCK * 2 * _ANTITHETIC_PAIRS,
             status=status,
-            more=_more(new, adam) | counts,
+            more=_pack_arrays(new, adam) | counts,
         )
-        info = Info(iteration, -2 * height, change, float(np.asarray(slopes)[-1]), _RATES[at], state.evaluations)
-        return (self._done(problem, state), info) if state.finished else (state, info)
+        info = IterationRecord(
+            iteration, -2 * height, change, float(np.asarray(slopes)[-1]), _RATES[rate_index], state.evaluations
+        )
+        return (self._end_at_medians(problem, state), info) if state.finished else (state, info)
 
-    def _draws(self, problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _draw(self, problem: Problem, state: EstimationState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         params = (jnp.asarray(state.more["mean"]), jnp.asarray(state.more["raw"]))
-        found = _drawn(self._target(problem), params, jax.random.key(self.seed + 1))
+        found = _draw_approximation(self._build_posterior(problem), params, jax.random.key(self.seed + 1))
         psi, eta, ratio = (np.asarray(a) for a in found)
         return psi, eta, ratio
 
-    def _done(self, problem: Problem, state: State) -> State:
-        draws, etas, _ = self._draws(problem, state)
+    def _end_at_medians(self, problem: Problem, state: EstimationState) -> EstimationState:
+        draws, etas, _ = self._draw(problem, state)
         psi, eta = np.median(draws, axis=0), etas.mean(axis=0)
         objective = np.asarray(self.evaluate(problem, psi, eta).objective)
         return replace(state, psi=psi, eta=eta, objective=objective, ofv=float(objective.sum()))
 
-    def finish(self, study: Study, problem: Problem, state: State, fit: Fit) -> Fit:
-        psi, _, ratio = self._draws(problem, state)
-        _, error = marginal(problem, state.psi, state.eta)
+    def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
+        psi, _, ratio = self._draw(problem, state)
+        _, error = evaluate_marginal(problem, state.psi, state.eta)
         k, sound = pareto_k(ratio), np.where(np.isnan(ratio), -np.inf, ratio)
         elbo, iw = float(sound[np.isfinite(sound)].mean()), float(np.logaddexp.reduce(sound) - np.log(len(sound)))
         warnings = list(fit.warnings)
         warnings.append(
             "a variational approximation: standard errors and intervals may be too small; nuts samples the posterior itself"
         )
-        if not k <= _UNSAFE:
-            warnings.append(f"k̂ of the importance weights is {k:.2g}, above {_UNSAFE}: q is far from the posterior")
+        if not k <= _PARETO_K_LIMIT:
+            warnings.append(
+                f"k̂ of the importance weights is {k:.2g}, above {_PARETO_K_LIMIT}: q is far from the posterior"
+            )
         family = self.family.replace("_", "-").replace("full-rank", "full-covariance")
         notes = [
             f"An approximation: the nearest {family} normal distribution of parameters and random effects, from {_DRAWS} of its"
@@ -219,19 +232,19 @@ class Variational:
             f" at the medians, by importance sampling (Monte Carlo error {error:.2g}). k̂ = {k:.2f}."
         ]
         extra = {"family": self.family, "elbo": elbo, "importance_weighted_elbo": iw, "pareto_k": k, "ofv_se": error}
-        stated = assumed(problem, study.scale, study.units)
-        found = described(study, problem, fit, psi, None, stated, extra, notes)
-        shown, names = natural_draws(study, problem, psi)
+        stated = assume_priors(problem, study.scale, study.units)
+        found = describe_posterior(study, problem, fit, psi, None, stated, extra, notes)
+        shown, names = convert_draws(study, problem, psi)
         kept = {"names": np.array(names), "parameters": shown[None], "log_ratio": ratio, "bound": state.more["bound"]}
         return replace(found, warnings=tuple(warnings), files={**found.files, "draws.npz": kept})
 
 
-def _more(params: tuple, adam: Any) -> dict[str, np.ndarray]:
+def _pack_arrays(params: tuple, adam: Any) -> dict[str, np.ndarray]:
     leaves = {f"adam.{k}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(adam))}
     return {"mean": np.asarray(params[0]), "raw": np.asarray(params[1])} | leaves
 
 
-def _stalled(bound: np.ndarray, error: np.ndarray) -> bool:
+def _has_stalled(bound: np.ndarray, error: np.ndarray) -> bool:
     """Whether the last blocks' mean bound is no more above that of those before than chance explains."""
     if len(bound) < 2 * _WINDOW:
         return False
@@ -240,4 +253,4 @@ def _stalled(bound: np.ndarray, error: np.ndarray) -> bool:
     return bool(bound[now].mean() - bound[before].mean() < noise)
 
 
-VI = Variational()
+VI = VariationalInference()

@@ -18,18 +18,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.stochastic.complete_data import data_loss, squares
+from pbpk.estimation.stochastic.complete_data import data_minus2ll, quadratic_form
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 _REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _SINGLE = range(5)
-ROUND = np.array([_REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _INDEPENDENT, _SINGLE, _SINGLE, _SINGLE])
-_FREEDOM = 4.0
-_WANTED = 0.3  # of a random walk's proposals, accepted
+KERNEL_ROUND = np.array([_REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _INDEPENDENT, _SINGLE, _SINGLE, _SINGLE])
+_DEGREES_OF_FREEDOM = 4.0
+_TARGET_ACCEPTANCE = 0.3  # of a random walk's proposals, accepted
 
 
-class Tuning(NamedTuple):
+class ProposalTuning(NamedTuple):
     """What proposals are made of: the posterior's mean (q, N) as seen so far, the root and the inverse of its covariance
     (q, q, N), and the step lengths of the walks (2, N): block, single."""
 
@@ -39,23 +39,23 @@ class Tuning(NamedTuple):
     lengths: jax.Array
 
     @classmethod
-    def of(cls, mean: jax.Array, covariance: jax.Array, lengths: jax.Array) -> Tuning:
+    def from_moments(cls, mean: jax.Array, covariance: jax.Array, lengths: jax.Array) -> ProposalTuning:
         each = jax.vmap(lambda c: (jnp.linalg.cholesky(c), jnp.linalg.inv(c)), in_axes=-1, out_axes=-1)
         return cls(mean, *each(covariance), lengths)
 
 
-def first_lengths(q: int, n: int) -> np.ndarray:
+def initial_step_lengths(q: int, n: int) -> np.ndarray:
     """What suits a normal posterior (Roberts & Rosenthal 2001, Stat Sci 16:351)."""
     return np.stack([np.full(n, 2.4 / np.sqrt(q)), np.full(n, 2.4)])
 
 
-def tuned(lengths: jax.Array, accepted: jax.Array) -> jax.Array:
+def tune_step_lengths(lengths: jax.Array, accepted: jax.Array) -> jax.Array:
     """Step lengths after a block of iterations, from the part accepted of each kernel's proposals (5, N)."""
-    return lengths * jnp.exp(jnp.clip(2 * (accepted[np.array([_BLOCK, _SINGLE])] - _WANTED), -0.7, 0.7))
+    return lengths * jnp.exp(jnp.clip(2 * (accepted[np.array([_BLOCK, _SINGLE])] - _TARGET_ACCEPTANCE), -0.7, 0.7))
 
 
-def move(
-    problem: Problem, psi: jax.Array, eta: jax.Array, tuning: Tuning, key: jax.Array, iteration: jax.Array
+def move_chains(
+    problem: Problem, psi: jax.Array, eta: jax.Array, tuning: ProposalTuning, key: jax.Array, iteration: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One round: η (chains, q, N) moved, −2 ln p(y | η) + η'Ω⁻¹η there (chains, N), the part accepted by kernel (5, N)."""
     chains, q, n = eta.shape
@@ -66,20 +66,22 @@ def move(
     def draws(subject):
         one = jax.random.fold_in(jax.random.fold_in(key, iteration), subject)
         normal, uniform = jax.random.split(one)
-        shape = (len(ROUND), chains)
+        shape = (len(KERNEL_ROUND), chains)
         return jax.random.normal(normal, (*shape, q)), jax.random.uniform(uniform, (*shape, 3))
 
     z, u = jax.vmap(draws, out_axes=-1)(jnp.arange(n))  # (kernels, chains, q or 3, N)
 
     def independent_loss(e):
         """−2 ln of the t density, but for a constant."""
-        return (_FREEDOM + q) * jnp.log1p(squares(tuning.precision, e - tuning.mean) / _FREEDOM)
+        return (_DEGREES_OF_FREEDOM + q) * jnp.log1p(
+            quadratic_form(tuning.precision, e - tuning.mean) / _DEGREES_OF_FREEDOM
+        )
 
-    def kernel(carry, given):
+    def propose(carry, step):
         eta, loss, prior = carry
-        kind, z, u, place = given
+        kind, z, u, place = step
         # χ² with 4 degrees of freedom is −2 ln of the product of two uniforms
-        heavy = jnp.sqrt(_FREEDOM / (-2 * jnp.log(u[:, 0] * u[:, 1])))[:, None]
+        heavy = jnp.sqrt(_DEGREES_OF_FREEDOM / (-2 * jnp.log(u[:, 0] * u[:, 1])))[:, None]
         shaped = jnp.einsum("ijn,cjn->cin", tuning.root, z)
         only = jax.nn.one_hot(place, q)[:, None]
         trial = jnp.select(
@@ -92,22 +94,24 @@ def move(
             ],
             eta,
         )
-        trial_loss, trial_prior = data_loss(problem, psi, trial), squares(precision, trial)
+        trial_loss, trial_prior = data_minus2ll(problem, psi, trial), quadratic_form(precision, trial)
         fall = loss + prior - trial_loss - trial_prior
-        towards = jnp.where(kind == _PRIOR, trial_prior - prior, 0.0)
-        own = independent_loss(trial) - independent_loss(eta)
-        towards = jnp.where(kind == _INDEPENDENT, own, towards)
-        taken = (2 * jnp.log(u[:, 2]) < fall + towards) | (kind == _REFRESH)
-        now = (
-            jnp.where(taken[:, None], trial, eta),
-            jnp.where(taken, trial_loss, loss),
-            jnp.where(taken, trial_prior, prior),
+        correction = jnp.where(kind == _PRIOR, trial_prior - prior, 0.0)
+        proposal_ratio = independent_loss(trial) - independent_loss(eta)
+        correction = jnp.where(kind == _INDEPENDENT, proposal_ratio, correction)
+        accepted = (2 * jnp.log(u[:, 2]) < fall + correction) | (kind == _REFRESH)
+        state = (
+            jnp.where(accepted[:, None], trial, eta),
+            jnp.where(accepted, trial_loss, loss),
+            jnp.where(accepted, trial_prior, prior),
         )
-        return now, taken.mean(axis=0)
+        return state, accepted.mean(axis=0)
 
-    place = (3 * iteration + jnp.cumsum(ROUND == _SINGLE)) % q
+    place = (3 * iteration + jnp.cumsum(KERNEL_ROUND == _SINGLE)) % q
     nothing = jnp.full((chains, n), jnp.inf)
-    (eta, loss, prior), taken = jax.lax.scan(kernel, (eta, nothing, jnp.zeros((chains, n))), (ROUND, z, u, place))
-    counts = np.arange(5)[:, None] == ROUND
+    (eta, loss, prior), accepted = jax.lax.scan(
+        propose, (eta, nothing, jnp.zeros((chains, n))), (KERNEL_ROUND, z, u, place)
+    )
+    counts = np.arange(5)[:, None] == KERNEL_ROUND
     counts = counts / counts.sum(axis=1, keepdims=True)
-    return eta, loss + prior, counts @ taken
+    return eta, loss + prior, counts @ accepted

@@ -17,18 +17,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.stochastic.complete_data import around
+from pbpk.estimation.stochastic.complete_data import linearise_data_around
 
 if TYPE_CHECKING:
-    from pbpk.estimation.stochastic.roles import Roles
+    from pbpk.estimation.stochastic.roles import CoordinateRoles
     from pbpk.likelihood.problem import Problem
 
-_SCORINGS = 4  # from where the last iteration left off
-_FARTHEST = 0.3  # step of a coordinate of the rest, relative to it where it is above 1
-_SMALLEST = 7.0  # e^−7 of the standard deviation that a random effect starts from
+_SCORING_STEPS = 4  # from where the last iteration left off
+_LONGEST_STEP = 0.3  # step of a coordinate of the rest, relative to it where it is above 1
+_MOST_SHRINKING = 7.0  # e^−7 of the standard deviation that a random effect starts from
 
 
-class Moments(NamedTuple):
+class SaemMoments(NamedTuple):
     """Stochastic approximations: E η (q, N), Σ_i E ηη'/N (q, q), and the Hessian of the rest's likelihood."""
 
     first: jax.Array
@@ -36,7 +36,7 @@ class Moments(NamedTuple):
     hessian: jax.Array
 
 
-def average(moments: Moments, eta: jax.Array, gain: jax.Array) -> Moments:
+def average_moments(moments: SaemMoments, eta: jax.Array, gain: jax.Array) -> SaemMoments:
     """Moments with the draws η (chains, q, N) counted in by `gain`."""
     chains, _, n = eta.shape
     first, second = eta.mean(axis=0), jnp.einsum("cin,cjn->ij", eta, eta) / (chains * n)
@@ -45,17 +45,17 @@ def average(moments: Moments, eta: jax.Array, gain: jax.Array) -> Moments:
     )
 
 
-def recentre(
-    problem: Problem, places: tuple[int, ...], psi: jax.Array, moments: Moments, shift: jax.Array
-) -> tuple[jax.Array, Moments, jax.Array, jax.Array]:
+def maximise_centre(
+    problem: Problem, places: tuple[int, ...], psi: jax.Array, moments: SaemMoments, shift: jax.Array
+) -> tuple[jax.Array, SaemMoments, jax.Array, jax.Array]:
     """ψ, the moments around its new centre, by how much every η moves (q, N), and the OFV's slope before."""
     at = np.array(places, int)
     m, n = shift[:, at], shift.shape[-1]
     precision = jnp.linalg.inv(problem.unpack(psi)[1])
     weighted = jnp.einsum("ij,jpn->ipn", precision, m)
-    information = 2 * jnp.einsum("ipn,irn->pr", weighted, m) + _curvature(problem, psi, at)
+    information = 2 * jnp.einsum("ipn,irn->pr", weighted, m) + _prior_curvature(problem, psi, at)
     slope = 2 * jnp.einsum("ipn,in->p", weighted, moments.first) - jax.grad(problem.penalty)(psi)[at]
-    step = _solve(information, slope)
+    step = _solve_with_ridge(information, slope)
     by = -jnp.einsum("ipn,p->in", m, step)
     cross = jnp.einsum("in,jn->ij", moments.first, by) / n
     second = moments.second + cross + cross.T + jnp.einsum("in,jn->ij", by, by) / n
@@ -67,13 +67,18 @@ def recentre(
     )
 
 
-def respread(
-    problem: Problem, places: tuple[int, ...], psi: jax.Array, moments: Moments, slowest: jax.Array, start: jax.Array
+def maximise_spread(
+    problem: Problem,
+    places: tuple[int, ...],
+    psi: jax.Array,
+    moments: SaemMoments,
+    slowest: jax.Array,
+    start: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """ψ with Ω fitted to the second moment, and the slope before. Standard deviations fall by no more than e^−slowest."""
     at, n = np.array(places, int), moments.first.shape[1]
-    before, falls = psi, np.isin(at, problem.spec.layout.spreads)
-    floor = jnp.maximum(start[at] - _SMALLEST, before[at] - slowest)
+    before, falls = psi, np.isin(at, problem.structure.layout.log_sd_positions)
+    floor = jnp.maximum(start[at] - _MOST_SHRINKING, before[at] - slowest)
 
     def omega_of(p):
         return problem.unpack(p)[1]
@@ -83,26 +88,26 @@ def respread(
         each = jnp.einsum("ij,jkp->ikp", precision, slopes)
         off = jnp.eye(len(precision)) - precision @ moments.second
         slope = n * jnp.einsum("ij,jip->p", off, each) + jax.grad(problem.penalty)(psi)[at]
-        information = n * jnp.einsum("ijp,jir->pr", each, each) + _curvature(problem, psi, at)
-        new = psi[at] - jnp.clip(_solve(information, slope), -1.0, 1.0)
+        information = n * jnp.einsum("ijp,jir->pr", each, each) + _prior_curvature(problem, psi, at)
+        new = psi[at] - jnp.clip(_solve_with_ridge(information, slope), -1.0, 1.0)
         return psi.at[at].set(jnp.where(falls, jnp.maximum(new, floor), new)), slope
 
-    psi, slopes = jax.lax.scan(scoring, psi, None, length=_SCORINGS)
+    psi, slopes = jax.lax.scan(scoring, psi, None, length=_SCORING_STEPS)
     return psi, slopes[0]
 
 
-def descend(
+def maximise_rest(
     problem: Problem,
-    roles: Roles,
+    roles: CoordinateRoles,
     psi: jax.Array,
-    moments: Moments,
+    moments: SaemMoments,
     eta: jax.Array,
     gain: jax.Array,
     farthest: jax.Array,
-) -> tuple[jax.Array, Moments, jax.Array]:
+) -> tuple[jax.Array, SaemMoments, jax.Array]:
     """ψ after a step of the rest, the averaged Hessian, and the slope before."""
     at = np.array(roles.rest, int)
-    mean = around(problem, psi, eta, roles.moving)
+    mean = linearise_data_around(problem, psi, eta, roles.moving)
 
     def loss(x):
         p = psi.at[at].set(x)
@@ -110,20 +115,20 @@ def descend(
 
     slope, hessian = jax.grad(loss)(psi[at]), jax.hessian(loss)(psi[at])
     hessian = moments.hessian + gain * (hessian - moments.hessian)
-    most = jnp.minimum(farthest, _FARTHEST) * jnp.maximum(1.0, jnp.abs(psi[at]))
-    step = jnp.clip(-gain * _solve(_positive(hessian), slope), -most, most)
+    most = jnp.minimum(farthest, _LONGEST_STEP) * jnp.maximum(1.0, jnp.abs(psi[at]))
+    step = jnp.clip(-gain * _solve_with_ridge(_make_positive(hessian), slope), -most, most)
     step = jnp.where(jnp.isfinite(step), step, 0.0)
     return psi.at[at].add(step), moments._replace(hessian=hessian), slope
 
 
-def _curvature(problem: Problem, psi: jax.Array, at: np.ndarray) -> jax.Array:
+def _prior_curvature(problem: Problem, psi: jax.Array, at: np.ndarray) -> jax.Array:
     """What priors add to the information; those that bend the other way add nothing."""
-    if not problem.spec.priors:
+    if not problem.structure.priors:
         return jnp.zeros((len(at), len(at)))
-    return _positive(jax.hessian(problem.penalty)(psi)[np.ix_(at, at)])
+    return _make_positive(jax.hessian(problem.penalty)(psi)[np.ix_(at, at)])
 
 
-def _positive(matrix: jax.Array) -> jax.Array:
+def _make_positive(matrix: jax.Array) -> jax.Array:
     """The symmetric matrix with the sizes of its eigenvalues, in the scale of its diagonal."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(matrix)), 1e-12))
     values, vectors = jnp.linalg.eigh(matrix / jnp.outer(scale, scale))
@@ -131,7 +136,7 @@ def _positive(matrix: jax.Array) -> jax.Array:
     return (vectors * values) @ vectors.T * jnp.outer(scale, scale)
 
 
-def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+def _solve_with_ridge(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """With a ridge of rounding's size in the scale of the diagonal."""
     scale = jnp.sqrt(jnp.maximum(jnp.diag(matrix), 1e-300))
     inner = matrix / jnp.outer(scale, scale) + 1e-10 * jnp.eye(len(scale))

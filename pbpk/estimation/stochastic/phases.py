@@ -15,46 +15,48 @@ from __future__ import annotations
 import numpy as np
 
 STRETCH = 20  # iterations of a step, compiled as one
-WARM, ANNEALED = 20, 60  # iterations; while annealed, spreads fall slowly
+WARM_UP, ANNEALED = 20, 60  # iterations; while annealed, spreads fall slowly
 _POWER = 0.7
 _WINDOW, _PARTS = 60, 6
 _TREND = 4.0  # standard errors, on 4 degrees of freedom
-_EXPLORED = (100, 600)  # iterations at least and at most
-_FIRST_LOOK, _LONGEST = 120, 2000  # iterations of smoothing
+_EXPLORATION = (100, 600)  # iterations at least and at most
+_FIRST_CHECK, _LONGEST_SMOOTHING = 120, 2000  # iterations of smoothing
 
 
-def gains(iteration: np.ndarray, turned: int) -> np.ndarray:
+def compute_gains(iteration: np.ndarray, turned: int) -> np.ndarray:
     """Step of each iteration; `turned`: the first of smoothing, -1 while exploring."""
     past = iteration - turned + 1 if turned >= 0 else np.ones_like(iteration)
     return np.maximum(past, 1) ** -_POWER
 
 
-def trends(path: np.ndarray) -> np.ndarray:
+def measure_trends(path: np.ndarray) -> np.ndarray:
     """Slope of the means of `_PARTS` stretches over its standard error, for each coordinate (P,)."""
     means = np.stack([part.mean(axis=0) for part in np.array_split(path, _PARTS)])
     x = np.arange(_PARTS) - (_PARTS - 1) / 2
     slope = x @ means / (x @ x)
-    left = means - means.mean(axis=0) - np.outer(x, slope)
-    error = np.sqrt((left**2).sum(axis=0) / (_PARTS - 2) / (x @ x))
+    residuals = means - means.mean(axis=0) - np.outer(x, slope)
+    error = np.sqrt((residuals**2).sum(axis=0) / (_PARTS - 2) / (x @ x))
     return np.where(slope == 0, 0.0, np.abs(slope) / np.maximum(error, 1e-300))
 
 
-def explored(path: np.ndarray) -> bool:
+def has_explored(path: np.ndarray) -> bool:
     """Whether to turn to smoothing."""
-    done = len(path) - WARM
-    least, most = _EXPLORED
-    return done >= most or (done >= least and bool((trends(path[-_WINDOW:]) < _TREND).all()))
+    done = len(path) - WARM_UP
+    least, most = _EXPLORATION
+    return done >= most or (done >= least and bool((measure_trends(path[-_WINDOW:]) < _TREND).all()))
 
 
-def averaged(path: np.ndarray, turned: int) -> np.ndarray:
+def average_path(path: np.ndarray, turned: int) -> np.ndarray:
     """ψ averaged over the later half of smoothing."""
     return path[turned + (len(path) - turned) // 2 :].mean(axis=0)
 
 
-def due(length: int) -> bool:
+def is_check_due(length: int) -> bool:
     """Whether to look, after so many iterations of smoothing, how far the maximum is: each time half as late again."""
-    return any(n <= length < n + STRETCH for n in (_FIRST_LOOK * 1.5**k for k in range(30))) or spent(length)
+    return any(n <= length < n + STRETCH for n in (_FIRST_CHECK * 1.5**k for k in range(30))) or is_out_of_iterations(
+        length
+    )
 
 
-def spent(length: int) -> bool:
-    return length >= _LONGEST
+def is_out_of_iterations(length: int) -> bool:
+    return length >= _LONGEST_SMOOTHING

@@ -22,7 +22,7 @@ _EXACT = 1e-6
 
 
 @dataclass(frozen=True)
-class Roles:
+class CoordinateRoles:
     """Places in ψ; `moving`: some of the rest move predictions."""
 
     centre: tuple[int, ...]
@@ -31,7 +31,7 @@ class Roles:
     moving: bool
 
 
-def shifts(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+def find_shifts(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
     """M (q, P, N), by which η moves when ψ does and u does not; and what of ∂u/∂ψ that leaves, relative to it (P,).
 
     Where several η could do it (an occasion's and the patient's), the likeliest shift: that with the least M'Ω⁻¹M.
@@ -39,7 +39,7 @@ def shifts(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array,
     q, (_, omega, _) = eta.shape[0], problem.unpack(psi)
 
     def u_of(p, e):
-        return problem.mixed(problem.unpack(p)[0], e)
+        return problem.individual_parameters(problem.unpack(p)[0], e)
 
     def along(direction):
         return jax.jvp(lambda e: u_of(psi, e), (eta,), (jnp.broadcast_to(direction[:, None], eta.shape),))[1]
@@ -50,28 +50,28 @@ def shifts(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array,
     size = jnp.where(size > 0, size, 1.0)  # slots differ in unit
     root = jnp.linalg.cholesky(omega)
     m = root @ jnp.linalg.pinv(by_eta / size @ root, rtol=1e-10) @ (by_psi / size)
-    left = jnp.max(jnp.abs(by_eta @ m - by_psi) / size, axis=(0, 1))
-    return jnp.moveaxis(m, 0, 2), left / jnp.maximum(jnp.max(jnp.abs(by_psi) / size, axis=(0, 1)), 1e-300)
+    unexplained = jnp.max(jnp.abs(by_eta @ m - by_psi) / size, axis=(0, 1))
+    return jnp.moveaxis(m, 0, 2), unexplained / jnp.maximum(jnp.max(jnp.abs(by_psi) / size, axis=(0, 1)), 1e-300)
 
 
 @jax.jit
-def _probe(problem: Problem, psi: jax.Array, eta: jax.Array):
+def _probe_roles(problem: Problem, psi: jax.Array, eta: jax.Array):
     """`shifts` at several η (draws, q, N), how far ψ moves u, and how far Ω."""
-    m, left = jax.vmap(lambda e: shifts(problem, psi, e))(eta)
-    moved = jax.jacfwd(lambda p: problem.mixed(problem.unpack(p)[0], eta[0]))(psi)
+    m, unexplained = jax.vmap(lambda e: find_shifts(problem, psi, e))(eta)
+    moved = jax.jacfwd(lambda p: problem.individual_parameters(problem.unpack(p)[0], eta[0]))(psi)
     spread = jax.jacfwd(lambda p: problem.unpack(p)[1])(psi)
-    return m, left.max(axis=0), jnp.abs(moved).max(axis=(0, 1)), jnp.abs(spread).max(axis=(0, 1))
+    return m, unexplained.max(axis=0), jnp.abs(moved).max(axis=(0, 1)), jnp.abs(spread).max(axis=(0, 1))
 
 
-def find_roles(problem: Problem) -> Roles:
+def find_roles(problem: Problem) -> CoordinateRoles:
     """Looked for at ψ0 and a few random η."""
-    psi = problem.psi0
+    psi = problem.initial_unconstrained
     omega = np.asarray(problem.unpack(jnp.asarray(psi))[1])
     z = np.random.default_rng(1).standard_normal((3, len(omega), problem.columns))
-    m, left, moved, spread = (np.asarray(a) for a in _probe(problem, psi, np.linalg.cholesky(omega) @ z))
+    m, unexplained, moved, spread = (np.asarray(a) for a in _probe_roles(problem, psi, np.linalg.cholesky(omega) @ z))
     same = np.ptp(m, axis=0).max(axis=(0, 2)) <= _EXACT * np.abs(m).max(axis=(0, 1, 3))
-    centred = (moved > 0) & (left < _EXACT) & same
+    centred = (moved > 0) & (unexplained < _EXACT) & same
     spreading = spread > 0
     rest = ~(centred | spreading)
     centre, spreads, others = (tuple(np.flatnonzero(w).tolist()) for w in (centred, spreading, rest))
-    return Roles(centre, spreads, others, bool((moved[rest] > 0).any()))
+    return CoordinateRoles(centre, spreads, others, bool((moved[rest] > 0).any()))

@@ -14,10 +14,10 @@ import numpy as np
 
 # Few data and a proportional error leave a posterior tails of the prior's width on a narrow peak: with 8 degrees of freedom the
 # error was sixteen times that with 4, and the effective number of samples did not show it.
-FREEDOM = 4.0
+DEGREES_OF_FREEDOM = 4.0
 
 
-class Nodes(NamedTuple):
+class SobolNodes(NamedTuple):
     """z (samples, q, N), and the logarithm of its density (samples, N)."""
 
     z: np.ndarray
@@ -25,16 +25,20 @@ class Nodes(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def nodes(samples: int, q: int, subjects: int, seed: int) -> Nodes:
+def make_nodes(samples: int, q: int, subjects: int, seed: int) -> SobolNodes:
     """`samples` points for each subject; best a power of 2."""
     from scipy.special import chdtri, gammaln, ndtri
     from scipy.stats import qmc
 
-    even = qmc.Sobol(q + 1, scramble=False).random_base2(int(np.ceil(np.log2(samples))))[:samples]
+    points = qmc.Sobol(q + 1, scramble=False).random_base2(int(np.ceil(np.log2(samples))))[:samples]
     key = jax.random.key(seed)
-    turns = jax.vmap(lambda n: jax.random.uniform(jax.random.fold_in(key, n), (q + 1,)))(np.arange(subjects))
-    u = (even[:, :, None] + np.asarray(turns).T) % 1.0
+    rotations = jax.vmap(lambda n: jax.random.uniform(jax.random.fold_in(key, n), (q + 1,)))(np.arange(subjects))
+    u = (points[:, :, None] + np.asarray(rotations).T) % 1.0
     u = np.clip(u, 1e-12, 1 - 1e-12)
-    z = ndtri(u[:, :q]) * np.sqrt(FREEDOM / chdtri(FREEDOM, u[:, q:]))
-    constant = gammaln((FREEDOM + q) / 2) - gammaln(FREEDOM / 2) - q / 2 * np.log(FREEDOM * np.pi)
-    return Nodes(z, constant - (FREEDOM + q) / 2 * np.log1p((z**2).sum(axis=1) / FREEDOM))
+    z = ndtri(u[:, :q]) * np.sqrt(DEGREES_OF_FREEDOM / chdtri(DEGREES_OF_FREEDOM, u[:, q:]))
+    constant = (
+        gammaln((DEGREES_OF_FREEDOM + q) / 2)
+        - gammaln(DEGREES_OF_FREEDOM / 2)
+        - q / 2 * np.log(DEGREES_OF_FREEDOM * np.pi)
+    )
+    return SobolNodes(z, constant - (DEGREES_OF_FREEDOM + q) / 2 * np.log1p((z**2).sum(axis=1) / DEGREES_OF_FREEDOM))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 Numbers = Any
-Sigma = Mapping[str, Any]
+ParameterValues = Mapping[str, Any]
 
 
 class Observed(NamedTuple):
@@ -27,11 +27,11 @@ class Observed(NamedTuple):
     low: Numbers
     high: Numbers
     floor: Numbers
-    when: Numbers
-    back: Numbers
+    time: Numbers
+    previous_record: Numbers
 
     @property
-    def censored(self) -> Numbers:
+    def is_censored(self) -> Numbers:
         return self.low < self.high
 
 
@@ -40,13 +40,13 @@ class Predicted(NamedTuple):
     second observable reads at the same time, and `f` at the previous record of the endpoint (0 where there is none)."""
 
     f: Numbers
-    around: Numbers
-    beside: Numbers
-    before: Numbers
+    variance_f: Numbers
+    second: Numbers
+    previous: Numbers
 
 
 @dataclass(frozen=True)
-class Argument:
+class EndpointParameter:
     """A parameter of an endpoint. `role`: "sd" (a standard deviation), else a θ: "positive", "free" or "share" (between 0 and
     1); `unit`: "1", "h", "1/h", "observable" or "1/observable"."""
 
@@ -63,53 +63,55 @@ class Endpoint(ABC):
 
     name: str
     observable: str
-    names: tuple[tuple[str, str], ...]
+    parameter_names: tuple[tuple[str, str], ...]
 
     @property
-    def continuous(self) -> bool:
+    def is_continuous(self) -> bool:
         """Whether y has a density with a mean and a variance, so that residuals make sense and methods may linearise."""
         return False
 
     @property
-    def correlated(self) -> str | None:
+    def correlation_name(self) -> str | None:
         """The fit's name of the correlation between residuals 1 h apart, if there is one."""
         return None
 
     @property
-    def second(self) -> str | None:
+    def second_observable(self) -> str | None:
         """Another observable that the likelihood reads."""
         return None
 
     @property
-    def columns(self) -> tuple[str, ...] | None:
+    def data_columns(self) -> tuple[str, ...] | None:
         """The fields of `Observed` that the loss of an observation follows from; None where it reads other records too."""
-        return None if self.correlated or self.second else ("y",)
+        return None if self.correlation_name or self.second_observable else ("y",)
 
-    def own(self, sigma: Sigma) -> dict[str, Any]:
-        return {mine: sigma[name] for mine, name in self.names}
+    def select_parameters(self, sigma: ParameterValues) -> dict[str, Any]:
+        return {mine: sigma[name] for mine, name in self.parameter_names}
 
     @abstractmethod
-    def loss(self, p: Predicted, o: Observed, sigma: Sigma) -> Numbers:
+    def minus2ll(self, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
         """−2 log likelihood of each observation (T, ...), continuous ones without ln 2π."""
 
-    def curvature(self, p: Predicted, o: Observed, sigma: Sigma, interaction: bool) -> Numbers:
+    def curvature(self, p: Predicted, o: Observed, sigma: ParameterValues, interaction: bool) -> Numbers:
         """The half-Hessian of `loss` in f, expected or observed, never below zero."""
         return jnp.maximum(observed_curvature(self, p, o, sigma, interaction) / 2, 0.0)
 
-    def moments(self, p: Predicted, sigma: Sigma) -> tuple[Numbers, Numbers]:
+    def moments(self, p: Predicted, sigma: ParameterValues) -> tuple[Numbers, Numbers]:
         """Mean and variance of y, for residuals; NaN where they say nothing."""
         return jnp.full_like(p.f, jnp.nan), jnp.ones_like(p.f)
 
     @abstractmethod
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: Sigma) -> Numbers:
+    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
         """One y for each key (T, N), as it would be before any limit of quantification."""
 
 
-def observed_curvature(endpoint: Endpoint, p: Predicted, o: Observed, sigma: Sigma, interaction: bool) -> Numbers:
+def observed_curvature(
+    endpoint: Endpoint, p: Predicted, o: Observed, sigma: ParameterValues, interaction: bool
+) -> Numbers:
     """∂²loss/∂f², with what the variance follows moving along where there is interaction."""
 
     def loss(f):
-        return endpoint.loss(p._replace(f=f, around=f if interaction else p.around), o, sigma)
+        return endpoint.minus2ll(p._replace(f=f, variance_f=f if interaction else p.variance_f), o, sigma)
 
     def slope(f):
         return jax.jvp(loss, (f,), (jnp.ones_like(f),))[1]
@@ -117,7 +119,7 @@ def observed_curvature(endpoint: Endpoint, p: Predicted, o: Observed, sigma: Sig
     return jax.jvp(slope, (p.f,), (jnp.ones_like(p.f),))[1]
 
 
-def where_safe(mine: Numbers, p: Predicted, o: Observed) -> tuple[Predicted, Observed]:
+def mask_others(mine: Numbers, p: Predicted, o: Observed) -> tuple[Predicted, Observed]:
     """The same with 1 wherever an observation is another endpoint's or none, so that what is not asked for has no NaN, and no
     derivative of one."""
 
@@ -125,6 +127,8 @@ def where_safe(mine: Numbers, p: Predicted, o: Observed) -> tuple[Predicted, Obs
         return jnp.where(mine, x, 1.0)
 
     return (
-        Predicted(kept(p.f), kept(p.around), kept(p.beside), jnp.where(mine, p.before, 0.0)),
-        Observed(kept(o.y), kept(o.low), kept(o.high), jnp.where(mine, o.floor, -jnp.inf), kept(o.when), o.back),
+        Predicted(kept(p.f), kept(p.variance_f), kept(p.second), jnp.where(mine, p.previous, 0.0)),
+        Observed(
+            kept(o.y), kept(o.low), kept(o.high), jnp.where(mine, o.floor, -jnp.inf), kept(o.time), o.previous_record
+        ),
     )

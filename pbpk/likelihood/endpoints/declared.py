@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.likelihood.endpoints.base import Argument, Endpoint
-from pbpk.likelihood.endpoints.counts import Count
-from pbpk.likelihood.endpoints.events import Event
-from pbpk.likelihood.endpoints.gaussian import Gaussian
-from pbpk.likelihood.endpoints.grades import Binary, Ordinal
+from pbpk.likelihood.endpoints.base import Endpoint, EndpointParameter
+from pbpk.likelihood.endpoints.counts import CountEndpoint
+from pbpk.likelihood.endpoints.events import EventEndpoint
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
 from pbpk.observe.noise import VARIANCES
 
@@ -21,35 +21,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredEndpoint:
     """An endpoint, and its parameters with their initial values in shown units and whether each is held."""
 
     endpoint: Endpoint
-    arguments: tuple[tuple[Argument, float, bool], ...]
+    parameters: tuple[tuple[EndpointParameter, float, bool], ...]
 
 
-_ADD = Argument("add", "sd", "observable", "additive residual SD of {}")
-_PROP = Argument("prop", "sd", "1", "proportional residual SD of {}")
-_POWER = Argument("power", "free", "1", "power of f in the residual SD of {}")
-_LAMBDA = Argument("lambda", "free", "1", "transform of {}")
-_AR1 = Argument("ar1", "share", "1", "correlation of residuals of {} 1 h apart")
-_INTERCEPT = Argument("intercept", "free", "1", "intercept of {}")
-_SLOPE = Argument("slope", "free", "1/observable", "slope on {}")
-_DISPERSION = Argument("dispersion", "positive", "1", "overdispersion of {}")
-_SCALE = Argument("scale", "positive", "h", "scale of the time to {}")
+_ADD = EndpointParameter("add", "sd", "observable", "additive residual SD of {}")
+_PROP = EndpointParameter("prop", "sd", "1", "proportional residual SD of {}")
+_POWER = EndpointParameter("power", "free", "1", "power of f in the residual SD of {}")
+_LAMBDA = EndpointParameter("lambda", "free", "1", "transform of {}")
+_AR1 = EndpointParameter("ar1", "share", "1", "correlation of residuals of {} 1 h apart")
+_INTERCEPT = EndpointParameter("intercept", "free", "1", "intercept of {}")
+_SLOPE = EndpointParameter("slope", "free", "1/observable", "slope on {}")
+_DISPERSION = EndpointParameter("dispersion", "positive", "1", "overdispersion of {}")
+_SCALE = EndpointParameter("scale", "positive", "h", "scale of the time to {}")
 _SHAPE = {
-    "weibull": Argument("shape", "positive", "1", "Weibull shape of the time to {}"),
-    "gompertz": Argument("shape", "free", "1/h", "Gompertz shape of the time to {}"),
+    "weibull": EndpointParameter("shape", "positive", "1", "Weibull shape of the time to {}"),
+    "gompertz": EndpointParameter("shape", "free", "1/h", "Gompertz shape of the time to {}"),
 }
 
 
-def declare(name: str, part: ErrorPart, suffix: str, where: str) -> Declared:
+def declare_endpoint(name: str, part: ErrorPart, suffix: str, where: str) -> DeclaredEndpoint:
     """Raises `BadInput` for what the model does not take or lacks. `suffix` tells endpoints' parameters apart."""
-    if part.model not in KINDS:
+    if part.model not in ENDPOINT_KINDS:
         raise BadInput(
-            f"`error.{name}`: no error model `{part.model}`", where=where, hint=did_you_mean(part.model, KINDS)
+            f"`error.{name}`: no error model `{part.model}`", where=where, hint=did_you_mean(part.model, ENDPOINT_KINDS)
         )
-    takes, make = KINDS[part.model]
+    takes, make = ENDPOINT_KINDS[part.model]
     given = {k: v for k, v in part.numbers().items() if v is not None}
     needed, allowed, settings = takes(part)
     wanted = [a for a in (*needed, *allowed) if a.name in given]
@@ -65,23 +65,25 @@ def declare(name: str, part: ErrorPart, suffix: str, where: str) -> Declared:
         raise BadInput(f"`error.{name}`: {part.model} has no setting `{unused[0]}`", where=where)
     arguments, names = [], []
     for a in wanted:
-        _check(name, a, given[a.name], where)
+        _check_range(name, a, given[a.name], where)
         held = part.fixed if isinstance(part.fixed, bool) else a.name in part.fixed
-        arguments.append((Argument(a.name + suffix, a.role, a.unit, a.about.format(name)), float(given[a.name]), held))
+        arguments.append(
+            (EndpointParameter(a.name + suffix, a.role, a.unit, a.about.format(name)), float(given[a.name]), held)
+        )
         names.append((a.name, a.name + suffix))
     if isinstance(part.fixed, list) and (unknown := [n for n in part.fixed if n not in given]):
         raise BadInput(f"`error.{name}.fixed`: {unknown[0]} is not one of its parameters", where=where)
-    return Declared(make(name, tuple(names), part, where), tuple(arguments))
+    return DeclaredEndpoint(make(name, tuple(names), part, where), tuple(arguments))
 
 
-def _check(name: str, a: Argument, value: float, where: str) -> None:
+def _check_range(name: str, a: EndpointParameter, value: float, where: str) -> None:
     if a.role in ("sd", "positive") and value <= 0:
         raise BadInput(f"`error.{name}.{a.name}` = {value:g} must be above zero", where=where)
     if a.role == "share" and not 0 < value < 1:
         raise BadInput(f"`error.{name}.{a.name}` = {value:g} must lie between 0 and 1", where=where)
 
 
-_Takes = tuple[tuple[Argument, ...], tuple[Argument, ...], tuple[str, ...]]
+_Takes = tuple[tuple[EndpointParameter, ...], tuple[EndpointParameter, ...], tuple[str, ...]]
 
 
 def _takes_gaussian(part: ErrorPart) -> _Takes:
@@ -89,8 +91,8 @@ def _takes_gaussian(part: ErrorPart) -> _Takes:
     needed = tuple(known[n] for n in VARIANCES[_variance(part)][0])
     transform = _transform(part)
     if transform != "none":  # the residual is on another scale, where the observable's unit says nothing
-        needed = tuple(Argument("add", "sd", "1", a.about) if a.name == "add" else a for a in needed)
-    shapes = (_LAMBDA,) if transform in TRANSFORMS and "lambda" in TRANSFORMS[transform].takes else ()
+        needed = tuple(EndpointParameter("add", "sd", "1", a.about) if a.name == "add" else a for a in needed)
+    shapes = (_LAMBDA,) if transform in TRANSFORMS and "lambda" in TRANSFORMS[transform].parameters else ()
     return (
         (*needed, *shapes),
         (_AR1,),
@@ -119,7 +121,7 @@ def _gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
         raise BadInput(f"`error.{name}`: `blq` without `lloq`, the limit of quantification", where=where)
     if part.ar1 is not None and (part.lloq is not None or part.uloq is not None):
         raise BadInput(f"`error.{name}`: correlated residuals cannot go together with limits", where=where)
-    return Gaussian(
+    return GaussianEndpoint(
         name, part.observable or name, names, _variance(part), transform, tuple(part.between or ()), part.transformed
     )
 
@@ -133,7 +135,7 @@ def _takes_count(part: ErrorPart) -> _Takes:
 
 def _count(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     _link(name, part, ("log", "identity"), where)
-    return Count(name, part.observable or name, names, part.link == "log", part.model == "negative_binomial")
+    return CountEndpoint(name, part.observable or name, names, part.link == "log", part.model == "negative_binomial")
 
 
 def _takes_binary(part: ErrorPart) -> _Takes:
@@ -142,7 +144,7 @@ def _takes_binary(part: ErrorPart) -> _Takes:
 
 def _binary(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     _link(name, part, ("logit", "identity"), where)
-    return Binary(name, part.observable or name, names, part.link == "identity")
+    return BinaryEndpoint(name, part.observable or name, names, part.link == "identity")
 
 
 def _link(name: str, part: ErrorPart, allowed: tuple[str, ...], where: str) -> None:
@@ -152,7 +154,7 @@ def _link(name: str, part: ErrorPart, allowed: tuple[str, ...], where: str) -> N
 
 def _takes_ordinal(part: ErrorPart) -> _Takes:
     cuts = (
-        Argument(f"cut_{k}", "free", "1", f"logit of grade {k} or more of {{}}")
+        EndpointParameter(f"cut_{k}", "free", "1", f"logit of grade {k} or more of {{}}")
         for k in range(1, len(part.cuts or ()) + 1)
     )
     return tuple(cuts), (_SLOPE,), ("cuts",)
@@ -162,7 +164,7 @@ def _ordinal(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     cuts = part.cuts or []
     if not cuts or any(b >= a for a, b in pairwise(cuts)):
         raise BadInput(f"`error.{name}.cuts` must fall from grade to grade", where=where, hint="cuts = [-1, -2.5]")
-    return Ordinal(name, part.observable or name, names, len(cuts))
+    return OrdinalEndpoint(name, part.observable or name, names, len(cuts))
 
 
 def _takes_event(part: ErrorPart) -> _Takes:
@@ -181,10 +183,10 @@ def _event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
             'baseline = "exponential", or hazard = "the observable of the hazard" beside that of the cumulative hazard'
         )
         raise BadInput(f"`error.{name}`: an event needs its hazard", where=where, hint=hint)
-    return Event(name, part.observable or name, names, part.baseline, part.hazard, part.interval)
+    return EventEndpoint(name, part.observable or name, names, part.baseline, part.hazard, part.interval)
 
 
-KINDS: dict[str, tuple[Callable[[ErrorPart], _Takes], Callable[..., Any]]] = {
+ENDPOINT_KINDS: dict[str, tuple[Callable[[ErrorPart], _Takes], Callable[..., Any]]] = {
     **dict.fromkeys((*VARIANCES, "log"), (_takes_gaussian, _gaussian)),
     "poisson": (_takes_count, _count),
     "negative_binomial": (_takes_count, _count),

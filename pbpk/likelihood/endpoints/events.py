@@ -15,24 +15,24 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted, Sigma
+from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, ParameterValues, Predicted
 
 
 @dataclass(frozen=True)
-class Event(Endpoint):
+class EventEndpoint(Endpoint):
     baseline: str | None = None
     hazard: str | None = None
     interval: bool = False
 
     @property
-    def second(self) -> str | None:
+    def second_observable(self) -> str | None:
         return self.hazard
 
     @property
-    def columns(self) -> None:
+    def data_columns(self) -> None:
         return None
 
-    def _cumulated(self, t: Numbers, own: dict) -> Numbers:
+    def _cumulative_hazard(self, t: Numbers, own: dict) -> Numbers:
         if self.baseline == "exponential":
             return t / own["scale"]
         if self.baseline == "weibull":
@@ -48,27 +48,27 @@ class Event(Endpoint):
             return jnp.log(own["shape"] / own["scale"]) + (own["shape"] - 1) * jnp.log(safe / own["scale"])
         return own["shape"] * t - jnp.log(own["scale"])
 
-    def loss(self, p: Predicted, o: Observed, sigma: Sigma) -> Numbers:
-        own = self.own(sigma)
+    def minus2ll(self, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
+        own = self.select_parameters(sigma)
         if self.baseline is None:
-            gained, log_hazard = p.f - p.before, jnp.log(p.beside)
+            gained, log_hazard = p.f - p.previous, jnp.log(p.second)
         else:
             effect = own.get("slope", 0.0) * p.f
-            then = self._then(o)
-            gained = (self._cumulated(o.when, own) - self._cumulated(then, own)) * jnp.exp(effect)
-            log_hazard = self._log_hazard(o.when, own) + effect
+            then = self._previous_time(o)
+            gained = (self._cumulative_hazard(o.time, own) - self._cumulative_hazard(then, own)) * jnp.exp(effect)
+            log_hazard = self._log_hazard(o.time, own) + effect
         if self.interval:
             safe = jnp.where(gained > 0, gained, 1.0)
             return jnp.where(o.y > 0.5, -2 * jnp.log(-jnp.expm1(-safe)), 2 * gained)
         return 2 * gained - jnp.where(o.y > 0.5, 2 * log_hazard, 0.0)
 
     @staticmethod
-    def _then(o: Observed) -> Numbers:
+    def _previous_time(o: Observed) -> Numbers:
         """The time of the previous record of this endpoint, 0 before the first."""
-        last = jnp.take_along_axis(o.when, jnp.maximum(o.back, 0), axis=0)
-        return jnp.where(o.back >= 0, last, 0.0)
+        last = jnp.take_along_axis(o.time, jnp.maximum(o.previous_record, 0), axis=0)
+        return jnp.where(o.previous_record >= 0, last, 0.0)
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: Sigma) -> Numbers:
+    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
         """Whether the event falls between the previous record and this one, for the records that there are."""
-        survived = jnp.exp(-self.loss(p, o._replace(y=jnp.zeros_like(p.f)), sigma) / 2)
+        survived = jnp.exp(-self.minus2ll(p, o._replace(y=jnp.zeros_like(p.f)), sigma) / 2)
         return (jax.vmap(jax.vmap(jax.random.uniform))(keys) > survived).astype(float)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
 
-def log_between(low: jax.Array, high: jax.Array) -> jax.Array:
+def log_probability_between(low: jax.Array, high: jax.Array) -> jax.Array:
     """ln(Φ(high) − Φ(low)) for standardised limits, either of which may be infinite; 0 where both are."""
     below, above = jnp.isfinite(low), jnp.isfinite(high)
     a, b = jnp.where(below, low, -1.0), jnp.where(above, high, 1.0)

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 
 
-class Transform(NamedTuple):
+class ResidualTransform(NamedTuple):
     """Functions of x and the transform's own numbers (λ, or the ends); `takes`: their names; `positive`: x must be."""
 
-    to: Callable
+    apply: Callable
     log_slope: Callable
-    back: Callable
-    takes: tuple[str, ...] = ()
+    invert: Callable
+    parameters: tuple[str, ...] = ()
     positive: bool = False
 
 
@@ -49,17 +49,17 @@ def _yeojohnson_back(z, shape):
     return jnp.where(z >= 0, _boxcox_back(up, shape) - 1, 1 - _boxcox_back(down, 2 - shape))
 
 
-TRANSFORMS: dict[str, Transform] = {
-    "none": Transform(lambda x: x, lambda x: 0.0 * x, lambda z: z),
-    "log": Transform(jnp.log, lambda x: -jnp.log(x), jnp.exp, (), True),
-    "boxcox": Transform(_boxcox, lambda x, s: (s - 1) * jnp.log(x), _boxcox_back, ("lambda",), True),
-    "yeojohnson": Transform(
+TRANSFORMS: dict[str, ResidualTransform] = {
+    "none": ResidualTransform(lambda x: x, lambda x: 0.0 * x, lambda z: z),
+    "log": ResidualTransform(jnp.log, lambda x: -jnp.log(x), jnp.exp, (), True),
+    "boxcox": ResidualTransform(_boxcox, lambda x, s: (s - 1) * jnp.log(x), _boxcox_back, ("lambda",), True),
+    "yeojohnson": ResidualTransform(
         _yeojohnson,
         lambda x, s: jnp.where(x >= 0, s - 1, 1 - s) * jnp.log1p(jnp.abs(x)),
         _yeojohnson_back,
         ("lambda",),
     ),
-    "logit": Transform(
+    "logit": ResidualTransform(
         lambda x, low, high: jnp.log(x - low) - jnp.log(high - x),
         lambda x, low, high: jnp.log(high - low) - jnp.log(x - low) - jnp.log(high - x),
         lambda z, low, high: low + (high - low) * jax.nn.sigmoid(z),

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pbpk.compile.backend.base import Index, Machine, Operand
     from pbpk.compile.programs.window import LinearWindow
 
-_TOGETHER = 6  # stops whose recursions run side by side
+_STOPS_AT_ONCE = 6  # stops whose recursions run side by side
 
 
-def right_side(g: float, c: jax.Array) -> jax.Array:
+def right_hand_side(g: float, c: jax.Array) -> jax.Array:
     """The coefficients of g (1 + w) Σ cⱼTⱼ(w), as far as those of c (J + 1, ...) go."""
     half, none = 0.5 * c, jnp.zeros_like(c[:1])
     before = jnp.concatenate([none, c[:1], half[1:-1]])
@@ -43,7 +43,7 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
     """
     order, g = w.extended_series.order, w.series.g
     pull, part = m.scratch(order + 1), m.scratch(order + 1)
-    found = m.scratch(max(order + 1, w.table_rows) * w.stops)
+    weights = m.scratch(max(order + 1, w.table_rows) * w.stops)
     root = m.root(g * s)
     outer = 1.0 / (1.0 + root)
     rho, scale = (1.0 - root) * outer, 2.0 * outer * outer
@@ -52,7 +52,7 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
     def right(j: Index, t: int) -> Operand:
         return m.read(w.buffer["right"], j * w.stops + t)
 
-    def columns(own: range) -> None:
+    def solve_columns(own: range) -> None:
         falls = [m.get(decay, t) for t in own]
 
         def down(back: Index, sum_: Operand, *q: Operand) -> list[Operand]:
@@ -65,15 +65,15 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
             scaled = scale * sum_
             q = tuple(rho * x - scaled * (fall * right(j, t)) for t, fall, x in zip(own, falls, q, strict=True))
             for t, x in zip(own, q, strict=True):
-                m.put(found, j * w.stops + t, x)
+                m.put(weights, j * w.stops + t, x)
             return [square * sum_ + 1.0, *q]
 
         def up(j: Index, *before: Operand) -> list[Operand]:
             """Row j + 2, from d of row j + 1."""
             a, b, at = m.get(pull, j + 2), m.get(part, j + 2), j * w.stops + 2 * w.stops
-            d = [a * x + b * m.get(found, at + t) for t, x in zip(own, before, strict=True)]
+            d = [a * x + b * m.get(weights, at + t) for t, x in zip(own, before, strict=True)]
             for t, x in zip(own, d, strict=True):
-                m.put(found, at + t, x)
+                m.put(weights, at + t, x)
             return d
 
         sum_, *q = m.loop(order - 1, down, [1.0, *[0.0] * len(own)])
@@ -85,12 +85,12 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
             b = (rho * x + scale * sum_ * (g - fall * right(1, t))) * inverse
             d = (h * b + (g - fall * right(0, t))) * last
             second.append(2.0 * a * d + b)
-            m.put(found, t, d)
-            m.put(found, w.stops + t, second[-1])
+            m.put(weights, t, d)
+            m.put(weights, w.stops + t, second[-1])
         m.loop(order - 1, up, second)
 
-    for first in range(0, w.stops, _TOGETHER):
-        columns(range(first, min(first + _TOGETHER, w.stops)))
+    for first in range(0, w.stops, _STOPS_AT_ONCE):
+        solve_columns(range(first, min(first + _STOPS_AT_ONCE, w.stops)))
     for k in range(w.terms * w.stops, w.table_rows * w.stops):
-        m.put(found, k, 0.0)
-    return found
+        m.put(weights, k, 0.0)
+    return weights

@@ -13,9 +13,9 @@ import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from pbpk.compile.programs.linear.integral import right_side
-from pbpk.compile.programs.linear.window import Crossing
-from pbpk.compile.programs.linear.window_adjoint import Pulling
+from pbpk.compile.programs.linear.integral import right_hand_side
+from pbpk.compile.programs.linear.window import LinearWindowForward
+from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
 from pbpk.compile.xla import bind, jit
 from pbpk.compile.xla.coefficients import Parts, alone, halves, joined, numbers
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from pbpk.compile.programs.window import LinearWindow
     from pbpk.model.system import System
 
-_Kind = TypeVar("_Kind", Crossing, Pulling)
+_WindowKind = TypeVar("_WindowKind", LinearWindowForward, LinearWindowAdjoint)
 
 
-class Crossed(NamedTuple):
+class LinearWindowResult(NamedTuple):
     """Amounts (M, n, ...) at the stops, their integrals from the window's start or None, and the error estimate (...)."""
 
     amounts: jax.Array
@@ -58,7 +58,7 @@ class LinearKernel:
 
     def __call__(
         self, rates: jax.Array, start: jax.Array, stops: jax.Array, source: jax.Array | None = None
-    ) -> Crossed:
+    ) -> LinearWindowResult:
         """From amounts `start` (n, ...) and a constant inflow `source` (n, ...) on, under `rates` (entries, ...).
 
         `rates` are `System.rate_jacobian`'s, 1/h; `stops` (M,) h are shared by all patients, (M, ...) are their own, in
@@ -78,30 +78,30 @@ class LinearKernel:
             or not len(stops)
         ):
             raise TypeError(f"`stops` must be float64 (M,) or (M, *{start.shape[1:]}), not {stops.dtype} {stops.shape}")
-        stops = _taken_as_fixed(stops)
-        window = self._window(Crossing, stops, source)
-        (amounts, *integrals), error = _cross(window, alone(rates, start, source), tables(window, rates, stops))
-        return Crossed(amounts[0], integrals[0][0] if integrals else None, error[0])
+        stops = _without_derivative(stops)
+        window = self._window(LinearWindowForward, stops, source)
+        (amounts, *integrals), error = _propagate(window, alone(rates, start, source), series_tables(window, rates, stops))
+        return LinearWindowResult(amounts[0], integrals[0][0] if integrals else None, error[0])
 
     def pull(self, rates, start, stops, source, of_amounts, of_integrals):
         """The cotangents of rates, start and source (or None) from those of amounts and integrals (M, n, ...): a vector
         times the Jacobian of the call with the same arguments. Differentiable by jvp in the same way."""
-        window = self._window(Pulling, stops, source)
+        window = self._window(LinearWindowAdjoint, stops, source)
         given, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
-        found = _pull(window, given, cotangents, tables(window, rates, stops))
+        found = _propagate_adjoint(window, given, cotangents, series_tables(window, rates, stops))
         return *(parts[0] for parts in found), *([None] if source is None else [])
 
-    def _window(self, kind: type[_Kind], stops: jax.Array, source: jax.Array | None) -> _Kind:
+    def _window(self, kind: type[_WindowKind], stops: jax.Array, source: jax.Array | None) -> _WindowKind:
         shared, fed = stops.ndim == 1, source is not None
-        return kind(self.system, self.series, len(stops), shared, self.integrals, fed, registers=_accumulators())
+        return kind(self.system, self.series, len(stops), shared, self.integrals, fed, registers=_sum_registers())
 
 
 @jax.custom_jvp
-def _taken_as_fixed(stops: jax.Array) -> jax.Array:
+def _without_derivative(stops: jax.Array) -> jax.Array:
     return stops
 
 
-@partial(_taken_as_fixed.defjvp, symbolic_zeros=True)
+@partial(_without_derivative.defjvp, symbolic_zeros=True)
 def _(primals, tangents):
     if not isinstance(tangents[0], SymbolicZero):
         raise WrongUsage(
@@ -109,14 +109,14 @@ def _(primals, tangents):
             why="It would be taken for zero.",
             hint="the solvers of pbpk.solve have one",
         )
-    return _taken_as_fixed(*primals), jnp.zeros_like(primals[0])
+    return _without_derivative(*primals), jnp.zeros_like(primals[0])
 
 
 @dataclass(frozen=True)
-class _Call:
+class _LinearCall:
     """A program for the shapes that come (bind.py), which its window tells but for whether the stops are shared."""
 
-    window: Crossing | Pulling
+    window: LinearWindowForward | LinearWindowAdjoint
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -136,56 +136,56 @@ class _Call:
         return [any(p & ~self.window.coefficient_number(b) == 0 for p in parts) for b in self.window.results]
 
 
-def _run(window: _Kind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
+def _call_program(window: _WindowKind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
     """The results, those in parts as tuples of them."""
     arrays = [*(a for parts in given for a in parts), *tables, *(a for parts in more for a in parts)]
-    found = bind.call(_Call(replace(window, shared=True)), *arrays)
+    found = bind.call(_LinearCall(replace(window, shared=True)), *arrays)
     return [tuple(found[k : k + window.coefficients]) for k in range(0, len(found), window.coefficients)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _cross(window: Crossing, given: tuple[Parts, ...], tables: Sequence[jax.Array]):
-    *found, (error,) = _run(window, given, tables)
+def _propagate(window: LinearWindowForward, given: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    *found, (error,) = _call_program(window, given, tables)
     return tuple(found), error
 
 
-@partial(_cross.defjvp, symbolic_zeros=True)
-def _(window: Crossing, primals, tangents):
+@partial(_propagate.defjvp, symbolic_zeros=True)
+def _(window: LinearWindowForward, primals, tangents):
     """One nilpotent more. Under rates that do not move, a tangent is a solution of its own, and no other is needed."""
     (given, tables), (moved, _) = primals, tangents
     still = all(isinstance(a, SymbolicZero) for a in moved[0])
     moved = numbers(moved)
     if still:
-        found, (onward, error) = _cross(window, given, tables), _cross(window, (given[0], *moved[1:]), tables)
+        found, (onward, error) = _propagate(window, given, tables), _propagate(window, (given[0], *moved[1:]), tables)
     else:
-        parts, error = _cross(_one_more(window), joined(given, moved), tables)
+        parts, error = _propagate(_raise_order(window), joined(given, moved), tables)
         same, onward = halves(parts)
         found = same, error
     return found, (onward, jnp.zeros_like(error))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _pull(window: Pulling, given: tuple[Parts, ...], cotangents: tuple[Parts, ...], tables: Sequence[jax.Array]):
-    return tuple(_run(window, given, tables, cotangents))
+def _propagate_adjoint(window: LinearWindowAdjoint, given: tuple[Parts, ...], cotangents: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    return tuple(_call_program(window, given, tables, cotangents))
 
 
-@partial(_pull.defjvp, symbolic_zeros=True)
-def _(window: Pulling, primals, tangents):
+@partial(_propagate_adjoint.defjvp, symbolic_zeros=True)
+def _(window: LinearWindowAdjoint, primals, tangents):
     (given, cotangents, tables), (moved, along, _) = primals, tangents
     both = joined(given, numbers(moved)), joined(cotangents, numbers(along))
-    return halves(_pull(_one_more(window), *both, tables))
+    return halves(_propagate_adjoint(_raise_order(window), *both, tables))
 
 
-def _one_more(window: _Kind) -> _Kind:
+def _raise_order(window: _WindowKind) -> _WindowKind:
     return replace(window, nilpotents=window.derivative_order + 1)
 
 
-def inputs(window: LinearWindow, rates, start, stops, source) -> list[jax.Array]:
+def handler_arguments(window: LinearWindow, rates, start, stops, source) -> list[jax.Array]:
     """The arguments of the compiled handler in order, from arrays with one axis of patients."""
-    return [rates, start, *([] if source is None else [source]), *tables(window, rates, stops)]
+    return [rates, start, *([] if source is None else [source]), *series_tables(window, rates, stops)]
 
 
-def tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
+def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
     """The arguments of the compiled handler from the stops on: what the series makes of them (M, ...). `rates` (entries,
     ...) may have axes of patients that the stops have not. Not differentiated: time has its own rule, and any shift
     gives the same result."""
@@ -200,7 +200,7 @@ def tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax
 
     arrays = [stops, filled(weights, window.table_rows + 2)]
     if window.inflow or window.integrals:
-        arrays.append(right_side(window.series.g, coefficients(window.extended_series, tau)))
+        arrays.append(right_hand_side(window.series.g, coefficients(window.extended_series, tau)))
     if window.inflow and window.integrals:
         packed = packing(window.system)
         loss = -packed.pack(rates)[packed.elimination.diagonal]
@@ -211,6 +211,6 @@ def tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax
     return arrays
 
 
-def _accumulators() -> int:
+def _sum_registers() -> int:
     """Registers for sums; what is left is for what they are made of."""
     return jit.host().registers * 3 // 4

@@ -24,25 +24,25 @@ Solve = Callable[[list[Operand]], list[Operand]]
 
 
 def sum_powers(
-    m: Machine, w: LinearWindow, solve: Solve, begun: list[list[Operand]], pairs: list[tuple[int, Weight]]
-) -> tuple[Sums, list[Any], Operand]:
+    m: Machine, w: LinearWindow, solve: Solve, vectors: list[list[Operand]], pairs: list[tuple[int, Weight]]
+) -> tuple[PowerSums, list[Any], Operand]:
     """The sums in scratch; for each beginning the vectors of the last group, one before and one after it, (group + 2,
     stride); and the largest cⱼ |Tⱼ(W)x| without nilpotents, the root of the squares: half the work of
     magnitudes, and no component exceeds it. A pair is the number of a beginning and the weights of its sum."""
-    n, size, group, short = w.stride, w.vector_width, w.terms_at_once, w.derivative_order > 0
-    rooms = [m.scratch((group + 2) * n) for _ in begun]
-    sums = Sums(m, w, len(pairs))
-    for x, room in zip(begun, rooms, strict=True):
+    n, size, group, starts_from_zero = w.stride, w.vector_width, w.terms_at_once, w.derivative_order > 0
+    scratches = [m.scratch((group + 2) * n) for _ in vectors]
+    sums = PowerSums(m, w, len(pairs))
+    for x, room in zip(vectors, scratches, strict=True):
         # Or T₋₁ = 0 and the first 2 a 1: half the code, for a register more than loops that are to be fast have free.
-        before = [0.0] * size if short else [2.0 * s - v for s, v in zip(solve(x), x, strict=True)]
+        before = [0.0] * size if starts_from_zero else [2.0 * s - v for s, v in zip(solve(x), x, strict=True)]
         for k, vector in enumerate((before, x)):
-            for i, value in enumerate((*vector, *read(w, vector))):
+            for i, value in enumerate((*vector, *sum_readings(w, vector))):
                 m.put(room, (group + k) * n + i, value)
     sums.clear()
 
     def one_group(number: Index, *carry: Operand) -> list[Operand]:
         def begin(k: Index) -> list[Operand]:
-            for room in rooms:
+            for room in scratches:
                 m.put(room, k, m.get(room, k + group * n))
             return []
 
@@ -50,7 +50,7 @@ def sum_powers(
 
         def one(q: Index, peak: Operand, f: Operand = 2.0) -> list[Operand]:
             squares: Operand = 0.0
-            for room in rooms:
+            for room in scratches:
                 newer = [m.get(room, q * n + (n + i)) for i in range(size)]
                 solved = solve(newer)
                 vector = []
@@ -59,77 +59,77 @@ def sum_powers(
                     m.put(room, q * n + (2 * n + i), following)
                     squares = following * following + squares if i < w.size else squares
                     vector.append(following)
-                for k, value in enumerate(read(w, vector)):
+                for k, value in enumerate(sum_readings(w, vector)):
                     m.put(room, q * n + (2 * n + size + k), value)
             place = (number * group + q) * (w.stops + 1) + (w.stops + 1 + w.stops)
             bound = m.read(w.buffer["weights"], place)
             peak = m.larger(squares * (bound * bound), peak)
-            return [peak, 2.0] if short else [peak]
+            return [peak, 2.0] if starts_from_zero else [peak]
 
         after = m.loop(group, one, carry)
         for block in sums.blocks:
-            block.add(rooms, [(k, lambda q, t, c=c: c(number * group + q, t)) for k, c in pairs])
+            block.add(scratches, [(k, lambda q, t, c=c: c(number * group + q, t)) for k, c in pairs])
         return after
 
     bound = m.read(w.buffer["weights"], w.stops)
-    first = sum(v * v for x in begun for v in x[: w.size]) * (bound * bound)
-    peak = m.loop(w.term_groups, one_group, [first, 1.0] if short else [first])[0]
-    return sums, rooms, m.root(peak)
+    first = sum(v * v for x in vectors for v in x[: w.size]) * (bound * bound)
+    peak = m.loop(w.term_groups, one_group, [first, 1.0] if starts_from_zero else [first])[0]
+    return sums, scratches, m.root(peak)
 
 
-def read(w: LinearWindow, vector: Sequence[Operand]) -> list[Operand]:
+def sum_readings(w: LinearWindow, vector: Sequence[Operand]) -> list[Operand]:
     """The readings of a vector, their compartments added in order."""
     return [sum((vector[i] for i in members[1:]), vector[members[0]]) for members in w.readings]
 
 
-class Sums:
+class PowerSums:
     """The sums of every pair at every stop, (pair, stop, width); or where there are readings, of those, and of the amounts
     at the last stop alone."""
 
     def __init__(self, m: Machine, w: LinearWindow, pairs: int):
         self.machine, self.window, self.pairs = m, w, pairs
-        self.seen = _Block(m, w, pairs, w.vector_width, len(w.readings), 0, w.stops) if w.readings else None
+        self.readings = _SumBlock(m, w, pairs, w.vector_width, len(w.readings), 0, w.stops) if w.readings else None
         first = w.stops - 1 if w.readings else 0
-        self.amounts = _Block(m, w, pairs, 0, w.vector_width, first, w.stops)
+        self.amounts = _SumBlock(m, w, pairs, 0, w.vector_width, first, w.stops)
 
     def clear(self) -> None:
         for block in self.blocks:
             block.clear()
 
     @property
-    def blocks(self) -> list[_Block]:
-        return [self.amounts] if self.seen is None else [self.seen, self.amounts]
+    def blocks(self) -> list[_SumBlock]:
+        return [self.amounts] if self.readings is None else [self.readings, self.amounts]
 
 
-class _Block:
+class _SumBlock:
     """Sums of `states` numbers of a vector, from `offset` on, at the stops `first` … `end` − 1."""
 
     def __init__(self, m: Machine, w: LinearWindow, pairs: int, offset: int, states: int, first: int, end: int):
         self.machine, self.window, self.offset, self.states = m, w, offset, states
-        self.pairs, self.first, self.end = pairs, first, end
-        self.room = m.scratch(self.size)
+        self.pairs, self.first, self.last = pairs, first, end
+        self.scratch = m.scratch(self.size)
 
     @property
     def size(self) -> int:
-        return self.pairs * (self.end - self.first) * self.states
+        return self.pairs * (self.last - self.first) * self.states
 
     def clear(self) -> None:
         m = self.machine
-        m.loop(self.size, lambda k: m.put(self.room, k, 0.0) or [])
+        m.loop(self.size, lambda k: m.put(self.scratch, k, 0.0) or [])
 
-    def place(self, pair: int, stop: int, state: Index) -> Index:
-        return state + (pair * (self.end - self.first) + stop - self.first) * self.states
+    def slot_of(self, pair: int, stop: int, state: Index) -> Index:
+        return state + (pair * (self.last - self.first) + stop - self.first) * self.states
 
     def get(self, pair: int, stop: int, state: Index) -> Operand:
-        return self.machine.get(self.room, self.place(pair, stop, state))
+        return self.machine.get(self.scratch, self.slot_of(pair, stop, state))
 
     def add(self, rooms: list[Any], pairs: list[tuple[int, Weight]]) -> None:
         """A group's terms, a tile of states and stops at a time."""
         m, w = self.machine, self.window
-        together, times = w.tile_size(self.states, self.end - self.first)
+        together, times = w.tile_size(self.states, self.last - self.first)
 
         def tile(i: Index, states: int, own: range) -> None:
-            places = [self.place(k, t, s) for k in range(len(pairs)) for t in own for s in range(states)]
+            places = [self.slot_of(k, t, s) for k in range(len(pairs)) for t in own for s in range(states)]
 
             def step(q: Index, *so_far: Operand) -> list[Operand]:
                 left, new = iter(so_far), []
@@ -141,12 +141,12 @@ class _Block:
                         new += [c * v + next(left) for v in values[which]]
                 return new
 
-            found = m.loop(w.terms_at_once, step, [m.get(self.room, i + place) for place in places])
+            found = m.loop(w.terms_at_once, step, [m.get(self.scratch, i + place) for place in places])
             for place, value in zip(places, found, strict=True):
-                m.put(self.room, i + place, value)
+                m.put(self.scratch, i + place, value)
 
-        for first in range(self.first, self.end, times):
-            own = range(first, min(first + times, self.end))
+        for first in range(self.first, self.last, times):
+            own = range(first, min(first + times, self.last))
 
             def tiles(k: Index, own=own) -> list[Operand]:
                 tile(k * together, together, own)

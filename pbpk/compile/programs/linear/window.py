@@ -15,9 +15,9 @@ import numpy as np
 
 from pbpk.compile.backend.functions import exp
 from pbpk.compile.backend.tangent import slopes, solve_parts
-from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan
+from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan_pivots
 from pbpk.compile.programs.linear.integral import integral_weights
-from pbpk.compile.programs.linear.powers import Solve, Sums, Weight, read, sum_powers
+from pbpk.compile.programs.linear.powers import Solve, PowerSums, Weight, sum_readings, sum_powers
 from pbpk.compile.programs.window import LinearWindow
 from pbpk.linalg.packing import packing
 
@@ -28,7 +28,7 @@ _ROUNDING = 10 * float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True)
-class Crossing(LinearWindow):
+class LinearWindowForward(LinearWindow):
     """The program of a window (bind.py)."""
 
     def run(self, machine: Machine) -> None:
@@ -37,44 +37,44 @@ class Crossing(LinearWindow):
 
 def cross(m: Machine, w: LinearWindow) -> None:
     """From rates (entries, N) of `System.rate_jacobian`, amounts `start` and a constant `source` (n, N) to the results."""
-    known = prepare(m, w)
-    begun = begin(m, w, known.length)
-    pairs = pairs_of(m, w, known.fed)
-    sums, rooms, peak = sum_powers(m, w, known.solve, begun, pairs)
-    _finish(m, w, sums, known.decay, known.length)
-    m.write(w.buffer["error"], 0, _error(m, w, begun, rooms, known.decay, pairs, peak))
+    setup = prepare_window(m, w)
+    vectors = starting_vectors(m, w, setup.length)
+    pairs = list_sums(m, w, setup.integral_weights_)
+    sums, scratches, peak = sum_powers(m, w, setup.solve, vectors, pairs)
+    _write_results(m, w, sums, setup.decay, setup.length)
+    m.write(w.buffer["error"], 0, _estimate_error(m, w, vectors, scratches, setup.decay, pairs, peak))
 
 
 @dataclass(frozen=True)
-class Known:
+class WindowSetup:
     """What is computed before any vector. In scratch are the rates' nilpotent parts times `by` = g · length (`slopes`),
     e^(−σt) of each stop (`decay`) and, where integrals or an inflow need them, the integral's dⱼ (`fed`)."""
 
     length: Operand
-    by: Operand
+    scaled_g: Operand
     factors: PivotFactors
-    slopes: Any
+    rate_coefficients: Any
     solve: Solve
     decay: Any
-    fed: Any
+    integral_weights_: Any
 
 
-def prepare(m: Machine, w: LinearWindow) -> Known:
+def prepare_window(m: Machine, w: LinearWindow) -> WindowSetup:
     end = m.read(w.buffer["stops"], w.stops - 1)
     length = m.choose(end, end, 1.0)
-    arrows, loss = _matrix(m, w)
-    shift, by = _least(m, loss), length * w.series.g
+    arrows, loss = _read_matrix(m, w)
+    shift, by = _smallest_loss(m, loss), length * w.series.g
     excess = [by * (out - shift) + 1.0 for out in loss]
-    factors = factor_matrix(m, plan(packing(w.system).elimination), {e: by * a for e, a in arrows.items()}, excess)
+    factors = factor_matrix(m, plan_pivots(packing(w.system).elimination), {e: by * a for e, a in arrows.items()}, excess)
     moved = slopes(m, w, by) if w.derivative_order else None
     decay = m.scratch(w.stops)
     for t in range(w.stops):
         m.put(decay, t, exp(m, -(shift * m.read(w.buffer["stops"], t))))
     fed = integral_weights(m, w, shift * length, decay) if w.integrals or w.inflow else None
-    return Known(length, by, factors, moved, lambda b: solve_parts(m, w, factors, moved, b), decay, fed)
+    return WindowSetup(length, by, factors, moved, lambda b: solve_parts(m, w, factors, moved, b), decay, fed)
 
 
-def begin(m: Machine, w: LinearWindow, length: Operand) -> list[list[Operand]]:
+def starting_vectors(m: Machine, w: LinearWindow, length: Operand) -> list[list[Operand]]:
     """The vectors that powers are taken of: the amounts at the start, and what flows in over the window."""
     begun = [[m.read(w.coefficient_buffer("start", part), i) for part in range(w.coefficients) for i in range(w.size)]]
     if w.inflow:
@@ -82,7 +82,7 @@ def begin(m: Machine, w: LinearWindow, length: Operand) -> list[list[Operand]]:
     return begun
 
 
-def _matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
+def _read_matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
     """The off-diagonal entries of A, and what leaves the model from each compartment, from the rates' slopes."""
     packed = packing(w.system)
     entry = {place: e for e, place in packed.elimination.position.items()}
@@ -98,7 +98,7 @@ def _matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand]
     return arrows, loss
 
 
-def _least(m: Machine, loss: list[Operand]) -> Operand:
+def _smallest_loss(m: Machine, loss: list[Operand]) -> Operand:
     """The loss that all compartments share; any value would do, this one leaves a matrix of transfers. Never below 0: a
     negative rate is reported as such, and must not become something else here."""
     if any(isinstance(out, float) for out in loss):
@@ -109,7 +109,7 @@ def _least(m: Machine, loss: list[Operand]) -> Operand:
     return m.larger(0.0, least)
 
 
-def pairs_of(m: Machine, w: LinearWindow, fed: Any) -> list[tuple[int, Weight]]:
+def list_sums(m: Machine, w: LinearWindow, fed: Any) -> list[tuple[int, Weight]]:
     """The sums of the start: for its amounts, for their integral; and the same of the source."""
 
     def table(name: str, width: int) -> Weight:
@@ -125,7 +125,7 @@ def pairs_of(m: Machine, w: LinearWindow, fed: Any) -> list[tuple[int, Weight]]:
     return pairs
 
 
-def _finish(m: Machine, w: LinearWindow, sums: Sums, decay: Any, length: Operand) -> None:
+def _write_results(m: Machine, w: LinearWindow, sums: PowerSums, decay: Any, length: Operand) -> None:
     """The results. Where no time has passed nothing changes, not even the last digit."""
     n = w.size
 
@@ -149,9 +149,9 @@ def _finish(m: Machine, w: LinearWindow, sums: Sums, decay: Any, length: Operand
                 m.write(w.coefficient_buffer(name, part), i + t * n, value)
         return []
 
-    seen = sums.seen
+    seen = sums.readings
     if seen is not None:
-        for r, start in enumerate(read(w, [m.read(w.buffer["start"], i) for i in range(n)])):
+        for r, start in enumerate(sum_readings(w, [m.read(w.buffer["start"], i) for i in range(n)])):
             for t in range(w.stops):
                 found = result(t, [seen.get(k, t, r) for k in range(w.sums_per_amount)], start)
                 for name, value in zip(("amounts", "integral"), found, strict=False):
@@ -161,7 +161,7 @@ def _finish(m: Machine, w: LinearWindow, sums: Sums, decay: Any, length: Operand
             m.loop(n, lambda i, t=t, part=part: write(t, part, i))
 
 
-def _error(
+def _estimate_error(
     m: Machine,
     w: LinearWindow,
     begun: list[list[Operand]],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.jet import subsets
 from pbpk.compile.backend.tangent import arrows, rise, solve_parts_transposed
-from pbpk.compile.programs.linear.window import Known, begin, pairs_of, prepare
+from pbpk.compile.programs.linear.window import WindowSetup, starting_vectors, list_sums, prepare_window
 from pbpk.compile.programs.window import LinearWindow
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pulling(LinearWindow):
+class LinearWindowAdjoint(LinearWindow):
     """The program that goes back through a window (bind.py)."""
 
     @property
@@ -42,20 +42,20 @@ class Pulling(LinearWindow):
         return *self.coefficient_buffers("of_rates", (len(self.system.slopes[0]),)), *found
 
     @cached_property
-    def together(self) -> int:
+    def sums_at_once(self) -> int:
         """Sums that are made in one go."""
         return max(self.registers * 2 // 3, 1)
 
     def run(self, machine: Machine) -> None:
-        pull(machine, self)
+        window_adjoint(machine, self)
 
 
-def pull(m: Machine, w: Pulling) -> None:
+def window_adjoint(m: Machine, w: LinearWindowAdjoint) -> None:
     """From what `cross` takes, and cotangents of its results, to those of the rates, the start and the source."""
-    known, n = prepare(m, w), w.vector_width
-    powers = [_solved(m, w, known, x) for x in begin(m, w, known.length)]
-    handed = _handed(m, w, known)
-    pairs = [(of, weight, room) for (of, weight), room in zip(pairs_of(m, w, known.fed), handed, strict=True)]
+    known, n = prepare_window(m, w), w.vector_width
+    powers = [_solve_forward(m, w, known, x) for x in starting_vectors(m, w, known.length)]
+    handed = _sum_cotangents(m, w, known)
+    pairs = [(of, weight, room) for (of, weight), room in zip(list_sums(m, w, known.integral_weights_), handed, strict=True)]
     factor = m.scratch(w.table_rows)
     m.loop(w.table_rows, lambda j: m.put(factor, j, 2.0) or [])
     m.put(factor, 0, 1.0)
@@ -74,9 +74,9 @@ def pull(m: Machine, w: Pulling) -> None:
             q = behind * -1 + (w.terms_at_once - 1)
             j = first + q
             for k, (b, c, room) in enumerate(zip(late, later, risen, strict=True)):
-                _gather(m, w, j, [(weight, of_room) for of, weight, of_room in pairs if of == k], c)
+                _add_weighted(m, w, j, [(weight, of_room) for of, weight, of_room in pairs if of == k], c)
                 own = [m.get(b, i) for i in range(n)]
-                turned = solve_parts_transposed(m, w, known.factors, known.slopes, own)
+                turned = solve_parts_transposed(m, w, known.factors, known.rate_coefficients, own)
                 f = m.get(factor, j)
                 for i in range(n):
                     m.put(room, q * n + i, f * turned[i])
@@ -86,14 +86,14 @@ def pull(m: Machine, w: Pulling) -> None:
             return []
 
         m.loop(w.terms_at_once, one)
-        _add_to_rates(m, w, first, powers, risen, bars)
+        _add_rate_terms(m, w, first, powers, risen, bars)
         return []
 
     m.loop(w.term_groups, one_group)
-    _write(m, w, known, late, bars)
+    _write_results(m, w, known, late, bars)
 
 
-def _solved(m: Machine, w: Pulling, known: Known, x: list[Operand]) -> Any:
+def _solve_forward(m: Machine, w: LinearWindowAdjoint, known: WindowSetup, x: list[Operand]) -> Any:
     """uⱼ (rows, width) in scratch, 0 from the last term's on, which nothing follows."""
     n = w.vector_width
     room, older, newer = m.scratch(w.table_rows * n), m.scratch(n), m.scratch(n)
@@ -114,7 +114,7 @@ def _solved(m: Machine, w: Pulling, known: Known, x: list[Operand]) -> Any:
     return room
 
 
-def _handed(m: Machine, w: Pulling, known: Known) -> list[Any]:
+def _sum_cotangents(m: Machine, w: LinearWindowAdjoint, known: WindowSetup) -> list[Any]:
     """The cotangents (stops, width) of each of `pairs_of`'s sums, in scratch: none where no time has passed."""
     rooms: list[Any] = []
 
@@ -144,7 +144,7 @@ def _handed(m: Machine, w: Pulling, known: Known) -> list[Any]:
     return rooms
 
 
-def _gather(m: Machine, w: Pulling, j: Index, pairs: list[tuple[Weight, Any]], room: Any) -> None:
+def _add_weighted(m: Machine, w: LinearWindowAdjoint, j: Index, pairs: list[tuple[Weight, Any]], room: Any) -> None:
     """Adds Σ weight(j, t) · cotangent over stops and sums to `room` (width)."""
     n = w.vector_width
 
@@ -160,20 +160,20 @@ def _gather(m: Machine, w: Pulling, j: Index, pairs: list[tuple[Weight, Any]], r
             m.put(room, i + s, x)
 
     def tiles(k: Index) -> list[Operand]:
-        tile(k * w.together, w.together)
+        tile(k * w.sums_at_once, w.sums_at_once)
         return []
 
-    if n // w.together:
-        m.loop(n // w.together, tiles)
-    if n % w.together:
-        tile(n - n % w.together, n % w.together)
+    if n // w.sums_at_once:
+        m.loop(n // w.sums_at_once, tiles)
+    if n % w.sums_at_once:
+        tile(n - n % w.sums_at_once, n % w.sums_at_once)
 
 
-def _add_to_rates(m: Machine, w: Pulling, first: Index, powers: list[Any], risen: list[Any], bars: Any) -> None:
+def _add_rate_terms(m: Machine, w: LinearWindowAdjoint, first: Index, powers: list[Any], risen: list[Any], bars: Any) -> None:
     """A group's terms to the rates' cotangents: polynomials' products, some arrows at a time."""
     n, ways = w.size, arrows(w)
     order = sorted(range(len(ways)), key=lambda k: ways[k].source)
-    some = max(w.together // w.coefficients, 1)
+    some = max(w.sums_at_once // w.coefficients, 1)
     for at in range(0, len(order), some):
         own = order[at : at + some]
         places = [part * len(ways) + k for part in range(w.coefficients) for k in own]
@@ -201,13 +201,13 @@ def _add_to_rates(m: Machine, w: Pulling, first: Index, powers: list[Any], risen
             m.put(bars, k, x)
 
 
-def _write(m: Machine, w: Pulling, known: Known, late: list[Any], bars: Any) -> None:
+def _write_results(m: Machine, w: LinearWindowAdjoint, known: WindowSetup, late: list[Any], bars: Any) -> None:
     """The results. Amounts at stops of no length hand their cotangents back to the start whole."""
     n, count = w.size, len(w.system.slopes[0])
     for part in range(w.coefficients):
 
         def rate(k: Index, part=part) -> list[Operand]:
-            m.write(w.coefficient_buffer("of_rates", part), k, 2.0 * known.by * m.get(bars, k + part * count))
+            m.write(w.coefficient_buffer("of_rates", part), k, 2.0 * known.scaled_g * m.get(bars, k + part * count))
             return []
 
         def start(i: Index, part=part) -> list[Operand]:

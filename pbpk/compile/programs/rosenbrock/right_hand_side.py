@@ -17,28 +17,28 @@ import numpy as np
 
 from pbpk.compile.backend.base import Buffer, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, total
-from pbpk.compile.programs.elimination import ColumnValues, PivotFactors, Pivot, ComputedMapping, factor_matrix, plan
+from pbpk.compile.programs.elimination import ColumnValues, PivotFactors, Pivot, ComputedMapping, factor_matrix, plan_pivots
 from pbpk.compile.programs.laws import TracedExpression, PreparedExpression, UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
     from pbpk.linalg.packing import Packing
-    from pbpk.model.system import Group, System
+    from pbpk.model.system import FluxGroup, System
 
 Entry = tuple[int, int]
-Levels = dict["Argument", Operand]
-_CHAINS = 4  # sums side by side
+Levels = dict["LawArgument", Operand]
+_PARALLEL_SUMS = 4  # sums side by side
 
 
-class Field(Protocol):
+class RightHandSideField(Protocol):
     """What is used of a `pbpk.solve.right_hand_side.Field`, which is compared by identity."""
 
     @property
     def system(self) -> System: ...
     @property
-    def curved(self) -> tuple[Group, ...]: ...
+    def nonlinear_groups(self) -> tuple[FluxGroup, ...]: ...
     @property
-    def ends(self) -> tuple[np.ndarray, np.ndarray]: ...
+    def nonlinear_ends(self) -> tuple[np.ndarray, np.ndarray]: ...
     @property
     def linear_entries(self) -> Packing: ...
     @property
@@ -46,18 +46,18 @@ class Field(Protocol):
 
 
 @dataclass(frozen=True)
-class Law:
+class TracedLaw:
     """Of scalars in the group's order: its rate; that and its slopes in the arguments that are states; its slopes in all of
     them; and those of Σ tₖ · slope k, where the t follow the arguments."""
 
     rate: TracedExpression
     tangent: TracedExpression
     gradient: TracedExpression
-    bend: TracedExpression
+    second_derivative: TracedExpression
 
 
 @dataclass(frozen=True)
-class Argument:
+class LawArgument:
     """An amount, over a row of parameters if there is one; or that row."""
 
     state: int | None
@@ -65,11 +65,11 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Curve:
+class NonlinearFlux:
     """One nonlinear flux: `source` and `target` are None outside."""
 
-    law: Law
-    arguments: tuple[Argument, ...]
+    law: TracedLaw
+    arguments: tuple[LawArgument, ...]
     source: int | None
     target: int | None
 
@@ -79,30 +79,30 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Arrows:
+class FluxLayout:
     """`arrows` and `sums`: where the linear matrix's entries off the diagonal and its columns' sums are packed. `rows`:
     of the laws' parameters, one after another, those that are used, each once."""
 
     size: int
     pivots: tuple[Pivot, ...]
-    arrows: dict[Entry, int]
-    sums: dict[int, int]
-    curves: tuple[Curve, ...]
-    rows: tuple[int, ...]
+    off_diagonal: dict[Entry, int]
+    column_sums: dict[int, int]
+    nonlinear: tuple[NonlinearFlux, ...]
+    parameter_rows: tuple[int, ...]
 
 
 @cache
-def arrows_of(field: Field) -> Arrows:
+def lay_out_fluxes(field: RightHandSideField) -> FluxLayout:
     """Raises `Unsupported`."""
     place = {slot: entry for entry, slot in field.elimination.position.items()}
     linear = sorted({int(s) for s in field.linear_entries.slot})
     arrows = {place[s]: s for s in linear if place[s][0] != place[s][1]}
     sums = {place[s][0]: s for s in linear if place[s][0] == place[s][1]}
     curves, rows, known, size = [], [], {}, len(field.system.names)
-    ends = iter(zip(*field.ends, strict=True))
+    ends = iter(zip(*field.nonlinear_ends, strict=True))
     at = 0
-    for group in field.curved:
-        law = law_of(
+    for group in field.nonlinear_groups:
+        law = trace_law(
             group.law, tuple(a.name for a in group.arguments), tuple(a.state is not None for a in group.arguments)
         )
         columns = []
@@ -116,15 +116,15 @@ def arrows_of(field: Field) -> Arrows:
                     row[k] = known[int(index)]
                 at += group.size
             states = [None] * group.size if a.state is None else [int(s) for s in a.state]
-            columns.append([Argument(s, r) for s, r in zip(states, row, strict=True)])
+            columns.append([LawArgument(s, r) for s, r in zip(states, row, strict=True)])
         for arguments in zip(*columns, strict=True):
             source, target = (int(end) if end < size else None for end in next(ends))
-            curves.append(Curve(law, arguments, source, target))
-    return Arrows(size, plan(field.elimination), arrows, sums, tuple(curves), tuple(rows))
+            curves.append(NonlinearFlux(law, arguments, source, target))
+    return FluxLayout(size, plan_pivots(field.elimination), arrows, sums, tuple(curves), tuple(rows))
 
 
 @cache
-def law_of(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) -> Law:
+def trace_law(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) -> TracedLaw:
     count, states = len(names), [k for k, of_state in enumerate(is_state) if of_state]
 
     def rate(*values):
@@ -141,7 +141,7 @@ def law_of(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) ->
         return sum(t * s for t, s in zip(all_[count:], slopes(*all_[:count]), strict=True))
 
     every = tuple(range(count))
-    return Law(
+    return TracedLaw(
         trace_function(rate, count),
         trace_function(lambda *values: [rate(*values), *slopes(*values)], count),
         trace_function(jax.grad(rate, every), count),
@@ -149,80 +149,80 @@ def law_of(law: Callable, names: tuple[str, ...], is_state: tuple[bool, ...]) ->
     )
 
 
-def unsupported(field: Field) -> str:
+def unsupported(field: RightHandSideField) -> str:
     """Which operation of its laws no kernel has; "" when they all can be compiled."""
     try:
-        arrows_of(field)
+        lay_out_fluxes(field)
     except UnsupportedOperation as e:
         return f"a law uses `{e}`"
     return ""
 
 
-class Flow:
+class RightHandSide:
     """The right-hand side of one vector of patients, ready for many evaluations. `volumes` are the rows of the laws'
     parameters by which amounts are divided, and the places of their inverses."""
 
-    def __init__(self, m: Machine, arrows: Arrows, buffer: dict[str, Buffer]):
-        self.machine, self.arrows, n = m, arrows, arrows.size
-        self._off = m.scratch(len(arrows.arrows))
-        self._place = {entry: k for k, entry in enumerate(arrows.arrows)}
-        self._own, self._fixed, self._sums = m.scratch(n), m.scratch(n), m.scratch(n)
-        sums: list[Operand] = [m.read(buffer["linear"], arrows.sums[j]) if j in arrows.sums else 0.0 for j in range(n)]
+    def __init__(self, m: Machine, arrows: FluxLayout, buffer: dict[str, Buffer]):
+        self.machine, self.layout, n = m, arrows, arrows.size
+        self._off_diagonal = m.scratch(len(arrows.off_diagonal))
+        self._slot_of = {entry: k for k, entry in enumerate(arrows.off_diagonal)}
+        self._diagonal, self._constant, self._column_sums = m.scratch(n), m.scratch(n), m.scratch(n)
+        sums: list[Operand] = [m.read(buffer["linear"], arrows.column_sums[j]) if j in arrows.column_sums else 0.0 for j in range(n)]
         own = list(sums)
-        for (i, j), slot in arrows.arrows.items():
+        for (i, j), slot in arrows.off_diagonal.items():
             value = m.read(buffer["linear"], slot)
-            m.put(self._off, self._place[i, j], value)
+            m.put(self._off_diagonal, self._slot_of[i, j], value)
             own[j] = own[j] - value
         for i in range(n):
             fixed = m.read(buffer["constant"], i)
-            m.put(self._fixed, i, fixed + m.read(buffer["rate"], i) if "rate" in buffer else fixed)
-            m.put(self._own, i, own[i])
-            m.put(self._sums, i, sums[i])
-        given = [m.read(buffer["given"], k) for k in range(len(arrows.rows))]
+            m.put(self._constant, i, fixed + m.read(buffer["rate"], i) if "rate" in buffer else fixed)
+            m.put(self._diagonal, i, own[i])
+            m.put(self._column_sums, i, sums[i])
+        given = [m.read(buffer["given"], k) for k in range(len(arrows.parameter_rows))]
         volumes = sorted(
-            {a.row for c in arrows.curves for a in c.arguments if a.state is not None and a.row is not None}
+            {a.row for c in arrows.nonlinear for a in c.arguments if a.state is not None and a.row is not None}
         )
-        self.volumes = {row: k for k, row in enumerate(volumes)}
-        self.inverse = m.scratch(len(volumes))
-        for row, k in self.volumes.items():
-            m.put(self.inverse, k, 1.0 / given[row])
-        self.known = [
+        self.volume_slots = {row: k for k, row in enumerate(volumes)}
+        self.inverse_volumes = m.scratch(len(volumes))
+        for row, k in self.volume_slots.items():
+            m.put(self.inverse_volumes, k, 1.0 / given[row])
+        self.known_arguments = [
             {k: given[a.row] for k, a in enumerate(c.arguments) if a.state is None and a.row is not None}
-            for c in arrows.curves
+            for c in arrows.nonlinear
         ]
-        self.arguments = tuple(dict.fromkeys(a for c in arrows.curves for a in c.arguments if a.state is not None))
-        self._rates = self.prepared(lambda law: law.rate)
-        self._tangents = self.prepared(lambda law: law.tangent)
+        self.arguments = tuple(dict.fromkeys(a for c in arrows.nonlinear for a in c.arguments if a.state is not None))
+        self._rates = self.prepare_laws(lambda law: law.rate)
+        self._tangents = self.prepare_laws(lambda law: law.tangent)
 
-    def own(self, k: int) -> Operand:
+    def diagonal(self, k: int) -> Operand:
         """The linear matrix's diagonal."""
-        return self.machine.get(self._own, k)
+        return self.machine.get(self._diagonal, k)
 
-    def off(self, k: int) -> Operand:
+    def off_diagonal(self, k: int) -> Operand:
         """Its k-th entry off the diagonal."""
-        return self.machine.get(self._off, k)
+        return self.machine.get(self._off_diagonal, k)
 
-    def prepared(self, of: Callable[[Law], TracedExpression]) -> list[PreparedExpression]:
+    def prepare_laws(self, of: Callable[[TracedLaw], TracedExpression]) -> list[PreparedExpression]:
         return [
-            prepare_expression(self.machine, of(c.law), known) for c, known in zip(self.arrows.curves, self.known, strict=True)
+            prepare_expression(self.machine, of(c.law), known) for c, known in zip(self.layout.nonlinear, self.known_arguments, strict=True)
         ]
 
-    def per(self, a: Argument) -> Operand:
+    def inverse_volume(self, a: LawArgument) -> Operand:
         """1/volume."""
         assert a.row is not None
-        return self.machine.get(self.inverse, self.volumes[a.row])
+        return self.machine.get(self.inverse_volumes, self.volume_slots[a.row])
 
-    def levels(self, y: ColumnValues) -> Levels:
+    def read_levels(self, y: ColumnValues) -> Levels:
         """What states make of the laws' arguments."""
         found: Levels = {}
         for a in self.arguments:
             assert a.state is not None
-            found[a] = y[a.state] if a.row is None else y[a.state] * self.per(a)
+            found[a] = y[a.state] if a.row is None else y[a.state] * self.inverse_volume(a)
         return found
 
-    def given(self, levels: Levels) -> list[dict[int, Operand]]:
+    def law_arguments(self, levels: Levels) -> list[dict[int, Operand]]:
         """The same for each nonlinear flux, by the number of its argument."""
-        return [{k: levels[a] for k, a in enumerate(c.arguments) if a.state is not None} for c in self.arrows.curves]
+        return [{k: levels[a] for k, a in enumerate(c.arguments) if a.state is not None} for c in self.layout.nonlinear]
 
     def rates(self, levels: Levels) -> list[Operand]:
         """Of the nonlinear fluxes."""
@@ -234,62 +234,62 @@ class Flow:
         return [own[0] for own in found], [own[1:] for own in found]
 
     def _evaluate(self, prepared: list[PreparedExpression], levels: Levels) -> list[list[Operand]]:
-        return evaluate_expressions(self.machine, list(zip(prepared, self.given(levels), strict=True)))
+        return evaluate_expressions(self.machine, list(zip(prepared, self.law_arguments(levels), strict=True)))
 
     def __call__(self, y: list[Operand], rates: Sequence[Operand]) -> list[Operand]:
         """dy/dt, the nonlinear fluxes given."""
         m, terms = self.machine, [[] for _ in y]
-        for (i, j), k in self._place.items():
+        for (i, j), k in self._slot_of.items():
             terms[i].append((k, j))
-        carried = self.carried(rates)
+        carried = self.distribute(rates)
         found = []
         for i, own in enumerate(terms):
-            parts = [self.own(i) * y[i] + m.get(self._fixed, i)]
+            parts = [self.diagonal(i) * y[i] + m.get(self._constant, i)]
             for number, (k, j) in enumerate(own):
-                product = self.off(k) * y[j]
-                if number % 4 == 3 and len(parts) < _CHAINS:
+                product = self.off_diagonal(k) * y[j]
+                if number % 4 == 3 and len(parts) < _PARALLEL_SUMS:
                     parts.append(product)
                 else:
                     parts[number % len(parts)] = product + parts[number % len(parts)]
             found.append(total([*parts, *carried.get(i, [])]))
         return found
 
-    def carried(self, amounts: Sequence[Operand]) -> dict[int, list[Operand]]:
+    def distribute(self, amounts: Sequence[Operand]) -> dict[int, list[Operand]]:
         """By compartment, what nonlinear fluxes bring to it and take from it."""
         found: dict[int, list[Operand]] = {}
-        for c, amount in zip(self.arrows.curves, amounts, strict=True):
+        for c, amount in zip(self.layout.nonlinear, amounts, strict=True):
             if c.target is not None:
                 found.setdefault(c.target, []).append(amount)
             if c.source is not None:
                 found.setdefault(c.source, []).append(-amount)
         return found
 
-    def factor(self, slopes: list[list[Operand]], gh: Operand) -> PivotFactors:
+    def factor_step_matrix(self, slopes: list[list[Operand]], gh: Operand) -> PivotFactors:
         """Of I − γh J, where the laws have these slopes."""
         m, bent = self.machine, {}
-        for c, own in zip(self.arrows.curves, slopes, strict=True):
+        for c, own in zip(self.layout.nonlinear, slopes, strict=True):
             with_states = [a for a in c.arguments if a.state is not None]
             for a, slope in zip(with_states, own, strict=True):
-                for place, value in placed(c, a, slope if a.row is None else slope * self.per(a)):
+                for place, value in jacobian_entries(c, a, slope if a.row is None else slope * self.inverse_volume(a)):
                     bent[place] = bent[place] + value if place in bent else value
 
         def entry(place: Entry) -> Operand:
-            if place not in self._place:
+            if place not in self._slot_of:
                 return gh * bent[place]
-            own = self.off(self._place[place])
+            own = self.off_diagonal(self._slot_of[place])
             return gh * (own + bent[place] if place in bent else own)
 
         def excess(j: int) -> Operand:
-            own = m.get(self._sums, j)
+            own = m.get(self._column_sums, j)
             return 1.0 - gh * (own + bent[j] if j in bent else own)
 
-        entries = [*self._place, *(place for place in bent if isinstance(place, tuple) and place not in self._place)]
+        entries = [*self._slot_of, *(place for place in bent if isinstance(place, tuple) and place not in self._slot_of)]
         return factor_matrix(
-            m, self.arrows.pivots, ComputedMapping(entries, entry), ComputedMapping(range(self.arrows.size), excess), TOGETHER
+            m, self.layout.pivots, ComputedMapping(entries, entry), ComputedMapping(range(self.layout.size), excess), TOGETHER
         )
 
 
-def placed(c: Curve, a: Argument, slope: Any) -> list[tuple[Entry | int, Any]]:
+def jacobian_entries(c: NonlinearFlux, a: LawArgument, slope: Any) -> list[tuple[Entry | int, Any]]:
     """Where a slope goes in the packed Jacobian: entries off the diagonal, and the sum of its column."""
     state = a.state
     assert state is not None

@@ -1,0 +1,116 @@
+"""A run folder is claimed before anything is computed: it is NAME.partial until it is whole, then NAME.
+
+Nothing is ever overwritten, and two processes never get the same number.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pbpk.errors import BadInput
+from pbpk.run_folders.json_text import json_text
+from pbpk.run_folders.resumable import FIT, ResumableVerb
+
+
+class OutputFolder:
+    """A folder that is being written. It is at `partial` until `finish` renames it to `final`.
+
+    `created_parents`: the folders that were made to hold it, innermost first.
+    """
+
+    def __init__(self, final: Path, partial: Path, created_parents: Sequence[Path] = ()):
+        self.final, self.partial, self.created_parents = final, partial, created_parents
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file whole or not at all: a reader never sees half of it."""
+        target = self.partial / name
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, target)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write `data` as strict JSON."""
+        self.write(name, json_text(data) + "\n")
+
+    def finish(self) -> Path:
+        """Give the folder its final name, and return that. Raises `BadInput` where another process has taken the name."""
+        if self.final.exists():
+            raise _exists_error(self.final)
+        self.partial.rename(self.final)
+        return self.final
+
+    def abandon(self) -> None:
+        """Leave nothing behind: neither the folder nor those made to hold it, unless another run is in them."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        _remove_empty(self.created_parents)
+
+
+def claim_folder(base: Path, out: Path | None, resumable: ResumableVerb | None = FIT) -> OutputFolder:
+    """A new folder: `out` itself, which must not exist, or the next number under `base`.
+
+    `resumable`: the verb that resumes an unfinished folder of that name, for the message where there is one; None where
+    it can only be removed. Raises `BadInput` where `out` exists or the folder cannot be written.
+    """
+    if out is not None:
+        final = Path(out)
+        if final.exists():
+            raise _exists_error(final)
+        partial = final.with_name(final.name + ".partial")
+        if partial.exists():
+            raise _unfinished_error(partial, resumable)
+        return OutputFolder(final, partial, _make_folder(partial)[1:])
+    created = _make_folder(base)
+    while True:
+        taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
+        name = f"{max(taken, default=0) + 1:03d}"
+        partial = base / f"{name}.partial"
+        try:
+            partial.mkdir()
+            return OutputFolder(base / name, partial, created)
+        except FileExistsError:
+            continue  # another process took the number between the listing and the mkdir
+        except OSError as e:
+            raise _unwritable_error(partial, e) from e
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and what is missing above it; returns what was made, innermost first."""
+    try:
+        created = [p for p in (folder, *folder.parents) if not p.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _unwritable_error(folder, e) from e
+    if not os.access(folder, os.W_OK):
+        _remove_empty(created)
+        raise BadInput("cannot be written to", where=str(folder), hint="choose another place:  --out DIR")
+    return created
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, innermost first, up to the first that another run has filled meanwhile."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _unwritable_error(folder: Path, error: OSError) -> BadInput:
+    hint = "choose a place you can write to:  --out DIR"
+    return BadInput(f"cannot be made ({error.strerror})", where=str(folder), hint=hint)
+
+
+def _exists_error(folder: Path) -> BadInput:
+    hint = "choose another --out, or leave it out for a numbered folder"
+    return BadInput("exists already, and runs are never overwritten", where=str(folder), hint=hint)
+
+
+def _unfinished_error(partial: Path, resumable: ResumableVerb | None) -> BadInput:
+    if resumable is None:
+        return BadInput("an unfinished folder is there", where=str(partial), hint="choose another --out, or remove it")
+    hint = f"go on with it:  {resumable.resume_command(partial)}   (or remove it)"
+    return BadInput(f"an unfinished {resumable.noun} is there", where=str(partial), hint=hint)

@@ -149,7 +149,7 @@ def _estimate(run: FitRun) -> Fit:
     from pbpk.run_folders.checkpoint import load_ends, save_ends, save_state
 
     method = get_method(run.method)
-    lines = _IterationLines(getattr(method, "heads", HEADS))
+    lines = _IterationLines(getattr(method, "iteration_headings", HEADINGS))
 
     def save_iteration(state: EstimationState, infos: list[IterationRecord]) -> None:
         save_state(run.folder, state, infos)
@@ -194,21 +194,21 @@ def _choose_device(device: str | None) -> None:
         raise MissingExtra("no GPU that JAX can use", why=why, hint='pip install "pbpk[gpu]"') from e
 
 
-HEADS = ("iter", "OFV", "ΔOFV", "|g|", "step")
+HEADINGS = ("iter", "OFV", "ΔOFV", "|g|", "step")
 
 
 class _IterationLines:
     """Progress on stderr: a line for each iteration under the method's own headings, one for each start, one at the end of
     the standard errors. `last` is the number of the last iteration shown, -1 before the headings."""
 
-    def __init__(self, heads: tuple[str, ...] = HEADS) -> None:
-        self.start, self.last, self.heads = time.perf_counter(), -1, heads
+    def __init__(self, headings: tuple[str, ...] = HEADINGS) -> None:
+        self.start, self.last, self.headings = time.perf_counter(), -1, headings
 
     def show_iteration(self, state: EstimationState, infos: list[IterationRecord]) -> None:
         from pbpk.commands.shared import say
 
         if self.last < 0:
-            a, b, c, d, e = self.heads
+            a, b, c, d, e = self.headings
             say(f"  {a:>4} {b:>13} {c:>13} {d:>10} {e:>10} {'s':>6}")
             self.last = 0
             if not infos:

@@ -24,6 +24,7 @@ class PbpkError(Exception):
         self.what, self.where, self.why, self.hint = what, where, why, hint
 
     def render(self) -> str:
+        """The text for stderr: what and where, then why, then what to do."""
         lines = [f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}"]
         lines += [f"  {line}" for line in self.why.splitlines()]
         lines += [f"  hint: {self.hint}"] if self.hint else []

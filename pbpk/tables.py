@@ -31,6 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path) -> dict:
+    """The file's tables. Raises `BadInput` with the file and what is wrong."""
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as e:

@@ -1,4 +1,4 @@
-"""Units at the door: read once, converted to one coherent set, never inside compiled code.
+"""Units: read once at the border of the program and converted to one coherent set; compiled code has none.
 
 Coherent set: hour, litre, milligram, nanomole, megabecquerel, gray. A number in its own unit becomes one in this set at
 load (`to_internal`) and is shown back in the modeller's unit (`from_internal`).
@@ -84,10 +84,12 @@ def unit_factor(unit: str, where: str = "") -> float:
 
 
 def to_internal(value, unit: str, where: str = ""):
+    """A number in `unit` as one in the coherent set."""
     return value * unit_factor(unit, where)
 
 
 def from_internal(value, unit: str, where: str = ""):
+    """A number in the coherent set as one in `unit`."""
     return value / unit_factor(unit, where)
 
 
@@ -97,6 +99,7 @@ def unit_dimensions(unit: str, where: str = "") -> dict[str, float]:
 
 
 def have_same_dimension(a: str, b: str) -> bool:
+    """Whether two units measure the same thing."""
     return unit_dimensions(a) == unit_dimensions(b)
 
 

@@ -1,4 +1,4 @@
-"""Floor 1: what a model is. Files in `models/` import from here alone."""
+"""The modelling language: everything that files in `models/` may import."""
 
 from pbpk.model import rules as rules
 from pbpk.model.body import allometric as allometric

@@ -28,7 +28,7 @@ def decay_constant(half_life):
 
 @dataclass(frozen=True)
 class NearNuclideConstant:
-    """As a demand: that k is this nuclide's, by whichever evaluation."""
+    """A demand that the decay constant k is that of one nuclide, within 5 %: evaluations differ by less."""
 
     decay_constant: float
 
@@ -37,12 +37,12 @@ class NearNuclideConstant:
 
 
 def nuclide_tag(nuclide: str) -> str:
-    """`Po-211` as names of rows and compartments have it: `po211`."""
+    """A nuclide's name as rows and compartments spell it: `Po-211` is `po211`."""
     return load_nuclide(nuclide).name.replace("-", "").lower()
 
 
 def daughter(compartment: Compartment, nuclide: str) -> Compartment:
-    """Where a daughter is that stands in `compartment`: `blood_bi207`, of the same volume."""
+    """The compartment of a daughter nuclide at the place of `compartment`: `blood_bi207`, of the same volume."""
     return Compartment(f"{compartment.name}_{nuclide_tag(nuclide)}", compartment.unit, volume=compartment.volume)
 
 
@@ -57,10 +57,12 @@ class ChainPlan:
     demands: list[tuple[str, Callable, dict[str, str]]] = field(default_factory=list)
 
     def derive(self, name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -> str:
+        """Add a derived row and return its name."""
         self.derived.append((name, rule, about, of))
         return name
 
     def demand(self, words: str, rule: Callable, **of: str) -> None:
+        """Add a condition on the rows."""
         self.demands.append((words, rule, of))
 
 

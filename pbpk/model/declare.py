@@ -1,4 +1,4 @@
-"""How a model is said: compartments, arrows with a law on each, and what can be read off.
+"""How a model is declared: compartments, fluxes with a rate law each, and observables.
 
     depot   = Compartment("depot", "mg")
     central = Compartment("central", "mg", volume="V")
@@ -11,8 +11,8 @@
         observables=(observe("cp", conc(central), "plasma concentration"),),
     )
 
-An arrow leaves one compartment and enters another, so mass balance cannot be typed wrong. A string is the name of a row
-of `parameters.toml`. Nothing here computes: `System` (system.py) turns a Block into arrays.
+A flux leaves one compartment and enters another, so that no typing error can break mass balance. A string is the name of
+a row of `parameters.toml`. Nothing here computes: `System` (system.py) turns a Block into arrays.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ _BUILDERS = FilePath(__file__).parent
 
 @dataclass(frozen=True)
 class Compartment:
-    """A well-mixed amount. The rest name parameters: its volume, what it begins with, and what acts on doses into it.
-
-    `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2.
+    """A well-mixed amount in `unit`. The other fields name parameters: its volume, its initial amount, and what acts on doses
+    into it. `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2.
     """
 
     name: str
@@ -45,7 +44,7 @@ class Compartment:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The parameters it names."""
+        """The names of the parameters that it refers to."""
         named = (self.volume, self.lag, self.bioavailability, self.rate, self.duration, self.initial)
         return tuple(name for name in named if name)
 
@@ -55,6 +54,8 @@ class Compartment:
 
 @dataclass(frozen=True)
 class Arrow:
+    """Where a flux leaves and where it enters; `source >> target` makes one."""
+
     source: Compartment
     target: Compartment
 
@@ -92,10 +93,12 @@ Reading = Amount | Concentration | TotalAmount
 
 
 def amount(compartment: Compartment) -> Amount:
+    """The amount in a compartment, to bind to a law's argument or to observe."""
     return Amount(compartment)
 
 
 def conc(compartment: Compartment) -> Concentration:
+    """The concentration in a compartment, to bind or to observe. Raises `BadInput` where it has no volume."""
     if compartment.volume is None:
         raise BadInput(
             f"`{compartment.name}` has no volume, so it has no concentration",
@@ -106,11 +109,14 @@ def conc(compartment: Compartment) -> Concentration:
 
 
 def total(*compartments: Compartment) -> TotalAmount:
+    """The sum of amounts over several compartments of one unit, to observe."""
     return TotalAmount(tuple(compartments))
 
 
 @dataclass(frozen=True)
 class Flux:
+    """An arrow with the law of its rate, what is bound to each argument, and where the modeller wrote it."""
+
     path: Arrow
     law: Callable
     bindings: tuple[tuple[str, Binding], ...]
@@ -127,7 +133,7 @@ def flux(path: Arrow, law: Callable, **bindings: Binding) -> Flux:
 
 @dataclass(frozen=True)
 class DerivedParameter:
-    """A parameter computed from others: what a table cannot say without saying a number twice."""
+    """A parameter computed from others, so that no number stands in the table twice."""
 
     name: str
     rule: Callable
@@ -137,6 +143,7 @@ class DerivedParameter:
 
     @property
     def parents(self) -> tuple[str, ...]:
+        """The names of the parameters that it is computed from."""
         return tuple(name for _, names in self.of for name in ((names,) if isinstance(names, str) else names))
 
 
@@ -151,7 +158,7 @@ def derive(name: str, rule: Callable, about: str, **of: str | tuple[str, ...]) -
 
 
 def sort_derived(derived: Iterable[DerivedParameter]) -> list[DerivedParameter]:
-    """Each after those it follows from. Raises `BadInput` for a circle."""
+    """The derived parameters in an order in which each comes after its parents. Raises `BadInput` for a circle."""
     waiting = {d.name: d for d in derived}
     out: list[DerivedParameter] = []
     while waiting:
@@ -168,6 +175,8 @@ def sort_derived(derived: Iterable[DerivedParameter]) -> list[DerivedParameter]:
 
 @dataclass(frozen=True)
 class ParameterDemand:
+    """A condition that the parameters must meet for the model to be loaded (see `demand`)."""
+
     words: str
     rule: Callable
     of: tuple[tuple[str, str], ...]
@@ -175,8 +184,8 @@ class ParameterDemand:
 
 
 def demand(words: str, rule: Callable, **of: str) -> ParameterDemand:
-    """A condition on the parameters: what `rule` makes of them must not be below zero, or the model is refused with `words`,
-    which say what is wrong then."""
+    """A condition on the parameters: the value of `rule` must not be below zero. Otherwise the model is refused with `words`,
+    which say what is wrong."""
     return ParameterDemand(words, rule, tuple(of.items()), _locate_caller())
 
 
@@ -192,13 +201,15 @@ class ModelOption:
 
 
 def option(name: str, choices: str, about: str, *, default: str | None = None, several: bool = False) -> ModelOption:
-    """A variant that the modeller may ask for; `choices` are words separated by spaces, the first the default."""
+    """Declare a choice of structure. `choices` are words separated by spaces; the first is the default."""
     words = tuple(choices.split())
     return ModelOption(name, words[0] if default is None else default, words, about, several)
 
 
 @dataclass(frozen=True)
 class Observable:
+    """What a user can ask for by name: a reading, what it is about, and the parameter that scales it."""
+
     name: str
     reading: Reading
     about: str
@@ -206,7 +217,7 @@ class Observable:
 
 
 def observe(name: str, reading: Reading, about: str, scale: str | None = None) -> Observable:
-    """Something a user can ask for by name: an amount, a concentration, or a total; times the parameter `scale`, if any."""
+    """Declare what a user can ask for by name: an amount, a concentration or a total, times the parameter `scale` if given."""
     return Observable(name, reading, about, scale)
 
 

@@ -1,7 +1,7 @@
-"""The differential equations of a System, as text: what the arrows mean, for reading and for a report.
+"""The differential equations of a System as text, for the terminal and for reports.
 
-Each law is called on named symbols, as the unit check calls it on quantities, so the text cannot differ from what is
-computed. A law that is more than arithmetic (`jnp.where`, `exp`) cannot take a symbol, and prints as the call it is.
+Each law is called on named symbols, as the unit check calls it on quantities, so the text cannot differ from the
+computation. A law that is more than arithmetic (`jnp.where`, `exp`) cannot take a symbol, and prints as the call it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUM, PRODUCT, POWER, NAME = range(4)  # how tightly the outermost operation bind
 
 @dataclass(frozen=True)
 class EquationTerm:
-    """An expression: its text and how tightly it binds, which says where brackets are needed."""
+    """An expression: its text, and how tightly its outermost operation binds, which tells where brackets are needed."""
 
     text: str
     level: int = NAME
@@ -28,6 +28,7 @@ class EquationTerm:
     __array_ufunc__ = None  # numpy numbers then leave the operation to us
 
     def within(self, level: int) -> str:
+        """The text, in brackets where it binds less tightly than `level`."""
         return self.text if self.level >= level else f"({self.text})"
 
     def __add__(self, other):

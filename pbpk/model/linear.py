@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def is_linear(flux: Flux) -> bool:
+    """Whether the rate of a flux is linear (affine) in the amounts: read from the law's tangent, and confirmed numerically."""
     names = tuple(name for name, _ in flux.bindings)
     states = tuple(name for name, binding in flux.bindings if not isinstance(binding, str))
     return _law_is_linear(flux.law, names, states)

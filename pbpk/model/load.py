@@ -46,6 +46,7 @@ class Model:
 
     @property
     def title(self) -> str:
+        """The model's name in words, for headings."""
         return self.parameters.settings.get("title", self.name)
 
     @property
@@ -59,6 +60,7 @@ class Model:
         return np.array([self.parameters[name].internal for name in self.system.parameter_names])
 
     def with_values(self, values: Mapping[str, float | str]) -> Model:
+        """A copy with other values, as numbers in their rows' units or text with a unit. Raises `BadInput`."""
         return self._with_table(self.parameters.with_values(values))
 
     def _with_table(self, table: ParameterTable, **more) -> Model:
@@ -77,7 +79,7 @@ class Model:
 
 
 def settle_derived(system: System, table: ParameterTable) -> ParameterTable:
-    """The table with the values of its derived rows computed anew, and checked. Raises `BadInput`."""
+    """The table with its derived rows computed from the others, and checked. Raises `BadInput`."""
     if not system.rules:
         check_values(system.block, table)
         return table
@@ -97,6 +99,7 @@ def model_folders() -> list[Path]:
 
 
 def list_folders(kind: str) -> list[Path]:
+    """The existing folders called `kind` in which a name is looked for, in order: the user's, the checkout's, the wheel's."""
     package = Path(__file__).resolve().parent.parent
     candidates = [Path.cwd() / kind, package.parent / kind, package / "_bundled" / kind]
     existing = [
@@ -108,7 +111,7 @@ def list_folders(kind: str) -> list[Path]:
 
 
 def list_models() -> dict[str, Path]:
-    """Every model that can be loaded by name."""
+    """The folders of all models that can be loaded by name."""
     models: dict[str, Path] = {}
     for root in model_folders():
         for folder in sorted(root.iterdir()):

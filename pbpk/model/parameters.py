@@ -62,6 +62,7 @@ class Parameter:
 
     @property
     def internal(self) -> float:
+        """The value in coherent units."""
         return units.to_internal(self.value, self.unit)
 
 
@@ -106,6 +107,7 @@ class ParameterTable(Mapping[str, Parameter]):
         return replace(self, rows=rows)
 
     def restrict_to(self, names: Iterable[str]) -> ParameterTable:
+        """A copy with the rows of these names alone."""
         wanted = set(names)
         return replace(self, rows={n: row for n, row in self.rows.items() if n in wanted})
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 
 def product(a, b):
+    """a·b."""
     return a * b
 
 
 def ratio(a, b):
+    """a/b."""
     return a / b
 
 
@@ -69,10 +71,12 @@ def allotted(rate, part, of):
 
 
 def same(a):
+    """The parameter itself; as a demand, that it is not below zero."""
     return a
 
 
 def sum_of(parts):
+    """The sum of all parts."""
     return sum(parts[1:], parts[0])
 
 

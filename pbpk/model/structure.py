@@ -15,7 +15,7 @@ from pbpk.model.declare import Block, ModelOption
 
 @dataclass(frozen=True)
 class DeclaredStructure:
-    """What a structure.py declares, before its options are chosen."""
+    """What a structure.py declares before its options are chosen."""
 
     model: Block | Callable
     options: tuple[ModelOption, ...]
@@ -82,7 +82,7 @@ def run_structure(path: Path) -> DeclaredStructure:
 
 
 def _run_guarded(path: Path, run: Callable):
-    """A structure is the modeller's own code: what goes wrong in it is said with its line."""
+    """Run the modeller's code; what it raises becomes a `BadInput` with the file and line."""
     try:
         return run()
     except BadInput:

@@ -32,6 +32,7 @@ class Symporter:
 
     @property
     def derived(self) -> tuple[DerivedParameter, ...]:
+        """The derived parameters that uptake by the symporter needs, for the Block's `derived`."""
         return (
             derive("rivals.crowd", crowding, "by how much competitors raise Km", **COMPETITORS),
             derive(

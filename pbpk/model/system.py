@@ -36,7 +36,7 @@ from pbpk.model.linear import is_linear
 
 @dataclass(frozen=True, eq=False)
 class LawArgument:
-    """One argument of a law for all fluxes of its group: a gather from the state (over a volume) or from p."""
+    """One argument of a law for all fluxes of a group: a gather from the state (over a volume) or from the parameters p."""
 
     name: str
     state: np.ndarray | None
@@ -50,6 +50,8 @@ class LawArgument:
 
 @dataclass(frozen=True, eq=False)
 class FluxGroup:
+    """All fluxes of one law whose arguments are bound alike: evaluated together, by gathers from state and parameters."""
+
     law: Callable
     arguments: tuple[LawArgument, ...]
     size: int
@@ -69,7 +71,7 @@ class FluxGroup:
 
 @dataclass(frozen=True, eq=False)
 class DerivedRule:
-    """One rule for all parameters derived by it at one remove from the table: gathers, and one write."""
+    """One rule for all parameters that it derives at the same distance from the table: gathers, and one write."""
 
     function: Callable
     arguments: tuple[tuple[str, np.ndarray | list[np.ndarray]], ...]
@@ -89,7 +91,8 @@ class DerivedRule:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """Floor 1's product. `fluxes` are in group order; index `len(names)` in source/target means outside."""
+    """A model's structure as arrays, without values. `fluxes` are in the order of `groups`; index `len(names)` in `source` or
+    `target` means outside the model."""
 
     block: Block
     names: tuple[str, ...]
@@ -112,8 +115,8 @@ class System:
 
     @cached_property
     def species(self) -> np.ndarray:
-        """(n,): which compartments exchange with one another, numbered; amounts of others are in other units or of another
-        size, and say nothing about what is small."""
+        """(n,): the number of the group of compartments that exchange with one another. Amounts of other groups have other units
+        or another size: they do not tell which amounts of this group are negligible."""
         label = np.arange(len(self.names) + 1)
         for a, b in zip(self.source, self.target, strict=True):
             if max(a, b) < len(self.names):
@@ -128,10 +131,12 @@ class System:
 
     @property
     def compartments(self) -> tuple[Compartment, ...]:
+        """The compartments, in the order of the states."""
         return self.block.compartments
 
     @property
     def observables(self) -> dict[str, Observable]:
+        """What can be observed, by name."""
         return {o.name: o for o in self.block.observables}
 
     @property
@@ -179,9 +184,11 @@ class System:
         return jnp.concatenate(parts) if parts else jnp.zeros((0, *jnp.broadcast_shapes(y.shape[1:], p.shape[1:])))
 
     def parameter_index(self, name: str) -> int:
+        """The row of a parameter in p. Raises `KeyError`."""
         return self.parameter_names.index(name)
 
     def index(self, compartment: Compartment | str) -> int:
+        """The row of a compartment in y. Raises `KeyError`."""
         return self.names.index(compartment if isinstance(compartment, str) else compartment.name)
 
 
@@ -222,7 +229,7 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
 
 
 def _group_rules(block: Block, row: dict[str, int]) -> tuple[DerivedRule, ...]:
-    """Grouped by how far from the table they are, then by rule."""
+    """The rules of derived parameters, grouped by distance from the table, then by function."""
     remove: dict[str, int] = {}
     alike: dict[tuple, list[DerivedParameter]] = {}
     for d in sort_derived(block.derived):

@@ -1,4 +1,4 @@
-"""Floor 1: nuclides as sourced data. Half-lives and decays here; chains in chains.py, photons in photons.py."""
+"""Nuclides as sourced data: half-lives and decays here, chains in chains.py, photons in photons.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Evaluation = Literal["ensdf", "icrp107"]
 
 @dataclass(frozen=True)
 class DecayBranch:
-    """One way to decay: to which nuclide, and in what share of all decays. `uncertainty` is standard, 0 where none is given."""
+    """One way in which a nuclide decays: into what, and in what share of all decays. `uncertainty` is standard, 0 if none is given."""
 
     to: str
     mode: str
@@ -29,7 +29,8 @@ class DecayBranch:
 
 @dataclass(frozen=True)
 class Nuclide:
-    """`half_life` in h, infinite where it is stable, with its standard `uncertainty`; `stated` is how its `source` has it."""
+    """A nuclide with its decays. `half_life` is in h, infinite if stable, with its standard `uncertainty`; `stated` is the half-life
+    as its `source` prints it."""
 
     name: str
     half_life: float
@@ -45,12 +46,13 @@ class Nuclide:
 
     @property
     def stable(self) -> bool:
+        """Whether it does not decay."""
         return math.isinf(self.half_life)
 
 
 @cache
 def read_nuclides(evaluation: Evaluation = "icrp107") -> dict[str, Nuclide]:
-    """All by name. Branches are ENSDF's whatever the `evaluation` of half-lives (see `load_nuclide`)."""
+    """All nuclides on file by name. Branches are those of ENSDF whatever the `evaluation` of half-lives (see `load_nuclide`)."""
     if evaluation not in get_args(Evaluation):
         raise BadInput(f"no evaluation `{evaluation}`", hint=did_you_mean(evaluation, get_args(Evaluation)))
     rows = read_toml(Path(__file__).parent / "decays.toml")

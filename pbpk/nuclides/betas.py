@@ -38,5 +38,6 @@ def fermi_function(w: np.ndarray, z: int, mass: int) -> np.ndarray:
 
 
 def mean_beta_energy(endpoint: float, z: int, mass: int, unique: bool, positron: bool = False) -> float:
+    """The mean energy (keV) of a beta spectrum; arguments as `beta_spectrum`."""
     energy, share = beta_spectrum(endpoint, z, mass, unique, positron)
     return float(energy @ share)

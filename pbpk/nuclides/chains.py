@@ -1,9 +1,9 @@
-"""Decay chains: who comes of whom, and how much of each is there with time (bateman.py has the mathematics).
+"""Decay chains: which nuclide follows which, and how much of each is there over time (bateman.py has the mathematics).
 
     chain("At-211").names                    # At-211, Po-211, Bi-207, Pb-207
     activities("At-211", 1.0, [0.0, 7.2])    # of each by name, in the unit of 1.0
 
-Here nothing moves. In a body, daughters go their own ways: `decay_chain` of pbpk.model.
+This is for sources in which nothing moves. For daughters that move in a body, see `decay_chain` of pbpk.model.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecayChain:
-    """`members` in an order in which parents come before what comes of them. A decay to no member leaves the chain."""
+    """A decay chain. `members` are in an order in which parents come before their daughters; a decay to no member leaves the chain."""
 
     members: tuple[Nuclide, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The members' names, parents first."""
         return tuple(m.name for m in self.members)
 
     @property

@@ -41,11 +41,13 @@ MERGED = 1e-3
 
 
 def yield_k(z: int) -> float:
+    """The fluorescence yield of the K shell (Hubbell et al. 1994)."""
     x = (0.0370 + 0.03112 * z + 5.44e-5 * z**2 - 1.25e-6 * z**3) ** 4
     return x / (1 + x)
 
 
 def yield_l(z: int) -> float:
+    """The mean fluorescence yield of the L shell (Hubbell et al. 1994)."""
     if z < 37:
         return 1.939e-8 * z**3.8874
     x = (0.17765 + 0.00298937 * z + 8.91297e-5 * z**2 - 2.67184e-7 * z**3) ** 4
@@ -60,6 +62,7 @@ class VacantAtom:
         self.vacancies: dict[str, float] = defaultdict(float)
 
     def relax(self) -> list[tuple[str, float, float, str]]:
+        """Turn all vacancies into X-rays and Auger electrons, from the innermost shell outwards."""
         b, out = self.binding, []
         n_k, n_l = self.vacancies["K"], self.vacancies["L"]
         wk, wl = yield_k(self.z), yield_l(self.z)
@@ -97,6 +100,8 @@ def binding(record: dict) -> dict[str, float]:
 
 
 class EnsdfFiles:
+    """The ENSDF data sets of the package, read once."""
+
     def __init__(self) -> None:
         package = importlib.util.find_spec("paceENSDF")
         assert package and package.origin, "pip install paceENSDF"
@@ -114,6 +119,7 @@ class EnsdfFiles:
                     )
 
     def atom(self, z: int) -> VacantAtom:
+        """A new atom of charge `z` with its binding energies and K lines."""
         found = self.atoms[min(self.atoms, key=lambda k: abs(k - z))]
         near = min(self.atoms, key=lambda k: abs(k - z))
         scale = (z / near) ** 2.2  # a neighbour's energies where an element has no file of its own
@@ -121,6 +127,7 @@ class EnsdfFiles:
         return VacantAtom(z, energies, [(e * scale, s) for e, s in found[1]])
 
     def sets(self, name: str) -> list[dict]:
+        """The data sets of a nuclide's decays."""
         symbol, mass = name.split("-")
         paths = sorted((self.root / "ENSDF_JSON").glob(f"j_input_{symbol}{mass}_*_0keV.json"))
         return [json.loads(p.read_text(encoding="utf-8")) for p in paths]
@@ -151,6 +158,7 @@ def emissions(name: str, files: EnsdfFiles) -> list[tuple]:
 def converted(
     atom: VacantAtom, energy: float, gammas: float, error: float, shells: dict[str, float], source: str
 ) -> list:
+    """Electrons of conversion of a gamma, and the vacancies that they leave."""
     rows = []
     for shell, coefficient in shells.items():
         if coefficient > 0 and energy > atom.binding[shell]:
@@ -163,6 +171,7 @@ def converted(
 
 
 def of_set(name: str, data: dict, atom: VacantAtom) -> list[tuple]:
+    """The lines of one data set."""
     norm = data["decaySchemeNormalization"][0]["normalizationRecord"][0]
     branch = norm["multiplerBranchingRatio"] or 1.0
     photons, leptons = norm["multiplerPhotonIntensity"] or 1.0, norm["multiplerLeptonIntensity"] or 1.0
@@ -225,6 +234,7 @@ def coefficients(g: dict, atom: VacantAtom) -> dict[str, float]:
 
 
 def of_capture(c: dict, scale: float, atom: VacantAtom, rows: list, source: str) -> None:
+    """The vacancies that electron capture leaves."""
     shells = c["calculatedAtomicShellElectronCaptureFractions"][0]
     whole = (c["totalElectronCaptureBetaPlusIntensity"] or c["electronCaptureIntensity"] or 0.0) / 100 * scale
     k = shells["calculatedElectronCaptureFractionAtomicShellK"] or 0.0
@@ -248,6 +258,7 @@ def of_capture(c: dict, scale: float, atom: VacantAtom, rows: list, source: str)
 
 
 def merged(rows: list[tuple]) -> list[tuple]:
+    """The lines with the faint ones of each kind merged into one that keeps their number and energy."""
     out = []
     for kind in dict.fromkeys(r[0] for r in rows):
         mine = [r for r in rows if r[0] == kind]
@@ -264,6 +275,7 @@ def merged(rows: list[tuple]) -> list[tuple]:
 
 
 def main() -> None:
+    """Write emissions.csv."""
     files, table = EnsdfFiles(), []
     for name, nuclide in read_nuclides().items():
         if not nuclide.stable:

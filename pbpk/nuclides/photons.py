@@ -14,7 +14,7 @@ from pbpk.tables import read_toml
 
 @dataclass(frozen=True)
 class PhotonLine:
-    """A photon: its energy in keV, how many come of one decay, and where both were read."""
+    """A photon line: its energy in keV, its yield per decay, and the source of both."""
 
     energy: float
     per_decay: float
@@ -37,6 +37,7 @@ class PhotonRecord:
 
     @property
     def imaged_lines(self) -> tuple[PhotonLine, ...]:
+        """The lines within the imaged range."""
         if self.imaged is None:
             return ()
         low, high = self.imaged
@@ -50,7 +51,7 @@ class PhotonRecord:
 
 @cache
 def read_photons() -> dict[str, PhotonRecord]:
-    """All by name."""
+    """The records of all nuclides by name."""
     rows = read_toml(Path(__file__).parent / "photons.toml")
     return {name: _read_record(name, row) for name, row in rows.items()}
 

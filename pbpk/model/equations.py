@@ -69,12 +69,16 @@ def write_equations(system: System) -> list[str]:
     """One line per derived parameter, then one per compartment, then one per observable."""
     return [
         *(
-            f"{d.name} = {_call_on_terms(d.rule, {a: EquationTerm(n) if isinstance(n, str) else [EquationTerm(m) for m in n] for a, n in d.of}).text}"
+            f"{d.name} = {_call_on_terms(d.rule, {argument: _name_terms(names) for argument, names in d.of}).text}"
             for d in system.block.derived
         ),
         *(_write_derivative(system, name) for name in system.names),
         *(f"{o.name} = {_observable_term(o).text}" for o in system.block.observables),
     ]
+
+
+def _name_terms(names: str | tuple[str, ...]) -> EquationTerm | list[EquationTerm]:
+    return EquationTerm(names) if isinstance(names, str) else [EquationTerm(name) for name in names]
 
 
 def _observable_term(o: Observable) -> EquationTerm:

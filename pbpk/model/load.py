@@ -111,7 +111,11 @@ def list_folders(kind: str) -> list[Path]:
 
 
 def list_models() -> dict[str, Path]:
-    """The folders of all models that can be loaded by name."""
+    """The folders of all models that can be loaded by name: the user's `models/` first, then the bundled ones.
+
+    >>> "nis_body" in pbpk.list_models()
+    True
+    """
     models: dict[str, Path] = {}
     for root in model_folders():
         for folder in sorted(root.iterdir()):
@@ -127,10 +131,14 @@ def load_model(
     values: Mapping[str, float | str] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Model:
-    """A model by name or by its folder, checked.
+    """Load a model by name or by its folder, and check it.
 
     `nuclide` ("I-131") sets its physical decay; `values` overrides parameters, as numbers in their own units or text with
     a unit; `options` chooses among the variants that the model declares. Raises `BadInput` naming the file and the row.
+
+    >>> model = pbpk.load_model("iodide", nuclide="I-123", values={"iodine.blood_to_thyroid_iodide": 10.0})
+    >>> model.nuclide, model.parameters["iodine.blood_to_thyroid_iodide"].value
+    ('I-123', 10.0)
     """
     folder = _find_folder(name)
     stamp = tuple((folder / f).stat().st_mtime_ns for f in list_model_files(folder) if (folder / f).exists())

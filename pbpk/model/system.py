@@ -115,7 +115,8 @@ class System:
 
     @cached_property
     def species(self) -> np.ndarray:
-        """(n,): the number of the group of compartments that exchange with one another. Amounts of other groups have other units
+        """(n,): the number of the group of compartments that exchange with one another. Amounts of other groups have
+        other units
         or another size: they do not tell which amounts of this group are negligible."""
         label = np.arange(len(self.names) + 1)
         for a, b in zip(self.source, self.target, strict=True):

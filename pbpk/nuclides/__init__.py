@@ -18,7 +18,8 @@ Evaluation = Literal["ensdf", "icrp107"]
 
 @dataclass(frozen=True)
 class DecayBranch:
-    """One way in which a nuclide decays: into what, and in what share of all decays. `uncertainty` is standard, 0 if none is given."""
+    """One way in which a nuclide decays: into what, and in what share of all decays. `uncertainty` is standard, 0 if
+    none is given."""
 
     to: str
     mode: str
@@ -29,8 +30,8 @@ class DecayBranch:
 
 @dataclass(frozen=True)
 class Nuclide:
-    """A nuclide with its decays. `half_life` is in h, infinite if stable, with its standard `uncertainty`; `stated` is the half-life
-    as its `source` prints it."""
+    """A nuclide with its decays. `half_life` is in h, infinite if stable, with its standard `uncertainty`; `stated` is
+    the half-life as its `source` prints it."""
 
     name: str
     half_life: float
@@ -52,7 +53,8 @@ class Nuclide:
 
 @cache
 def read_nuclides(evaluation: Evaluation = "icrp107") -> dict[str, Nuclide]:
-    """All nuclides on file by name. Branches are those of ENSDF whatever the `evaluation` of half-lives (see `load_nuclide`)."""
+    """All nuclides on file by name. Branches are those of ENSDF whatever the `evaluation` of half-lives (see
+    `load_nuclide`)."""
     if evaluation not in get_args(Evaluation):
         raise BadInput(f"no evaluation `{evaluation}`", hint=did_you_mean(evaluation, get_args(Evaluation)))
     rows = read_toml(Path(__file__).parent / "decays.toml")
@@ -71,10 +73,13 @@ def _read_nuclide(name: str, row: dict, evaluation: Evaluation) -> Nuclide:
 
 
 def load_nuclide(name: str, evaluation: Evaluation = "icrp107") -> Nuclide:
-    """By name, spelt `I-131`, `I131`, `131I` or `i-131`.
+    """Look up a nuclide by name, spelt `I-131`, `I131`, `131I` or `i-131`.
 
     `evaluation` says whose half-life: that of ICRP 107, on which published biokinetics and dose coefficients rest, or
     "ensdf": newer, and with an uncertainty. Raises `BadInput` for a nuclide that is not on file.
+
+    >>> pbpk.load_nuclide("211At").half_life  # hours
+    7.214
     """
     known = read_nuclides(evaluation)
     match = re.fullmatch(r"\s*(?:(\d+m?)-?([A-Za-z]{1,2})|([A-Za-z]{1,2})-?(\d+m?))\s*", name)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecayChain:
-    """A decay chain. `members` are in an order in which parents come before their daughters; a decay to no member leaves the chain."""
+    """A decay chain. `members` are in an order in which parents come before their daughters; a decay to no member
+    leaves the chain."""
 
     members: tuple[Nuclide, ...]
 
@@ -76,6 +77,9 @@ def chain(nuclide: str, without: str | Iterable[str] = (), evaluation: Evaluatio
 
     Nuclides named in `without` are not followed, nor what comes of them alone. `evaluation` as in `load_nuclide`, where
     the other is the default. Raises `BadInput` for a nuclide not on file or a `without` that does not come of this one.
+
+    >>> pbpk.chain("At-211").names
+    ('At-211', 'Po-211', 'Bi-207', 'Pb-207')
     """
     known, first = read_nuclides(evaluation), load_nuclide(nuclide).name
     left_out = {load_nuclide(name).name for name in ((without,) if isinstance(without, str) else without)}
@@ -101,7 +105,14 @@ def _list_descendants(first: str, known: Mapping[str, Nuclide], left_out: set[st
 def activities(
     parent: str, a0: Any, t: Any, without: str | Iterable[str] = (), evaluation: Evaluation = "ensdf"
 ) -> dict[str, jax.Array]:
-    """Activity of every radioactive member by name, shape of t (h), in the unit of `a0`, the parent's activity at t = 0."""
+    """Activities of a nuclide and its radioactive daughters over time, by name.
+
+    `a0`: the parent's activity at t = 0; results have its unit and the shape of `t` (h). Differentiable in `a0` and `t`.
+
+    >>> activity = pbpk.activities("At-211", 1.0, 7.2)
+    >>> round(float(activity["At-211"]), 3), round(float(activity["Po-211"]), 3)
+    (0.501, 0.291)
+    """
     members = chain(parent, without, evaluation)
     by_member = members.activities(a0, t)
     return {m.name: by_member[..., i] for i, m in enumerate(members.members) if not m.stable}

@@ -42,8 +42,8 @@ from pbpk.errors import MissingExtra
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
 from pbpk.model.system import System
-from pbpk.solve.resolvent import ResolventWindow as JaxWindow
 from pbpk.solve.resolvent import propagate_reversibly
+from pbpk.solve.series_window import ResolventWindow
 
 RTOLS = (1e-4, 1e-9)  # the first gives 1e-6 on this body, the second is the engine's usual
 SIZES = (24, 100, 200)  # compartments, for the time to compile
@@ -126,7 +126,7 @@ def by_kernel(system: System, rtol: float, integrals: bool) -> Callable:
 def by_jax(system: System, rtol: float, integrals: bool) -> Callable:
     """The same, by the JAX engine's crossing of a window."""
     span, stops = windows(system)
-    window = JaxWindow(system, design(span, rtol * 1e-4), integrals)
+    window = ResolventWindow(system, design(span, rtol * 1e-4), integrals)
 
     def packed(t, y: jax.Array, p: jax.Array) -> jax.Array:
         return packing(system).pack(system.rate_jacobian(t, y, p))

@@ -54,9 +54,9 @@ def main() -> None:
 def run(name: str, replicates: int, seed: int) -> dict:
     import jax
 
-    from pbpk.estimation.base import CONVERGED
     from pbpk.estimation.methods import get_method
     from pbpk.estimation.standard_errors import compute_standard_errors
+    from pbpk.estimation.state import CONVERGED
     from pbpk.likelihood.parameter_layout import natural_with_jacobian
     from pbpk.likelihood.replicates import draw_replicate, find_censoring_limits, replace_observations
 
@@ -65,8 +65,7 @@ def run(name: str, replicates: int, seed: int) -> dict:
     truth = np.array([TRUTH[n] for n in layout.names])
     psi_true = layout.to_unconstrained(truth * study.scale)
     method = get_method(name)
-    if configured := getattr(method, "configured", None):
-        method = configured(study.spec.estimation, seed)
+    method = method.configure(study.spec.estimation, seed)
     simulate = jax.jit(lambda p, key: draw_replicate(p, psi_true, key)[0])
     lower, upper = find_censoring_limits(problem)
     estimates, inside, failed, share, seconds = [], [], 0, [], []

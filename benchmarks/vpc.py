@@ -48,18 +48,18 @@ def repeated(folder: Path, subjects: int) -> Path:
 
 def measure(subjects: int, replicates: int, repeats: int) -> dict[str, float]:
     import pbpk  # noqa: F401
-    from pbpk.diagnostics.fitted_model import fitted
-    from pbpk.diagnostics.npde import npde
-    from pbpk.diagnostics.options import Plan
-    from pbpk.diagnostics.vpc import vpc
+    from pbpk.diagnostics.fitted_model import build_fitted_study
+    from pbpk.diagnostics.npde import compute_npde
+    from pbpk.diagnostics.options import VpcOptions
+    from pbpk.diagnostics.vpc import run_vpc
     from pbpk.study.load import load_study
 
     with tempfile.TemporaryDirectory() as place:
         study = load_study(repeated(Path(place), subjects))
-    fit = fitted(study, study.problem, ESTIMATES)
+    fit = build_fitted_study(study, study.problem, ESTIMATES)
     figures: dict[str, float] = {"subjects": subjects, "replicates": replicates}
-    plan = Plan(replicates=replicates)
-    for name, run in {"vpc": lambda: vpc(fit, plan), "npde": lambda: npde(fit, replicates)}.items():
+    plan = VpcOptions(replicates=replicates)
+    for name, run in {"vpc": lambda: run_vpc(fit, plan), "npde": lambda: compute_npde(fit, replicates)}.items():
         begun = time.perf_counter()
         run()
         figures[f"{name}_first_s"] = time.perf_counter() - begun

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pbpk.regimen.void import void as void
     from pbpk.run_comparison.compare import compare as compare
     from pbpk.run_folders.covariate_search import covsearch as covsearch
+    from pbpk.run_folders.fitted_individuals import fitted_individuals as fitted_individuals
+    from pbpk.run_folders.fitted_kinetics import fitted_kinetics as fitted_kinetics
     from pbpk.run_folders.run_list import runs as runs
     from pbpk.run_folders.simulation_checks import npde as npde
     from pbpk.run_folders.simulation_checks import vpc as vpc
@@ -60,6 +62,8 @@ __all__ = [
     "design",
     "dose",
     "fit",
+    "fitted_individuals",
+    "fitted_kinetics",
     "list_models",
     "list_studies",
     "load_model",
@@ -106,6 +110,8 @@ _HOME = {
     "vpc": "pbpk.run_folders.simulation_checks",
     "npde": "pbpk.run_folders.simulation_checks",
     "covsearch": "pbpk.run_folders.covariate_search",
+    "fitted_kinetics": "pbpk.run_folders.fitted_kinetics",
+    "fitted_individuals": "pbpk.run_folders.fitted_individuals",
     "read_events": "pbpk.data.events",
     "load_nuclide": "pbpk.nuclides",
     "chain": "pbpk.nuclides.chains",

@@ -11,7 +11,7 @@ import pandas as pd
 from pbpk import units
 from pbpk.aggregate_data.schema import SpreadPart, SummaryPart
 from pbpk.errors import BadInput
-from pbpk.population.infinity import explain_no_infinity
+from pbpk.population.infinite_integrals import explain_no_infinity
 from pbpk.regimen.dose import parse_dose
 from pbpk.regimen.regimen import Regimen
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events

@@ -15,10 +15,11 @@ import numpy as np
 
 from pbpk.aggregate_data.problem import JointProblem, SummaryProblem
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import EstimationMethod, Evaluation, Numbers
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.methods import list_methods_with
 from pbpk.estimation.quasi_newton import QuasiNewton
-
-TOGETHER = ("focei", "foce", "fo", "laplace", "agq")
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 
 
 class Found(NamedTuple):
@@ -73,10 +74,10 @@ SUMMARY = Together("summary", "likelihood of published aggregates by virtual pat
 def together(method: EstimationMethod, problem: JointProblem) -> Together:
     """The method for this problem. Raises `WrongUsage` for one that cannot be used with it."""
     if problem.individual is None:
-        if method.name != "summary":
+        if not isinstance(method, Together):
             raise WrongUsage(f"{method.name} needs individual data, and this study has none", hint="--method summary")
         return SUMMARY
-    if method.name not in TOGETHER:
+    if not method.takes_aggregates:
         raise WrongUsage(f"{method.name} cannot take individual data and aggregates together",
-                         hint=f"one of {', '.join(TOGETHER)}")  # fmt: skip
+                         hint=f"one of {', '.join(list_methods_with('takes_aggregates'))}")  # fmt: skip
     return Together(f"{method.name}+summary", f"{method.name} of the data with the likelihood of aggregates", method)

@@ -83,7 +83,7 @@ class SummaryProblem:
         spec = self.structure
         theta, omega, _ = self.unpack(psi)
         eta = jnp.linalg.cholesky(omega) @ jnp.asarray(self.z) if self.z.shape[0] else jnp.zeros((0, spec.patients))
-        u = spec.individual_model.mixed(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
+        u = spec.individual_model.individual_parameters(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
         found, code = _measured(self, u)
         found = found.reshape(-1, len(spec.arms), spec.patients)
         cv = np.array([q.noise for q in spec.measured.quantities])
@@ -107,7 +107,7 @@ def _measured(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Arr
     """Quantities (K, N), coherent, before noise, and the solver's codes (N,), of lanes with u (slots, N)."""
     spec = problem.structure
     none = jnp.zeros((1, 0, u.shape[1]))
-    p = spec.individual_model.parameters(
+    p = spec.individual_model.system_parameters(
         spec.system, u, jnp.asarray(problem.constants), jnp.asarray(problem.covariates), none
     )
     path = spec.solver.solve(spec.system, problem.timeline, p, integrals=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,13 @@ from pbpk.aggregate_data.method import Together, together
 from pbpk.aggregate_data.result import SummaryFit, summary_table
 from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, EstimationMethod, EstimationState, IterationRecord
-from pbpk.estimation.build_fit import build_fit, convert_standard_errors, warn_vanished_variances
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.build_fit import EstimationOutcome, build_fit, convert_standard_errors, warn_vanished_variances
 from pbpk.estimation.preflight import warn_before_fit
 from pbpk.estimation.result import build_parameter_table
-from pbpk.estimation.standard_errors import StandardErrors, compute_standard_errors
+from pbpk.estimation.run import Callbacks, Stopwatch, find_standard_errors, run_iterations
+from pbpk.estimation.standard_errors import StandardErrors
+from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.results import explain
 
@@ -29,29 +30,26 @@ if TYPE_CHECKING:
 _codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
 
 
-def run_summary(study: Study, method: EstimationMethod, *, resume=None, watch: Any, seed: int = 1) -> SummaryFit:
-    """As `pbpk.estimation.run.run_fit`, whose `watch` this is. Raises `ScienceFailed` where the start has no finite objective."""
+def run_summary(
+    study: Study, method: EstimationMethod, *, resume=None, callbacks: Callbacks, seed: int = 1
+) -> SummaryFit:
+    """As `pbpk.estimation.run.run_fit`, whose arguments these are. Raises `ScienceFailed` where the start has no finite objective."""
     problem: Any = study.problem  # a JointProblem
     chosen = together(method, problem)
     rows = rows_of(study)
-    clock = time.perf_counter()
+    stopwatch = Stopwatch()
     if resume:
         state, infos = resume
     else:
         state, infos = chosen.init(problem), []
         _check_start(study, problem, state, rows)
-        watch.on_iteration(state, infos)
-    started = time.perf_counter()
-    while not state.finished:
-        state, info = chosen.step(problem, state)
-        if not state.finished or not infos:
-            infos.append(info)
-        watch.on_iteration(state, infos)
-    fitted = time.perf_counter()
-    estimated = compute_standard_errors(chosen, problem, state, watch.on_standard_errors) if state.psi.size and state.inverse.size else None
-    done = time.perf_counter()
-    seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
-    return _collected(study, method, chosen, problem, state, infos, estimated, rows, seconds, seed)
+        callbacks.on_iteration(state, infos)
+    stopwatch.finish("first evaluation")
+    state = run_iterations(chosen, problem, state, infos, callbacks)
+    stopwatch.finish("iterations")
+    estimated = find_standard_errors(chosen, problem, state, callbacks)
+    stopwatch.finish("standard errors")
+    return _collected(study, method, chosen, problem, state, infos, estimated, rows, stopwatch.seconds, seed)
 
 
 def rows_of(study: Study) -> tuple[Row, ...]:
@@ -102,7 +100,9 @@ def _collected(
         )
     lost = [who for who, well in zip(study.subjects, good, strict=False) if not well]
     inner = replace(study, problem=problem.individual)
-    found = build_fit(inner, method, problem.individual, state, infos, estimated, lost, seconds, seed)
+    found = build_fit(
+        inner, EstimationOutcome(method, problem.individual, state, infos, estimated, lost, seconds, seed)
+    )
     given: dict[str, Any] = {f.name: getattr(found, f.name) for f in fields(found)}
     given |= {k: getattr(problem, k) for k in ("observations", "quantified")}
     alone = warn_before_fit(problem.individual)  # what the data by themselves could not tell, the rows may

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from pbpk.run_folders.claim import OutputFolder
-    from pbpk.uncertainty.bootstrap import Bootstrap, Plan
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.bootstrap import BootstrapOptions, BootstrapResult
+    from pbpk.uncertainty.finished_fit import FinishedFit
     from pbpk.uncertainty.replicates import Replicate
 
 
@@ -44,7 +44,7 @@ def bootstrap(
     from pbpk.run_folders.analysis import claim_analysis, resume_bootstrap
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.resumable import BOOTSTRAP
-    from pbpk.uncertainty.bootstrap import Plan
+    from pbpk.uncertainty.bootstrap import BootstrapOptions
 
     settings = {
         "replicates": replicates,
@@ -59,9 +59,9 @@ def bootstrap(
         if stated or out:
             raise WrongUsage("--resume goes on with what was started", hint="leave the other options out")
         folder, source, stated = resume_bootstrap(run)
-        options = Plan(**stated)
+        options = BootstrapOptions(**stated)
     else:
-        source, options, folder = find_run(run), Plan(**stated), None
+        source, options, folder = find_run(run), BootstrapOptions(**stated), None
         options.check()
     fit = _reopen_checked(source, options)
     if folder is None:
@@ -72,28 +72,28 @@ def bootstrap(
         final = _write(folder, result)
     print_result(result, source, final, as_json, _block)
     say(f"wrote {final}")
-    raise typer.Exit(0 if result.sound else 1)
+    raise typer.Exit(0 if result.is_reliable else 1)
 
 
-def _reopen_checked(source: Path, options: Plan) -> Finished:
+def _reopen_checked(source: Path, options: BootstrapOptions) -> FinishedFit:
     """The run, once all that can be refused has been looked at."""
-    from pbpk.run_folders.reopen import reopenrequire_exact_gradient
-    from pbpk.uncertainty.finished_fit imporassign_strata_gradient
-    from pbpk.uncertainty.resampling import strata_of
+    from pbpk.run_folders.reopen import reopen_fit
+    from pbpk.uncertainty.finished_fit import require_exact_gradient
+    from pbpk.uncertainty.resampling import assign_strata
 
     fit = reopen_fit(source)
-    require_gradient(fit)
-    strata_of(fit.study, options.strata)
+    require_exact_gradient(fit)
+    assign_strata(fit.study, options.strata)
     return fit
 
 
-def _resample(folder: OutputFolder, fit: Finished, options: Plan) -> Bootstrap:
+def _resample(folder: OutputFolder, fit: FinishedFit, options: BootstrapOptions) -> BootstrapResult:
     """The bootstrap's result. Each replicate is written when it is there; those of an interrupted run are read back."""
     from pbpk.commands.run_analyses import Progress
     from pbpk.run_folders.checkpoint import append_replicate
     from pbpk.run_folders.resumable import BOOTSTRAP_ROWS, JACKKNIFE_ROWS
     from pbpk.run_folders.uncertainty import bootstrap as bootstrap_run
-    from pbpk.uncertainty.bootstrap import Watch
+    from pbpk.uncertainty.bootstrap import BootstrapProgress
 
     done, done_left_out = (_recover(folder, name, fit) for name in (BOOTSTRAP_ROWS, JACKKNIFE_ROWS))
     resampled, left_out = Progress("replicates"), Progress("fits without a subject")
@@ -107,11 +107,11 @@ def _resample(folder: OutputFolder, fit: Finished, options: Plan) -> Bootstrap:
         append_replicate(folder.partial / JACKKNIFE_ROWS, replicate)
         left_out(replicate.number, subjects)
 
-    callbacks = Watch(save_replicate, save_left_out, done, done_left_out)
+    callbacks = BootstrapProgress(save_replicate, save_left_out, done, done_left_out)
     return bootstrap_run(fit, **vars(options), callbacks=callbacks)
 
 
-def _recover(folder: OutputFolder, name: str, fit: Finished) -> list[Replicate]:
+def _recover(folder: OutputFolder, name: str, fit: FinishedFit) -> list[Replicate]:
     """The replicates that an interrupted run left in a table."""
     from pbpk.commands.shared import say
     from pbpk.run_folders.checkpoint import recover_replicates
@@ -122,24 +122,24 @@ def _recover(folder: OutputFolder, name: str, fit: Finished) -> list[Replicate]:
     return done
 
 
-def _write(folder: OutputFolder, result: Bootstrap) -> Path:
+def _write(folder: OutputFolder, result: BootstrapResult) -> Path:
     """Write the tables beside the replicates, which are there already; returns the folder's final name."""
     from pbpk.run_folders.analysis import write_analysis
     from pbpk.run_folders.resumable import BOOTSTRAP, JACKKNIFE_ROWS
 
     folder.write("correlation.csv", result.correlation.to_csv())
-    if not result.plan.bca:
+    if not result.options.bca:
         (folder.partial / JACKKNIFE_ROWS).unlink()
     tables = {"summary": result.summary} | ({} if result.drawn is None else {"drawn": result.drawn})
     write_analysis(folder, BOOTSTRAP.name, result.to_dict(), tables)
     return folder.finish()
 
 
-def _block(result: Bootstrap, source: Path) -> str:
+def _block(result: BootstrapResult, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
-    plan, percent = result.plan, f"{100 * result.plan.level:g} %"
+    plan, percent = result.options, f"{100 * result.options.level:g} %"
     table = result.summary.assign(
         unit=[unit_shown(u) for u in result.summary["unit"]],
         ci=[interval(a, b) for a, b in zip(result.summary["ci_low"], result.summary["ci_high"], strict=True)],

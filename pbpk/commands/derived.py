@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.derived import Derived
+    from pbpk.uncertainty.derived import DerivedResult
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def derived(
     say(f"wrote {final}")
 
 
-def _block(result: Derived, source: Path) -> str:
+def _block(result: DerivedResult, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 

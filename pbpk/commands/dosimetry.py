@@ -9,9 +9,9 @@ import typer
 
 if TYPE_CHECKING:
     from pbpk.commands.dosimetry_input import Asked
-    from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.patient.report import PatientReport
-    from pbpk.dosimetry.uncertain.doses import DoseUncertainty
+    from pbpk.dosimetry.target_doses import AbsorbedDose
+    from pbpk.dosimetry.uncertain.result import DoseUncertainty, UncertaintyMethod
 
 
 def register(app: typer.Typer) -> None:
@@ -136,7 +136,7 @@ def _page(asked: Asked, about: dict[str, Any], uncertainty: str | None, options:
 
     assert asked.model is not None
     more = options if uncertainty else {}
-    return patient_report(asked.model, asked.regimen, uncertainty=cast("Method | None", uncertainty), **about, **more)
+    return patient_report(asked.model, asked.regimen, uncertainty=cast("UncertaintyMethod | None", uncertainty), **about, **more)
 
 
 def _unknown(
@@ -148,12 +148,12 @@ def _unknown(
     if method is None:
         return None
     if asked.model is not None:
-        return dose_uncertainty(asked.model, asked.regimen, method=cast("Method", method), **about, **options)
+        return dose_uncertainty(asked.model, asked.regimen, method=cast("UncertaintyMethod", method), **about, **options)
     if given is None:
         raise WrongUsage("--activity is missing: effects are of what is given", hint='--activity "7.4 GBq"')
     assert asked.tiac is not None
     return dose_uncertainty(
-        asked.tiac, activity=given, method=cast("Method", method), lesions=asked.lesions, **about, **options
+        asked.tiac, activity=given, method=cast("UncertaintyMethod", method), lesions=asked.lesions, **about, **options
     )
 
 
@@ -165,13 +165,13 @@ def _doses(
     seed: int,
     rates: bool,
     page: PatientReport | None,
-) -> tuple[Dose, Any]:
+) -> tuple[AbsorbedDose, Any]:
     """Doses, and where `rates` are wanted a model's dose rates, of at most 500 patients."""
     from pbpk.commands.shared import say
     from pbpk.commands.simulate_output import progress
     from pbpk.dosimetry.absorbed import absorbed_dose
     from pbpk.dosimetry.custom_svalues import icrp133_s_values
-    from pbpk.dosimetry.patient.course import simulate_treatment
+    from pbpk.dosimetry.treatment import simulate_treatment
     from pbpk.population.patients import virtual_patients
 
     table = icrp133_s_values(asked.nuclide, about["phantom"], saf, about["recoil"]) if saf else None

@@ -99,7 +99,7 @@ def _run(of: str) -> Path | None:
 def _regimen(model: Model, words: list[str] | None, activity: float | None) -> Regimen:
     from dataclasses import replace
 
-    from pbpk.dosimetry.patient.course import default_regimen
+    from pbpk.dosimetry.treatment import default_regimen
     from pbpk.errors import WrongUsage
     from pbpk.regimen.dose import parse_dose
     from pbpk.regimen.regimen import Regimen

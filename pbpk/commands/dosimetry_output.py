@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.curves import DoseCourse
     from pbpk.dosimetry.patient.report import PatientReport
-    from pbpk.dosimetry.uncertain.doses import DoseUncertainty
+    from pbpk.dosimetry.target_doses import AbsorbedDose
+    from pbpk.dosimetry.uncertain.result import DoseUncertainty
     from pbpk.model.load import Model
     from pbpk.population.patients import Patients
     from pbpk.run_folders.claim import OutputFolder
 
 
 def summary(
-    found: Dose, model: Model | None, given: float | None, patients: int | None, unknown: DoseUncertainty | None
+    found: AbsorbedDose, model: Model | None, given: float | None, patients: int | None, unknown: DoseUncertainty | None
 ) -> dict[str, Any]:
     """The JSON. Intervals are those between patients, or over what is not known."""
     import numpy as np
@@ -68,7 +68,7 @@ def summary(
     return result
 
 
-def by_subject(found: Dose, subjects: Patients) -> dict[str, Any]:
+def by_subject(found: AbsorbedDose, subjects: Patients) -> dict[str, Any]:
     """For the JSON: each subject's hours and doses, and that intervals are those between them."""
     import numpy as np
 
@@ -132,7 +132,11 @@ def list_regions(phantom: Any, as_json: bool) -> None:
 
 
 def write(
-    folder: OutputFolder, found: Dose, result: dict[str, Any], course: DoseCourse | None, page: PatientReport | None
+    folder: OutputFolder,
+    found: AbsorbedDose,
+    result: dict[str, Any],
+    course: DoseCourse | None,
+    page: PatientReport | None,
 ) -> list[str]:
     """The files of --out; returns what was left out, and why."""
     from pbpk.dosimetry.olinda import format_olinda_case
@@ -157,7 +161,7 @@ def write(
     return _figures(folder, found, result, course)
 
 
-def _figures(folder: OutputFolder, found: Dose, result: dict[str, Any], course: DoseCourse | None) -> list[str]:
+def _figures(folder: OutputFolder, found: AbsorbedDose, result: dict[str, Any], course: DoseCourse | None) -> list[str]:
     from pbpk.dosimetry.svalues import list_targets
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide

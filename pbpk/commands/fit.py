@@ -11,9 +11,9 @@ import typer
 from pbpk.estimation.methods import METHODS
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationState, IterationRecord
     from pbpk.estimation.multistart import StartOutcome
     from pbpk.estimation.result import Fit
+    from pbpk.estimation.state import EstimationState, IterationRecord
     from pbpk.run_folders.fit_run import FitRun
 
 

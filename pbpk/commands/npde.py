@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.diagnostics.npde import Npde
+    from pbpk.diagnostics.npde import NpdeResult
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def npde(
         raise missing
 
 
-def _draw_images(result: Npde, source: Path) -> dict[str, bytes]:
+def _draw_images(result: NpdeResult, source: Path) -> dict[str, bytes]:
     """The panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
     from pbpk.report.npde import npde_images
     from pbpk.run_folders.read import read_run
@@ -58,7 +58,7 @@ def _draw_images(result: Npde, source: Path) -> dict[str, bytes]:
     return npde_images(result.table, read_run(source).units)
 
 
-def _block(result: Npde, source: Path) -> str:
+def _block(result: NpdeResult, source: Path) -> str:
     import pandas as pd
 
     from pbpk.commands.run_analyses import header, table_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.profile import Profile, Side
+    from pbpk.uncertainty.profile import ProfileResult, ProfileSide
 
 
 def register(app: typer.Typer) -> None:
@@ -33,13 +33,13 @@ def profile(
     from pbpk.run_folders.reopen import reopen_fit
     from pbpk.run_folders.resume import keep_progress
     from pbpk.run_folders.uncertainty import profile as profile_run
-    from pbpk.uncertainty.finished_fit import require_gradient
-    from pbpk.uncertainty.profile import check_names
+    from pbpk.uncertainty.finished_fit import require_exact_gradient
+    from pbpk.uncertainty.profile import select_parameters
 
     source = find_run(run)
     fit = reopen_fit(source)
-    require_gradient(fit)
-    names = check_names(fit, parameter or [])
+    require_exact_gradient(fit)
+    names = select_parameters(fit, parameter or [])
     folder = claim_analysis(source, "profile", out, {"parameters": names, "level": level})
     say(f"{fit.study.name}: profiles of {len(names)} parameters by {fit.method.name}; first call compiles")
     with keep_progress(folder):
@@ -48,17 +48,17 @@ def profile(
         final = folder.finish()
     print_result(result, source, final, as_json, _block)
     say(f"wrote {final}")
-    raise typer.Exit(0 if result.sound else 1)
+    raise typer.Exit(0 if result.is_reliable else 1)
 
 
-def _show_side(name: str, end: str, side: Side) -> None:
+def _show_side(name: str, end: str, side: ProfileSide) -> None:
     """A line on stderr for each side of a profile."""
     from pbpk.commands.shared import say
 
     say(f"  {name} {end}: {side.status}, {len(side.points)} steps")
 
 
-def _block(result: Profile, source: Path) -> str:
+def _block(result: ProfileResult, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
     from pbpk.uncertainty.profile import FOUND

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pbpk.model.load import Model
-    from pbpk.population.simulate import Precision
+    from pbpk.population.options import Precision
     from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Between
 
@@ -87,7 +87,7 @@ def simulate(
     from pbpk.commands.varied import simulate_scenarios
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
-    from pbpk.population.simulate import Precision
+    from pbpk.population.options import Precision
     from pbpk.regimen.dose import parse_dose
     from pbpk.regimen.regimen import Regimen
     from pbpk.regimen.times import parse_times
@@ -223,7 +223,7 @@ def _from_data(
     from pbpk.commands.simulate_output import report_again
     from pbpk.data.events import read_events
     from pbpk.population.records import check_dose_unit, convert_overrides
-    from pbpk.population.simulate import simulate_table
+    from pbpk.population.simulate_records import simulate_records
     from pbpk.results import explain
     from pbpk.run_folders.claim import claim_folder
     from pbpk.run_folders.record import command_line
@@ -245,7 +245,7 @@ def _from_data(
         say(f"note: {note}")
     folder = claim_folder(Path("simulations") / model.name, out) if out is not None else None
     try:
-        table, units, codes, again = simulate_table(
+        table, units, codes, again = simulate_records(
             *(model, events),
             observe=wanted,
             solver=how.solver,

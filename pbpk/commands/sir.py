@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.sir import Sir
+    from pbpk.uncertainty.sir import SirResult
 
 
 def register(app: typer.Typer) -> None:
@@ -37,13 +37,16 @@ def sir(
     from pbpk.run_folders.reopen import reopen_fit
     from pbpk.run_folders.resume import keep_progress
     from pbpk.run_folders.uncertainty import sir as resample_run
-    from pbpk.uncertainty.finished_fit import require_gradient
-    from pbpk.uncertainty.sir import RESAMPLES, SAMPLES, Plan, require_covariance
+    from pbpk.uncertainty.finished_fit import require_exact_gradient
+    from pbpk.uncertainty.sir import DEFAULT_RESAMPLES, DEFAULT_SAMPLES, SirOptions, require_covariance
 
-    drawn, kept = _read_counts(samples, "--samples") or SAMPLES, _read_counts(resamples, "--resamples") or RESAMPLES
-    options, source = Plan(drawn, kept, seed, cap, inflation, level), find_run(run)
+    drawn, kept = (
+        _read_counts(samples, "--samples") or DEFAULT_SAMPLES,
+        _read_counts(resamples, "--resamples") or DEFAULT_RESAMPLES,
+    )
+    options, source = SirOptions(drawn, kept, seed, cap, inflation, level), find_run(run)
     fit = reopen_fit(source)
-    require_gradient(fit)
+    require_exact_gradient(fit)
     options.check(len(fit.names))
     require_covariance(fit)
     folder = claim_analysis(source, "sir", out, vars(options))
@@ -70,7 +73,7 @@ def _read_counts(text: str | None, option: str) -> tuple[int, ...]:
         raise WrongUsage(f'{option} "{text}" cannot be read', hint=f"write {option} 1000,2000") from e
 
 
-def _block(result: Sir, source: Path) -> str:
+def _block(result: SirResult, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text, unit_shown
     from pbpk.report.numbers import interval, shown
 
@@ -86,7 +89,7 @@ def _block(result: Sir, source: Path) -> str:
         ("Median", "median", shown),
         ("SE", "se", shown),
         ("%RSE", "rse", shown),
-        (f"{100 * result.plan.level:g} % interval", "ci", str),
+        (f"{100 * result.options.level:g} % interval", "ci", str),
     ]
     counts = [(c, c, lambda x: f"{x:g}") for c in ("iteration", "samples", "failed", "resamples")]
     steps = [
@@ -96,6 +99,6 @@ def _block(result: Sir, source: Path) -> str:
         ("ΔOFV drawn", "proposed_delta_ofv", shown),
         ("ΔOFV kept", "kept_delta_ofv", shown),
     ]
-    parts = [header(result.study, source, f"sampling importance resampling, seed {result.plan.seed}")]
+    parts = [header(result.study, source, f"sampling importance resampling, seed {result.options.seed}")]
     parts += [table_text(table, columns), "", table_text(result.iterations, steps), "", result.verdict]
     return "\n".join(parts)

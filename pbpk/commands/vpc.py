@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.diagnostics.vpc import Vpc
+    from pbpk.diagnostics.vpc import VpcResult
 
 
 def register(app: typer.Typer) -> None:
@@ -88,7 +88,7 @@ def _read_bins(text: str | None) -> int | tuple[float, ...] | None:
     return int(text) if text.strip().lstrip("-").isdigit() else _read_numbers(text, "--bins")
 
 
-def _draw_images(result: Vpc, source: Path) -> dict[str, bytes]:
+def _draw_images(result: VpcResult, source: Path) -> dict[str, bytes]:
     """The VPC's panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
     from pbpk.report.vpc import Checked, vpc_images
     from pbpk.run_folders.read import read_run
@@ -96,7 +96,7 @@ def _draw_images(result: Vpc, source: Path) -> dict[str, bytes]:
     return vpc_images(Checked(result.table, result.points, result.to_dict(), read_run(source).units))
 
 
-def _block(result: Vpc, source: Path) -> str:
+def _block(result: VpcResult, source: Path) -> str:
     from pbpk.commands.run_analyses import header, table_text
     from pbpk.report.numbers import interval, shown
 
@@ -108,15 +108,15 @@ def _block(result: Vpc, source: Path) -> str:
     )
     columns = [
         ("DVID", "DVID", None),
-        *([("Stratum", "STRATUM", None)] if result.plan.by else []),
+        *([("Stratum", "STRATUM", None)] if result.options.by else []),
         ("Time", "TIME", shown),
         ("n", "N", str),
         ("What", "what", None),
         ("Observed", "OBSERVED", shown),
         ("Median", "MEDIAN", shown),
-        (f"{result.plan.interval:g} % interval", "band", str),
+        (f"{result.options.interval:g} % interval", "band", str),
         ("", "out", None),
     ]
-    what = "prediction-corrected VPC" if result.plan.corrected else "VPC"
-    head = header(result.study, source, f"{what}, {result.plan.replicates} replicates, seed {result.plan.seed}")
+    what = "prediction-corrected VPC" if result.options.corrected else "VPC"
+    head = header(result.study, source, f"{what}, {result.options.replicates} replicates, seed {result.options.seed}")
     return "\n".join([head, *([table_text(table, columns), ""] if len(table) else []), result.verdict])

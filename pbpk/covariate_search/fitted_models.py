@@ -13,8 +13,8 @@ from pbpk.likelihood.parameter_layout import natural_with_jacobian
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.candidates import Candidate, Enlarged
-    from pbpk.estimation.base import Evaluation
     from pbpk.estimation.quasi_newton import QuasiNewton
+    from pbpk.likelihood.evaluation import Evaluation
     from pbpk.likelihood.problem import Problem
 
 BASE = "base"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.estimation import quasi_newton as rules
-from pbpk.estimation.base import CONVERGED, Evaluation, Numbers, EstimationState
 from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.state import CONVERGED, EstimationState
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem

@@ -23,6 +23,7 @@ from pbpk.estimation.run import check_start
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.options import Plan
+    from pbpk.estimation.base import EstimationMethod
     from pbpk.study.load import Study
 
 
@@ -56,7 +57,7 @@ def search(study: Study, plan: Plan, watch: Watch | None = None, enlarged: Enlar
         forest=forest(chosen, enlarged.columns, estimates, errors, plan.bounds, _z(plan.level)),
         tests=wald_tests(models, chosen, model, covariance, trials),
         notes=enlarged.notes,
-        warnings=_warnings(method.name, covariance is None, printed),
+        warnings=_warnings(method, covariance is None, printed),
         references={c.name: c.reference for c in enlarged.candidates},
         seconds=time.perf_counter() - begun,
     )
@@ -71,8 +72,7 @@ def ready(study: Study, plan: Plan) -> Enlarged:
 def method_of(study: Study, plan: Plan) -> QuasiNewton:
     """The plan's estimation method, the run's, or the study's own."""
     found = get_method(plan.estimation or _recorded(study).get("method") or study.spec.estimation.method)
-    if configured := getattr(found, "configured", None):
-        found = configured(study.spec.estimation, plan.seed)
+    found = found.configure(study.spec.estimation, plan.seed)
     if not isinstance(found, QuasiNewton):
         raise WrongUsage(
             f"{found.name} cannot be used in a search",
@@ -155,10 +155,10 @@ def _parameters(models: Models, chosen, model: Fitted, covariance: np.ndarray | 
     return pd.DataFrame(rows, columns=pd.Index(["name", "label", "unit", "estimate", "se", "rse"]))
 
 
-def _warnings(method: str, no_covariance: bool, matrix: str) -> tuple[str, ...]:
+def _warnings(method: EstimationMethod, no_covariance: bool, matrix: str) -> tuple[str, ...]:
     out = []
-    if method == "fo":
-        out.append("By fo the likelihood-ratio test finds too many effects (Wählby, Jonsson & Karlsson 2001).")
+    if method.inflates_likelihood_ratios:
+        out.append(f"By {method.name} the likelihood-ratio test finds too many effects (Wählby, Jonsson & Karlsson 2001).")
     if no_covariance:
         out.append(f"The {matrix} matrix of the final model is singular, so its effects have no standard errors.")
     return tuple(out)

@@ -8,15 +8,15 @@ import numpy as np
 
 from pbpk.errors import BadInput, did_you_mean
 
-METHODS = ("jenks", "quantile", "time")
-_DISTINCT = 600  # values that natural breaks choose among; more are first taken together
+BIN_METHODS = ("jenks", "quantile", "time")
+_MOST_DISTINCT = 600  # values that natural breaks choose among; more are first taken together
 
 
 @dataclass(frozen=True, eq=False)
-class Bins:
+class TimeBins:
     """`where` (n,): the bin of each observation, −1 for none; `centre`, `low`, `high`: the median, least and greatest time."""
 
-    where: np.ndarray
+    index: np.ndarray
     centre: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -24,40 +24,40 @@ class Bins:
     def __len__(self) -> int:
         return len(self.centre)
 
-    def without(self, lost: np.ndarray) -> Bins:
+    def exclude(self, lost: np.ndarray) -> TimeBins:
         """The same bins less some observations; one that is left empty is no bin."""
-        where = np.where(lost, -1, self.where)
+        where = np.where(lost, -1, self.index)
         used = np.unique(where[where >= 0])
         again = np.where(where >= 0, np.searchsorted(used, where), -1)
-        return Bins(again, self.centre[used], self.low[used], self.high[used])
+        return TimeBins(again, self.centre[used], self.low[used], self.high[used])
 
 
-def usual_count(observations: int, subjects: int) -> int:
+def choose_bin_count(observations: int, subjects: int) -> int:
     """As many bins as a subject has observations, between 4 and 15, with ten observations or more in each on average."""
     per = round(observations / max(subjects, 1))
     return max(1, min(max(4, min(per, 15)), observations // 10))
 
 
-def make_bins(time: np.ndarray, bins: int | tuple[float, ...] | None, method: str, subjects: int) -> Bins:
+def make_bins(time: np.ndarray, bins: int | tuple[float, ...] | None, method: str, subjects: int) -> TimeBins:
     """`bins`: how many, or their edges (a time on an inner edge belongs to the bin that begins there)."""
-    if method not in METHODS:
-        raise BadInput(f"no way of binning called `{method}`", hint=did_you_mean(method, METHODS))
+    if method not in BIN_METHODS:
+        raise BadInput(f"no way of binning called `{method}`", hint=did_you_mean(method, BIN_METHODS))
     if isinstance(bins, tuple):
-        return _of(time, np.asarray(bins, dtype=float), closed=True)
+        return _assign_bins(time, np.asarray(bins, dtype=float), closed=True)
     distinct = np.unique(time)
-    count = bins or usual_count(len(time), subjects)
+    count = bins or choose_bin_count(len(time), subjects)
     if len(distinct) <= count:
-        return _of(time, np.append(distinct, np.inf))
+        return _assign_bins(time, np.append(distinct, np.inf))
     if method == "time":
         edges = np.linspace(distinct[0], distinct[-1], count + 1)[:-1]
     elif method == "quantile":
         edges = np.unique(np.quantile(time, np.arange(count) / count, method="higher"))
     else:
-        edges = natural_breaks(time, count)
-    return _of(time, np.append(edges, np.inf))
+        edges = find_natural_breaks(time, count)
+    return _assign_bins(time, np.append(edges, np.inf))
 
 
-def _of(time: np.ndarray, edges: np.ndarray, closed: bool = False) -> Bins:
+def _assign_bins(time: np.ndarray, edges: np.ndarray, closed: bool = False) -> TimeBins:
     where = np.searchsorted(edges, time, side="right") - 1
     if closed:
         where = np.where(time == edges[-1], len(edges) - 2, where)
@@ -67,15 +67,15 @@ def _of(time: np.ndarray, edges: np.ndarray, closed: bool = False) -> Bins:
         raise BadInput("no observation lies inside the bins", why=f"times are {time.min():g} to {time.max():g}")
     where = np.where(where >= 0, np.searchsorted(used, where), -1)
     parts = [time[where == b] for b in range(len(used))]
-    return Bins(where, *(np.array([f(p) for p in parts]) for f in (np.median, np.min, np.max)))
+    return TimeBins(where, *(np.array([f(p) for p in parts]) for f in (np.median, np.min, np.max)))
 
 
-def natural_breaks(values: np.ndarray, count: int) -> np.ndarray:
+def find_natural_breaks(values: np.ndarray, count: int) -> np.ndarray:
     """The first value of each of `count` classes with the least sum of squares within (Fisher 1958; Jenks 1967), exactly, by
     dynamic programming over the distinct values."""
     x, weight = np.unique(values, return_counts=True)
-    if len(x) > _DISTINCT:
-        group = np.searchsorted(np.quantile(x, np.linspace(0, 1, _DISTINCT + 1)[1:-1]), x)
+    if len(x) > _MOST_DISTINCT:
+        group = np.searchsorted(np.quantile(x, np.linspace(0, 1, _MOST_DISTINCT + 1)[1:-1]), x)
         keep = np.unique(group, return_index=True)[1]
         weight = np.add.reduceat(weight, keep)
         x = x[keep]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.diagnostics.simulate_replicates import typical
+from pbpk.diagnostics.simulate_replicates import predict_typical
 from pbpk.errors import BadInput, ScienceFailed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedStudy:
     """ψ (P,) of the problem's own layout."""
 
     study: Study
@@ -25,7 +25,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def fitted(study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()) -> Fitted:
+def build_fitted_study(study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()) -> FittedStudy:
     """From estimates by name, in shown units. Raises `BadInput` where they are not this study's."""
     layout, names = problem.structure.layout, study.problem.structure.layout.names
     if missing := [n for n in layout.names if not np.isfinite(estimates.get(n, np.nan))]:
@@ -42,12 +42,12 @@ def fitted(study: Study, problem: Problem, estimates: dict[str, float], notes: t
             why="a variance went to zero, or two random effects are one",
             hint="leave that random effect out and fit again",
         )
-    return Fitted(study, problem, psi, notes)
+    return FittedStudy(study, problem, psi, notes)
 
 
-def check_unchanged(fit: Fitted, recorded: np.ndarray, quantified: np.ndarray, where: str) -> None:
+def check_predictions_unchanged(fit: FittedStudy, recorded: np.ndarray, quantified: np.ndarray, where: str) -> None:
     """The typical predictions must be those that the run recorded (n,), where `quantified`; else something has changed."""
-    now = typical(fit.problem, fit.psi)[quantified]
+    now = predict_typical(fit.problem, fit.psi)[quantified]
     scale = max(1e-12, float(np.nanmax(np.abs(recorded), initial=0.0)))
     if len(now) != len(recorded) or not np.allclose(now, recorded, rtol=1e-5, atol=1e-6 * scale):
         raise ScienceFailed(

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-MOST = 5000  # numbers for which Shapiro and Wilk's test is known; beyond, D'Agostino and Pearson's
-SIGNIFICANT = 0.05
+MOST_FOR_SHAPIRO = 5000  # numbers for which Shapiro and Wilk's test is known; beyond, D'Agostino and Pearson's
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Tested:
+class NormalityTest:
     """`kurtosis` is 0 for a normal. The p are adjusted; NaN with fewer than three numbers."""
 
     count: int
@@ -39,7 +39,7 @@ class Tested:
     def verdict(self) -> str:
         if not np.isfinite(self.p_global):
             return "Too few values for a test."
-        if self.p_global >= SIGNIFICANT:
+        if self.p_global >= SIGNIFICANCE_LEVEL:
             return (
                 f"The errors may be a standard normal sample (global p = {self.p_global:.2g}): no misfit is detected."
             )
@@ -50,29 +50,29 @@ class Tested:
                 (self.p_variance, f"their variance is {self.variance:.2f}, not 1"),
                 (self.p_normality, "their shape is not normal"),
             )
-            if p < SIGNIFICANT
+            if p < SIGNIFICANCE_LEVEL
         ]
         return f"The errors are no standard normal sample (global p = {self.p_global:.2g}): {'; '.join(why)}."
 
 
-def check_normal(values: np.ndarray) -> Tested:
+def check_normality(values: np.ndarray) -> NormalityTest:
     """NaN are left out."""
     from scipy import stats
 
     x = values[np.isfinite(values)]
     n, nan = len(x), float("nan")
     if n < 3 or np.ptp(x) == 0:
-        return Tested(n, float(x.mean()) if n else nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, "none")
+        return NormalityTest(n, float(x.mean()) if n else nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, "none")
     mean, variance = float(x.mean()), float(x.var(ddof=1))
     chi = variance * (n - 1)
     raw = (
         float(stats.ttest_1samp(x, 0.0).pvalue),
         2 * float(min(stats.chi2.cdf(chi, n - 1), stats.chi2.sf(chi, n - 1))),
-        float((stats.shapiro(x) if n <= MOST else stats.normaltest(x)).pvalue),
+        float((stats.shapiro(x) if n <= MOST_FOR_SHAPIRO else stats.normaltest(x)).pvalue),
     )
     p_mean, p_variance, p_shape = (min(1.0, 3 * p) for p in raw)
     centred = (x - mean) / x.std()
-    return Tested(
+    return NormalityTest(
         count=n,
         mean=mean,
         mean_se=float(np.sqrt(variance / n)),
@@ -84,12 +84,12 @@ def check_normal(values: np.ndarray) -> Tested:
         p_variance=p_variance,
         p_normality=p_shape,
         p_global=min(p_mean, p_variance, p_shape),
-        normality_test="Shapiro–Wilk" if n <= MOST else "D'Agostino–Pearson",
+        normality_test="Shapiro–Wilk" if n <= MOST_FOR_SHAPIRO else "D'Agostino–Pearson",
     )
 
 
-def bands(count: int, levels: tuple[float, ...], interval: float = 95.0, draws: int = 2000) -> np.ndarray:
+def compute_percentile_bands(count: int, levels: tuple[float, ...], interval: float = 95.0, draws: int = 2000) -> np.ndarray:
     """(levels, 2): the interval in which percentiles of `count` standard normals lie. Drawn once, from a seed of its own."""
     drawn = np.random.default_rng([20061, count]).normal(size=(draws, count))
-    found = np.quantile(drawn, np.asarray(levels) / 100, axis=1)
-    return np.quantile(found, [(1 - interval / 100) / 2, (1 + interval / 100) / 2], axis=1).T
+    percentiles = np.quantile(drawn, np.asarray(levels) / 100, axis=1)
+    return np.quantile(percentiles, [(1 - interval / 100) / 2, (1 + interval / 100) / 2], axis=1).T

@@ -19,18 +19,18 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from pbpk.diagnostics.normality import Tested, check_normal
+from pbpk.diagnostics.normality import NormalityTest, check_normality
 from pbpk.diagnostics.observations import CONTINUOUS, read_observations
 from pbpk.diagnostics.options import check_replicates
-from pbpk.diagnostics.simulate_replicates import replicates, sound, typical
+from pbpk.diagnostics.simulate_replicates import drop_failed_replicates, predict_typical, simulate_replicates
 from pbpk.errors import BadInput, WrongUsage
 
 if TYPE_CHECKING:
-    from pbpk.diagnostics.fitted_model import Fitted
+    from pbpk.diagnostics.fitted_model import FittedStudy
 
 
 @dataclass(frozen=True, eq=False)
-class Npde:
+class NpdeResult:
     """`table`: ID TIME DVID NPDE NPD PRED CENS, a row for each continuous observation (CENS 1: below a limit, -1: above one).
     `tests`: of npde and npd, of all endpoints together and of each."""
 
@@ -38,7 +38,7 @@ class Npde:
     replicates: int
     seed: int
     table: pd.DataFrame
-    tests: dict[str, dict[str, Tested]]
+    tests: dict[str, dict[str, NormalityTest]]
     notes: tuple[str, ...] = ()
 
     @property
@@ -56,17 +56,17 @@ class Npde:
         }
 
 
-def npde(
-    fit: Fitted,
+def compute_npde(
+    fit: FittedStudy,
     count: int = 1000,
     seed: int = 1,
     endpoint: str | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Npde:
+) -> NpdeResult:
     """Raises `WrongUsage` for too few replicates, `BadInput` where nothing continuous was observed."""
     check_replicates(count)
     observed = read_observations(fit.study, fit.problem)
-    kept = [e for e in observed.of(endpoint) if observed.kinds[e] == CONTINUOUS]
+    kept = [e for e in observed.select_endpoints(endpoint) if observed.kinds[e] == CONTINUOUS]
     if not kept:
         raise BadInput(
             "no continuous endpoint was observed, so there are no prediction distribution errors",
@@ -74,7 +74,7 @@ def npde(
             hint=f"pbpk vpc {fit.study.name} compares shares of categories and times to events",
         )
     own = observed.table["DVID"].isin(kept).to_numpy()
-    simulated, notes = sound(replicates(fit.problem, fit.psi, count, seed, progress) / observed.scale, fit.study.name)
+    simulated, notes = drop_failed_replicates(simulate_replicates(fit.problem, fit.psi, count, seed, progress) / observed.scale, fit.study.name)
     longest = int(np.bincount(observed.subject[own]).max())
     if longest >= len(simulated):
         raise WrongUsage(
@@ -83,12 +83,12 @@ def npde(
             hint=f"--replicates {10 * longest} or more",
         )
     found, lost, still = np.full((2, own.sum()), np.nan), [], 0
-    subject, values = observed.subject[own], observed.values[own]
+    subject, values = observed.subject[own], observed.ranked_values[own]
     for i in np.unique(subject):
         mine = subject == i
         at = np.flatnonzero(own)[mine]
         limits = observed.lower[at], observed.upper[at]
-        scores, well = of_subject(values[mine], simulated[:, at], limits, np.random.default_rng([seed, int(i)]))
+        scores, well = score_subject(values[mine], simulated[:, at], limits, np.random.default_rng([seed, int(i)]))
         found[:, mine] = scores
         still += int(np.isnan(scores[1]).sum())
         lost += [] if well else [fit.study.subjects[i]]
@@ -96,27 +96,27 @@ def npde(
         notes.append(f"{still} observations have no error: every replicate of them is the same")
     if lost:
         notes.append(f"no npde for ID {', '.join(lost[:5])}: the replicates' covariance has no Cholesky factor")
-    pred = (typical(fit.problem, fit.psi) / observed.scale)[own]
+    pred = (predict_typical(fit.problem, fit.psi) / observed.scale)[own]
     beyond = np.isneginf(values).astype(int) - np.isposinf(values).astype(int)
     table = observed.table.loc[own, ["ID", "TIME", "DVID"]].reset_index(drop=True)
     table = table.assign(NPDE=found[0], NPD=found[1], PRED=pred, CENS=beyond)
-    return Npde(
+    return NpdeResult(
         fit.study.name,
         count,
         seed,
         table,
-        {k: _tests(table, k.upper(), kept) for k in ("npde", "npd")},
+        {k: _check_endpoints(table, k.upper(), kept) for k in ("npde", "npd")},
         (*fit.notes, *observed.notes, *notes),
     )
 
 
-def _tests(table: pd.DataFrame, column: str, endpoints: list[str]) -> dict[str, Tested]:
+def _check_endpoints(table: pd.DataFrame, column: str, endpoints: list[str]) -> dict[str, NormalityTest]:
     parts = {"all": table} if len(endpoints) > 1 else {}
     parts |= {e: table[table["DVID"] == e] for e in endpoints}
-    return {name: check_normal(part[column].to_numpy(dtype=float)) for name, part in parts.items()}
+    return {name: check_normality(part[column].to_numpy(dtype=float)) for name, part in parts.items()}
 
 
-def of_subject(
+def score_subject(
     y: np.ndarray, simulated: np.ndarray, limits: tuple[np.ndarray, np.ndarray], random: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
     """(2, n): npde and npd of one subject's observations in their order, from `y` (n,) with ∓∞ beyond a limit and `simulated`
@@ -134,11 +134,11 @@ def of_subject(
     u = random.uniform(size=len(y))
     pd_ = np.where(below, u * p_low, np.where(above, 1 - u * p_high, pd_))
     out[1, moves] = ndtri(np.clip(pd_, 1 / (2 * k), 1 - 1 / (2 * k)))
-    whole = np.where(below | above, _quantile(ordered, pd_), y)
+    whole = np.where(below | above, _order_statistic(ordered, pd_), y)
     # Replicates beyond a limit are censored too, so they are drawn anew in the same way.
     u = random.uniform(size=simulated.shape)
     low, high = simulated < lower, simulated > upper
-    again = np.where(low | high, _quantile(ordered, np.where(low, u * p_low, 1 - u * p_high)), simulated)
+    again = np.where(low | high, _order_statistic(ordered, np.where(low, u * p_low, 1 - u * p_high)), simulated)
     mean = again.mean(axis=0)
     try:
         factor = np.linalg.cholesky(np.atleast_2d(np.cov(again, rowvar=False)))
@@ -150,7 +150,7 @@ def of_subject(
     return out, True
 
 
-def _quantile(ordered: np.ndarray, p: np.ndarray) -> np.ndarray:
+def _order_statistic(ordered: np.ndarray, p: np.ndarray) -> np.ndarray:
     """The first order statistic (K, n) whose share is not below p (..., n)."""
     k = len(ordered)
     at = np.clip(np.ceil(p * k).astype(int) - 1, 0, k - 1)

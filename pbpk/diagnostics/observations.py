@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units as units_of
-from pbpk.diagnostics.simulate_replicates import order
+from pbpk.diagnostics.simulate_replicates import order_observations
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.counts import CountEndpoint
 from pbpk.likelihood.endpoints.events import EventEndpoint
@@ -41,15 +41,15 @@ class Observations:
     notes: tuple[str, ...]
 
     @property
-    def values(self) -> np.ndarray:
+    def ranked_values(self) -> np.ndarray:
         """DV with −∞ for what lies below a limit, +∞ for what lies above one."""
-        return self.ranked(self.table["DV"].to_numpy(dtype=float), self.table["BELOW"], self.table["ABOVE"])
+        return self.rank_censored(self.table["DV"].to_numpy(dtype=float), self.table["BELOW"], self.table["ABOVE"])
 
     @staticmethod
-    def ranked(values: np.ndarray, below: np.ndarray | pd.Series, above: np.ndarray | pd.Series) -> np.ndarray:
+    def rank_censored(values: np.ndarray, below: np.ndarray | pd.Series, above: np.ndarray | pd.Series) -> np.ndarray:
         return np.where(below, -np.inf, np.where(above, np.inf, values))
 
-    def of(self, endpoint: str | None) -> list[str]:
+    def select_endpoints(self, endpoint: str | None) -> list[str]:
         """The endpoints asked for. Raises `BadInput` for one that was not observed."""
         if endpoint is None:
             return list(self.kinds)
@@ -58,7 +58,7 @@ class Observations:
         return [endpoint]
 
 
-def kind_of(endpoint: object) -> str:
+def classify_endpoint(endpoint: object) -> str:
     if isinstance(endpoint, GaussianEndpoint):
         return CONTINUOUS
     return EVENT if isinstance(endpoint, EventEndpoint) else COUNT if isinstance(endpoint, CountEndpoint) else GRADE
@@ -66,13 +66,13 @@ def kind_of(endpoint: object) -> str:
 
 def read_observations(study: Study, problem: Problem) -> Observations:
     """Of a study as its problem holds it."""
-    place = order(problem)
+    place = order_observations(problem)
     o, ends = problem.observed, problem.structure.endpoints
     which = np.asarray(problem.endpoint_index)[place]
     low, high, y = (np.asarray(a)[place] for a in (o.low, o.high, o.y))
     below, above = (low < high) & (y == high), (low < high) & (y == low)
-    scale = np.array([_factor(study, e.name) for e in ends])[which]
-    lower, upper, notes = _limits(study, problem)
+    scale = np.array([_shown_unit_factor(study, e.name) for e in ends])[which]
+    lower, upper, notes = _find_limits(study, problem)
     lower, upper = lower[place] / scale, upper[place] / scale
     names = np.array([e.name for e in ends], dtype=object)[which]
     hours = units_of.unit_factor(study.spec.data.units.get("TIME", "h"))
@@ -87,12 +87,12 @@ def read_observations(study: Study, problem: Problem) -> Observations:
     dv = table["DV"].to_numpy(dtype=float)
     # Beyond the limit is beyond the limit, whatever stands there: replicates are treated alike.
     table = table.assign(BELOW=below | (dv < lower), ABOVE=above | (dv > upper))
-    kinds = {e.name: kind_of(e) for i, e in enumerate(ends) if (which == i).any()}
-    given = np.array([getattr(e, "given", False) for e in ends])[which]
+    kinds = {e.name: classify_endpoint(e) for i, e in enumerate(ends) if (which == i).any()}
+    given = np.array([getattr(e, "already_transformed", False) for e in ends])[which]
     return Observations(table, place[1], lower, upper, scale, given, kinds, tuple(notes))
 
 
-def _limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _find_limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Coherent limits (T, N): as fit.toml has them, else as the censored values of the data show them."""
     lower, upper = (np.array(a) for a in find_censoring_limits(problem))
     o, seen, notes = problem.observed, np.asarray(problem.observed_mask), []
@@ -113,7 +113,7 @@ def _limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray, lis
     return lower, upper, notes
 
 
-def _factor(study: Study, name: str) -> float:
+def _shown_unit_factor(study: Study, name: str) -> float:
     """How many coherent units one shown unit of an endpoint is, as in sdtab.csv."""
     part, given = study.spec.error[name], study.spec.data.units
     if not is_in_data_unit(part):

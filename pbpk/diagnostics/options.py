@@ -8,11 +8,11 @@ import numpy as np
 
 from pbpk.errors import WrongUsage
 
-LEAST = 20  # replicates: fewer give no interval
+LEAST_REPLICATES = 20  # replicates: fewer give no interval
 
 
 @dataclass(frozen=True)
-class Plan:
+class VpcOptions:
     """`bins`: how many, or their edges in the data's unit of time; None: as many as a subject has observations. `quantiles` and
     `interval` in per cent. `variability`: the variability correction on top of the prediction correction."""
 
@@ -43,6 +43,6 @@ class Plan:
 
 
 def check_replicates(count: int) -> None:
-    if count < LEAST:
+    if count < LEAST_REPLICATES:
         why = "a 90 % interval has its ends at the 5th and 95th percentile of the replicates"
-        raise WrongUsage(f"{count} replicates are too few: {LEAST} at least, 1000 as a rule", why=why)
+        raise WrongUsage(f"{count} replicates are too few: {LEAST_REPLICATES} at least, 1000 as a rule", why=why)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def compute_percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Along the last axis (..., n) → (levels, ...), linear between order statistics; ∓∞ where the percentile is beyond."""
     ordered = np.sort(values, axis=-1)
     at = (values.shape[-1] - 1) * np.asarray(levels, dtype=float)
@@ -18,16 +18,16 @@ def percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.where(known, between, beyond), -1, 0)
 
 
-def hidden(found: np.ndarray, lower: float, upper: float) -> np.ndarray:
+def hide_beyond_limits(values: np.ndarray, lower: float, upper: float) -> np.ndarray:
     """Percentiles among limits of their own: what is not beyond all of them cannot be told from a censored value."""
-    return np.where(found < lower, -np.inf, np.where(found > upper, np.inf, found))
+    return np.where(values < lower, -np.inf, np.where(values > upper, np.inf, values))
 
 
-def inside(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def mark_inside(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """1 or 0; NaN where nothing can be seen, observed and simulated alike beyond the limit."""
     unseen = ~np.isfinite(observed) & (observed == low) & (observed == high)
     return np.where(unseen | np.isnan(observed), np.nan, ((low <= observed) & (observed <= high)).astype(float))
 
 
-def shown(found: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(found), found, np.nan)
+def blank_infinite(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(values), values, np.nan)

@@ -16,7 +16,7 @@ import numpy as np
 from pbpk.errors import BadInput
 
 
-class Correction(NamedTuple):
+class PredictionCorrection(NamedTuple):
     """Corrected = factor · y + shift, elementwise (n,). `kept`: False where it has no meaning (a typical prediction of 0)."""
 
     factor: np.ndarray
@@ -27,9 +27,9 @@ class Correction(NamedTuple):
         return np.where(np.isfinite(y), self.factor * np.where(np.isfinite(y), y, 0.0) + self.shift, y)
 
 
-def correction(
-    pred: np.ndarray, where: np.ndarray, additive: bool, simulated: np.ndarray, variability: bool, name: str
-) -> Correction:
+def compute_correction(
+    pred: np.ndarray, bin_index: np.ndarray, additive: bool, simulated: np.ndarray, variability: bool, name: str
+) -> PredictionCorrection:
     """`pred` (n,), `where` (n,) the bin of each, `simulated` (R, n) before any limit."""
     n = len(pred)
     factor, shift, kept = np.ones(n), np.zeros(n), np.ones(n, dtype=bool)
@@ -38,8 +38,8 @@ def correction(
             f"`{name}` has negative predictions, so it cannot be prediction-corrected",
             why="the correction is a ratio of predictions, which are taken to be positive",
         )
-    for b in np.unique(where[where >= 0]):
-        own = where == b
+    for b in np.unique(bin_index[bin_index >= 0]):
+        own = bin_index == b
         typical = float(np.median(pred[own]))
         if additive:
             shift[own] = typical - pred[own]
@@ -53,4 +53,4 @@ def correction(
             usable = (sd > 0) & kept[own]
             ratio = np.divide(np.median(sd[usable]) if usable.any() else 1.0, sd, out=np.ones(own.sum()), where=usable)
             factor[own], shift[own] = factor[own] * ratio, typical + (shift[own] - typical) * ratio
-    return Correction(factor, shift, kept)
+    return PredictionCorrection(factor, shift, kept)

@@ -16,16 +16,16 @@ import numpy as np
 from pbpk.errors import ScienceFailed
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.mixture import log_class_probabilities
-from pbpk.likelihood.replicates import draw_replicate, draw_classes
+from pbpk.likelihood.replicates import draw_classes, draw_replicate
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-LANES = 512  # subjects side by side: enough to fill the vector units, few enough for the cache
+SUBJECTS_AT_ONCE = 512  # subjects side by side: enough to fill the vector units, few enough for the cache
 
 
 @partial(jax.jit, static_argnames="count")
-def _replicates(problem: Problem, psi: jax.Array, base: jax.Array, first: jax.Array, count: int) -> jax.Array:
+def _simulate_batch(problem: Problem, psi: jax.Array, base: jax.Array, first: jax.Array, count: int) -> jax.Array:
     """y (count, T, N) of the replicates from `first` on."""
 
     def one(number):
@@ -40,52 +40,52 @@ def _replicates(problem: Problem, psi: jax.Array, base: jax.Array, first: jax.Ar
     return jax.vmap(one)(first + jnp.arange(count))
 
 
-def replicates(
+def simulate_replicates(
     problem: Problem,
     psi: np.ndarray,
     count: int,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, of: None,
-    lanes: int = LANES,
+    subjects_at_once: int = SUBJECTS_AT_ONCE,
 ) -> np.ndarray:
     """(count, n), coherent: each replicate's observations, subject by subject. NaN for a subject whose solve failed.
 
     Batch by batch from the host: the program does not depend on how many are asked for, and only what is kept stays in memory.
     """
-    width, place = max(1, lanes // max(problem.columns, 1)), order(problem)
+    width, place = max(1, subjects_at_once // max(problem.columns, 1)), order_observations(problem)
     base, out = jax.random.key(seed), np.empty((count, len(place[0])))
     for first in range(0, count, width):
         last = min(first + width, count)
-        y = np.asarray(_replicates(problem, jnp.asarray(psi), base, jnp.asarray(first), width))
+        y = np.asarray(_simulate_batch(problem, jnp.asarray(psi), base, jnp.asarray(first), width))
         out[first:last] = y[: last - first, *place]
         progress(last, count)
     return out
 
 
-def order(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def order_observations(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """(time, subject) of each observation, subject by subject: the order of the lines of the data."""
     seen = np.asarray(problem.observed_mask)[:, : problem.subjects]
     time, who = np.nonzero(seen.T)[::-1]
     return time, who
 
 
-def sound(found: np.ndarray, what: str) -> tuple[np.ndarray, list[str]]:
+def drop_failed_replicates(values: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """The replicates (rows) in which every subject was solved, and a note on those left out. Raises `ScienceFailed` where
     these are more than a tenth: what is left would no longer be the model's own distribution."""
-    whole = np.isfinite(found).all(axis=1)
+    whole = np.isfinite(values).all(axis=1)
     lost = int((~whole).sum())
-    if lost > 0.1 * len(found):
+    if lost > 0.1 * len(values):
         raise ScienceFailed(
-            f"{lost} of {len(found)} replicates of {what} could not be solved",
+            f"{lost} of {len(values)} replicates of {name} could not be solved",
             why="the estimates spread parameters so wide that the model has no solution for some subjects",
             hint="look at the variances: one may be far too large",
         )
-    told = f"{lost} of {len(found)} replicates of {what} left out: the solver failed for a subject"
-    return found[whole], [told] if lost else []
+    told = f"{lost} of {len(values)} replicates of {name} left out: the solver failed for a subject"
+    return values[whole], [told] if lost else []
 
 
 @jax.jit
-def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
+def _predict_typical(problem: Problem, psi: jax.Array) -> jax.Array:
     theta, _, sigma = problem.unpack(psi)
     f, _ = problem.predict(problem.individual_parameters(theta, jnp.zeros((len(problem.structure.layout.etas), problem.columns))))
     for i, e in enumerate(problem.structure.endpoints):
@@ -98,6 +98,6 @@ def _typical(problem: Problem, psi: jax.Array) -> jax.Array:
     return f
 
 
-def typical(problem: Problem, psi: np.ndarray) -> np.ndarray:
+def predict_typical(problem: Problem, psi: np.ndarray) -> np.ndarray:
     """PRED (n,), coherent: at η = 0, in a mixture the mean over its classes, on the scale of the data."""
-    return np.asarray(_typical(problem, jnp.asarray(psi)))[order(problem)]
+    return np.asarray(_predict_typical(problem, jnp.asarray(psi)))[order_observations(problem)]

@@ -11,10 +11,10 @@ from pbpk.errors import BadInput, did_you_mean
 if TYPE_CHECKING:
     from pbpk.study.load import Study
 
-MOST = 6  # values of a covariate that are strata of their own
+MOST_VALUES = 6  # values of a covariate that are strata of their own
 
 
-def strata(study: Study, covariate: str | None) -> tuple[list[str], np.ndarray]:
+def stratify_subjects(study: Study, covariate: str | None) -> tuple[list[str], np.ndarray]:
     """Names, and which of them each subject (N,) is in. Raises `BadInput` for a covariate that the data do not have."""
     count = len(study.subjects)
     if covariate is None:
@@ -26,7 +26,7 @@ def strata(study: Study, covariate: str | None) -> tuple[list[str], np.ndarray]:
         raise BadInput(f"no covariate `{covariate}` to tell subjects apart by", where=study.events.source, hint=hint)
     first = study.events.frame.groupby("ID", sort=False)[covariate].first().to_numpy(dtype=float)
     values = np.unique(first)
-    if len(values) <= MOST:
+    if len(values) <= MOST_VALUES:
         return [f"{covariate} = {v:g}" for v in values], np.searchsorted(values, first)
     middle = float(np.median(first))
     return [f"{covariate} ≤ {middle:g}", f"{covariate} > {middle:g}"], (first > middle).astype(int)

@@ -21,11 +21,11 @@ from pbpk.study.load import Study, replace_records
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-POINTS = 60  # of the grid
+GRID_POINTS = 60  # of the grid
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
+class FollowUp:
     """`problem` has an event record of each subject at each of its `record` times (n,), in h, of `subject` (n,), in the order
     of `simulate.order`; `grid` (m,): where survival is read, h; `time` and `event` (N,): the first event seen, or censoring."""
 
@@ -35,9 +35,9 @@ class Followed:
     subject: np.ndarray
     time: np.ndarray
     event: np.ndarray
-    repeated: bool
+    has_repeated_events: bool
 
-    def first(self, simulated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def find_first_events(self, simulated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Each subject's first event or censoring: times and whether it is an event (R, N), from 0 or 1 at each record."""
         count = int(self.subject.max()) + 1
         starts = np.searchsorted(self.subject, np.arange(count))
@@ -47,7 +47,7 @@ class Followed:
         return np.minimum(soonest, last), np.isfinite(soonest)
 
 
-def followed(study: Study, problem: Problem, name: str) -> Followed:
+def build_follow_up(study: Study, problem: Problem, name: str) -> FollowUp:
     """Raises `BadInput` where a subject's clock goes back, so that no grid can be laid."""
     frame = study.events.frame
     own = frame[(frame["MDV"] == 0) & (frame["DVID"] == name)]
@@ -66,10 +66,10 @@ def followed(study: Study, problem: Problem, name: str) -> Followed:
     )
     longest = float(own["TIME"].max())
     visits = np.unique(own["TIME"]) if isinstance(endpoint, EventEndpoint) and endpoint.interval else np.empty(0)
-    grid = visits if 0 < len(visits) <= 4 * POINTS else np.linspace(0, longest, POINTS + 1)[1:]
+    grid = visits if 0 < len(visits) <= 4 * GRID_POINTS else np.linspace(0, longest, GRID_POINTS + 1)[1:]
     until = np.where(event, longest, time)
     parts = [
-        _with_grid(
+        _add_grid_records(
             g, np.union1d(grid[grid < end], [end]), name, study.events.source, study.spec.data.covariates_over_time
         )
         for (_, g), end in zip(frame.groupby("ID", sort=False), until, strict=True)
@@ -77,18 +77,18 @@ def followed(study: Study, problem: Problem, name: str) -> Followed:
     laid = pd.concat(parts, ignore_index=True)
     records = laid[laid["MDV"] == 0]
     numbered = {who: i for i, who in enumerate(study.subjects)}
-    return Followed(
+    return FollowUp(
         replace_records(study, laid),
         grid,
         records["TIME"].to_numpy(dtype=float),
         records["ID"].map(numbered).to_numpy(dtype=int),
         time,
         event,
-        repeated=any(len(s) > 1 for s in seen),
+        has_repeated_events=any(len(s) > 1 for s in seen),
     )
 
 
-def _with_grid(g: pd.DataFrame, times: np.ndarray, name: str, source: str, between: str) -> pd.DataFrame:
+def _add_grid_records(g: pd.DataFrame, times: np.ndarray, name: str, source: str, between: str) -> pd.DataFrame:
     """A subject's records with nothing observed but the event, at `times`; covariates as they hold there."""
     clock = g["TIME"].to_numpy(dtype=float)
     if (np.diff(clock) < 0).any():
@@ -115,5 +115,5 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndar
     return np.where(at <= ordered[-1], found, np.nan)
 
 
-def hours(study: Study) -> float:
+def hours_per_time_unit(study: Study) -> float:
     return units_of.unit_factor(study.spec.data.units.get("TIME", "h"))

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.dosimetry.absorbed import sum_simulation_doses
 from pbpk.dosimetry.effect.sampled import Sampled
 from pbpk.dosimetry.phantom.body import check_phantom
 from pbpk.dosimetry.region_map import OUTSIDE
+from pbpk.dosimetry.target_doses import sum_partial_doses
 from pbpk.dosimetry.tiac import Tiac, tiac_from_simulation
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
@@ -91,7 +91,7 @@ def dose_over_time(
             }
         tiac = Tiac(whole.nuclide, hours)
         flat = {k: v.reshape(-1) for k, v in at.items()}
-        found = sum_simulation_doses(tiac, path, placement, body, flat, recoil, repeat=times, only=targets)
+        found = sum_partial_doses(tiac, path, placement, body, flat, recoil, repeat=times, only=targets)
         return {r: {t: v.reshape(times, n) * 1e-3 for t, v in of_r.items()} for r, of_r in found.by_radiation.items()}
 
     integral = path.integral

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from pbpk.dosimetry.absorbed import absorbed_dose
 from pbpk.dosimetry.curves import dose_over_time
 from pbpk.dosimetry.effect.bed import rbe_bed
 from pbpk.dosimetry.effect.defaults import radiobiology
 from pbpk.dosimetry.effect.rbe import split
+from pbpk.dosimetry.phantom.body import check_phantom
+from pbpk.dosimetry.target_doses import dose_of_simulation
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def one_cycle(
     if path.to_infinity is None:
         why = f"There is no exact integral to infinity: {path.no_infinity}."
         raise BadInput("this simulation is no single cycle of a linear model", why=why, hint="simulate every cycle")
-    dose = absorbed_dose(path, phantom=phantom, masses=masses, recoil=recoil)
+    dose = dose_of_simulation(path, check_phantom(phantom), masses, recoil=recoil)
     course = dose_over_time(path, phantom, masses, recoil, targets=tuple(tissues))
     found = {}
     for k, (target, tissue) in enumerate(tissues.items()):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.absorbed import Dose
+    from pbpk.dosimetry.target_doses import AbsorbedDose
 
 ALPHA_WEIGHT = 20.0
 TISSUE_WEIGHTS = {
@@ -39,7 +39,7 @@ REMAINDER = (
 _SEX = {"adult-male": ("testes", "prostate"), "adult-female": ("ovaries", "uterus")}
 
 
-def equivalent_dose(dose: Dose) -> dict[str, Any]:
+def equivalent_dose(dose: AbsorbedDose) -> dict[str, Any]:
     """mSv/MBq by tissue of ICRP 103, (N,)."""
     gonads, own = _SEX[dose.phantom]
 
@@ -56,7 +56,7 @@ def equivalent_dose(dose: Dose) -> dict[str, Any]:
     return found
 
 
-def effective_dose(male: Dose, female: Dose) -> Any:
+def effective_dose(male: AbsorbedDose, female: AbsorbedDose) -> Any:
     """mSv/MBq (N,): tissues weighted, the mean of both sexes."""
     if (male.phantom, female.phantom) != ("adult-male", "adult-female"):
         raise BadInput(

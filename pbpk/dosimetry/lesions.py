@@ -7,7 +7,7 @@ photons come from there. What its surroundings' charged particles bring in at it
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,15 @@ def tabulate_spheres(
 
 def lesion_dose(
     lesion: Lesion, hours: jax.Array, elsewhere: jax.Array, table: SValues, spheres: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    """Gy·h/(Bq·s) by radiation, (N,). `hours` in the lesion; `elsewhere` (sources, N) of the body, with the lesion's own among
-    those of the region it is within."""
+) -> jax.Array:
+    """Dose to a lesion, (radiations, N), Gy·h/(Bq·s). `hours` (N,) in the lesion; `elsewhere` (sources, N) of the body, with the
+    lesion's own among those of the region it is within; `spheres` of `tabulate_spheres`."""
     mass = jnp.atleast_1d(jnp.asarray(lesion.mass, float))
-    at = jnp.log(mass)
-    own = {k: hours * jnp.interp(at, np.log(_MASSES), v) / mass for k, v in spheres.items()}
+    itself = {r: hours * jnp.interp(jnp.log(mass), np.log(_MASSES), spheres[r]) / mass for r in RADIATIONS}
     known = load_regions(table.phantom)
     target = (
         lesion.within if lesion.within in table.targets else _PHOTON_TARGET.get(known[lesion.within].kind, "muscle")
     )
     rest = elsewhere.at[table.sources.index(lesion.within)].add(-hours)
-    return {**own, "photon": own["photon"] + table.s[2, table.targets.index(target)] @ rest}
+    photons = itself["photon"] + table.s[2, table.targets.index(target)] @ rest
+    return jnp.stack(jnp.broadcast_arrays(itself["alpha"], itself["electron"], photons))

@@ -17,8 +17,8 @@ from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
 from pbpk.observe import name_amount
-from pbpk.population.batch import is_traced
 from pbpk.tables import read_csv
+from pbpk.tracing import is_traced
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton, differentiate_subjects
-from pbpk.estimation.requirements import require_continuous
+from pbpk.estimation.requirements import Requirements
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.prediction_jets import second_order_jet
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
@@ -33,9 +34,12 @@ def evaluate_first_order(problem: Problem, psi: jax.Array, eta: jax.Array) -> Ev
 
 @dataclass(frozen=True)
 class FirstOrder(QuasiNewton):
-    def prepare(self, problem: Problem) -> Problem:
-        require_continuous(problem, self.name, quantified=True)
-        return problem
+    """FO: every objective and slope from one solution at η = 0."""
+
+    finds_etas = False
+    inflates_likelihood_ratios = True
+    requirements = Requirements(continuous_endpoints=True, quantified_values=True)
+    takes_aggregates = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_first_order(problem, psi, eta)

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
-from pbpk.estimation.requirements import require_continuous
+from pbpk.estimation.requirements import Requirements
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.implicit import value_and_gradient_at_modes
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
@@ -41,11 +42,12 @@ def evaluate_first_order_conditional(problem: Problem, psi: jax.Array, eta: jax.
 
 @dataclass(frozen=True)
 class FirstOrderConditional(QuasiNewton):
+    """FOCE and, with `interaction` of η and ε, FOCEI."""
+
     interaction: bool = False
 
-    def prepare(self, problem: Problem) -> Problem:
-        require_continuous(problem, self.name)
-        return problem
+    requirements = Requirements(continuous_endpoints=True)
+    takes_aggregates = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_first_order_conditional(problem, psi, eta, self.interaction)

@@ -21,12 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.errors import WrongUsage
-from pbpk.estimation.base import EstimationState, Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.requirements import Requirements
+from pbpk.estimation.state import EstimationState
 from pbpk.estimation.stochastic.complete_data import differentiate_data, differentiate_omega_terms, quadratic_form
 from pbpk.estimation.stochastic.sobol_points import SobolNodes, make_nodes
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.problem import Problem, penalty_and_gradient
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
@@ -141,23 +143,17 @@ def warn_few_samples(sampled: SampledEvaluation, samples: int, subjects: Sequenc
     ]
 
 
-def require_random_effects(name: str, problem: Problem) -> None:
-    """Raises `WrongUsage` where there is nothing to draw."""
-    if not problem.structure.layout.etas:
-        raise WrongUsage(f"{name} draws random effects, and this study has none", hint="use pooled")
-
-
 @dataclass(frozen=True)
 class ImportanceSampling(QuasiNewton):
+    """The marginal likelihood from `samples` even points of each subject's η, turned by `seed`."""
+
     samples: int = 1024
     seed: int = 1
 
+    requirements = Requirements(random_effects=True)
+
     def configure(self, estimation: EstimationPart, seed: int) -> ImportanceSampling:
         return replace(self, seed=seed, samples=estimation.samples)
-
-    def prepare(self, problem: Problem) -> Problem:
-        require_random_effects(self.name, problem)
-        return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation

@@ -20,9 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import EstimationState, Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.state import EstimationState
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.implicit import value_and_gradient_at_modes
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.prediction_jets import second_order_jet, third_order_jet
@@ -71,6 +73,10 @@ def measure_sharpness(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.A
 
 @dataclass(frozen=True)
 class LaplaceApproximation(QuasiNewton):
+    """Laplace's approximation, with third derivatives of the predictions in its gradient."""
+
+    takes_aggregates = True
+
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_laplace(problem, psi, eta)
 

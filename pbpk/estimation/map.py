@@ -5,7 +5,6 @@ The objective is −2 log p(y, η̂), without the determinant that would make it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import CONVERGED, STALLED, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.state import CONVERGED, STALLED, EstimationState, IterationRecord
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
@@ -34,18 +36,17 @@ def evaluate_most_probable(problem: Problem, psi: jax.Array, eta: jax.Array) -> 
 
 
 @dataclass(frozen=True)
-class MostProbableEtas:
+class MostProbableEtas(EstimationMethod):
+    """MAP of each subject: one search for the modes at the initial values, and nothing to iterate."""
+
     name: str = "map"
     about: str = "maximum a posteriori estimates of each subject, population parameters held"
 
-    def prepare(self, problem: Problem) -> Problem:
-        return problem
+    checks_identifiability = False
+    uses_starting_etas = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_most_probable(problem, psi, eta)
-
-    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
-        return []
 
     def init(self, problem: Problem) -> EstimationState:
         psi = problem.initial_unconstrained

@@ -20,15 +20,17 @@ import pandas as pd
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation import quasi_newton as rules
 from pbpk.estimation import weighted_descent as descent
-from pbpk.estimation.base import CONVERGED, EstimationState, Evaluation, IterationRecord
+from pbpk.estimation.methods import list_methods_with
 from pbpk.estimation.parallel_objective import ParallelObjective, Search
-from pbpk.estimation.quasi_newton import QuasiNewton, sum_objective
-from pbpk.estimation.run import Callbacks, run_fit
+from pbpk.estimation.quasi_newton import sum_objective
+from pbpk.estimation.run import Callbacks, run_fit, run_iterations
+from pbpk.estimation.start import StartingValues, apply_starting_values
+from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
+from pbpk.likelihood.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import EstimationMethod
     from pbpk.estimation.result import Fit
-    from pbpk.estimation.start import StartingValues
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
@@ -103,21 +105,17 @@ def run_multistart(
     Raises `WrongUsage` for a method without an exact gradient, `ScienceFailed` where no start comes to a finite end.
     """
     callbacks = callbacks or Callbacks()
-    if not isinstance(method, QuasiNewton) or study.spec.summary is not None:
+    if not method.minimises_objective or study.spec.summary is not None:
         raise WrongUsage(
             f"{method.name} does not search from several starts"
             if study.spec.summary is None
             else "aggregates have one start",
             why="that takes a method with an objective and its exact gradient, and individual data",
-            hint="focei, foce, fo, laplace, agq, pooled or imp",
+            hint=f"one of {', '.join(list_methods_with('minimises_objective'))}",
         )
     if start is not None:
-        from pbpk.estimation.start import apply_starting_values
-
         study, _ = apply_starting_values(study, start)
-    if configured := getattr(method, "configured", None):
-        method = configured(study.spec.estimation, seed)
-    assert isinstance(method, QuasiNewton)
+    method = method.configure(study.spec.estimation, seed)
     problem, clock = method.prepare(study.problem), time.perf_counter()
     ends = sorted(
         _search_from_starts(study, method, problem, starts, seed, known_outcomes or [], progress),
@@ -141,7 +139,7 @@ def run_multistart(
 
 def _search_from_starts(
     study: Study,
-    method: QuasiNewton,
+    method: EstimationMethod,
     problem: Problem,
     starts: int,
     seed: int,
@@ -172,14 +170,16 @@ def _search_from(
     if not point.is_finite:
         return psi, descent.SearchOutcome(psi, math.nan, "the objective is not finite at the start")
     try:
-        outcome = yield from descent.minimise_ofv(weighted_study, psi, point.eta, rules.invert_scores(point.weighted_gradients))
+        outcome = yield from descent.minimise_ofv(
+            weighted_study, psi, point.eta, rules.invert_scores(point.weighted_gradients)
+        )
     except np.linalg.LinAlgError as e:
         outcome = descent.SearchOutcome(psi, math.nan, f"a matrix could not be inverted ({e})")
     return psi, outcome
 
 
 def _polish(
-    method: QuasiNewton, problem: Problem, best: StartOutcome, callbacks: Callbacks
+    method: EstimationMethod, problem: Problem, best: StartOutcome, callbacks: Callbacks
 ) -> tuple[EstimationState, list[IterationRecord]]:
     """The method's own iterations from the best end: an iteration or two, whose state says what standard errors need."""
     eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
@@ -198,12 +198,7 @@ def _polish(
     )
     infos: list[IterationRecord] = []
     callbacks.on_iteration(state, infos)
-    while not state.finished:
-        state, info = method.step(problem, state)
-        if not state.finished or not infos:
-            infos.append(info)
-        callbacks.on_iteration(state, infos)
-    return state, infos
+    return run_iterations(method, problem, state, infos, callbacks), infos
 
 
 def _add_start_table(study: Study, problem: Problem, fit: Fit, outcomes: list[StartOutcome]) -> Fit:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.gradients import minus2ll_and_gradients
 from pbpk.likelihood.mixture import combine_classes
 

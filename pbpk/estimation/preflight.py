@@ -20,7 +20,7 @@ from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationState
+    from pbpk.estimation.state import EstimationState
     from pbpk.likelihood.problem import Problem
     from pbpk.population.individual import CovariateFactor
     from pbpk.study.load import Study

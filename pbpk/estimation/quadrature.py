@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.prediction_jets import first_order_jet
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
@@ -86,9 +87,13 @@ def evaluate_quadrature(problem: Problem, psi: jax.Array, eta: jax.Array) -> Eva
 
 @dataclass(frozen=True)
 class AdaptiveQuadrature(QuasiNewton):
+    """The marginal likelihood by quadrature, for as many random effects as the grid has nodes for."""
+
+    takes_aggregates = True
+
     def prepare(self, problem: Problem) -> Problem:
         count_nodes(len(problem.structure.layout.etas))
-        return problem
+        return super().prepare(problem)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_quadrature(problem, psi, eta)

@@ -7,22 +7,16 @@ it once. Nocedal & Wright 2006, chapters 3 and 6. A random effect that vanished 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import (
-    CONVERGED,
-    ITERATION_LIMIT,
-    STALLED,
-    EstimationState,
-    Evaluation,
-    IterationRecord,
-    Numbers,
-)
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED, EstimationState, IterationRecord
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.problem import Problem, penalty_and_gradient
 
 SMALLEST_FALL = 1e-7  # predicted further fall of the OFV
@@ -32,20 +26,14 @@ MOST_ITERATIONS = 300
 
 
 @dataclass(frozen=True)
-class QuasiNewton:
+class QuasiNewton(EstimationMethod):
     """Everything of a likelihood method but its likelihood; a subclass gives `evaluate`."""
 
     name: str = ""
     about: str = ""
 
-    def prepare(self, problem: Problem) -> Problem:
-        return problem
-
-    def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        raise NotImplementedError("a likelihood method says how its objective is evaluated")
-
-    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
-        return []
+    minimises_objective = True
+    uses_starting_etas = True
 
     def init(self, problem: Problem) -> EstimationState:
         psi = problem.initial_unconstrained

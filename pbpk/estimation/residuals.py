@@ -61,10 +61,10 @@ def _compute_residuals(problem: Problem, psi: jax.Array, eta: jax.Array):
     def typical(s):
         return jnp.where(reads_mean[s.endpoint], terms.moments(psi, 0 * eta[:, 0], s)[1], s.jet.f[: len(s.seen)])
 
-    reads_mean = jnp.array([getattr(e, "given", False) for e in problem.structure.endpoints])
+    reads_mean = jnp.array([getattr(e, "already_transformed", False) for e in problem.structure.endpoints])
     iwres, cwres, ipred = jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subject_arrays(problem, jet))
     pred = jax.vmap(typical, in_axes=-1, out_axes=-1)(subject_arrays(problem, flat))
-    p = problem.structure.individual_model.parameters(
+    p = problem.structure.individual_model.system_parameters(
         problem.structure.system,
         u,
         jnp.asarray(problem.constants)[:1],

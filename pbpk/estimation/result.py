@@ -17,7 +17,7 @@ import pandas as pd
 from pbpk.estimation import criteria
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import IterationRecord
+    from pbpk.estimation.state import IterationRecord
     from pbpk.likelihood.parameter_layout import ParameterLayout
 
 SCHEMA_VERSION = 1

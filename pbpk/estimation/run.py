@@ -1,11 +1,12 @@
 """A fit from a loaded study to its result: iterations with progress, a checkpoint at each, standard errors, tables.
 
-`watch` sees every iteration and may save the state; an exception from it (Ctrl-C among them) leaves the last saved state
-to resume from. Nothing here prints or writes.
+`Callbacks.on_iteration` sees every iteration and may save the state; an exception from it (Ctrl-C among them) leaves the last
+saved state to resume from. Nothing here prints or writes.
 """
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,25 +17,44 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.build_fit import build_fit
-from pbpk.estimation.standard_errors import compute_standard_errors
+from pbpk.estimation.build_fit import EstimationOutcome, build_fit
+from pbpk.estimation.standard_errors import StandardErrors, compute_standard_errors
 from pbpk.estimation.start import StartingValues, apply_starting_values, choose_better_modes
 from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll, residual_moments
 from pbpk.results import explain
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationMethod, EstimationState, IterationRecord
+    from pbpk.estimation.base import EstimationMethod
     from pbpk.estimation.result import Fit
+    from pbpk.estimation.state import EstimationState, IterationRecord
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
+
+# Table of fit.toml that makes a study more than individual data -> (module, function) that runs its fit; the function takes
+# what `run_fit` takes but `start`. Loaded on use: these modules stand above this one.
+FIT_RUNNERS = {"summary": ("pbpk.aggregate_data.run", "run_summary")}
 
 
 @dataclass
 class Callbacks:
-    """What the caller sees: `iteration(state, info)` after each step, `errors(done, of)` while standard errors come."""
+    """What the caller sees: `on_iteration(state, iterations)` at the start and after each step, `on_standard_errors(done, of)`
+    as gradients for the standard errors come."""
 
-    on_iteration: Callable[[EstimationState, list[IterationRecord]], None] = field(default=lambda state, infos: None)
+    on_iteration: Callable[[EstimationState, list[IterationRecord]], None] = field(default=lambda state, records: None)
     on_standard_errors: Callable[[int, int], None] = field(default=lambda done, of: None)
+
+
+class Stopwatch:
+    """Wall-clock seconds of the parts of a fit, by name, each from the end of the part before."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def finish(self, part: str) -> None:
+        """End the part called `part`."""
+        now = time.perf_counter()
+        self.seconds[part], self._last = now - self._last, now
 
 
 def run_fit(
@@ -49,43 +69,75 @@ def run_fit(
     """Fit `study` by `method`, from `start` where given. Raises `ScienceFailed` when the objective is not finite at the start;
     a fit that does not converge is returned, and says so."""
     callbacks = callbacks or Callbacks()
-    eta = None
-    if start is not None:
-        study, eta = apply_starting_values(study, start)
-    if study.spec.summary:
-        from pbpk.aggregate_data.run import run_summary
-
-        return run_summary(study, method, resume=resume, watch=callbacks, seed=seed)
-    if configured := getattr(method, "configured", None):
-        method = configured(study.spec.estimation, seed)
+    study, eta = apply_starting_values(study, start) if start is not None else (study, None)
+    if runner := _find_runner(study):
+        return runner(study, method, resume=resume, callbacks=callbacks, seed=seed)
+    method = method.configure(study.spec.estimation, seed)
     problem = method.prepare(study.problem)
-    clock = time.perf_counter()
-    if resume:
-        state, infos = resume
-    else:
-        state, infos = method.init(problem), []
-        state = state if eta is None else choose_better_modes(method, problem, state, eta)
-        check_start(study, problem, state)
-        callbacks.on_iteration(state, infos)
-    started = time.perf_counter()
-    while not state.finished:
-        state, info = method.step(problem, state)
-        if not state.finished or not infos or method.name == "map":
-            infos.append(info)
-        callbacks.on_iteration(state, infos)
-    fitted = time.perf_counter()
-    estimated = (
-        compute_standard_errors(method, problem, state, callbacks.on_standard_errors)
-        if state.psi.size and state.inverse.size
-        else None
+    stopwatch = Stopwatch()
+    state, iterations = resume or _begin(study, method, problem, eta, callbacks)
+    stopwatch.finish("first evaluation")
+    state = run_iterations(method, problem, state, iterations, callbacks)
+    stopwatch.finish("iterations")
+    standard_errors = find_standard_errors(method, problem, state, callbacks)
+    stopwatch.finish("standard errors")
+    failed_ids = _find_failed_ids(study, method, problem, state)
+    outcome = EstimationOutcome(
+        *(method, problem, state, iterations, standard_errors, failed_ids, stopwatch.seconds, seed)
     )
-    done = time.perf_counter()
-    seconds = {"first evaluation": started - clock, "iterations": fitted - started, "standard errors": done - fitted}
+    return method.finish_fit(study, problem, state, build_fit(study, outcome))
+
+
+def _find_runner(study: Study) -> Callable[..., Fit] | None:
+    """The function that runs a study of another kind than individual data; None for individual data alone."""
+    for table, (module, function) in FIT_RUNNERS.items():
+        if getattr(study.spec, table):
+            return getattr(importlib.import_module(module), function)
+    return None
+
+
+def _begin(
+    study: Study, method: EstimationMethod, problem: Problem, eta: np.ndarray | None, callbacks: Callbacks
+) -> tuple[EstimationState, list[IterationRecord]]:
+    """The first state, with another fit's `eta` (q, N) tried as modes where it is given, and no iterations yet."""
+    state = method.init(problem)
+    if eta is not None:
+        state = choose_better_modes(method, problem, state, eta)
+    check_start(study, problem, state)
+    callbacks.on_iteration(state, iterations := [])
+    return state, iterations
+
+
+def run_iterations(
+    method: EstimationMethod,
+    problem: Problem,
+    state: EstimationState,
+    iterations: list[IterationRecord],
+    callbacks: Callbacks,
+) -> EstimationState:
+    """The last state. `iterations` grows on the way; the step that only says that the search is over leaves no line, unless
+    there is no other."""
+    while not state.finished:
+        state, record = method.step(problem, state)
+        if not state.finished or not iterations:
+            iterations.append(record)
+        callbacks.on_iteration(state, iterations)
+    return state
+
+
+def find_standard_errors(
+    method: EstimationMethod, problem: Problem, state: EstimationState, callbacks: Callbacks
+) -> StandardErrors | None:
+    """Those at the last state; None where nothing is estimated or the method gives no Hessian."""
+    if not (state.psi.size and state.inverse.size):
+        return None
+    return compute_standard_errors(method, problem, state, callbacks.on_standard_errors)
+
+
+def _find_failed_ids(study: Study, method: EstimationMethod, problem: Problem, state: EstimationState) -> list[str]:
+    """The subjects whose individual optimum or trajectory is not found at the estimates."""
     good = np.asarray(method.evaluate(problem, state.psi, state.eta).good)
-    lost = [who for who, well in zip(study.subjects, good, strict=True) if not well]
-    fit = build_fit(study, method, problem, state, infos, estimated, lost, seconds, seed)
-    finish = getattr(method, "finish", None)
-    return finish(study, problem, state, fit) if finish else fit
+    return [subject for subject, is_good in zip(study.subjects, good, strict=True) if not is_good]
 
 
 @jax.jit  # not op by op: jaxlib 0.10.2 crashes on compiling the solver's int32 | weak int64 alone

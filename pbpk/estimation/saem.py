@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
-from pbpk.errors import WrongUsage
-from pbpk.estimation.base import CONVERGED, EstimationState, Evaluation, IterationRecord, Numbers
-from pbpk.estimation.importance import evaluate_by_sampling, require_random_effects, warn_few_samples
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.importance import evaluate_by_sampling, warn_few_samples
 from pbpk.estimation.quasi_newton import invert_scores
+from pbpk.estimation.requirements import Requirements
+from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
 from pbpk.estimation.stochastic import phases
 from pbpk.estimation.stochastic.chains import initial_step_lengths, tune_step_lengths
 from pbpk.estimation.stochastic.iterate import SaemIterate, StretchSchedule, run_stretch
 from pbpk.estimation.stochastic.maximise import SaemMoments
 from pbpk.estimation.stochastic.roles import find_roles
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.likelihood.problem import Problem, penalty_and_gradient
 
@@ -64,7 +67,7 @@ def _evaluate_complete(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.
 
 
 @dataclass(frozen=True)
-class Saem:
+class Saem(EstimationMethod):
     """`chains` a subject, 0: enough for `_LANES` in all; `samples` of the importance sampling at the end."""
 
     name: str = "saem"
@@ -73,14 +76,10 @@ class Saem:
     chains: int = 0
     samples: int = 1024
 
+    requirements = Requirements(random_effects=True, no_mixture=True)
+
     def configure(self, estimation: EstimationPart, seed: int) -> Saem:
         return replace(self, seed=seed, samples=estimation.samples)
-
-    def prepare(self, problem: Problem) -> Problem:
-        require_random_effects(self.name, problem)
-        if problem.structure.classes > 1:
-            raise WrongUsage("saem does not draw the classes of a mixture", hint="use imp, laplace or focei")
-        return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation

@@ -16,7 +16,8 @@ from pbpk.estimation.quasi_newton import sum_gradient
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationMethod, EstimationState
+    from pbpk.estimation.base import EstimationMethod
+    from pbpk.estimation.state import EstimationState
     from pbpk.likelihood.problem import Problem
 
 MATRICES = ("R", "S", "sandwich")

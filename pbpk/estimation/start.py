@@ -16,9 +16,10 @@ import pandas as pd
 
 from pbpk import units
 from pbpk.errors import BadInput, WrongUsage
-from pbpk.estimation.base import EstimationMethod, EstimationState, Evaluation
-from pbpk.estimation.map import MostProbableEtas
-from pbpk.estimation.quasi_newton import QuasiNewton, sum_objective
+from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.quasi_newton import sum_objective
+from pbpk.estimation.state import EstimationState
+from pbpk.likelihood.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
@@ -97,7 +98,9 @@ def apply_starting_values(study: Study, start: StartingValues) -> tuple[Study, n
         value = float(start.values[name])
         unit_of_start, unit = start.units.get(name, study.units[i]), study.units[i]
         factor = (
-            study.scale[i] if unit_of_start == unit else units.require_dimension(unit_of_start, unit, name, where=start.origin)
+            study.scale[i]
+            if unit_of_start == unit
+            else units.require_dimension(unit_of_start, unit, name, where=start.origin)
         )
         if np.isfinite(value):
             new[i] = value * factor
@@ -145,7 +148,7 @@ def choose_better_modes(
     method: EstimationMethod, problem: Problem, state: EstimationState, eta: np.ndarray
 ) -> EstimationState:
     """The first state with every subject at the better of two modes: that found from η = 0, and that found from `eta`."""
-    if not isinstance(method, QuasiNewton | MostProbableEtas) or not eta.any() or problem.structure.classes > 1:
+    if not method.uses_starting_etas or not eta.any() or problem.structure.classes > 1:
         return state
     again = Evaluation(
         *(np.asarray(x) for x in method.evaluate(problem, state.psi, eta[: len(problem.structure.layout.etas)]))

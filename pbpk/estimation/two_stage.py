@@ -28,10 +28,13 @@ from scipy.optimize import minimize
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation import focei
-from pbpk.estimation.base import EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.quasi_newton import QuasiNewton, differentiate_subjects
 from pbpk.estimation.result import Fit, build_parameter_table
+from pbpk.estimation.state import EstimationState, IterationRecord
 from pbpk.likelihood.conditional_modes import find_conditional_modes
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 
@@ -109,7 +112,9 @@ def _flatten_population(problem: Problem) -> Problem:
 
 
 @dataclass(frozen=True)
-class TwoStage:
+class TwoStage(EstimationMethod):
+    """Both methods of two stages; `globally`: the second stage allows for the error of each subject's estimates."""
+
     name: str = "two_stage"
     about: str = "each subject by itself, then mean and covariance (standard two-stage)"
     globally: bool = False

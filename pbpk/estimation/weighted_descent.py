@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pbpk.estimation import quasi_newton as rules
-from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT, STALLED
 from pbpk.estimation.parallel_objective import EvaluationRequest, ObjectiveValues, Search
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED
 
 _ENOUGH, _FARTHEST, _MOST = rules.SMALLEST_FALL, rules.LONGEST_STEP, rules.MOST_ITERATIONS
 _VANISHED, _RESTORED = rules.VANISHED, rules.RESTORED
@@ -106,7 +106,9 @@ def minimise_ofv(study: WeightedStudy, psi: np.ndarray, eta: np.ndarray, inverse
         point, inverse, iteration = better, rules.invert_scores(better.weighted_gradients), iteration + 1
 
 
-def _search_line(study: WeightedStudy, point: SearchPoint, direction: np.ndarray, slope: float) -> Search[tuple[SearchPoint | None, int]]:
+def _search_line(
+    study: WeightedStudy, point: SearchPoint, direction: np.ndarray, slope: float
+) -> Search[tuple[SearchPoint | None, int]]:
     length = min(1.0, _FARTHEST / float(np.abs(direction).max()))
     for tried in range(1, 31):
         trial = yield from study.evaluate_at(point.psi + length * direction, point.eta)

@@ -95,12 +95,12 @@ class Problem:
 
     def individual_parameters(self, theta: dict, eta: jax.Array) -> jax.Array:
         """u (slots, N) for all subjects from η (q, N)."""
-        return self.structure.individual_model.mixed(theta, eta, jnp.asarray(self.covariates)[0])
+        return self.structure.individual_model.individual_parameters(theta, eta, jnp.asarray(self.covariates)[0])
 
     def _system_parameters(self, u: jax.Array) -> jax.Array:
         """The system's parameters (C, m, N)."""
         spec = self.structure
-        return spec.individual_model.parameters(
+        return spec.individual_model.system_parameters(
             spec.system, u, jnp.asarray(self.constants), jnp.asarray(self.covariates), jnp.asarray(self.overrides)
         )
 

@@ -67,7 +67,7 @@ class SubjectLikelihood:
     def prediction(self, psi: jax.Array, eta: jax.Array, s: SubjectArrays, jet: PredictionJet) -> jax.Array:
         """What the model reads at the observations (T,), or (2T,) where an endpoint reads a second observable."""
         theta, _, _ = self.structure.layout.unpack(psi, self.initial)
-        return evaluate_jet(jet, self.structure.individual_model.mixed(theta, eta, s.covariates))
+        return evaluate_jet(jet, self.structure.individual_model.individual_parameters(theta, eta, s.covariates))
 
     def _predicted(self, psi: jax.Array, eta: jax.Array, s: SubjectArrays) -> tuple[Predicted, dict]:
         theta, _, sigma = self.structure.layout.unpack(psi, self.initial)

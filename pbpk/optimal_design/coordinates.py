@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class DesignCoordinates:
     """`value` (P,) as shown (residual errors as SD), `per_sd` ∂coordinate/∂shown, `to` ∂ψ/∂coordinate (P, P)."""
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
     units: tuple[str, ...]
     value: np.ndarray
-    per_sd: np.ndarray
-    to: np.ndarray
+    per_shown: np.ndarray
+    psi_per_coordinate: np.ndarray
 
-    def covariance(self, information: np.ndarray) -> np.ndarray:
+    def compute_covariance(self, information: np.ndarray) -> np.ndarray:
         """Of the shown numbers, from an information matrix in these coordinates."""
-        return np.linalg.inv(information) / np.outer(self.per_sd, self.per_sd)
+        return np.linalg.inv(information) / np.outer(self.per_shown, self.per_shown)
 
-    def index(self, name: str) -> int:
+    def find_index(self, name: str) -> int:
         if name in self.names:
             return self.names.index(name)
         raise BadInput(f"`{name}` is none of the parameters estimated", hint=did_you_mean(name, self.names))
 
 
-def coordinates(study: Study, psi: np.ndarray) -> Coordinates:
+def build_coordinates(study: Study, psi: np.ndarray) -> DesignCoordinates:
     layout = study.problem.structure.layout
     natural, jacobian, _ = (
         np.asarray(x) for x in natural_with_jacobian(layout, psi, np.asarray(study.problem.initial))
@@ -53,4 +53,4 @@ def coordinates(study: Study, psi: np.ndarray) -> Coordinates:
     names, value = of(layout.names), natural[free] / scale
     per_sd = np.array([2 * v if n in layout.sigmas else 1.0 for n, v in zip(names, value, strict=True)])
     to = np.linalg.inv(jacobian[free] * (per_sd / scale)[:, None])
-    return Coordinates(names, of(study.labels), of(study.units), value, per_sd, to)
+    return DesignCoordinates(names, of(study.labels), of(study.units), value, per_sd, to)

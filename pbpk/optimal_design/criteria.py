@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.errors import ScienceFailed
-from pbpk.optimal_design.moments import Moments, each
+from pbpk.optimal_design.moments import ObservationMoments, compute_information_by_subject
 
 CRITERIA = ("D", "Ds", "ED")
-_AT_ONCE = 16
-_FLAT = 1e-10  # an eigenvalue of the information's correlation that counts as none
+_CHOICES_AT_ONCE = 16
+_SMALLEST_EIGENVALUE = 1e-10  # an eigenvalue of the information's correlation that counts as none
 
 
-def value(m: Any, interest: tuple[int, ...]) -> jax.Array:
+def compute_criterion(m: Any, interest: tuple[int, ...]) -> jax.Array:
     """The criterion of M (..., P, P), to be maximised; −∞ where M is singular. `interest` () is D."""
     whole = _log_det(m)
     others = np.setdiff1d(np.arange(m.shape[-1]), interest)
@@ -31,12 +31,12 @@ def value(m: Any, interest: tuple[int, ...]) -> jax.Array:
     return jnp.where(whole > -jnp.inf, whole - _log_det(m[..., others[:, None], others]), -jnp.inf)
 
 
-def mean_value(m: Any, interest: tuple[int, ...]) -> jax.Array:
+def compute_mean_criterion(m: Any, interest: tuple[int, ...]) -> jax.Array:
     """Of (..., D, P, P): the mean over the D draws."""
-    return jnp.mean(value(m, interest), axis=-1)
+    return jnp.mean(compute_criterion(m, interest), axis=-1)
 
 
-def sensitivity(m: np.ndarray, parts: np.ndarray, interest: tuple[int, ...]) -> np.ndarray:
+def compute_sensitivity(m: np.ndarray, parts: np.ndarray, interest: tuple[int, ...]) -> np.ndarray:
     """The derivative of the criterion towards each of `parts` (E, D, P, P) from M (D, P, P), plus its dimension: (E,).
 
     tr(M⁻¹Mₑ), less tr(M₂₂⁻¹Mₑ₂₂) under Ds (Kiefer & Wolfowitz 1960, Can J Math 12:363; Silvey 1980, Optimal Design).
@@ -50,12 +50,12 @@ def sensitivity(m: np.ndarray, parts: np.ndarray, interest: tuple[int, ...]) -> 
     return found / len(m)
 
 
-def dimension(size: int, interest: tuple[int, ...]) -> int:
+def count_parameters_of_interest(size: int, interest: tuple[int, ...]) -> int:
     return len(interest) or size
 
 
 @jax.jit
-def totals(m: Moments, to: jax.Array, counts: jax.Array, rows: jax.Array) -> jax.Array:
+def sum_information(m: ObservationMoments, to: jax.Array, counts: jax.Array, rows: jax.Array) -> jax.Array:
     """(B, D, P, P): the information of all subjects for each of B choices of `rows` (B, N, R).
 
     Moments carry two axes in front: D draws of the parameters, whose criteria are averaged, and S of η, whose information is.
@@ -63,12 +63,12 @@ def totals(m: Moments, to: jax.Array, counts: jax.Array, rows: jax.Array) -> jax
 
     def one(choice):
         def draw(moments, to):
-            m = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, each(s, choice)))(moments)
+            m = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, choice)))(moments)
             return to.T @ jnp.mean(m, axis=0) @ to
 
         return jax.vmap(draw)(m, to)
 
-    return jax.lax.map(one, rows, batch_size=min(_AT_ONCE, len(rows)))
+    return jax.lax.map(one, rows, batch_size=min(_CHOICES_AT_ONCE, len(rows)))
 
 
 def refuse_singular(m: np.ndarray, names: tuple[str, ...]) -> None:
@@ -85,7 +85,7 @@ def refuse_singular(m: np.ndarray, names: tuple[str, ...]) -> None:
             hint="hold it (`fixed = true`), or sample something else",
         )
     values, vectors = np.linalg.eigh(m / np.outer(size, size))
-    if values[0] < _FLAT:
+    if values[0] < _SMALLEST_EIGENVALUE:
         mixed = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.25]
         raise ScienceFailed(
             f"the information matrix is singular: these samples cannot tell {' from '.join(mixed)}"
@@ -100,5 +100,5 @@ def _log_det(m: jax.Array) -> jax.Array:
     size = jnp.sqrt(jnp.maximum(jnp.diagonal(m, axis1=-2, axis2=-1), 1e-300))
     scaled = m / (size[..., :, None] * size[..., None, :])
     sign, log = jnp.linalg.slogdet(scaled)
-    good = (sign > 0) & (jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))[..., 0] > _FLAT)
+    good = (sign > 0) & (jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))[..., 0] > _SMALLEST_EIGENVALUE)
     return jnp.where(good, log + 2 * jnp.sum(jnp.log(size), axis=-1), -jnp.inf)

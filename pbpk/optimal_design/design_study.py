@@ -15,23 +15,29 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage, did_you_mean
-from pbpk.optimal_design.coordinates import Coordinates, coordinates
-from pbpk.optimal_design.criteria import CRITERIA, dimension, refuse_singular
-from pbpk.optimal_design.exact_information import exact_information
-from pbpk.optimal_design.exchange import Judge, exchange
-from pbpk.optimal_design.moments import FORMS, Moments, moments
-from pbpk.optimal_design.options import observables_asked, own_times, prior_draws, resized, space_of
-from pbpk.optimal_design.records import Profile, Sampled, profiles, repeated, sampled
-from pbpk.optimal_design.refine_times import Around, refine
-from pbpk.optimal_design.result import Design, Schedule
-from pbpk.optimal_design.sample_size import patients_for_error, patients_for_power, wald_power
-from pbpk.optimal_design.schedule_mixture import rounded, split
+from pbpk.optimal_design.coordinates import DesignCoordinates, build_coordinates
+from pbpk.optimal_design.criteria import CRITERIA, count_parameters_of_interest, refuse_singular
+from pbpk.optimal_design.exact_information import estimate_exact_information
+from pbpk.optimal_design.exchange import CandidateInformation, exchange_times
+from pbpk.optimal_design.moments import FORMS, ObservationMoments, compute_moments
+from pbpk.optimal_design.options import build_space, draw_from_prior, list_study_times, scale_counts, select_observables
+from pbpk.optimal_design.records import (
+    CandidateSamples,
+    SubjectProfile,
+    build_candidates,
+    group_profiles,
+    repeat_profiles,
+)
+from pbpk.optimal_design.refine_times import LinearisationPoints, refine_times
+from pbpk.optimal_design.result import ArmSchedule, Design
+from pbpk.optimal_design.sample_size import compute_wald_power, count_patients_for_error, count_patients_for_power
+from pbpk.optimal_design.schedule_mixture import optimise_split, round_subjects
 from pbpk.results import explain
 from pbpk.study.load import Study, load_study
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
-    from pbpk.optimal_design.sampling_space import Space, Window
+    from pbpk.optimal_design.sampling_space import SamplingSpace, TimeWindow
 
 APPROXIMATIONS = ("fo", "foce")
 _ELEMENTARY = 40_000  # elementary designs, times kinds of subjects, that a split is looked for among
@@ -45,7 +51,7 @@ def design_study(
     interest: Sequence[str] = (),
     samples: int | Mapping[str, int] | None = None,
     times: np.ndarray | Sequence[float] | None = None,
-    windows: Sequence[Window] | None = None,
+    windows: Sequence[TimeWindow] | None = None,
     spacing: float = 0.0,
     observables: Sequence[str] | None = None,
     arms: str | None = None,
@@ -93,7 +99,7 @@ def design_study(
         )
     _refuse_what_is_not_normal(loaded)
     psi = np.asarray(loaded.problem.initial_unconstrained)
-    here = coordinates(loaded, psi)
+    here = build_coordinates(loaded, psi)
     chosen, wanted = _criterion(criterion, interest, prior, here)
     for name, known in ((form, FORMS), (approximation, APPROXIMATIONS)):
         if name not in known:
@@ -102,11 +108,11 @@ def design_study(
     local = _around(loaded, psi[None], **at)
     many = local
     if chosen == "ED":
-        many = _around(loaded, prior_draws(loaded, here.names, prior or {}, draws, seed), **at)
+        many = _around(loaded, draw_from_prior(loaded, here.names, prior or {}, draws, seed), **at)
     needs = _needs(rse, power, here)
 
     optimising = optimise or samples is not None or times is not None or bool(windows)
-    own_people = resized(profiles(loaded, arms, ()), subjects)
+    own_people = scale_counts(group_profiles(loaded, arms, ()), subjects)
     warnings = _left_out(loaded)
     if not optimising:
         information = _information(loaded, own_people, {}, (), local)
@@ -117,10 +123,10 @@ def design_study(
         schedules, final_times = _as_they_are(loaded, own_people, arms), dict[str, np.ndarray]()
         bound = None
     else:
-        placed = observables_asked(loaded, observables)
-        people = resized(profiles(loaded, arms, placed), subjects)
+        placed = select_observables(loaded, observables)
+        people = scale_counts(group_profiles(loaded, arms, placed), subjects)
         given = None if times is None else np.unique(np.asarray(times, float))
-        space = space_of(loaded, own_times(loaded, people, arms, placed), placed, samples, given, windows, spacing)
+        space = build_space(loaded, list_study_times(loaded, people, arms, placed), placed, samples, given, windows, spacing)
         progress(f"moments at {max(map(len, space.times.values()))} candidate times")
         judge = _judge(loaded, people, space.times, placed, many)
         space = _with_variance(judge, space, warnings)
@@ -147,7 +153,7 @@ def design_study(
         if split_patients and optimising:
             raise WrongUsage("--exact is for one schedule an arm", hint="leave --split out")
         worked = _exact(loaded, people, final_times, placed, psi, here, wanted, marginal, replicates, seed, progress)
-    size = dimension(len(here.names), wanted)
+    size = count_parameters_of_interest(len(here.names), wanted)
     return Design(
         study=loaded.name,
         criterion=chosen,
@@ -192,12 +198,12 @@ def _left_out(study: Study) -> list[str]:
     spec, found = study.problem.structure, []
     if spec.priors:
         found.append("the study's priors are left out: the information is that of the data alone")
-    if any(getattr(e, "limits", False) for e in spec.endpoints):
+    if any(getattr(e, "has_limits", False) for e in spec.endpoints):
         found.append("limits of quantification are left out: every sample counts as quantified")
     return found
 
 
-def _criterion(name: str, interest: Sequence[str], prior, here: Coordinates) -> tuple[str, tuple[int, ...]]:
+def _criterion(name: str, interest: Sequence[str], prior, here: DesignCoordinates) -> tuple[str, tuple[int, ...]]:
     known = {c.lower(): c for c in CRITERIA}
     if name.lower() not in known:
         raise WrongUsage(f"no criterion `{name}`", hint=" or ".join(CRITERIA))
@@ -211,25 +217,25 @@ def _criterion(name: str, interest: Sequence[str], prior, here: Coordinates) -> 
             "ED needs a prior" if chosen == "ED" else f"{chosen} has no prior",
             hint=f"--criterion ED --prior {here.names[0]}=30%",
         )
-    return chosen, tuple(dict.fromkeys(here.index(n) for n in interest))
+    return chosen, tuple(dict.fromkeys(here.find_index(n) for n in interest))
 
 
-def _needs(rse, power, here: Coordinates) -> list[tuple[str, str, float]]:
+def _needs(rse, power, here: DesignCoordinates) -> list[tuple[str, str, float]]:
     found = [("rse", n, g) for n, g in (rse or {}).items()] + [("power", n, g) for n, g in (power or {}).items()]
     for kind, name, goal in found:
-        here.index(name)
+        here.find_index(name)
         if not (goal > 0 and (kind == "rse" or goal < 1)):
             raise WrongUsage(
                 f"{name}: a {'relative error' if kind == 'rse' else 'power'} of {100 * goal:g} % cannot be wanted"
             )
-        if here.value[here.index(name)] == 0:
+        if here.value[here.find_index(name)] == 0:
             raise BadInput(
                 f"`{name}` is 0 here: no relative error, no power", hint="give the effect as its initial value"
             )
     return found
 
 
-def _around(study: Study, psi: np.ndarray, *, form, approximation, etas, interest, seed) -> Around:
+def _around(study: Study, psi: np.ndarray, *, form, approximation, etas, interest, seed) -> LinearisationPoints:
     """The points to linearise at: η = 0, or draws of η that all profiles share."""
     from scipy.stats import norm, qmc
 
@@ -242,66 +248,66 @@ def _around(study: Study, psi: np.ndarray, *, form, approximation, etas, interes
         u = sobol.random_base2(max(int(np.ceil(np.log2(etas))), 0))[:etas]
         z = norm.ppf(np.clip(u, 1e-9, 1 - 1e-9))
         eta = np.stack([z @ np.linalg.cholesky(w).T for w in omegas])
-    to = np.stack([coordinates(study, x).to for x in psi])
-    return Around(psi, eta, to, form, approximation == "fo", interest)
+    to = np.stack([build_coordinates(study, x).psi_per_coordinate for x in psi])
+    return LinearisationPoints(psi, eta, to, form, approximation == "fo", interest)
 
 
 @partial(jax.jit, static_argnames=("form", "centred"))
-def _all_moments(problem: Problem, psi, eta, *, form: str, centred: bool) -> Moments:
+def _all_moments(problem: Problem, psi, eta, *, form: str, centred: bool) -> ObservationMoments:
     """With the axes D and S in front; `eta` (D, S, q)."""
 
     def draw(point):
         psi, eta = point
 
         def one(e):
-            return moments(problem, psi, jnp.broadcast_to(e[:, None], (*e.shape, problem.subjects)), form, centred)
+            return compute_moments(problem, psi, jnp.broadcast_to(e[:, None], (*e.shape, problem.subjects)), form, centred)
 
         return jax.lax.map(one, eta)
 
     return jax.lax.map(draw, (psi, eta))
 
 
-def _judge(study: Study, people: Sequence[Profile], times, observables: Sequence[str], around: Around) -> Judge:
-    here = sampled(study, people, times, observables)
+def _judge(study: Study, people: Sequence[SubjectProfile], times, observables: Sequence[str], around: LinearisationPoints) -> CandidateInformation:
+    here = build_candidates(study, people, times, observables)
     found = _all_moments(here.problem, around.psi, around.eta, form=around.form, centred=around.centred)
     result = np.asarray(found.result)
     if (result != 0).any():
         bad = int(result[result != 0][0])
         raise ScienceFailed("a subject of the design cannot be predicted", why=explain(bad), where=f"fits/{study.name}")
-    return Judge(here, found, around.to, around.interest)
+    return CandidateInformation(here, found, around.psi_per_coordinate, around.interest)
 
 
-def _information(study: Study, people, times, observables, around: Around) -> np.ndarray:
+def _information(study: Study, people, times, observables, around: LinearisationPoints) -> np.ndarray:
     """(D, P, P) of the design in which every arm takes all of its `times`."""
     judge = _judge(study, people, times, observables, around)
     return _of_all(judge, {p.arm: np.arange(len(times.get(p.arm, ()))) for p in people})
 
 
-def _of_all(judge: Judge, choice: Mapping[str, np.ndarray]) -> np.ndarray:
+def _of_all(judge: CandidateInformation, choice: Mapping[str, np.ndarray]) -> np.ndarray:
     _check_variance(judge, choice)
-    return np.sum([judge.arm(a, np.asarray(c)[None])[0] for a, c in choice.items()], axis=0)
+    return np.sum([judge.compute_arm(a, np.asarray(c)[None])[0] for a, c in choice.items()], axis=0)
 
 
-def _check_variance(judge: Judge, choice: Mapping[str, np.ndarray]) -> None:
+def _check_variance(judge: CandidateInformation, choice: Mapping[str, np.ndarray]) -> None:
     """A prediction of zero has no proportional error, and would seem to tell everything."""
     r = np.asarray(judge.moments.r).min(axis=(0, 1))
     for arm, c in choice.items():
-        for lane, rows in zip(judge.sampled.lanes(arm), judge.sampled.rows(arm, c), strict=True):
+        for lane, rows in zip(judge.candidates.find_lanes(arm), judge.candidates.select_rows(arm, c), strict=True):
             if not (r[rows[rows >= 0], lane] > 0).all():
                 raise ScienceFailed(
                     "an observation without residual variance: its prediction is 0 and its error proportional",
-                    where=f"subject {judge.sampled.profiles[lane].frame['ID'].iloc[0]}",
+                    where=f"subject {judge.candidates.profiles[lane].frame['ID'].iloc[0]}",
                     hint='use model = "combined2", or leave that sample out (MDV = 1)',
                 )
 
 
-def _with_variance(judge: Judge, space: Space, warnings: list[str]) -> Space:
+def _with_variance(judge: CandidateInformation, space: SamplingSpace, warnings: list[str]) -> SamplingSpace:
     """Candidates at which a prediction is 0 under a proportional error are taken off the windows, and said."""
     r = np.asarray(judge.moments.r).min(axis=(0, 1))
     for arm, times in space.times.items():
         worst = np.full(len(times), np.inf)
-        for lane in judge.sampled.lanes(arm):
-            rows = judge.sampled.looks[lane, : len(times)]
+        for lane in judge.candidates.find_lanes(arm):
+            rows = judge.candidates.candidate_rows[lane, : len(times)]
             worst = np.minimum(worst, r[rows, lane].min(axis=1))
         if not (bad := worst <= 0).any():
             continue
@@ -316,12 +322,12 @@ def _with_variance(judge: Judge, space: Space, warnings: list[str]) -> Space:
 
 
 def _worth(m: np.ndarray, interest: tuple[int, ...]) -> float:
-    from pbpk.optimal_design.criteria import mean_value
+    from pbpk.optimal_design.criteria import compute_mean_criterion
 
-    return float(mean_value(jnp.asarray(m), interest))
+    return float(compute_mean_criterion(jnp.asarray(m), interest))
 
 
-def _own(study: Study, people: Sequence[Profile], around: Around) -> np.ndarray | None:
+def _own(study: Study, people: Sequence[SubjectProfile], around: LinearisationPoints) -> np.ndarray | None:
     """The information of the study as it stands, or None where it tells not all parameters."""
     try:
         found = _information(study, people, {}, (), around)[0]
@@ -331,21 +337,21 @@ def _own(study: Study, people: Sequence[Profile], around: Around) -> np.ndarray 
 
 
 def _one_schedule(
-    judge: Judge, space: Space, placed, starts, seed, many: Around, local: Around, study, people, progress
+    judge: CandidateInformation, space: SamplingSpace, placed, starts, seed, many: LinearisationPoints, local: LinearisationPoints, study, people, progress
 ):
     """The best times of each arm, their criterion, and the information at the study's own values."""
     progress(f"exchange from {starts} starts")
-    found = exchange(judge, space, starts, seed)
+    found = exchange_times(judge, space, starts, seed)
     best, choice = found[0]
     times = {a: space.times[a][c] for a, c in choice.items()}
-    if best > -np.inf and not space.exact:
+    if best > -np.inf and not space.is_grid:
         best, times = _refined(study, people, placed, space, found, many, progress)
-    if space.exact and many is local:
+    if space.is_grid and many is local:
         return best, times, _of_all(judge, choice)
     return best, times, _information(study, people, times, placed, local)
 
 
-def _refined(study, people, observables, space: Space, found, around: Around, progress):
+def _refined(study, people, observables, space: SamplingSpace, found, around: LinearisationPoints, progress):
     best, times = -np.inf, {}
     seen: set[tuple] = set()
     for value, choice in found:
@@ -355,71 +361,71 @@ def _refined(study, people, observables, space: Space, found, around: Around, pr
         seen.add(key)
         progress(f"continuous times from start {len(seen)}")
         begin = {a: space.times[a][c] for a, c in choice.items()}
-        worth, moved = refine(study, people, observables, space, begin, around)
+        worth, moved = refine_times(study, people, observables, space, begin, around)
         if worth < value:
             worth, moved = value, begin
         if worth > best:
             best, times = worth, moved
-    return best, {a: np.sort(t) if space.common(a) else t for a, t in times.items()}
+    return best, {a: np.sort(t) if space.has_common_window(a) else t for a, t in times.items()}
 
 
-def _bound(judge: Judge, space: Space) -> float | None:
+def _bound(judge: CandidateInformation, space: SamplingSpace) -> float | None:
     """What no design on the grid exceeds, split or not, where its elementary designs can be counted out."""
-    size = sum(space.many(a) * len(judge.sampled.lanes(a)) for a in space.times)
-    if size > _ELEMENTARY or not all(map(space.common, space.times)):
+    size = sum(space.count_elementary_designs(a) * len(judge.candidates.find_lanes(a)) for a in space.times)
+    if size > _ELEMENTARY or not all(map(space.has_common_window, space.times)):
         return None
     try:
-        return split(judge, {a: space.every(a, _ELEMENTARY) for a in space.times}).bound
+        return optimise_split(judge, {a: space.list_elementary_designs(a, _ELEMENTARY) for a in space.times}).bound
     except ScienceFailed:
         return None
 
 
-def _split(judge: Judge, space: Space, people, observables, interest, study, local: Around, warnings: list[str]):
+def _split(judge: CandidateInformation, space: SamplingSpace, people, observables, interest, study, local: LinearisationPoints, warnings: list[str]):
     """Schedules with whole subjects, the bound, the criterion, and the information at the study's own values."""
-    designs = {a: space.every(a, _ELEMENTARY // len(judge.sampled.lanes(a))) for a in space.times}
-    if any(len(np.unique(e)) < space.inside(a, 0).sum() for a, e in designs.items()):
+    designs = {a: space.list_elementary_designs(a, _ELEMENTARY // len(judge.candidates.find_lanes(a))) for a in space.times}
+    if any(len(np.unique(e)) < space.mark_inside(a, 0).sum() for a, e in designs.items()):
         warnings.append("too many schedules to count out: the split is over those of a thinned grid of times")
-    found = split(judge, designs)
+    found = optimise_split(judge, designs)
     same = _judge(study, people, space.times, observables, local)
-    schedules, told, here = [], np.zeros_like(judge.to), np.zeros_like(local.to)
+    schedules, told, here = [], np.zeros_like(judge.psi_per_coordinate), np.zeros_like(local.psi_per_coordinate)
     for arm, weights in found.weights.items():
         subjects = sum(p.count for p in people if p.arm == arm)
-        whole = rounded(weights, round(subjects))
+        whole = round_subjects(weights, round(subjects))
         for k in np.flatnonzero(whole):
             share = whole[k] / whole.sum()
-            told = told + share * judge.arm(arm, designs[arm][k][None])[0]
-            here = here + share * same.arm(arm, designs[arm][k][None])[0]
+            told = told + share * judge.compute_arm(arm, designs[arm][k][None])[0]
+            here = here + share * same.compute_arm(arm, designs[arm][k][None])[0]
             picked = tuple(float(t) for t in space.times[arm][designs[arm][k]])
-            schedules.append(Schedule(arm, int(whole[k]), tuple(observables), picked))
+            schedules.append(ArmSchedule(arm, int(whole[k]), tuple(observables), picked))
     schedules.sort(key=lambda s: (s.arm, -s.subjects))
     return schedules, found.bound, _worth(told, interest), here
 
 
-def _schedules(people: Sequence[Profile], times: Mapping[str, np.ndarray], observables) -> list[Schedule]:
+def _schedules(people: Sequence[SubjectProfile], times: Mapping[str, np.ndarray], observables) -> list[ArmSchedule]:
     counts = {a: sum(p.count for p in people if p.arm == a) for a in times}
-    return [Schedule(a, counts[a], tuple(observables), tuple(float(x) for x in t)) for a, t in times.items()]
+    return [ArmSchedule(a, counts[a], tuple(observables), tuple(float(x) for x in t)) for a, t in times.items()]
 
 
-def _as_they_are(study: Study, people: Sequence[Profile], arms: str | None) -> list[Schedule]:
+def _as_they_are(study: Study, people: Sequence[SubjectProfile], arms: str | None) -> list[ArmSchedule]:
     found = []
     counts = {p.arm: 0.0 for p in people}
     for p in people:
         counts[p.arm] += p.count
     for name in dict.fromkeys(e.name for e in study.problem.structure.endpoints):
-        for arm, every in own_times(study, people, arms, (name,)).items():
+        for arm, every in list_study_times(study, people, arms, (name,)).items():
             same = len({t.tobytes() for t in every}) == 1
             if any(len(t) for t in every):
                 shown = tuple(float(x) for x in every[0]) if same else None
-                found.append(Schedule(arm, counts[arm], (name,), shown))
+                found.append(ArmSchedule(arm, counts[arm], (name,), shown))
     return found
 
 
-def _table(here: Coordinates, m: np.ndarray, own: np.ndarray | None) -> pd.DataFrame:
-    se = np.sqrt(np.diag(here.covariance(m)))
-    before = np.full(len(se), np.nan) if own is None else np.sqrt(np.diag(here.covariance(own)))
+def _table(here: DesignCoordinates, m: np.ndarray, own: np.ndarray | None) -> pd.DataFrame:
+    se = np.sqrt(np.diag(here.compute_covariance(m)))
+    before = np.full(len(se), np.nan) if own is None else np.sqrt(np.diag(here.compute_covariance(own)))
     size = np.where(here.value == 0, np.nan, np.abs(here.value))
     effect = np.array([label.startswith("effect of ") for label in here.labels])
-    power = [wald_power(v, s) if e and v else np.nan for v, s, e in zip(here.value, se, effect, strict=True)]
+    power = [compute_wald_power(v, s) if e and v else np.nan for v, s, e in zip(here.value, se, effect, strict=True)]
     return pd.DataFrame(
         {
             "name": here.names,
@@ -437,9 +443,9 @@ def _table(here: Coordinates, m: np.ndarray, own: np.ndarray | None) -> pd.DataF
 def _needed(table: pd.DataFrame, subjects: float, kind: str, name: str, goal: float) -> dict[str, Any]:
     value, se, rse = (float(x) for x in table.loc[table["name"] == name, ["value", "se", "rse"]].to_numpy()[0])
     n = (
-        patients_for_error(rse / 100, subjects, goal)
+        count_patients_for_error(rse / 100, subjects, goal)
         if kind == "rse"
-        else patients_for_power(value, se, subjects, goal)
+        else count_patients_for_power(value, se, subjects, goal)
     )
     return {"parameter": name, "wanted": kind, "goal": goal, "subjects": n}
 
@@ -450,10 +456,10 @@ def _exact(
     if replicates < 40:
         raise WrongUsage(f"{replicates} replicates give no Monte-Carlo error", hint="--replicates 1000")
     lanes = max(1, min(_LANES // len(people), replicates // 20))
-    many = repeated(people, lanes)
-    problem: Sampled = sampled(study, many, times, observables)
+    many = repeat_profiles(people, lanes)
+    problem: CandidateSamples = build_candidates(study, many, times, observables)
     rounds = -(-replicates // lanes)
-    found = exact_information(
+    found = estimate_exact_information(
         problem.problem,
         problem.counts,
         psi,
@@ -475,6 +481,6 @@ def _exact(
         "value_error": found.criterion_error,
         "standard_errors": dict(zip(here.names, found.se.tolist(), strict=True)),
         "monte_carlo_errors": dict(zip(here.names, found.se_error.tolist(), strict=True)),
-        "mean_score_z": found.z,
-        "lost": found.lost,
+        "mean_score_z": found.mean_score_z,
+        "lost": found.without_mode,
     }

@@ -22,15 +22,15 @@ from pbpk.likelihood.replicates import draw_replicate, replace_observations
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
-    from pbpk.optimal_design.coordinates import Coordinates
+    from pbpk.optimal_design.coordinates import DesignCoordinates
 
 MARGINALS = ("agq", "laplace", "focei")
-_BATCHES = 20
-_LOST = 0.01
+_JACKKNIFE_BATCHES = 20
+_MOST_WITHOUT_MODE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Exact:
+class ExactInformation:
     """`information` (P, P) of the whole design; `se` and their Monte-Carlo errors as shown; `z` the largest mean score in its
     own errors; `lost` subjects had no mode."""
 
@@ -39,32 +39,32 @@ class Exact:
     criterion_error: float
     se: np.ndarray
     se_error: np.ndarray
-    z: float
+    mean_score_z: float
     simulated: int
-    lost: int
+    without_mode: int
     marginal: str
 
 
 @jax.jit
-def replicate(problem: Problem, psi: jax.Array, key: jax.Array) -> Problem:
+def simulate_problem(problem: Problem, psi: jax.Array, key: jax.Array) -> Problem:
     """The problem with one simulated data set in place of its own, nothing censored."""
     y, _ = draw_replicate(problem, psi, key)
     none = jnp.full_like(y, jnp.inf)
     return replace_observations(problem, y, -none, none)
 
 
-def exact_information(
+def estimate_exact_information(
     problem: Problem,
     counts: np.ndarray,
     psi: np.ndarray,
-    coordinates: Coordinates,
+    coordinates: DesignCoordinates,
     value: Callable[[np.ndarray], float],
     *,
     marginal: str = "agq",
     replicates: int = 1000,
     seed: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Exact:
+) -> ExactInformation:
     """`problem` holds each profile once, `counts` (N,) subjects of each; every profile is simulated `replicates` times.
 
     `value` is the criterion of an information matrix. Raises `ScienceFailed` when more than 1 % of the modes are lost.
@@ -77,17 +77,17 @@ def exact_information(
     key = jax.random.key(seed)
     scores, good = [], []
     for r in range(replicates):
-        found = method.evaluate(replicate(problem, psi, jax.random.fold_in(key, r)), psi, np.zeros((q, n)))
+        found = method.evaluate(simulate_problem(problem, psi, jax.random.fold_in(key, r)), psi, np.zeros((q, n)))
         gradient = np.asarray(found.gradient)
-        scores.append(coordinates.to.T @ (-0.5 * gradient))
+        scores.append(coordinates.psi_per_coordinate.T @ (-0.5 * gradient))
         good.append(np.asarray(found.good) & np.isfinite(gradient).all(axis=0))
         progress(r + 1, replicates)
     s, there = np.array(scores), np.array(good)  # (replicates, P, N), (replicates, N)
     lost = int((~there).sum())
-    if lost > _LOST * there.size:
+    if lost > _MOST_WITHOUT_MODE * there.size:
         raise ScienceFailed(f"{lost} of {there.size} simulated subjects have no mode", hint="another --marginal")
     s = np.where(there[:, None], s, 0.0)
-    batch = np.arange(replicates) % min(_BATCHES, replicates)
+    batch = np.arange(replicates) % min(_JACKKNIFE_BATCHES, replicates)
 
     def of(keep):
         size = there[keep].sum(axis=0)
@@ -101,10 +101,10 @@ def exact_information(
         scale = (len(about) - 1) / len(about)
         return measure(whole), np.sqrt(scale * ((about - about.mean(axis=0)) ** 2).sum(axis=0))
 
-    se, se_error = with_error(lambda m: np.sqrt(np.diag(coordinates.covariance(m))))
+    se, se_error = with_error(lambda m: np.sqrt(np.diag(coordinates.compute_covariance(m))))
     criterion, criterion_error = with_error(value)
     total = np.einsum("n,rpn->rp", counts, s)
     z = np.abs(total.mean(axis=0)) / (total.std(axis=0, ddof=1) / np.sqrt(replicates))
-    return Exact(
+    return ExactInformation(
         whole, float(criterion), float(criterion_error), se, se_error, float(z.max()), there.size, lost, marginal
     )

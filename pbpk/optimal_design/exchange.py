@@ -10,49 +10,49 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from pbpk.optimal_design.criteria import mean_value, totals
+from pbpk.optimal_design.criteria import compute_mean_criterion, sum_information
 
 if TYPE_CHECKING:
-    from pbpk.optimal_design.moments import Moments
-    from pbpk.optimal_design.records import Sampled
-    from pbpk.optimal_design.sampling_space import Space
+    from pbpk.optimal_design.moments import ObservationMoments
+    from pbpk.optimal_design.records import CandidateSamples
+    from pbpk.optimal_design.sampling_space import SamplingSpace
 
-_GAIN = 1e-9
+_LEAST_GAIN = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class CandidateInformation:
     """The moments of every candidate row, and what they are worth."""
 
-    sampled: Sampled
-    moments: Moments
-    to: np.ndarray
+    candidates: CandidateSamples
+    moments: ObservationMoments
+    psi_per_coordinate: np.ndarray
     interest: tuple[int, ...]
 
-    def arm(self, arm: str, choices: np.ndarray) -> np.ndarray:
+    def compute_arm(self, arm: str, choices: np.ndarray) -> np.ndarray:
         """(B, D, P, P): what arm `arm` tells under each of `choices` (B, k)."""
-        own = self.sampled.lanes(arm)
+        own = self.candidates.find_lanes(arm)
         moments = jax.tree.map(lambda x: x[..., own], self.moments._replace(omega=None, omega_slope=None))
         moments = moments._replace(omega=self.moments.omega, omega_slope=self.moments.omega_slope)
-        rows = np.stack([self.sampled.rows(arm, c) for c in choices])
-        return np.asarray(totals(moments, self.to, self.sampled.counts[own], rows))
+        rows = np.stack([self.candidates.select_rows(arm, c) for c in choices])
+        return np.asarray(sum_information(moments, self.psi_per_coordinate, self.candidates.counts[own], rows))
 
-    def value(self, m: np.ndarray) -> np.ndarray:
+    def compute_criterion(self, m: np.ndarray) -> np.ndarray:
         """The criterion of (..., D, P, P)."""
-        return np.asarray(mean_value(m, self.interest))
+        return np.asarray(compute_mean_criterion(m, self.interest))
 
 
-def exchange(judge: Judge, space: Space, starts: int, seed: int) -> list[tuple[float, dict[str, np.ndarray]]]:
+def exchange_times(judge: CandidateInformation, space: SamplingSpace, starts: int, seed: int) -> list[tuple[float, dict[str, np.ndarray]]]:
     """Choices of candidates by arm, each (k,), with their criterion: one for every start, the best first."""
     random = np.random.default_rng(seed)
-    found = [_climb(judge, space, space.start(random if s else None)) for s in range(starts)]
+    found = [_climb(judge, space, space.choose_start(random if s else None)) for s in range(starts)]
     return sorted(found, key=lambda f: -f[0])
 
 
-def _climb(judge: Judge, space: Space, chosen: Mapping[str, np.ndarray]) -> tuple[float, dict[str, np.ndarray]]:
+def _climb(judge: CandidateInformation, space: SamplingSpace, chosen: Mapping[str, np.ndarray]) -> tuple[float, dict[str, np.ndarray]]:
     now = {arm: np.array(c) for arm, c in chosen.items()}
-    told = {arm: judge.arm(arm, c[None])[0] for arm, c in now.items()}
-    best = float(judge.value(np.sum(list(told.values()), axis=0)))
+    told = {arm: judge.compute_arm(arm, c[None])[0] for arm, c in now.items()}
+    best = float(judge.compute_criterion(np.sum(list(told.values()), axis=0)))
     gained = True
     while gained:
         gained = False
@@ -61,9 +61,9 @@ def _climb(judge: Judge, space: Space, chosen: Mapping[str, np.ndarray]) -> tupl
             for j in range(len(own)):
                 tried = np.repeat(own[None], len(space.times[arm]), axis=0)
                 tried[:, j] = np.arange(len(tried))
-                parts = judge.arm(arm, tried)
-                worth = np.where(space.allowed(arm, own, j), judge.value(parts + others), -np.inf)
+                parts = judge.compute_arm(arm, tried)
+                worth = np.where(space.mark_allowed(arm, own, j), judge.compute_criterion(parts + others), -np.inf)
                 k = int(np.argmax(worth))
-                if worth[k] > best + _GAIN:
+                if worth[k] > best + _LEAST_GAIN:
                     best, own[j], told[arm], gained = float(worth[k]), k, parts[k], True
-    return best, {arm: np.sort(c) if space.common(arm) else c for arm, c in now.items()}
+    return best, {arm: np.sort(c) if space.has_common_window(arm) else c for arm, c in now.items()}

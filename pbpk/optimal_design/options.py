@@ -10,14 +10,14 @@ import numpy as np
 
 from pbpk import units
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
-from pbpk.optimal_design.sampling_space import Space, Window, spread
+from pbpk.optimal_design.sampling_space import SamplingSpace, TimeWindow, spread_candidates
 
 if TYPE_CHECKING:
-    from pbpk.optimal_design.records import Profile
+    from pbpk.optimal_design.records import SubjectProfile
     from pbpk.study.load import Study
 
 
-def observables_asked(study: Study, asked: Sequence[str] | None) -> tuple[str, ...]:
+def select_observables(study: Study, asked: Sequence[str] | None) -> tuple[str, ...]:
     """Those whose samples are to be placed. Raises where the study observes several and none is named."""
     known = [e.name for e in study.problem.structure.endpoints]
     for name in asked or ():
@@ -31,7 +31,7 @@ def observables_asked(study: Study, asked: Sequence[str] | None) -> tuple[str, .
     return tuple(asked or known)
 
 
-def own_times(study: Study, people: Sequence[Profile], arms: str | None, observables: Sequence[str]) -> dict:
+def list_study_times(study: Study, people: Sequence[SubjectProfile], arms: str | None, observables: Sequence[str]) -> dict:
     """By arm, each subject's own sampling times (h) of `observables`, as a list of arrays."""
     frame = study.events.frame
     seen = frame[(frame["MDV"] == 0) & frame["DVID"].isin(observables)]
@@ -43,15 +43,15 @@ def own_times(study: Study, people: Sequence[Profile], arms: str | None, observa
     return found
 
 
-def space_of(
+def build_space(
     study: Study,
     own: Mapping[str, list[np.ndarray]],
     observables: Sequence[str],
     samples: int | Mapping[str, int] | None,
     times: np.ndarray | None,
-    windows: Sequence[Window] | None,
+    windows: Sequence[TimeWindow] | None,
     spacing: float,
-) -> Space:
+) -> SamplingSpace:
     """From what was given, else the data's TMIN and TMAX, else the study's own number of samples."""
     if times is not None and windows:
         raise WrongUsage("candidate times and windows exclude one another", hint="give --times or --window")
@@ -66,14 +66,14 @@ def space_of(
         for arm in samples:
             if arm not in own:
                 raise BadInput(f"no arm `{arm}`", hint=did_you_mean(arm, own))
-    chosen: dict[str, tuple[Window, ...]] = {}
+    chosen: dict[str, tuple[TimeWindow, ...]] = {}
     for arm, mine in own.items():
         count = samples.get(arm) if isinstance(samples, Mapping) else samples
-        said = list(windows) if windows else None if times is not None else _from_data(study, observables)
+        said = list(windows) if windows else None if times is not None else _read_windows(study, observables)
         if said is None and times is None:
             raise WrongUsage("where may the samples be?", hint="--times 0.5:48:0.5, or --window 0.5:48")
         if count is None:
-            count = len(said) if said and len(said) > 1 else _own_count(arm, mine)
+            count = len(said) if said and len(said) > 1 else _count_study_samples(arm, mine)
         if count < 1:
             raise WrongUsage(f"{count} samples tell nothing")
         if times is not None:
@@ -87,11 +87,11 @@ def space_of(
     if times is not None:
         grid = {arm: np.asarray(times, float) for arm in own}
     else:
-        grid = {arm: np.unique(np.concatenate([spread(w) for w in dict.fromkeys(ws)])) for arm, ws in chosen.items()}
-    return Space(grid, chosen, spacing, times is not None)
+        grid = {arm: np.unique(np.concatenate([spread_candidates(w) for w in dict.fromkeys(ws)])) for arm, ws in chosen.items()}
+    return SamplingSpace(grid, chosen, spacing, times is not None)
 
 
-def _own_count(arm: str, mine: list[np.ndarray]) -> int:
+def _count_study_samples(arm: str, mine: list[np.ndarray]) -> int:
     counts = {len(t) for t in mine}
     if len(counts) != 1 or counts == {0}:
         raise WrongUsage(
@@ -100,7 +100,7 @@ def _own_count(arm: str, mine: list[np.ndarray]) -> int:
     return counts.pop()
 
 
-def _from_data(study: Study, observables: Sequence[str]) -> list[Window] | None:
+def _read_windows(study: Study, observables: Sequence[str]) -> list[TimeWindow] | None:
     """The columns TMIN and TMAX of the first subject's samples, in the unit of TIME, as NONMEM's $DESIGN reads them."""
     frame = study.events.frame
     if not {"TMIN", "TMAX"} <= set(frame.columns):
@@ -119,7 +119,7 @@ def _from_data(study: Study, observables: Sequence[str]) -> list[Window] | None:
     return found or None
 
 
-def resized(people: Sequence[Profile], subjects: float | Mapping[str, float] | None) -> tuple[Profile, ...]:
+def scale_counts(people: Sequence[SubjectProfile], subjects: float | Mapping[str, float] | None) -> tuple[SubjectProfile, ...]:
     """The same people in other numbers: of all, in proportion, or by arm."""
     if subjects is None:
         return tuple(people)
@@ -136,7 +136,7 @@ def resized(people: Sequence[Profile], subjects: float | Mapping[str, float] | N
     return tuple(replace(p, count=p.count * wanted[p.arm] / arms[p.arm]) for p in people)
 
 
-def prior_draws(
+def draw_from_prior(
     study: Study, names: Sequence[str], prior: Mapping[str, tuple[float, bool]], draws: int, seed: int
 ) -> np.ndarray:
     """(D, P) draws of ψ: `prior` gives a standard deviation by name, relative (log-normal) or absolute (normal).

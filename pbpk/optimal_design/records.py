@@ -19,12 +19,12 @@ from pbpk.study.load import Study, replace_records
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_NOT_SAMPLED = ("AMT", "RATE", "DUR", "ADDL", "II", "SS")
-_MARK = "@LOOK"
+_DOSE_COLUMNS = ("AMT", "RATE", "DUR", "ADDL", "II", "SS")
+_CANDIDATE_COLUMN = "@LOOK"
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class SubjectProfile:
     """`frame`: the records of one of `count` subjects (in coherent units) that follow arm `arm`'s schedule."""
 
     frame: pd.DataFrame
@@ -33,37 +33,37 @@ class Profile:
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class CandidateSamples:
     """A problem that holds every candidate row. `looks` (N, K, O): the row in T of each observable at each of an arm's K times;
     `fixed` (N, F): the samples that stay; −1 where there is none. `profiles` are the N lanes."""
 
     problem: Problem
-    looks: np.ndarray
-    fixed: np.ndarray
-    profiles: tuple[Profile, ...]
+    candidate_rows: np.ndarray
+    fixed_rows: np.ndarray
+    profiles: tuple[SubjectProfile, ...]
 
     @property
     def counts(self) -> np.ndarray:
         return np.array([p.count for p in self.profiles])
 
-    def rows(self, arm: str, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
+    def select_rows(self, arm: str, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
         """(N of the arm, R): the rows of its profiles when the times `chosen` are taken."""
-        own = self.lanes(arm)
-        taken = self.looks[own][:, np.asarray(chosen, int)].reshape(len(own), -1)
-        return np.concatenate([taken, self.fixed[own]], axis=1)
+        own = self.find_lanes(arm)
+        taken = self.candidate_rows[own][:, np.asarray(chosen, int)].reshape(len(own), -1)
+        return np.concatenate([taken, self.fixed_rows[own]], axis=1)
 
-    def lanes(self, arm: str) -> np.ndarray:
+    def find_lanes(self, arm: str) -> np.ndarray:
         return np.flatnonzero([p.arm == arm for p in self.profiles])
 
 
-def profiles(study: Study, arms: str | None, replaced: Sequence[str]) -> tuple[Profile, ...]:
+def group_profiles(study: Study, arms: str | None, replaced: Sequence[str]) -> tuple[SubjectProfile, ...]:
     """The study's distinct subjects, the samples of the observables `replaced` left out; `arms` is a column of the data."""
     frame = study.events.frame
     if arms is not None and arms not in study.events.covariates:
         known = ", ".join(study.events.covariates) or "none"
         raise BadInput(f"the data have no column `{arms}` to tell arms by", hint=f"columns beside the records: {known}")
     goes = (frame["MDV"] == 0) & frame["DVID"].isin(replaced)
-    found: dict[str, Profile] = {}
+    found: dict[str, SubjectProfile] = {}
     for who, own in frame[~goes].groupby("ID", sort=False):
         arm = "all"
         if arms is not None:
@@ -74,17 +74,17 @@ def profiles(study: Study, arms: str | None, replaced: Sequence[str]) -> tuple[P
             arm = f"{own[arms].iloc[0]:g}"
         key = arm + own.drop(columns=["ID", "DV"]).to_csv(index=False)
         count = found[key].count + 1 if key in found else 1
-        found[key] = Profile(own.reset_index(drop=True), count, arm)
+        found[key] = SubjectProfile(own.reset_index(drop=True), count, arm)
     return tuple(found.values())
 
 
-def sampled(
-    study: Study, people: Sequence[Profile], times: Mapping[str, np.ndarray], observables: Sequence[str]
-) -> Sampled:
+def build_candidates(
+    study: Study, people: Sequence[SubjectProfile], times: Mapping[str, np.ndarray], observables: Sequence[str]
+) -> CandidateSamples:
     """Every profile with rows for `observables` at each of its arm's `times` (h)."""
     later = study.spec.data.covariates_over_time == "nocb"
-    frames = [_with_looks(p, i, times.get(p.arm, np.zeros(0)), observables, later) for i, p in enumerate(people)]
-    marks = [f.loc[f["MDV"] == 0, _MARK].to_numpy() for f in frames]
+    frames = [_add_candidate_rows(p, i, times.get(p.arm, np.zeros(0)), observables, later) for i, p in enumerate(people)]
+    marks = [f.loc[f["MDV"] == 0, _CANDIDATE_COLUMN].to_numpy() for f in frames]
     most = max((len(t) for t in times.values()), default=0)
     stay = max(int((m < 0).sum()) for m in marks)
     looks = np.full((len(people), most * len(observables)), -1)
@@ -92,17 +92,17 @@ def sampled(
     for i, m in enumerate(marks):
         looks[i, m[m >= 0]] = np.flatnonzero(m >= 0)
         fixed[i, : (m < 0).sum()] = np.flatnonzero(m < 0)
-    problem = replace_records(study, pd.concat(frames, ignore_index=True).drop(columns=_MARK))
-    return Sampled(problem, looks.reshape(len(people), most, max(len(observables), 1)), fixed, tuple(people))
+    problem = replace_records(study, pd.concat(frames, ignore_index=True).drop(columns=_CANDIDATE_COLUMN))
+    return CandidateSamples(problem, looks.reshape(len(people), most, max(len(observables), 1)), fixed, tuple(people))
 
 
-def repeated(people: Sequence[Profile], times: int) -> tuple[Profile, ...]:
+def repeat_profiles(people: Sequence[SubjectProfile], times: int) -> tuple[SubjectProfile, ...]:
     """Each profile `times` times over, for simulation."""
     return tuple(replace(p, count=p.count / times) for p in people for _ in range(times))
 
 
-def _with_looks(p: Profile, number: int, times: np.ndarray, observables: Sequence[str], later: bool) -> pd.DataFrame:
-    own = p.frame.assign(**{_MARK: -1, "ID": str(number + 1)})
+def _add_candidate_rows(p: SubjectProfile, number: int, times: np.ndarray, observables: Sequence[str], later: bool) -> pd.DataFrame:
+    own = p.frame.assign(**{_CANDIDATE_COLUMN: -1, "ID": str(number + 1)})
     if not len(times) or not observables:
         return own
     clock = own["TIME"].to_numpy()
@@ -116,10 +116,10 @@ def _with_looks(p: Profile, number: int, times: np.ndarray, observables: Sequenc
     beside = np.minimum(place, len(own) - 1) if later else np.maximum(place - 1, 0)
     count = len(observables)
     new = own.iloc[np.repeat(beside, count)].copy()
-    new[list(_NOT_SAMPLED)] = 0
+    new[list(_DOSE_COLUMNS)] = 0
     new = new.assign(TIME=np.repeat(times, count), EVID=0, CMT="", DV=0.0, MDV=0)
     new["DVID"] = list(observables) * len(times)
-    new[_MARK] = np.arange(len(new))
+    new[_CANDIDATE_COLUMN] = np.arange(len(new))
     order = np.lexsort(
         (
             np.concatenate([np.full(len(own), -1), np.arange(len(new))]),

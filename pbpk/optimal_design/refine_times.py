@@ -15,32 +15,37 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.optimal_design.criteria import mean_value
-from pbpk.optimal_design.moments import Moments, each, moving, unplanned
-from pbpk.optimal_design.records import Profile, sampled
+from pbpk.optimal_design.criteria import compute_mean_criterion
+from pbpk.optimal_design.moments import (
+    ObservationMoments,
+    compute_information_by_subject,
+    compute_moments_and_time_slopes,
+    drop_window_plan,
+)
+from pbpk.optimal_design.records import SubjectProfile, build_candidates
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
-    from pbpk.optimal_design.sampling_space import Space
+    from pbpk.optimal_design.sampling_space import SamplingSpace
     from pbpk.study.load import Study
 
-_MOST = 100
+_MOST_ITERATIONS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Around:
+class LinearisationPoints:
     """The points that the model is linearised at: psi (D, P), eta (D, S, q) for every subject, and `to` (D, P, P)."""
 
     psi: np.ndarray
     eta: np.ndarray
-    to: np.ndarray
+    psi_per_coordinate: np.ndarray
     form: str
     centred: bool
     interest: tuple[int, ...]
 
 
 @partial(jax.jit, static_argnames=("form", "centred", "interest"))
-def slope(problem: Problem, psi, eta, to, rows, look, counts, moved, *, form, centred, interest):
+def _differentiate_criterion(problem: Problem, psi, eta, to, rows, look, counts, moved, *, form, centred, interest):
     """The criterion and its derivative in `moved` (k,) sample times; `look` (T, N) says which of them each row follows."""
     follows = look >= 0
 
@@ -49,7 +54,7 @@ def slope(problem: Problem, psi, eta, to, rows, look, counts, moved, *, form, ce
 
         def one(e):
             wide = jnp.broadcast_to(e[:, None], (*e.shape, problem.subjects))
-            return moving(problem, psi, wide, form, centred, follows)
+            return compute_moments_and_time_slopes(problem, psi, wide, form, centred, follows)
 
         return jax.lax.map(one, eta)
 
@@ -61,26 +66,26 @@ def slope(problem: Problem, psi, eta, to, rows, look, counts, moved, *, form, ce
         def later(a, b):
             return a if jnp.ndim(b) == 0 else a + b * by_row.reshape(by_row.shape[0], *[1] * (b.ndim - 4), -1)
 
-        here = Moments(
+        here = ObservationMoments(
             *(later(a, b) if i < 5 and a is not None else a for i, (a, b) in enumerate(zip(now, then, strict=True)))
         )
 
         def draw(m, to):
-            every = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, each(s, rows)))(m)
+            every = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, rows)))(m)
             return to.T @ jnp.mean(every, axis=0) @ to
 
-        return mean_value(jax.vmap(draw)(here, to), interest)
+        return compute_mean_criterion(jax.vmap(draw)(here, to), interest)
 
     return jax.value_and_grad(criterion)(jnp.zeros_like(moved))
 
 
-def refine(
+def refine_times(
     study: Study,
-    people: Sequence[Profile],
+    people: Sequence[SubjectProfile],
     observables: Sequence[str],
-    space: Space,
+    space: SamplingSpace,
     times: Mapping[str, np.ndarray],
-    around: Around,
+    around: LinearisationPoints,
 ) -> tuple[float, dict[str, np.ndarray]]:
     """The criterion and the times by arm, from `times` on."""
     from scipy.optimize import minimize
@@ -96,7 +101,7 @@ def refine(
         return {a: t[ends[i] : ends[i + 1]] for i, a in enumerate(arms)}
 
     def measure(x):
-        value, gradient = criterion_and_slope(study, people, observables, unpack(x), around)
+        value, gradient = compute_criterion_and_slope(study, people, observables, unpack(x), around)
         if not np.isfinite(value):
             return 1e10, np.zeros_like(x)
         return -value, -gradient * np.exp(x)
@@ -122,7 +127,7 @@ def refine(
         method="SLSQP",
         bounds=[(float(a), float(b)) for a, b in np.log(windows + offset)],
         constraints=rules,
-        options={"maxiter": _MOST, "ftol": 1e-10},
+        options={"maxiter": _MOST_ITERATIONS, "ftol": 1e-10},
     )
     final = unpack(found.x)
     if (
@@ -134,29 +139,29 @@ def refine(
     return -float(found.fun), final
 
 
-def criterion_and_slope(
+def compute_criterion_and_slope(
     study: Study,
-    people: Sequence[Profile],
+    people: Sequence[SubjectProfile],
     observables: Sequence[str],
     times: Mapping[str, np.ndarray],
-    around: Around,
+    around: LinearisationPoints,
 ) -> tuple[float, np.ndarray]:
     """The criterion at `times` and its derivative in each (1/h), arms one after another."""
-    here = sampled(study, people, times, observables)
+    here = build_candidates(study, people, times, observables)
     t, n = here.problem.observed_mask.shape
     look, first = np.full((t, n), -1), 0
-    rows = np.full((n, max(len(c) for c in times.values()) * len(observables) + here.fixed.shape[1]), -1)
+    rows = np.full((n, max(len(c) for c in times.values()) * len(observables) + here.fixed_rows.shape[1]), -1)
     for arm, own in times.items():
-        choice = here.rows(arm, np.arange(len(own)))
-        for lane, r in zip(here.lanes(arm), choice, strict=True):
+        choice = here.select_rows(arm, np.arange(len(own)))
+        for lane, r in zip(here.find_lanes(arm), choice, strict=True):
             rows[lane, : len(r)] = r
-            look[here.looks[lane, : len(own)], lane] = first + np.arange(len(own))[:, None]
+            look[here.candidate_rows[lane, : len(own)], lane] = first + np.arange(len(own))[:, None]
         first += len(own)
-    value, gradient = slope(
-        unplanned(here.problem),
+    value, gradient = _differentiate_criterion(
+        drop_window_plan(here.problem),
         around.psi,
         around.eta,
-        around.to,
+        around.psi_per_coordinate,
         rows,
         look,
         here.counts,

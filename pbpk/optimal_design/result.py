@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ArmSchedule:
     """`subjects` of arm `arm` give samples of `observables` at `times` (h); None where times differ between subjects."""
 
     arm: str
@@ -47,7 +47,7 @@ class Design:
     value: float
     own_value: float | None
     subjects: float
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[ArmSchedule, ...]
     parameters: pd.DataFrame
     information: pd.DataFrame
     optimised: bool

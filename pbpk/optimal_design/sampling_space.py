@@ -11,57 +11,57 @@ import numpy as np
 
 from pbpk.errors import BadInput
 
-Window = tuple[float, float]
-_FINE = 60  # candidates in a window that is searched continuously: where the search begins
+TimeWindow = tuple[float, float]
+_WINDOW_CANDIDATES = 60  # candidates in a window that is searched continuously: where the search begins
 _EDGE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class SamplingSpace:
     """`times` {arm: (K,)} in h, ascending; `windows` {arm: one (low, high) for each sample}; `spacing` in h.
 
     `exact`: only these times are possible; else they are where a continuous search begins.
     """
 
     times: Mapping[str, np.ndarray]
-    windows: Mapping[str, tuple[Window, ...]]
+    windows: Mapping[str, tuple[TimeWindow, ...]]
     spacing: float
-    exact: bool
+    is_grid: bool
 
-    def common(self, arm: str) -> bool:
+    def has_common_window(self, arm: str) -> bool:
         """Whether the arm's samples share one window, so that their order means nothing."""
         return len(set(self.windows[arm])) == 1
 
-    def inside(self, arm: str, j: int) -> np.ndarray:
+    def mark_inside(self, arm: str, j: int) -> np.ndarray:
         low, high = self.windows[arm][j]
         return (self.times[arm] >= low - _EDGE) & (self.times[arm] <= high + _EDGE)
 
-    def allowed(self, arm: str, chosen: np.ndarray, j: int) -> np.ndarray:
+    def mark_allowed(self, arm: str, chosen: np.ndarray, j: int) -> np.ndarray:
         """(K,) Which candidates sample `j` may take beside the other samples."""
         others = np.delete(self.times[arm][chosen], j)
-        near = ~self._apart(np.abs(self.times[arm][:, None] - others[None]))
-        return self.inside(arm, j) & ~near.any(axis=1)
+        near = ~self._are_apart(np.abs(self.times[arm][:, None] - others[None]))
+        return self.mark_inside(arm, j) & ~near.any(axis=1)
 
-    def _apart(self, gap: np.ndarray) -> np.ndarray:
+    def _are_apart(self, gap: np.ndarray) -> np.ndarray:
         """Which gaps there may be: none at all between the samples of a window, where a sample may be taken in duplicate."""
-        return gap >= (max(self.spacing, 2 * _EDGE) if self.exact else self.spacing) - _EDGE
+        return gap >= (max(self.spacing, 2 * _EDGE) if self.is_grid else self.spacing) - _EDGE
 
-    def start(self, random: np.random.Generator | None) -> dict[str, np.ndarray]:
+    def choose_start(self, random: np.random.Generator | None) -> dict[str, np.ndarray]:
         """A choice to begin with: spread evenly over the windows, or at random. Raises `BadInput` where none fits."""
-        return {arm: self._start(arm, random) for arm in self.times}
+        return {arm: self._choose_arm_start(arm, random) for arm in self.times}
 
-    def _start(self, arm: str, random: np.random.Generator | None) -> np.ndarray:
+    def _choose_arm_start(self, arm: str, random: np.random.Generator | None) -> np.ndarray:
         times, count = self.times[arm], len(self.windows[arm])
         for attempt in range(200):
             chosen: list[int] = []
             for j in range(count):
-                fits = self.inside(arm, j)
+                fits = self.mark_inside(arm, j)
                 for c in chosen:
-                    fits &= self._apart(np.abs(times - times[c]))
+                    fits &= self._are_apart(np.abs(times - times[c]))
                 free = np.flatnonzero(fits)
                 if not len(free):
                     break
-                at = (j + 0.5) / count if self.common(arm) else 0.5
+                at = (j + 0.5) / count if self.has_common_window(arm) else 0.5
                 chosen.append(int(random.choice(free) if random and attempt < 199 else free[int(at * len(free))]))
             if len(chosen) == count:
                 return np.array(chosen)
@@ -71,28 +71,28 @@ class Space:
             hint="fewer --samples, a smaller --spacing or more --times",
         )
 
-    def many(self, arm: str) -> int:
+    def count_elementary_designs(self, arm: str) -> int:
         """How many elementary designs an arm has, were there no spacing."""
-        return self._many(arm, int(self.inside(arm, 0).sum()))
+        return self._count_choices(arm, int(self.mark_inside(arm, 0).sum()))
 
-    def every(self, arm: str, most: int) -> np.ndarray:
+    def list_elementary_designs(self, arm: str, most: int) -> np.ndarray:
         """(E, k): all elementary designs; of fewer candidates, evenly thinned, where there would be more than `most`."""
-        if not self.common(arm):
+        if not self.has_common_window(arm):
             raise BadInput("a split over several schedules needs one window for all samples", hint="give one --window")
         count = len(self.windows[arm])
-        keep = np.flatnonzero(self.inside(arm, 0))
-        while len(keep) > count and self._many(arm, len(keep)) > most:
+        keep = np.flatnonzero(self.mark_inside(arm, 0))
+        while len(keep) > count and self._count_choices(arm, len(keep)) > most:
             keep = keep[np.unique(np.linspace(0, len(keep) - 1, len(keep) - 1).round().astype(int))]
-        pick = combinations if self.exact else combinations_with_replacement
+        pick = combinations if self.is_grid else combinations_with_replacement
         found = np.array(list(pick(keep.tolist(), count))).reshape(-1, count)
-        return found[self._apart(np.diff(self.times[arm][found], axis=1)).all(axis=1)]
+        return found[self._are_apart(np.diff(self.times[arm][found], axis=1)).all(axis=1)]
 
-    def _many(self, arm: str, size: int) -> int:
+    def _count_choices(self, arm: str, size: int) -> int:
         count = len(self.windows[arm])
-        return comb(size, count) if self.exact else comb(size + count - 1, count)
+        return comb(size, count) if self.is_grid else comb(size + count - 1, count)
 
 
-def spread(window: Window, count: int = _FINE) -> np.ndarray:
+def spread_candidates(window: TimeWindow, count: int = _WINDOW_CANDIDATES) -> np.ndarray:
     """Candidates in a window: even in the logarithm where it begins above zero and spans decades, else even."""
     low, high = window
     if low > 0 and high > 20 * low:

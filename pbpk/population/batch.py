@@ -1,115 +1,77 @@
-"""Any number of patients by a solver: in chunks, padded to a few sizes, and those that failed once more by a stricter one.
-
-A chunk's working set should fit the cache; the last chunk is padded by repeating a patient, so that nothing compiles
-twice. No patient's numbers depend on who its neighbours are: a lane sees only itself.
-"""
+"""Patients solved together by one compiled program: what it is given, what it is asked for, and what it gives back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from pbpk.population.lanes import Batch, BatchResult, OutputRequest, solve_batch
+from pbpk.observe import find_compartments_read, observe_all, observe_sums
 from pbpk.results import ResultCode
-from pbpk.solve.base import Solver
+from pbpk.solve.base import Solver, as_code
+from pbpk.solve.resolvent import integrate_to_infinity
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
-
-CHUNK = 1024  # a call costs 0.15 ms, and a kernel takes 256 patients to a core; 512 to 4,096 are as good
-_HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong whoever solves it
-
-BatchTask = tuple[Solver, OutputRequest, Batch]
-BatchRunner = Callable[[Iterable[BatchTask]], Iterator[BatchResult]]
-"""Solves tasks, and gives their results in the same order."""
+    from pbpk.solve.timeline import Timeline
 
 
-def solve_in_this_process(system: System) -> BatchRunner:
-    return lambda tasks: (solve_batch(system, *task) for task in tasks)
+@dataclass(frozen=True)
+class OutputRequest:
+    """What is computed: the observables `names`, their time-integrals to each time, and those to infinity."""
+
+    names: tuple[str, ...]
+    integrals: bool = False
+    to_infinity: bool = False
 
 
-def solve_in_chunks(
-    system: System,
-    solver: Solver,
-    asked: OutputRequest,
-    lanes: Callable[[np.ndarray], Batch],
-    patients: int,
-    *,
-    times: int,
-    run: BatchRunner,
-    chunk: int = CHUNK,
-    progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[BatchResult, np.ndarray]:
-    """The first `times` observations of every patient, and how often each was solved again (N,).
+class Batch(NamedTuple):
+    """What patients bring: their events, parameters p (C, m, N), the row of them at each observation (T, N or 1), and the
+    index of the last observation that was asked for, from which integrals go on to infinity."""
 
-    `lanes` takes the numbers (from 0) of the patients wanted. Where JAX is tracing, results have no values yet, and nobody
-    is solved again.
-    """
-    found = _solve_chunks(solver, asked, lanes, np.arange(patients), times, run, chunk, progress)
-    again = np.zeros(patients, int)
-    stricter = solver.fallback()
-    while stricter is not None and not is_traced(found):
-        ill = np.flatnonzero(_is_curable(found.code))
-        ill = ill[_is_finite(system, lanes(ill))] if len(ill) else ill
-        if not len(ill):
-            break
-        retried = _solve_chunks(stricter, asked, lanes, ill, times, run, chunk, lambda done, of: None)
-        again[ill] += 1
-        cured = np.asarray(retried.code) == 0
-        for old, new in zip(found, retried, strict=True):
-            if old is not None and new is not None:
-                old[..., ill[cured]] = new[..., cured]
-        stricter = stricter.fallback()
-    return found, again
+    timeline: Timeline
+    p: jax.Array | np.ndarray
+    row: jax.Array | np.ndarray
+    last: jax.Array | np.ndarray
 
 
-def is_traced(tree: Any) -> bool:
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+class BatchResult(NamedTuple):
+    """JAX's or NumPy's arrays: `observables` (names, T, N), coherent units, NaN for patients that failed; result `code` (N,);
+    `integrals` (names, T, N), the same times h; and those `to_infinity` (names, N)."""
+
+    observables: Any
+    code: Any
+    integrals: Any
+    to_infinity: Any
 
 
-def choose_width(patients: int, chunk: int) -> int:
-    """Lanes of a program: few sizes, so few programs."""
-    return min(chunk, patients if patients == 1 else max(16, 1 << (patients - 1).bit_length()))
+@partial(jax.jit, static_argnames=("system", "solver", "request"))
+def solve_batch(system: System, solver: Solver, request: OutputRequest, batch: Batch) -> BatchResult:
+    """Solve all patients of a batch and read their observables: the program that JAX compiles for a simulation."""
+    timeline, p, row, last = batch.timeline, jnp.asarray(batch.p), jnp.asarray(batch.row), batch.last
+    sums = find_compartments_read(system, request.names)
+    # To infinity goes on from all amounts; and where most of them are read, sums would be more to compute.
+    sums = () if request.to_infinity or len(sums) >= len(system.names) else sums
+    trajectory = solver.solve(system, timeline, p, integrals=request.integrals, readings=sums)
+    p_observed = p if p.shape[0] == 1 else jnp.take_along_axis(p, row[:, None, :], axis=0)
+    observe = partial(observe_sums if sums else observe_all, system, request.names)
+    observables = observe(trajectory.amounts, p_observed)
+    # Amounts may be numbers where a concentration is none, as in a volume of 0.
+    finite = jnp.all(jnp.isfinite(observables) | ~timeline.output_mask, axis=(0, 1))
+    code = trajectory.result | as_code(jnp.where(finite, 0, ResultCode.NOT_FINITE))
 
+    def mask(values: jax.Array) -> jax.Array:
+        return jnp.where(code == 0, values, jnp.nan)
 
-def _solve_chunks(
-    solver, asked, lanes, who: np.ndarray, times: int, run: BatchRunner, chunk: int, progress
-) -> BatchResult:
-    size, n = choose_width(len(who), chunk), len(who)
-    starts = range(0, n, size)
-    whole, parts = None, []
-    tasks = ((solver, asked, lanes(who[np.minimum(np.arange(s, s + size), n - 1)])) for s in starts)
-    for start, found in zip(starts, run(tasks), strict=True):
-        keep = min(size, n - start)
-        own = jax.tree.map(lambda a: a[..., :keep], found)  # noqa: B023
-        part = own._replace(
-            shown=own.shown[:, :times], integral=None if own.integral is None else own.integral[:, :times]
-        )
-        if is_traced(part):
-            parts.append(part)
-        else:
-            if whole is None:
-                whole = jax.tree.map(lambda a: np.empty((*a.shape[:-1], n), a.dtype), part)
-            for into, a in zip(whole, part, strict=True):
-                if into is not None:
-                    into[..., start : start + keep] = a
-        progress(start + keep, n)
-    return whole if whole is not None else jax.tree.map(lambda *a: jnp.concatenate(a, axis=-1), *parts)
-
-
-def _is_curable(code) -> np.ndarray:
-    code = np.asarray(code)
-    return (code != 0) & (code & _HOPELESS == 0) & (code != ResultCode.NO_STEADY_STATE)
-
-
-def _is_finite(system: System, lanes: Batch) -> np.ndarray:
-    """(N,) whether parameters, doses and the rates they make are numbers: where not, all solvers would only take longer."""
-    p = jnp.asarray(lanes.p)
-    slope = jax.vmap(lambda q: system.vector_field(0.0, jnp.ones((len(system.names), q.shape[-1]), q.dtype), q))(p)
-    finite = jnp.isfinite(p).all(axis=(0, 1)) & jnp.isfinite(slope).all(axis=(0, 1))
-    return np.asarray(finite & jnp.isfinite(jnp.asarray(lanes.timeline.amount)).all(axis=0))
+    integrals = to_infinity = None
+    if trajectory.integrals is not None:
+        # Every reading is linear in the amounts, so that its integral is the reading of their integrals.
+        integrals = mask(observe(trajectory.integrals, p_observed))
+        if request.to_infinity:
+            remaining = integrate_to_infinity(system, p[0], trajectory.amounts[last])
+            to_infinity = mask(observe((trajectory.integrals[last] + remaining)[None], p_observed))[:, 0]
+    return BatchResult(mask(observables), code, integrals, to_infinity)

@@ -1,4 +1,7 @@
-"""Doses of other sizes, and at other times, than a regimen says: as numbers that may be differentiated."""
+"""Doses of other sizes, and at other times, than a regimen says: as numbers that may be differentiated, and by weight.
+
+Every event of a regimen's timeline has its dose's number (`Timeline.dose`, -1: none), so that replacing is an index lookup.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ import numpy as np
 import pandas as pd
 from jax.core import Tracer
 
-from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.solve.events import BOLUS, END
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
+    from pbpk.population.patients import Patients
     from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Timeline
 
 
-def read_dose_values(given: Any, regimen: Regimen, what: str) -> jax.Array:
-    """`given` as an array (doses,). Raises `BadInput` where it cannot be one, as far as its numbers are known."""
-    array = jnp.asarray(given, float)
+def read_dose_values(values: Any, regimen: Regimen, what: str) -> jax.Array:
+    """`values` as an array (doses,). Raises `BadInput` where it cannot be one, as far as its numbers are known."""
+    array = jnp.asarray(values, float)
     if array.shape != (len(regimen.doses),):
         hint = "one number for each dose of the regimen, in its order; additional doses go with theirs"
         raise BadInput(f"{what} has the shape {array.shape}, and the regimen {len(regimen.doses)} doses", hint=hint)
@@ -32,50 +35,79 @@ def read_dose_values(given: Any, regimen: Regimen, what: str) -> jax.Array:
     return array
 
 
-def rows_of_doses(frame: pd.DataFrame, regimen: Regimen) -> np.ndarray:
-    """(doses,) the row of `regimen.to_frame` that holds each dose; it sorts them by time."""
-    rows = np.zeros(len(regimen.doses), int)
-    rows[np.argsort([d.at for d in regimen.doses], kind="stable")] = np.flatnonzero(frame["EVID"] == 1)
-    return rows
-
-
 def extend_records(frame: pd.DataFrame, regimen: Regimen) -> pd.DataFrame:
     """Records up to the last additional dose: the timeline leaves out what comes after its last record, and a dose whose
-    time is not known yet may bring them forward."""
+    time is not known yet may bring them forward. Raises `BadInput` where a dose is at steady state."""
     if any(d.ss for d in regimen.doses):
         hint = "give the doses that lead to the steady state (addl, ii) instead of ss"
         raise BadInput("the times of doses at steady state cannot be changed", hint=hint)
     end = max(d.at + d.addl * d.ii for d in regimen.doses)
-    last = frame.iloc[[-1]].assign(TIME=end, EVID=0, MDV=1, AMT=0.0, DUR=0.0, ADDL=0, CMT="")
+    last = frame.iloc[[-1]].assign(TIME=end, EVID=0, MDV=1, AMT=0.0, DUR=0.0, ADDL=0, CMT="", DOSE=-1)
     return pd.concat([frame, last], ignore_index=True) if end > frame["TIME"].iloc[-1] else frame
 
 
 def replace_doses(
-    timeline: Timeline, frame: pd.DataFrame, regimen: Regimen, model: Model, amounts: Any = None, times: Any = None
+    timeline: Timeline, regimen: Regimen, model: Model, amounts: Any = None, times: Any = None
 ) -> Timeline:
-    """The timeline of `frame` with each dose's amount (doses,), in its own unit, and time (doses,), h, replaced.
+    """The regimen's timeline with each dose's amount (doses,), in its own unit, and time (doses,), h, replaced.
 
-    With `times` it must have been built as one whose events move.
+    Additional doses go with theirs. With `times` the timeline must have been built as one whose events move.
     """
-    rows = rows_of_doses(frame, regimen)
-    record = np.full(len(frame), -1)
-    record[rows] = np.arange(len(rows))
-    number = record[timeline.row]
-    of_dose = (timeline.kind >= BOLUS) & (timeline.kind <= END)
+    number = timeline.dose
+    assert number is not None, "a timeline of a regimen has the numbers of its doses"
     if amounts is not None:
-        wanted = [model.system.compartments[model.system.index(c)].unit for c in frame["CMT"].iloc[rows]]
-        doses = zip(regimen.doses, wanted, strict=True)
-        coherent = amounts * np.array([units.require_dimension(d.unit, unit, "a dose") for d, unit in doses])
+        coherent = amounts * np.array([d.find_factor(model) for d in regimen.doses])
         steady = timeline.steady
         if steady is not None:
-            of = record[steady.row]
-            steady = replace(steady, amount=jnp.where(steady.exists & (of >= 0), coherent[of], steady.amount))
-        timeline = replace(timeline, amount=jnp.where(of_dose, coherent[number], timeline.amount), steady=steady)
+            of_dose = steady.exists & (steady.dose >= 0)
+            steady = replace(steady, amount=jnp.where(of_dose, coherent[steady.dose], steady.amount))
+        amount = jnp.where(_is_dosing(timeline), coherent[number], timeline.amount)
+        timeline = replace(timeline, amount=amount, steady=steady)
     if times is not None:
         assert timeline.since is not None, "doses that move need a timeline that lets them"
-        own = number >= 0
-        later = jnp.where(own, (times - np.array([d.at for d in regimen.doses]))[number], 0.0)
+        of_dose = number >= 0
+        shift = jnp.where(of_dose, (times - np.array([d.at for d in regimen.doses]))[number], 0.0)
         # Whatever order they were written in, doses come before the observations of their time.
-        rank = np.where(own, 0, timeline.rank)
-        timeline = replace(timeline, time=timeline.time + later, since=timeline.since + later, rank=rank)
+        rank = np.where(of_dose, 0, timeline.rank)
+        timeline = replace(timeline, time=timeline.time + shift, since=timeline.since + shift, rank=rank)
     return timeline
+
+
+def read_weights(regimen: Regimen, patients: Patients) -> np.ndarray | None:
+    """Each patient's weight (N,) where a dose is per kg; None when none is. Raises `BadInput` without a covariate WT."""
+    if not regimen.per_kg:
+        return None
+    if "WT" not in patients.covariates:
+        hint = "give the whole dose, or declare [covariates.WT] in the model's parameters.toml"
+        raise BadInput("a dose per kg needs the covariate WT, which this model does not declare", hint=hint)
+    return patients.covariates["WT"].to_numpy(float)
+
+
+def scale_doses_by_weight(timeline: Timeline, regimen: Regimen, weight: np.ndarray) -> Timeline:
+    """The regimen's timeline with the doses per kg multiplied by each patient's weight (N,)."""
+    per_kg = np.array([*(d.per_kg for d in regimen.doses), False])  # the last is that of number -1, no dose
+    assert timeline.dose is not None, "a timeline of a regimen has the numbers of its doses"
+    amount = timeline.amount * np.where(per_kg[timeline.dose] & _is_dosing(timeline), weight, 1.0)
+    steady = timeline.steady
+    if steady is not None:
+        steady = replace(steady, amount=steady.amount * np.where(per_kg[steady.dose], weight, 1.0))
+    return replace(timeline, amount=amount, steady=steady)
+
+
+def sum_doses(regimen: Regimen, model: Model, amounts: Any, weights: np.ndarray | None, patients: int) -> Any:
+    """All that each patient is given (N,), in coherent units; None at steady state, where doses have no end.
+
+    `amounts` (doses,) replace those of the regimen, in their own units; `weights` (N,) multiply doses per kg.
+    """
+    if any(d.ss for d in regimen.doses):
+        return None
+    total = jnp.zeros(patients)
+    for k, d in enumerate(regimen.doses):
+        each = (d.amount if amounts is None else amounts[k]) * d.find_factor(model) * (1 + d.addl)
+        total = total + (each * jnp.asarray(weights) if d.per_kg and weights is not None else each)
+    return total
+
+
+def _is_dosing(timeline: Timeline) -> np.ndarray:
+    """(E, N) whether an event gives a dose: its record alone, or a void, does not."""
+    return (timeline.kind >= BOLUS) & (timeline.kind <= END)

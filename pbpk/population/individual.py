@@ -101,7 +101,7 @@ class IndividualModel:
         """Where a factor changes in time and η does not simply multiply, it must reach the second stage by itself."""
         return v.name in changing and not DISTRIBUTIONS[v.distribution].multiplies
 
-    def mixed(self, theta: Mapping[str, jax.Array], eta: jax.Array, covariates: jax.Array) -> jax.Array:
+    def individual_parameters(self, theta: Mapping[str, jax.Array], eta: jax.Array, covariates: jax.Array) -> jax.Array:
         """u (slots, ...) from θ (named), η (q, ...) and constant covariates (covariates, ...)."""
         changing = {f.parameter for f in self.factors if f.changes}
         known, at = {v.name: v for v in self.varying}, {n: i for i, n in enumerate(self.etas)}
@@ -138,7 +138,7 @@ class IndividualModel:
         b = theta[f.coefficient] if isinstance(f.coefficient, str) else f.coefficient
         return FORMS[f.form](x, f.reference, b)
 
-    def parameters(
+    def system_parameters(
         self, system: System, u: jax.Array, constants: jax.Array, covariates: jax.Array, overrides: jax.Array
     ) -> jax.Array:
         """p (C, m, N) from u (slots, N), constants (1 or C, m, N), covariates (C, k, N) and overrides (C, o, N; NaN: none)."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.diagnostics.bins import make_bins
-from pbpk.diagnostics.normality import bands
+from pbpk.diagnostics.normality import compute_percentile_bands
 from pbpk.report.axes import label, limits_of
 from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, dots, nothing, panel, style, to_svg
 from pbpk.run_folders.read import ObservationUnits
@@ -70,7 +70,7 @@ def _quantiles(axes: Axes, part: pd.DataFrame, endpoint: str, units: Observation
     n = len(values)
     at = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
     some = np.unique(np.linspace(0, n - 1, min(n, 60)).round().astype(int))
-    band = bands(n, tuple(100 * some / max(n - 1, 1)))
+    band = compute_percentile_bands(n, tuple(100 * some / max(n - 1, 1)))
     axes.fill_between(at[some], *band.T, color=BLUE, alpha=0.2, linewidth=0, label="95 % of normal samples")
     dots(axes, at, values)
     reach = 1.08 * max(2.0, np.abs(at).max(), np.abs(values).max())
@@ -107,9 +107,9 @@ def _over(axes: Axes, part: pd.DataFrame, column: str) -> None:
     """Dots, their percentiles bin by bin, and the bands in which those of a standard normal would lie."""
     x, y = part[column].to_numpy(dtype=float), part["NPDE"].to_numpy(dtype=float)
     bins = make_bins(x, max(1, min(MOST_BINS, len(x) // 10)), "quantile", part["ID"].nunique())
-    counts = [int((bins.where == b).sum()) for b in range(len(bins))]
-    each = np.stack([bands(n, LEVELS) for n in counts])
-    seen = np.stack([np.quantile(y[bins.where == b], np.array(LEVELS) / 100) for b in range(len(bins))])
+    counts = [int((bins.index == b).sum()) for b in range(len(bins))]
+    each = np.stack([compute_percentile_bands(n, LEVELS) for n in counts])
+    seen = np.stack([np.quantile(y[bins.index == b], np.array(LEVELS) / 100) for b in range(len(bins))])
     dots(axes, x, y, size=3.0, alpha=0.35)
     for k, level in enumerate(LEVELS):
         edges = np.append(bins.low, bins.high[-1])

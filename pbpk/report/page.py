@@ -15,8 +15,8 @@ from pbpk.report.aggregates import COLUMNS, RIGHT, aggregate_rows
 from pbpk.report.canvas import need_extra
 from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
 from pbpk.report.figures import endpoints, eta_distributions, goodness, individual_fits, trace
+from pbpk.report.latest_checks import summarise_npde, summarise_vpc
 from pbpk.report.numbers import MISSING, objective, shown
-from pbpk.run_folders.latest_checks import read_npde, read_vpc
 from pbpk.run_folders.read import RunFiles, finite_or_nan, read_run
 
 TEMPLATE = "page.html.j2"
@@ -122,8 +122,8 @@ def _covariates(run: RunFiles, markup) -> dict[str, Any]:
 def _judged(run: RunFiles, markup) -> list:
     """Checks by simulation that are in the run's folder: (id, title, what was found)."""
     both = (
-        ("vpc", "Visual predictive check", read_vpc(run.path, run.units)),
-        ("npde", "Prediction distribution errors", read_npde(run.path, run.units)),
+        ("vpc", "Visual predictive check", summarise_vpc(run.path, run.units)),
+        ("npde", "Prediction distribution errors", summarise_npde(run.path, run.units)),
     )
     return [(i, t, j._replace(panels=[markup(svg) for svg in j.panels])) for i, t, j in both if j is not None]
 

@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk import units
 from pbpk.errors import BadInput
+from pbpk.estimation.methods import explain_no_likelihood
 from pbpk.run_folders.read import RunFiles, read_run
 from pbpk.study.settings import load_spec
 
 if TYPE_CHECKING:
     from pbpk.study.schema import StudySpec
-
-# Methods whose estimates are not those of the greatest likelihood, and why.
-NO_LIKELIHOOD = {
-    "map": "its objective is that of the individual parameters with the population's held",
-    "nuts": "its estimates are means of the posterior",
-    "vi": "its estimates are means of an approximate posterior",
-    "two_stage": "its estimates are moments of individual fits",
-    "global_two_stage": "its estimates are moments of individual fits",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +43,7 @@ class RunCandidate:
     @property
     def has_likelihood(self) -> bool:
         """Whether the OFV is the least that the population model can have, which AIC, BIC and ratios take it to be."""
-        return self.method not in NO_LIKELIHOOD
+        return not explain_no_likelihood(self.method)
 
     @cached_property
     def options(self) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pbpk.run_comparison.candidate import NO_LIKELIHOOD, RunCandidate
+from pbpk.estimation.methods import explain_no_likelihood
+from pbpk.run_comparison.candidate import RunCandidate
 
 
 def find_objections(first: RunCandidate, other: RunCandidate) -> list[str]:
@@ -13,7 +14,7 @@ def find_objections(first: RunCandidate, other: RunCandidate) -> list[str]:
     for c in dict.fromkeys((first, other)):
         if not c.has_likelihood:
             objections.append(
-                f"{c.label} was fitted by {c.method.upper()}: {NO_LIKELIHOOD[c.method]}, so there is no greatest likelihood "
+                f"{c.label} was fitted by {c.method.upper()}: {explain_no_likelihood(c.method)}, so there is no greatest likelihood "
                 "to judge the model by. Fit it by focei"
             )
     if first.method != other.method and not objections:

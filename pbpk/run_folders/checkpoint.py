@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.estimation.base import EstimationState, IterationRecord
+from pbpk.estimation.state import EstimationState, IterationRecord
 from pbpk.run_folders.resumable import SEARCH_FITS
 
 if TYPE_CHECKING:
@@ -74,16 +74,16 @@ def load_ends(folder: OutputFolder) -> list[StartOutcome]:
 def append_replicate(rows: Path, replicate: Replicate) -> None:
     """Add a replicate's line to its table, as soon as it is there: a resumed bootstrap need not compute it again."""
     with rows.open("a", encoding="utf-8") as file:
-        file.write(replicate.line)
+        file.write(replicate.csv_line)
 
 
 def recover_replicates(folder: OutputFolder, name: str, parameters: Sequence[str]) -> list[Replicate]:
     """The replicates in an unfinished table, which is cut after its last whole line; a new table where there is none."""
-    from pbpk.uncertainty.replicates import header, read_lines
+    from pbpk.uncertainty.replicates import format_header, read_replicates
 
     file = folder.partial / name
-    done = read_lines(file.read_text(encoding="utf-8"), parameters) if file.exists() else []
-    folder.write(name, header(parameters) + "".join(replicate.line for replicate in done))
+    done = read_replicates(file.read_text(encoding="utf-8"), parameters) if file.exists() else []
+    folder.write(name, format_header(parameters) + "".join(replicate.csv_line for replicate in done))
     return done
 
 

@@ -15,9 +15,9 @@ from pbpk.run_folders.resumable import FIT
 from pbpk.run_folders.resume import find_unfinished, keep_progress, partial_beside, resume_folder, unfinished_in
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationState, IterationRecord
     from pbpk.estimation.result import Fit
     from pbpk.estimation.start import StartingValues
+    from pbpk.estimation.state import EstimationState, IterationRecord
     from pbpk.study.load import Study
 
 

@@ -45,7 +45,7 @@ def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
     theta, _, _ = problem.unpack(jnp.asarray(fit.psi))
     u = problem.individual_parameters(theta, jnp.asarray(table[etas].to_numpy(float).T))
     rest = (jnp.asarray(a) for a in (problem.constants, problem.covariates, problem.overrides))
-    values = np.asarray(individual.parameters(problem.structure.system, u, *rest))[0]
+    values = np.asarray(individual.system_parameters(problem.structure.system, u, *rest))[0]
     model, usual = restore_model(fit.study), fit.study.model.parameters.covariates
     recorded = dict(zip(individual.covariates, np.asarray(problem.covariates)[0], strict=True))
     covariates = table[["ID"]].assign(**{n: recorded.get(n, row.value) for n, row in usual.items()})

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.uncertain.inputs import UncertainKinetics
     from pbpk.model.load import Model
     from pbpk.study.load import Study
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
 
-def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[Model, UncertainKinetics]:
+def fitted_kinetics(run: str | Path | FinishedFit, between: bool = False) -> tuple[Model, UncertainKinetics]:
     """The fit's model, and its parameters as uncertain as the covariance says: drawn on ψ, where every vector is a valid model.
 
     Of the typical patient, at the model's usual covariates; `between` adds the differences between patients that the fit found
@@ -59,7 +59,7 @@ def fitted_kinetics(run: str | Path | Finished, between: bool = False) -> tuple[
         def one(psi: Any, standard_eta: Any) -> Any:
             theta, omega, _ = fit.problem.unpack(psi)
             eta = jnp.linalg.cholesky(omega) @ standard_eta if etas else jnp.zeros(len(individual.etas))
-            return individual.mixed(theta, eta[:, None], jnp.asarray(x))[:, 0]
+            return individual.individual_parameters(theta, eta[:, None], jnp.asarray(x))[:, 0]
 
         u = jax.vmap(one, (1, 1), 1)(psi, z[free:])
         return {name: u[k] / scale[k] for k, name in enumerate(names)}
@@ -91,7 +91,7 @@ def restore_model(study: Study) -> Model:
     return model.with_values({n: p.value for n, p in table_rows.items() if p.value != model.parameters[n].value})
 
 
-def _usual_covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
+def _usual_covariates(fit: FinishedFit, names: tuple[str, ...]) -> np.ndarray:
     """(k, 1) at the model's usual values."""
     known = fit.study.model.parameters.covariates
     missing = [n for n in names if n not in known]
@@ -104,7 +104,7 @@ def _usual_covariates(fit: Finished, names: tuple[str, ...]) -> np.ndarray:
     return np.array([[known[n].internal] for n in names]).reshape(len(names), 1)
 
 
-def _unit_factors(fit: Finished, names: list[str]) -> list[float]:
+def _unit_factors(fit: FinishedFit, names: list[str]) -> list[float]:
     from pbpk.units import unit_factor
 
     return [unit_factor(fit.study.model.parameters[n].unit) for n in names]

@@ -15,16 +15,16 @@ from pbpk.run_folders.record import check_same_run
 from pbpk.run_folders.resumable import BOOTSTRAP_ROWS
 
 if TYPE_CHECKING:
-    from pbpk.diagnostics.fitted_model import Fitted
+    from pbpk.diagnostics.fitted_model import FittedStudy
     from pbpk.study.load import Study
-    from pbpk.uncertainty.derived import Sample
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.derived import ParameterSample
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
 SAMPLE_FILES = {"bootstrap": BOOTSTRAP_ROWS, "sir": "sir.csv"}  # of a verb's folder: the parameter vectors
 DISCARDED = ("M1", "M2")  # treatments of values below the limit that leave them out of the fit
 
 
-def reopen_fit(run: str | Path | Finished) -> Finished:
+def reopen_fit(run: str | Path | FinishedFit) -> FinishedFit:
     """A finished run by its folder, `STUDY/NUMBER`, or a study's latest; what was reopened before is returned.
 
     Raises `BadInput` for what is no finished run, `ScienceFailed` for one that is not minimised.
@@ -35,7 +35,7 @@ def reopen_fit(run: str | Path | Finished) -> Finished:
     from pbpk.run_folders.checkpoint import load_state
     from pbpk.run_folders.claim import OutputFolder
     from pbpk.study.load import load_study
-    from pbpk.uncertainty.finished_fit import finished
+    from pbpk.uncertainty.finished_fit import build_finished_fit
 
     if not isinstance(run, str | Path):
         return run
@@ -57,9 +57,8 @@ def reopen_fit(run: str | Path | Finished) -> Finished:
         )
     method = get_method(str(results["method"]))
     study = replace(load_study(folder, solver=record.get("solver")), name=str(results["study"]))
-    if configured := getattr(method, "configured", None):
-        method = configured(study.spec.estimation, record.get("seed", 1))
-    fit = finished(study, method, saved[0], matrix=str(results.get("standard_errors_matrix", "")))
+    method = method.configure(study.spec.estimation, record.get("seed", 1))
+    fit = build_finished_fit(study, method, saved[0], matrix=str(results.get("standard_errors_matrix", "")))
     return replace(fit, covariance=_coherent_covariance(files.covariance, fit.names, fit.scale))
 
 
@@ -71,13 +70,13 @@ def _coherent_covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.
     return shown * np.outer(scale, scale) if np.isfinite(shown).all() else None
 
 
-def reopen_for_simulation(run: str | Path | Fitted) -> Fitted:
+def reopen_for_simulation(run: str | Path | FittedStudy) -> FittedStudy:
     """A finished run as its study, problem and estimates, for checks by simulation; what was reopened before is returned.
 
     A run that did not converge is taken with a note: what it would give can be looked at. Raises `BadInput` for what is no
     finished run, `ScienceFailed` where the model no longer gives the predictions that the run recorded.
     """
-    from pbpk.diagnostics.fitted_model import check_unchanged, fitted
+    from pbpk.diagnostics.fitted_model import build_fitted_study, check_predictions_unchanged
     from pbpk.diagnostics.observations import read_observations
     from pbpk.estimation.methods import get_method
     from pbpk.study.load import load_study
@@ -106,7 +105,7 @@ def reopen_for_simulation(run: str | Path | Fitted) -> Fitted:
         notes.append(
             f"the run did not converge ({files.results.get('termination_cause')}): its estimates are no optimum"
         )
-    fit = fitted(study, problem, estimates, tuple(notes))
+    fit = build_fitted_study(study, problem, estimates, tuple(notes))
     observed = read_observations(study, problem)
     kept = ~observed.table["BELOW"].to_numpy(dtype=bool)
     recorded, scale = files.table, observed.scale[kept]
@@ -114,7 +113,7 @@ def reopen_for_simulation(run: str | Path | Fitted) -> Fitted:
         recorded = recorded[recorded["CENS"] != 1]
     if problem.structure.classes == 1:  # a mixture's table is that of each subject's own class
         pred = recorded["PRED"].to_numpy(dtype=float)
-        check_unchanged(fit, pred * scale if len(pred) == len(scale) else pred, kept, str(folder))
+        check_predictions_unchanged(fit, pred * scale if len(pred) == len(scale) else pred, kept, str(folder))
     return fit
 
 
@@ -135,9 +134,9 @@ def _censor_discarded(study: Study, folder: Path, run: RunFiles) -> tuple[Study,
     return replace(censored, name=name), [note]
 
 
-def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
+def read_sample(run: Path, names: tuple[str, ...], source: str) -> ParameterSample:
     """The parameter vectors that the run's latest finished bootstrap or SIR kept. `source`: bootstrap, sir, or a folder."""
-    from pbpk.uncertainty.derived import Sample
+    from pbpk.uncertainty.derived import ParameterSample
 
     if source in SAMPLE_FILES:
         folders = sorted(p for p in (run / source).glob("[0-9]*") if p.is_dir() and not p.name.endswith(".partial"))
@@ -157,4 +156,4 @@ def read_sample(run: Path, names: tuple[str, ...], source: str) -> Sample:
         table = pd.read_csv(file, dtype={"converged": str})
         table = table[table["converged"].str.lower() == "true"]
     values = table[list(names)].to_numpy(dtype=float)
-    return Sample(values, f"{len(values)} vectors of {file.parent.parent.name} {file.parent.name}")
+    return ParameterSample(values, f"{len(values)} vectors of {file.parent.parent.name} {file.parent.name}")

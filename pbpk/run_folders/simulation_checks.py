@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbpk.diagnostics.fitted_model import Fitted
-    from pbpk.diagnostics.npde import Npde
-    from pbpk.diagnostics.options import Plan
-    from pbpk.diagnostics.vpc import Vpc
+    from pbpk.diagnostics.fitted_model import FittedStudy
+    from pbpk.diagnostics.npde import NpdeResult
+    from pbpk.diagnostics.options import VpcOptions
+    from pbpk.diagnostics.vpc import VpcResult
 
 
 def _ignore_progress(done: int, of: int) -> None:
@@ -22,7 +22,7 @@ def _ignore_progress(done: int, of: int) -> None:
 
 
 def vpc(
-    run: str | Path | Fitted,
+    run: str | Path | FittedStudy,
     replicates: int = 1000,
     *,
     bins: int | Sequence[float] | None = None,
@@ -35,13 +35,13 @@ def vpc(
     endpoint: str | None = None,
     seed: int = 1,
     progress: Callable[[int, int], None] = _ignore_progress,
-) -> Vpc:
+) -> VpcResult:
     """A visual predictive check. `bins`: how many, or their edges in the data's unit of time. `.table` has observed statistics
     with the interval of the simulated ones, `.verdict` says how many lie inside.
 
     `progress(done, of)` is called as replicates come. Raises `WrongUsage` for options that no VPC can be made with.
     """
-    from pbpk.diagnostics.vpc import vpc as check_fit
+    from pbpk.diagnostics.vpc import run_vpc as check_fit
     from pbpk.run_folders.reopen import reopen_for_simulation
 
     options = make_vpc_options(
@@ -71,14 +71,14 @@ def make_vpc_options(
     interval: float = 90.0,
     endpoint: str | None = None,
     seed: int = 1,
-) -> Plan:
+) -> VpcOptions:
     """The options of `vpc` from its keywords, checked. A variability correction implies the prediction correction.
 
     Raises `WrongUsage` for options that no VPC can be made with.
     """
-    from pbpk.diagnostics.options import Plan
+    from pbpk.diagnostics.options import VpcOptions
 
-    options = Plan(
+    options = VpcOptions(
         replicates=replicates,
         bins=bins if bins is None or isinstance(bins, int) else tuple(float(b) for b in bins),
         method=bin_method,
@@ -95,18 +95,18 @@ def make_vpc_options(
 
 
 def npde(
-    run: str | Path | Fitted,
+    run: str | Path | FittedStudy,
     replicates: int = 1000,
     *,
     endpoint: str | None = None,
     seed: int = 1,
     progress: Callable[[int, int], None] = _ignore_progress,
-) -> Npde:
+) -> NpdeResult:
     """Normalised prediction distribution errors. `.table` has NPDE and NPD of each observation, `.tests` what they say.
 
     `progress(done, of)` is called as replicates come. Raises `WrongUsage` for too few replicates.
     """
-    from pbpk.diagnostics.npde import npde as check_fit
+    from pbpk.diagnostics.npde import compute_npde as check_fit
     from pbpk.diagnostics.options import check_replicates
     from pbpk.run_folders.reopen import reopen_for_simulation
 

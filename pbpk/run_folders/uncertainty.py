@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.bootstrap import BootstrapResult, BootstrapProgress
+    from pbpk.uncertainty.bootstrap import BootstrapProgress, BootstrapResult
     from pbpk.uncertainty.derived import DerivedResult, QuantityDefinition
     from pbpk.uncertainty.finished_fit import FinishedFit
     from pbpk.uncertainty.profile import ProfileResult, ProfileSide
@@ -82,7 +82,9 @@ def sir(
     from pbpk.uncertainty.sir import DEFAULT_RESAMPLES, DEFAULT_SAMPLES, SirOptions
     from pbpk.uncertainty.sir import run_sir as resample_fit
 
-    options = SirOptions(tuple(samples or DEFAULT_SAMPLES), tuple(resamples or DEFAULT_RESAMPLES), seed, cap, inflation, level)
+    options = SirOptions(
+        tuple(samples or DEFAULT_SAMPLES), tuple(resamples or DEFAULT_RESAMPLES), seed, cap, inflation, level
+    )
     return resample_fit(reopen_fit(run), options, progress)
 
 
@@ -101,7 +103,7 @@ def derived(
     """
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.reopen import read_sample, reopen_fit
-    from pbpk.uncertainty.derived import derived as derive_quantities
+    from pbpk.uncertainty.derived import derive_quantities
 
     fit = reopen_fit(run)
     vectors = None if sample == "covariance" else read_sample(find_run(run), fit.names, sample)

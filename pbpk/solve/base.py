@@ -78,8 +78,10 @@ def as_code(code: Any) -> jax.Array:
     return jnp.asarray(code, jnp.int32)
 
 
-def build_linear_trajectory(amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array):
-    """The Trajectory of a linear solver: marks negative rate constants k (C, entries, N)."""
+def build_linear_trajectory(
+    amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array
+) -> Trajectory:
+    """The trajectory of a linear solver, with a code of its own where rate constants k (C, entries, N) are negative."""
     negative = jnp.any(k < 0, axis=(0, 1))
     hopeless = code & ~ResultCode.INACCURATE | ResultCode.NEGATIVE_RATE  # no other solver would cure it
     return Trajectory(amounts, as_code(jnp.where(negative, hopeless, code)), integrals)

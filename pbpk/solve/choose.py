@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.base import Solver
 
-# In order of preference; the first that does not refuse is taken.
+# In order of preference; the first that supports the system is taken.
 PREFERRED_SOLVERS = (Resolvent, Rosenbrock)
 
 _SOLVER_CLASSES = {"resolvent": Resolvent, "contour": Contour, "rosenbrock": Rosenbrock}
 
 
 def list_solver_names() -> list[str]:
+    """What `--solver` takes, beside auto."""
     return [*_SOLVER_CLASSES, *sorted(TABLEAUS), *sorted(DIFFRAX_SOLVERS)]
 
 
 def choose_solver(system: System, name: str | None = None) -> Solver:
-    """The solver called `name`, or the best one for the system. Raises `BadInput` when the named one refuses, and what
-    `engine.asked` raises: here, before anything is compiled."""
+    """The solver called `name`, or the best one for the system. Raises `BadInput` where the named one does not support the
+    system, and what `engine.asked` raises: here, before anything is compiled."""
     asks_for_diffrax = engine.asked() == "diffrax"
     if name is None or name == "auto":
         if asks_for_diffrax:
             return General()
-        return next(s for s in (solver_class() for solver_class in PREFERRED_SOLVERS) if not s.unsupported_reason(system))
+        candidates = (solver_class() for solver_class in PREFERRED_SOLVERS)
+        return next(solver for solver in candidates if not solver.unsupported_reason(system))
     lower_name = name.lower()
     if lower_name not in list_solver_names():
         raise BadInput(f"no solver `{name}`", hint=did_you_mean(name, ["auto", *list_solver_names()]))
-    kind = _SOLVER_CLASSES.get(lower_name)
-    solver = kind() if kind else Rosenbrock(lower_name) if lower_name in TABLEAUS else General(lower_name)
+    solver_class = _SOLVER_CLASSES.get(lower_name)
+    by_method = Rosenbrock if lower_name in TABLEAUS else General
+    solver = solver_class() if solver_class else by_method(lower_name)
     if reason := solver.unsupported_reason(system):
         raise BadInput(f"the solver {solver.name} cannot be used on this model", why=reason, hint="leave --solver out")
     return solver

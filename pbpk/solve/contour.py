@@ -5,7 +5,7 @@ weights, their integral:
 
     x(t) = Im Σ w (ζI − At)⁻¹ (x₀ + r t/ζ)          ∫x = t · Im Σ (w/ζ) (ζI − At)⁻¹ (x₀ + r t/ζ)
 
-The contour encloses every eigenvalue that the model's cycles allow (hyperbola.py), so oscillating and far-from-normal
+The contour encloses every eigenvalue that the model's cycles allow (pbpk.linalg.contour), so oscillating and far-from-normal
 systems (long chains of equal transit compartments) keep their accuracy, about 1e-11 of the amount present.
 Scaling time into A keeps the nodes fixed and makes t = 0 an ordinary value.
 """
@@ -25,18 +25,21 @@ from pbpk.linalg.packing import linear_part, not_linear, packing, produces
 from pbpk.solve.base import Readings, Solver, Trajectory, as_code, build_linear_trajectory
 from pbpk.solve.general import General
 from pbpk.solve.interval import CrossedInterval
-from pbpk.solve.segments import run_segments
+from pbpk.solve.segments import SegmentSolver, run_segments
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
 _LONGEST_CYCLE = 12  # beyond it the contour needs over 150 nodes, and the general solver is the better choice
-_SHORTEST_CYCLE = 6  # a chain of 30 equal compartments, though without cycles, needs the wedge of a cycle of 4 for 1e-11
+_SHORTEST_CYCLE = (
+    6  # a chain of 30 equal compartments, though without cycles, needs the wedge of a cycle of 4 for 1e-11
+)
 
 
 @cache
 def find_contour_nodes(system: System) -> tuple[np.ndarray, np.ndarray]:
+    """(ζ, w): the contour's nodes and weights for the wedge that the system's cycles allow."""
     return hyperbola(wedge(max(find_longest_cycle(system), _SHORTEST_CYCLE)))
 
 
@@ -56,6 +59,7 @@ class Contour:
     name: str = "contour"
 
     def unsupported_reason(self, system: System) -> str:
+        """Why the system is not linear, or its cycle that would take too many nodes."""
         if reason := not_linear(system):
             return reason
         if find_longest_cycle(system) > _LONGEST_CYCLE:
@@ -63,26 +67,31 @@ class Contour:
         return ""
 
     def forward_mode(self) -> Contour:
+        """Itself: JAX differentiates it either way."""
         return self
 
     def fallback(self) -> Solver:
+        """A general solver."""
         return General()
 
     def solve(
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
+        """All patients (base.py), an event at a time."""
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
-        makes = produces(system)
+        has_production = bool(produces(system))
 
-        def advance(x, here):
-            a, b = here.row
-            source = None if here.rate is None and not makes else (0.0 if here.rate is None else here.rate) + b
-            x, integral = propagate(system, a, x, source, here.length(x.shape[-1]))
+        def advance(x, interval):
+            a, produced = interval.parameters
+            inflow, source = interval.inflow, None
+            if inflow is not None or has_production:
+                source = (0.0 if inflow is None else inflow) + produced
+            x, integral = propagate(system, a, x, source, interval.duration(x.shape[-1]))
             return CrossedInterval(x[None], integral[None] if integrals else None, as_code(jnp.zeros(x.shape[-1])))
 
-        rows = (packed, production)
-        amounts, whole, code = run_segments(system, timeline, p, rows, advance, integrals=integrals, readings=readings)
-        return build_linear_trajectory(amounts, whole, code, k)
+        solver = SegmentSolver(advance, (packed, production))
+        result = run_segments(system, timeline, p, solver, integrals=integrals, readings=readings)
+        return build_linear_trajectory(*result, k)
 
 
 def propagate(system: System, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array):

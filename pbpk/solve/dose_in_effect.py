@@ -1,6 +1,6 @@
 """What a dose record comes to under a patient's parameters: lag, F, modelled rates and durations.
 
-NONMEM's rules: F scales AMT; with a given or modelled rate it changes the infusion's length, with a duration its speed.
+NONMEM's rules: F scales AMT; with a stated or modelled rate it changes the infusion's duration, with a duration its rate.
 The parameters are those of the dose's own record, for its additional doses too.
 """
 
@@ -26,8 +26,8 @@ class DoseRecords(NamedTuple):
 
 
 class DoseInEffect(NamedTuple):
-    """Arrays (K, N): `lag` h, `amount` that enters, `length` h and `speed` of an infusion (0 and unused for a bolus),
-    and `bad` where a modelled rate or duration is not above zero."""
+    """Doses as arrays (K, N): `lag` h, `amount` that enters, `duration` h and `rate` of an infusion (0 and unused for a bolus),
+    and `invalid` where a modelled rate or duration is not above zero, None where there are no modelled ones."""
 
     lag: jax.Array
     amount: jax.Array
@@ -36,23 +36,27 @@ class DoseInEffect(NamedTuple):
     invalid: jax.Array | None
 
 
-def evaluate_doses(system: System, p: jax.Array, given: DoseRecords, modelled: bool) -> DoseInEffect:
+def evaluate_doses(system: System, p: jax.Array, records: DoseRecords, modelled: bool) -> DoseInEffect:
     """The doses (K, N) under p (C, m, N). `modelled`: some rates are -1 (a parameter's) or -2 (a duration's)."""
 
-    def of(role: str, default: float) -> jax.Array:
-        return _look_up_role(system, p, given.row, given.compartment, role, default)
+    def look_up(role: str, default: float) -> jax.Array:
+        return _look_up_role(system, p, records.row, records.compartment, role, default)
 
-    rate, duration, bad = given.rate, given.duration, None
+    rate, duration, invalid = records.rate, records.duration, None
     if modelled:
-        its_rate, its_duration = of("rate", 0.0), of("duration", 0.0)
-        bad = ((rate == -1) & ~(its_rate > 0)) | ((rate == -2) & ~(its_duration > 0))
-        duration = jnp.where(rate == -2, its_duration, duration)
-        rate = jnp.where(rate == -1, its_rate, jnp.where(rate == -2, 0.0, rate))
-    entering = of("bioavailability", 1.0) * given.amount
+        modelled_rate, modelled_duration = look_up("rate", 0.0), look_up("duration", 0.0)
+        invalid = ((rate == -1) & ~(modelled_rate > 0)) | ((rate == -2) & ~(modelled_duration > 0))
+        duration = jnp.where(rate == -2, modelled_duration, duration)
+        rate = jnp.where(rate == -1, modelled_rate, jnp.where(rate == -2, 0.0, rate))
+    amount = look_up("bioavailability", 1.0) * records.amount
     by_rate = rate > 0
-    length = jnp.where(by_rate, entering / jnp.where(by_rate, rate, 1.0), duration)
-    speed = jnp.where(by_rate, rate, entering / jnp.where(duration > 0, duration, 1.0))
-    return DoseInEffect(of("lag", 0.0), entering, length, speed, bad)
+    return DoseInEffect(
+        lag=look_up("lag", 0.0),
+        amount=amount,
+        duration=jnp.where(by_rate, amount / jnp.where(by_rate, rate, 1.0), duration),
+        rate=jnp.where(by_rate, rate, amount / jnp.where(duration > 0, duration, 1.0)),
+        invalid=invalid,
+    )
 
 
 def _look_up_role(

@@ -35,7 +35,8 @@ class Event(NamedTuple):
     """`time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
 
     `steady` is the number (from 1) of the steady-state record that this event belongs to, `back` how many intervals
-    before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes.
+    before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is the
+    number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a regimen.
     """
 
     time: float
@@ -52,6 +53,7 @@ class Event(NamedTuple):
     steady: int = 0
     back: int = 0
     target: int = 0
+    dose: int = -1
 
 
 class RepeatedDose(NamedTuple):
@@ -65,6 +67,7 @@ class RepeatedDose(NamedTuple):
     row: int
     starts: int
     ends: int
+    dose: int = -1
 
 
 class PatientEvents(NamedTuple):
@@ -93,12 +96,13 @@ def read_patient_events(
     instants = np.unique(times)
     columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
     subject = f" (ID {records['ID'].iloc[0]})" if "ID" in records else ""
-    plain = records[columns].itertuples(index=True, name=None)
-    for row, (line, time, evid, amt, rate, dur, addl, ii, ss, cmt, mdv) in enumerate(plain):
+    numbers = records["DOSE"] if "DOSE" in records else [-1] * len(records)
+    plain = zip(records[columns].itertuples(index=True, name=None), numbers, strict=True)
+    for row, ((line, time, evid, amt, rate, dur, addl, ii, ss, cmt, mdv), number) in enumerate(plain):
         epoch = int(epochs[row])
         if not mdv:
             observed.append(len(events))
-        record = Event(time, time, epoch, row + 1, row, RECORD, outside, bool(opens[row]))
+        record = Event(time, time, epoch, row + 1, row, RECORD, outside, bool(opens[row]), dose=number)
         events.append(record)
         if evid not in (1, 4):
             continue
@@ -109,7 +113,7 @@ def read_patient_events(
         first, last = (START, END) if rate or dur > 0 else (BOLUS, NOTHING)
         if ss:
             starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
-            repeats.append(RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends))
+            repeats.append(RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number))
             dose = dose._replace(steady=len(repeats))
             events[-1] = record._replace(steady=len(repeats), compartment=place)
         else:
@@ -148,7 +152,9 @@ def _find_epoch_ends(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     return out
 
 
-def _count_pending_doses(system: System, dose: Event, ii: float, moving: bool, typical: np.ndarray | None) -> tuple[int, int]:
+def _count_pending_doses(
+    system: System, dose: Event, ii: float, moving: bool, typical: np.ndarray | None
+) -> tuple[int, int]:
     """How many doses of the past a steady-state record may hold back or still be giving: (starts, ends), 1 each at least.
 
     Exact when no parameter moves events. Otherwise from the typical values (C, m, N) with headroom: what exceeds it is
@@ -177,7 +183,9 @@ def _count_pending_doses(system: System, dose: Event, ii: float, moving: bool, t
     return 1 + starts + (spare if c.lag else 0), 1 + ends + spare
 
 
-def _list_void_events(void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray) -> list[Event]:
+def _list_void_events(
+    void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray
+) -> list[Event]:
     """A habit, not a dose: it goes on after a reset, by the clock of each epoch."""
     source, target = void.find_compartments(system)
     out = []

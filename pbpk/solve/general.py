@@ -1,4 +1,4 @@
-"""Any diffrax solver, for whatever the exact ones refuse, and as the reference they are tested against.
+"""Any diffrax solver, for systems that the other solvers do not support, and as the reference they are tested against.
 
 Each interval is integrated in scaled time (0 to 1), so that intervals of different length, and of none, share a program.
 The absolute tolerance follows the amount present. Errors are values (`throw=False`): see `GAVE_UP`.
@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.results import ResultCode
-from pbpk.solve.base import Readings, Trajectory, sum_by_species, as_code
+from pbpk.solve.base import Readings, Trajectory, as_code, sum_by_species
 from pbpk.solve.interval import CrossedInterval
-from pbpk.solve.segments import run_segments
+from pbpk.solve.segments import SegmentSolver, run_segments
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
@@ -35,9 +35,11 @@ class General:
     adjoint: diffrax.AbstractAdjoint = field(default_factory=diffrax.RecursiveCheckpointAdjoint)
 
     def unsupported_reason(self, system: System) -> str:
+        """Nothing is."""
         return ""
 
     def forward_mode(self) -> General:
+        """The same, ready for jvp."""
         return replace(self, adjoint=diffrax.ForwardMode())
 
     def fallback(self) -> General | None:
@@ -49,16 +51,17 @@ class General:
     def solve(
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
+        """All patients (base.py), an event at a time."""
         method = DIFFRAX_SOLVERS[self.name]()
         eps = float(jnp.finfo(p.dtype).eps)
         rtol, atol = max(self.rtol, 20 * eps), max(self.atol, eps)
         # All patients step together, so one without numbers would cost the others every step allowed: leave it out.
-        sane = jnp.all(jnp.isfinite(p), axis=(0, 1))
-        p = jnp.where(sane, p, 1.0)
+        solvable = jnp.all(jnp.isfinite(p), axis=(0, 1))
+        p = jnp.where(solvable, p, 1.0)
 
         n = len(system.names)
 
-        def one(x, rate, dt, row, adjoint):
+        def integrate_patient(x, rate, dt, row, adjoint):
             inflow = jnp.zeros_like(x) if rate is None else rate
             present = jax.lax.stop_gradient(sum_by_species(system, jnp.abs(x) + jnp.abs(inflow) * dt))
             present = jnp.tile(jnp.broadcast_to(present, x.shape), 2 if integrals else 1)
@@ -84,33 +87,28 @@ class General:
             assert solution.ys is not None
             return solution.ys[0], as_code(jnp.where(good, 0, ResultCode.GAVE_UP))
 
-        def ready(adjoint):
-            def advance(x, here):
-                lanes = (-1, None if here.rate is None else -1, 0, -1)
-                cross = jax.vmap(partial(one, adjoint=adjoint), in_axes=lanes, out_axes=(-1, 0))
-                y, code = cross(x, here.rate, here.length(x.shape[-1]), here.row)
+        def make_advance(adjoint):
+            def advance(x, interval):
+                lanes = (-1, None if interval.inflow is None else -1, 0, -1)
+                cross = jax.vmap(partial(integrate_patient, adjoint=adjoint), in_axes=lanes, out_axes=(-1, 0))
+                y, code = cross(x, interval.inflow, interval.duration(x.shape[-1]), interval.parameters)
                 return CrossedInterval(y[None, :n], y[None, n:] if integrals else None, code)
 
             return advance
 
-        amounts, whole, code = run_segments(
-            *(system, timeline, p, p, ready(self.adjoint)),
-            integrals=integrals,
-            readings=readings,
-            forward=ready(diffrax.ForwardMode()),
-        )
-        amounts = jnp.where(sane, amounts, jnp.nan)
-        finite = sane & jnp.all(jnp.isfinite(amounts) | ~timeline.output_mask[:, None, :], axis=(0, 1))
-        return Trajectory(
-            amounts, as_code(jnp.where(sane, code, 0)) | as_code(jnp.where(finite, 0, ResultCode.NOT_FINITE)), whole
-        )
+        solver = SegmentSolver(make_advance(self.adjoint), p, make_advance(diffrax.ForwardMode()))
+        result = run_segments(system, timeline, p, solver, integrals=integrals, readings=readings)
+        amounts = jnp.where(solvable, result.amounts, jnp.nan)
+        finite = solvable & jnp.all(jnp.isfinite(amounts) | ~timeline.output_mask[:, None, :], axis=(0, 1))
+        code = as_code(jnp.where(solvable, result.code, 0)) | as_code(jnp.where(finite, 0, ResultCode.NOT_FINITE))
+        return Trajectory(amounts, code, result.integrals)
 
 
 # Every diffrax method that takes a plain ODE and estimates its own error.
 DIFFRAX_SOLVERS = {
-    name.lower(): kind
-    for name, kind in vars(diffrax).items()
-    if isinstance(kind, type)
-    and issubclass(kind, diffrax.AbstractERK | diffrax.AbstractESDIRK | diffrax.ImplicitEuler)
+    name.lower(): solver_class
+    for name, solver_class in vars(diffrax).items()
+    if isinstance(solver_class, type)
+    and issubclass(solver_class, diffrax.AbstractERK | diffrax.AbstractESDIRK | diffrax.ImplicitEuler)
     and not name.startswith("Abstract")
 }

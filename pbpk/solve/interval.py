@@ -1,4 +1,4 @@
-"""What segments.py hands to a solver, and what it takes back: one stretch between events."""
+"""One interval between events: what segments.py asks a solver to cross, and what the solver returns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import jax.numpy as jnp
 
 
 class Interval(NamedTuple):
-    """What a solver crosses in one go: `stops` (M, N or 1), hours from its start in order; a constant inflow `rate`
-    (n, N) or None; the row of parameters in force; whether something changed just before it, `fresh` (N,); and what the
-    solver gave at the end of the last interval to be reminded of, `memory`, None at steady states."""
+    """What a solver crosses in one call.
+
+    `stops` (M, N or 1) are hours from its start, in order; `inflow` (n, N) is constant, or None; `parameters` is the row
+    of parameters in force; `restart` (N,) says whether something changed just before it; `step_memory` is what the solver
+    returned at the end of the last interval, None at steady states.
+    """
 
     stops: jax.Array
     inflow: jax.Array | None
@@ -26,7 +29,8 @@ class Interval(NamedTuple):
 
 
 class CrossedInterval(NamedTuple):
-    """Amounts at the stops (M, n, N), their integrals from the interval's start or None, result codes (N,), `memory`."""
+    """Amounts at the stops (M, n, N), their integrals from the interval's start or None, result codes (N,), and what the
+    solver needs to know when it crosses the next interval."""
 
     amounts: jax.Array
     integrals: jax.Array | None
@@ -35,3 +39,4 @@ class CrossedInterval(NamedTuple):
 
 
 Advance = Callable[[jax.Array, Interval], CrossedInterval]
+"""How a solver gets from amounts (n, N) over an interval."""

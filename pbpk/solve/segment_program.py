@@ -35,10 +35,10 @@ class LinearSegments:
     def has_production(self) -> bool:
         return bool(produces(self.system))
 
-    def build_segment(self, stops: int, fed: bool, readings: Readings) -> Any:
+    def build_window(self, stops: int, fed: bool, readings: Readings) -> Any:
         return linear_window(self.system, self.series, stops, self.integrals, fed, readings)
 
-    def segment_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
+    def window_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
         rates, produced = (jnp.broadcast_to(a[0], (a.shape[1], patients)) for a in rows)
         made = jax.vmap(lambda one: series_tables(leg, rates, one))(stops)
         return dict(zip(("stops", "weights", "right"), made, strict=False)) | {"rates": rates, "base": produced}
@@ -54,10 +54,10 @@ class SaturableSegments:
     method: RosenbrockMethod
     has_production = False
 
-    def build_segment(self, stops: int, fed: bool, readings: Readings) -> Any:
+    def build_window(self, stops: int, fed: bool, readings: Readings) -> Any:
         return rosenbrock_window(self.method, stops, fed)
 
-    def segment_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
+    def window_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
         bound = jax.tree.map(lambda a: a[0], rows)
         found = bind_arrays(self.method.field, bound, patients)
         found["edges"] = jnp.pad(stops, ((0, 0), (1, 0), *[(0, 0)] * (stops.ndim - 2)))

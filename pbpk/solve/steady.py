@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
-_ENDLESS_HOURS = 100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
+_ENDLESS_HOURS = (
+    100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
+)
 _STEP_TOLERANCE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
 _MAX_NEWTON_STEPS = 60
 _PER_RECORD = (*DoseRecords._fields, "interval", "starts", "ends", "exists")
@@ -85,17 +87,23 @@ def find_steady_states(
     whole = _split_interval(dose, gap, endless, gap, timeline.has_infusions)
     x, code = _find_fixed_point(system, whole, here, into, exists, advance, forward)
     if timeline.has_moving_events:  # with a lag, the record finds the last interval unfinished
-        x, failed = _advance_pieces(advance, x, _split_interval(dose, gap, endless, gap - late, timeline.has_infusions), here, into)
+        x, failed = _advance_pieces(
+            advance, x, _split_interval(dose, gap, endless, gap - late, timeline.has_infusions), here, into
+        )
         x, code = x * can_reach_steady_state(system)[:, None], code | failed
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
-    code = as_code(code.reshape(count, patients)) | as_code(jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0))
+    code = as_code(code.reshape(count, patients)) | as_code(
+        jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0)
+    )
     running = jnp.maximum(ending - 1 - waiting, 0.0)
     running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
     amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)
     return SteadyState(amounts, running, waiting, ending, lax.reduce_or(code.astype(jnp.int32), (0,)))
 
 
-def _split_interval(dose: DoseInEffect, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool) -> InflowPieces:
+def _split_interval(
+    dose: DoseInEffect, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool
+) -> InflowPieces:
     """The first `span` hours of an interval: m infusions overlap throughout it and one more at its beginning."""
     if not infusing:
         return InflowPieces(dose.amount[None], None, span[None])
@@ -125,7 +133,9 @@ def _advance_pieces(advance, x: jax.Array, pieces: InflowPieces, row, into: jax.
     return x, code
 
 
-def _find_fixed_point(system: System, whole: InflowPieces, row, into, exists, advance, forward) -> tuple[jax.Array, jax.Array]:
+def _find_fixed_point(
+    system: System, whole: InflowPieces, row, into, exists, advance, forward
+) -> tuple[jax.Array, jax.Array]:
     """x (n, L) with period(x) = x, just before a dose, and result codes."""
     held = can_reach_steady_state(system)[:, None]
     still = lax.stop_gradient((whole, row))
@@ -201,7 +211,9 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
         usable = jnp.isfinite(inverse).all(axis=(0, 1)) & jnp.isfinite(residual)
         better = usable & (s.after_plain_period | (residual < s.residual))
         step = jnp.einsum("ijl,jl->il", inverse, y - s.x)
-        close = jnp.abs(step).max(axis=0) <= _attainable_tolerance(zero.dtype, _STEP_TOLERANCE) * jnp.abs(s.x + step).max(axis=0)
+        close = jnp.abs(step).max(axis=0) <= _attainable_tolerance(zero.dtype, _STEP_TOLERANCE) * jnp.abs(
+            s.x + step
+        ).max(axis=0)
         onward = jnp.where(better, y, s.best_after_period)
         new = _NewtonState(
             x=jnp.where(better, jnp.maximum(s.x + step, 0.0), onward),
@@ -216,5 +228,7 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
 
     yes = jnp.ones(lanes, bool)
     start = _NewtonState(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
-    end, _ = lax.while_loop(lambda s: (~s[0].converged & exists).any() & (s[1] < _MAX_NEWTON_STEPS), again, (start, jnp.zeros((), int)))
+    end, _ = lax.while_loop(
+        lambda s: (~s[0].converged & exists).any() & (s[1] < _MAX_NEWTON_STEPS), again, (start, jnp.zeros((), int))
+    )
     return end.x, end.inverse, end.converged

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pbpk.model.system import System
 
 
-def move_in_time(system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None):
+def move_in_time(
+    system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None
+):
     """Amounts (M, n, N) and integrals `late` (M, N or 1) hours after what they were, which are 0 hours and carry
     derivatives: Taylor's polynomial, to the third. Under packed A (nonzeros, N) and a source (n, N) or None."""
     product, late = jax.vmap(packing(system).elimination.product(packed)), late[:, None, :]
@@ -32,7 +34,9 @@ def move_in_time(system: System, packed: jax.Array, source, late: jax.Array, aft
     return moved, integral
 
 
-def evaluate_at_zero(f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]) -> Callable[[jax.Array, Any], Any]:
+def evaluate_at_zero(
+    f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]
+) -> Callable[[jax.Array, Any], Any]:
     """`f(late, given)` where late is 0 and its value there is `value(given)`: f itself is traced only where late is
     differentiated, be it in a derivative of a derivative. Not to be transposed, which would forget that."""
     short = jax.custom_jvp(lambda late, given: value(given))

@@ -8,7 +8,7 @@ parameters, so the order of events may depend on the numbers; segments.py sorts 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -16,7 +16,17 @@ import numpy as np
 import pandas as pd
 
 from pbpk.linalg.series import SPANS
-from pbpk.solve.events import BOLUS, END, NOTHING, RECORD, START, PatientEvents, Event, RepeatedDose, stated_duration, read_patient_events
+from pbpk.solve.events import (
+    END,
+    NOTHING,
+    RECORD,
+    START,
+    Event,
+    PatientEvents,
+    RepeatedDose,
+    read_patient_events,
+    stated_duration,
+)
 from pbpk.solve.windows import Windows, plan_windows
 
 if TYPE_CHECKING:
@@ -45,6 +55,7 @@ class SteadyRecords:
     row: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
+    dose: np.ndarray
     exists: np.ndarray
 
 
@@ -56,7 +67,8 @@ class Timeline:
     `kind` and `target` are events.py's; `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is
     the record, which is a row of parameters; `amount` is the dose (of a void the fraction that goes); `rate` and
     `duration` belong to infusions, one of the two given, or -1 and -2; `since` is the time of the record an event comes
-    from and `until` that of the reset that cancels it; `at` is the event of each observation and `seen` says which
+    from and `until` that of the reset that cancels it; `dose` is the dose's number in its regimen (-1: none), by which
+    amounts and times are replaced; `at` is the event of each observation and `seen` says which
     observations exist; `windows` are the events that may be taken together, `stretches` those by who
     marches through time. What no record asks for is None or a static
     False, and costs nothing.
@@ -77,6 +89,7 @@ class Timeline:
     since: np.ndarray | None = None
     until: np.ndarray | None = None
     target: np.ndarray | None = None
+    dose: np.ndarray | None = None
     steady: SteadyRecords | None = None
     windows: Windows | None = None
     unbounded_windows: Windows | None = None
@@ -92,7 +105,7 @@ class Timeline:
 
 
 _FIELDS = ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
-_ORDER_FIELDS = ("since", "until", "target", "steady", "back")
+_ORDER_FIELDS = ("since", "until", "target", "steady", "back", "dose")
 
 
 def build_timeline(
@@ -125,6 +138,7 @@ def build_timeline(
             wide[name][: len(values), i] = values[order]
         # Padding stands after the last event, in an epoch of its own, and is a record so that nothing happens there.
         padding = {"time": own["time"].max(), "epoch": own["epoch"].max() + 1, "row": own["row"].max()}
+        padding["dose"] = own["dose"][own["row"].argmax()]  # where the last record is a dose that is moved, it follows
         for name, value in (padding | {"since": -np.inf, "until": np.inf, "compartment": len(system.names)}).items():
             wide[name][len(order) :, i] = value
         at[: len(course.observation_events), i] = np.argsort(order)[course.observation_events]
@@ -142,6 +156,7 @@ def build_timeline(
         since=wide["since"] if moving else None,
         until=wide["until"] if moving else None,
         target=wide["target"] if voids else None,
+        dose=wide["dose"] if "DOSE" in subjects[0] else None,
         steady=steady,
         windows=windows,
         unbounded_windows=stretches,
@@ -169,16 +184,6 @@ def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bo
         if infusions and f and (f in varying or np.any(p[..., system.parameter_index(f), :] != 1)):
             return True
     return False
-
-
-def scale_doses_by_weight(timeline: Timeline, per_kg: np.ndarray, weight: np.ndarray) -> Timeline:
-    """The doses of records marked per kg (records,) multiplied by each patient's weight (N,). Of one shared subject."""
-    dosing = (timeline.kind >= BOLUS) & (timeline.kind <= END)
-    amount = timeline.amount * np.where(per_kg[timeline.row] & dosing, weight, 1.0)
-    steady = timeline.steady
-    if steady is not None:
-        steady = replace(steady, amount=steady.amount * np.where(per_kg[steady.row], weight, 1.0))
-    return replace(timeline, amount=amount, steady=steady)
 
 
 def settle_order(xp, time, since, until, rank, kind):

@@ -40,7 +40,7 @@ class Windows:
 
     def drop_unobserved(self, seen: np.ndarray) -> Windows:
         """With what nobody looks at, from the numbers of the events that are."""
-        return replace(self, unseen=int(min(seen.min(initial=self.initial_events - 1), self.initial_events - 1)))
+        return replace(self, unobserved_initial=int(min(seen.min(initial=self.initial_events - 1), self.initial_events - 1)))
 
 
 def plan_windows(

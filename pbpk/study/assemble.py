@@ -431,9 +431,9 @@ def build_problem(
         theta, _, _ = structure.layout.unpack(
             jnp.asarray(structure.layout.to_unconstrained(natural)), jnp.asarray(natural)
         )
-        u = individual.mixed(theta, jnp.zeros((len(structure.layout.etas), len(frames))), jnp.asarray(covariates[0]))
+        u = individual.individual_parameters(theta, jnp.zeros((len(structure.layout.etas), len(frames))), jnp.asarray(covariates[0]))
         arrays = (jnp.asarray(a) for a in (constants, covariates, overrides))
-        typical = np.asarray(individual.parameters(system, u, *arrays))
+        typical = np.asarray(individual.system_parameters(system, u, *arrays))
     timeline = build_timeline(
         frames,
         system,

@@ -20,7 +20,7 @@ from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.uncertainty.fit_objective import FitObjective
 from pbpk.uncertainty.intervals import compute_bca_interval, summarise_sample
 from pbpk.uncertainty.replicates import REPLICATE_COLUMNS, Replicate, Resample, count_zero_variances, refit_replicates
-from pbpk.uncertainty.resampling import draw_case_weights, tabulate_weights, simulate_observations, assign_strata
+from pbpk.uncertainty.resampling import assign_strata, draw_case_weights, simulate_observations, tabulate_weights
 
 if TYPE_CHECKING:
     from pbpk.uncertainty.finished_fit import FinishedFit

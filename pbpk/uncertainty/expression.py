@@ -28,23 +28,23 @@ FUNCTIONS: dict[str, Callable] = {
     "min": lambda *xs: min(xs),
     "max": lambda *xs: max(xs),
 }
-_TAKES = {"pow": 2, "min": None, "max": None}  # None: as many as one likes; one where nothing is said
-_LONGEST = 1000
+_ARGUMENT_COUNTS = {"pow": 2, "min": None, "max": None}  # None: as many as one likes; one where nothing is said
+_LONGEST_TEXT = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Expression:
+class QuantityExpression:
     """`text` with the names it uses, and its `texts`: constants with a unit, such as "1 L/h"."""
 
     text: str
     names: tuple[str, ...]
-    texts: tuple[str, ...]
+    unit_constants: tuple[str, ...]
     tree: ast.expr
 
-    def value(
+    def evaluate(
         self,
         values: Mapping[str, Any],
-        of_text: Callable[[str], Any],
+        read_constant: Callable[[str], Any],
         functions: Mapping[str, Callable] | None = None,
     ) -> Any:
         """With `values` by name; `of_text` makes a value of a constant with a unit; `functions` replace the plain ones."""
@@ -52,21 +52,21 @@ class Expression:
 
         def at(node: ast.AST) -> Any:
             if isinstance(node, ast.Constant):
-                return of_text(node.value) if isinstance(node.value, str) else node.value
+                return read_constant(node.value) if isinstance(node.value, str) else node.value
             if isinstance(node, ast.BinOp):
                 return _BINARY[type(node.op)](at(node.left), at(node.right))
             if isinstance(node, ast.UnaryOp):
                 return _UNARY[type(node.op)](at(node.operand))
             if isinstance(node, ast.Call):
-                return known[_dotted(node.func)](*(at(a) for a in node.args))
-            return values[_dotted(node)]
+                return known[_join_dotted_name(node.func)](*(at(a) for a in node.args))
+            return values[_join_dotted_name(node)]
 
         return at(self.tree)
 
 
-def read_expression(text: str) -> Expression:
+def read_expression(text: str) -> QuantityExpression:
     """Raises `BadInput` for what is no arithmetic on names and numbers."""
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST_TEXT:
         raise BadInput(f"an expression of {len(text)} characters is too long")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -75,52 +75,52 @@ def read_expression(text: str) -> Expression:
     names: dict[str, None] = {}
     texts: dict[str, None] = {}
     try:
-        _check(tree, text, names, texts)
+        _check_node(tree, text, names, texts)
     except RecursionError as e:
         raise BadInput(f'the expression "{text}" is too deep') from e
-    return Expression(text.strip(), tuple(names), tuple(texts), tree)
+    return QuantityExpression(text.strip(), tuple(names), tuple(texts), tree)
 
 
-def _check(node: ast.AST, text: str, names: dict[str, None], texts: dict[str, None]) -> None:
+def _check_node(node: ast.AST, text: str, names: dict[str, None], unit_constants: dict[str, None]) -> None:
     if isinstance(node, ast.Constant):
         if type(node.value) not in (int, float, str):
-            raise _not_allowed(repr(node.value), text)
+            raise _refuse(repr(node.value), text)
         if isinstance(node.value, str):
-            texts.setdefault(node.value)
+            unit_constants.setdefault(node.value)
     elif isinstance(node, ast.BinOp):
         if type(node.op) not in _BINARY:
             hint = "a power is written **" if isinstance(node.op, ast.BitXor) else ""
-            raise _not_allowed(f"the operator {type(node.op).__name__}", text, hint)
-        _check(node.left, text, names, texts)
-        _check(node.right, text, names, texts)
+            raise _refuse(f"the operator {type(node.op).__name__}", text, hint)
+        _check_node(node.left, text, names, unit_constants)
+        _check_node(node.right, text, names, unit_constants)
     elif isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
-        _check(node.operand, text, names, texts)
+        _check_node(node.operand, text, names, unit_constants)
     elif isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name not in FUNCTIONS:
             raise BadInput(f'"{text}": no function `{name}`', hint=did_you_mean(name, FUNCTIONS))
-        wanted = _TAKES.get(name, 1)
+        argument_count = _ARGUMENT_COUNTS.get(name, 1)
         if node.keywords or any(isinstance(a, ast.Starred) for a in node.args):
-            raise _not_allowed("a named or starred argument", text)
-        if len(node.args) != wanted if wanted else not node.args:
-            raise BadInput(f'"{text}": {name} takes {wanted or "at least 1"}; given {len(node.args)}')
+            raise _refuse("a named or starred argument", text)
+        if len(node.args) != argument_count if argument_count else not node.args:
+            raise BadInput(f'"{text}": {name} takes {argument_count or "at least 1"}; given {len(node.args)}')
         for a in node.args:
-            _check(a, text, names, texts)
-    elif isinstance(node, ast.Name | ast.Attribute) and _dotted(node):
-        names.setdefault(_dotted(node))
+            _check_node(a, text, names, unit_constants)
+    elif isinstance(node, ast.Name | ast.Attribute) and _join_dotted_name(node):
+        names.setdefault(_join_dotted_name(node))
     else:
-        raise _not_allowed(f"`{ast.unparse(node)}`" if isinstance(node, ast.expr) else type(node).__name__, text)
+        raise _refuse(f"`{ast.unparse(node)}`" if isinstance(node, ast.expr) else type(node).__name__, text)
 
 
-def _dotted(node: ast.AST) -> str:
+def _join_dotted_name(node: ast.AST) -> str:
     """`lesion_1.efflux`, whose dot is part of a parameter's name; "" for anything else."""
     if isinstance(node, ast.Name):
         return node.id
-    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
+    if isinstance(node, ast.Attribute) and (head := _join_dotted_name(node.value)):
         return f"{head}.{node.attr}"
     return ""
 
 
-def _not_allowed(what: str, text: str, hint: str = "") -> BadInput:
+def _refuse(what: str, text: str, hint: str = "") -> BadInput:
     known = f"+ - * / **, {', '.join(FUNCTIONS)}, numbers and parameters"
     return BadInput(f'"{text}": {what} is not allowed', hint=hint or f"use {known}")

@@ -20,53 +20,53 @@ if TYPE_CHECKING:
 _HINT = 'divide by a constant with a unit, as in log(CL/"1 L/h")'
 
 
-def in_units(
+def compile_with_units(
     expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]
 ) -> tuple[Callable[[Mapping[str, float]], float], str]:
     """A function of coherent numbers by name, and the unit its value is in ("1": none).
 
     `values` are the estimates, in the units of `shown`. Raises `BadInput` where dimensions do not fit one another.
     """
-    unit = _unit(expression, values, shown)
+    unit = _find_unit(expression, values, shown)
     size = units.unit_factor(unit)
-    constants = {t: _constant(t, expression)[0] for t in expression.texts}
-    return lambda coherent: expression.value(coherent, constants.__getitem__) / size, unit
+    constants = {t: _read_constant(t, expression)[0] for t in expression.unit_constants}
+    return lambda coherent: expression.evaluate(coherent, constants.__getitem__) / size, unit
 
 
-def _unit(expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
+def _find_unit(expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
     import pint
 
     quantity = units.get_registry().Quantity
 
-    def of_text(text: str) -> Any:
-        _, number, unit = _constant(text, expression)
+    def read_constant(text: str) -> Any:
+        _, number, unit = _read_constant(text, expression)
         return quantity(number, unit)
 
     functions = {
-        "exp": lambda x: math.exp(_pure(x)),
-        "log": lambda x: math.log(_pure(x)),
+        "exp": lambda x: math.exp(_as_pure_number(x)),
+        "log": lambda x: math.log(_as_pure_number(x)),
         "sqrt": lambda x: x**0.5,
         "min": lambda *xs: min(quantity(x) for x in xs),
         "max": lambda *xs: max(quantity(x) for x in xs),
     }
     known = {n: quantity(values[n], "" if shown[n] == "1" else shown[n]) for n in expression.names}
     try:
-        found = quantity(expression.value(known, of_text, functions)).to_reduced_units()
+        reduced = quantity(expression.evaluate(known, read_constant, functions)).to_reduced_units()
     except pint.DimensionalityError as e:
         raise BadInput(f'"{expression.text}": its units do not fit ({e})', hint=_HINT) from e
     except (ArithmeticError, ValueError, TypeError) as e:
         raise BadInput(f'"{expression.text}" has no value at the estimates ({e})') from e
-    if isinstance(found.magnitude, complex) or not math.isfinite(found.magnitude):
+    if isinstance(reduced.magnitude, complex) or not math.isfinite(reduced.magnitude):
         raise BadInput(f'"{expression.text}" has no finite value at the estimates')
-    return format(found.units, "~C") or "1"
+    return format(reduced.units, "~C") or "1"
 
 
-def _pure(x: Any) -> float:
+def _as_pure_number(x: Any) -> float:
     """A number without a unit; pint's own error where there is one."""
     return float(x.to("").magnitude) if hasattr(x, "to") else float(x)
 
 
-def _constant(text: str, expression: Expression) -> tuple[float, float, str]:
+def _read_constant(text: str, expression: Expression) -> tuple[float, float, str]:
     """A constant such as "1 L/h": coherent, as written, and its unit."""
     try:
         number, unit = read_number(text)

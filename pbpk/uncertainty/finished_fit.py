@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.methods import list_methods_with
 from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
 from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import EstimationMethod, EstimationState
+    from pbpk.estimation.base import EstimationMethod
+    from pbpk.estimation.state import EstimationState
     from pbpk.study.load import Study
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
+class FinishedFit:
     """P free parameters, N subjects. `names`, `scale`, `units` and `labels` are those of the free parameters, in the order of
     the natural vector; a coherent number divided by its `scale` is in the unit shown. `covariance` (P, P) is that of the
     natural free parameters, coherent; None where the fit has none. `inverse` (P, P): of the OFV's Hessian in ψ."""
@@ -29,7 +30,7 @@ class Finished:
     psi: np.ndarray
     eta: np.ndarray
     ofv: float
-    inverse: np.ndarray
+    inverse_hessian: np.ndarray
     covariance: np.ndarray | None
     matrix: str
     names: tuple[str, ...]
@@ -44,13 +45,13 @@ class Finished:
     @property
     def estimates(self) -> np.ndarray:
         """(P,), in shown units."""
-        return self.shown(self.psi)
+        return self.to_shown_units(self.psi)
 
-    def shown(self, psi: np.ndarray) -> np.ndarray:
+    def to_shown_units(self, psi: np.ndarray) -> np.ndarray:
         """The free natural parameters at ψ, in shown units."""
-        return self.natural(psi)[0] / self.scale
+        return self.map_to_natural(psi)[0] / self.scale
 
-    def natural(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def map_to_natural(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The free natural parameters (P,), coherent, and their Jacobian in ψ (P, P): they are as many as ψ is long."""
         values, jacobian, _ = natural_with_jacobian(self.layout, psi, np.asarray(self.problem.initial))
         return np.asarray(values)[~self.layout.fixed_mask], np.asarray(jacobian)[~self.layout.fixed_mask]
@@ -60,7 +61,7 @@ class Finished:
         """`covariance` carried to ψ by the delta method; None where there is none, or where a parameter is on its edge."""
         if self.covariance is None:
             return None
-        jacobian = self.natural(self.psi)[1]
+        jacobian = self.map_to_natural(self.psi)[1]
         with np.errstate(all="ignore"):
             try:
                 back = np.linalg.inv(jacobian)
@@ -72,13 +73,13 @@ class Finished:
         return found if sound else None
 
 
-def finished(
+def build_finished_fit(
     study: Study,
     method: EstimationMethod,
     state: EstimationState,
     covariance: np.ndarray | None = None,
     matrix: str = "R",
-) -> Finished:
+) -> FinishedFit:
     """From the last state of an estimation. `covariance` is of the free natural parameters, coherent.
 
     Raises `ScienceFailed` where the estimation did not converge.
@@ -93,14 +94,14 @@ def finished(
     layout = problem.structure.layout
     free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
     at = [study.problem.structure.layout.names.index(n) for n in free]
-    return Finished(
+    return FinishedFit(
         study=study,
         method=method,
         problem=problem,
         psi=np.asarray(state.psi),
         eta=np.asarray(state.eta),
         ofv=float(state.ofv),
-        inverse=np.asarray(state.inverse),
+        inverse_hessian=np.asarray(state.inverse),
         covariance=covariance,
         matrix=matrix,
         names=tuple(free),
@@ -110,13 +111,13 @@ def finished(
     )
 
 
-def require_gradient(fit: Finished) -> None:
+def require_exact_gradient(fit: FinishedFit) -> None:
     """Refits, profiles and importance weights need an objective with an exact gradient, and subjects."""
-    able = "focei, foce, fo, laplace, agq, imp and pooled"
-    if not isinstance(fit.method, QuasiNewton):
+    if not fit.method.minimises_objective:
+        *others, last = list_methods_with("minimises_objective")
         raise WrongUsage(
             f"a run by {fit.method.name} cannot be evaluated many times",
-            why=f"that takes an objective with an exact gradient, which {able} have",
+            why=f"that takes an objective with an exact gradient, which {', '.join(others)} and {last} have",
             hint="fit the study by one of them first",
         )
     if not isinstance(fit.problem, Problem):

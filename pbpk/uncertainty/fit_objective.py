@@ -15,7 +15,7 @@ from pbpk.estimation.parallel_objective import (
     Search,
     count_lanes,
 )
-from pbpk.uncertainty.finished_fit import Finished, require_gradient
+from pbpk.uncertainty.finished_fit import FinishedFit, require_exact_gradient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 class FitObjective(ParallelObjective):
     """The compiled program of one finished fit; `compile_seconds` is how long its first evaluation took."""
 
-    fit: Finished
+    fit: FinishedFit
     compile_seconds: float = 0.0
 
     @classmethod
-    def compile(cls, fit: Finished) -> FitObjective:
+    def compile(cls, fit: FinishedFit) -> FitObjective:
         """Compiles the objective and checks on the way that the estimates still give the fit's own OFV.
 
         Raises `WrongUsage` for a method without an exact gradient, `ScienceFailed` for another OFV.
         """
-        require_gradient(fit)
+        require_exact_gradient(fit)
         objective = cls(fit.method, fit.problem, count_lanes(fit.problem.columns), fit)
         begun = time.perf_counter()
         values = objective.evaluate([objective.request(fit.psi)])[0]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 
-def summary(
+def summarise_sample(
     names: Sequence[str],
     labels: Sequence[str],
     units: Sequence[str],
@@ -43,7 +43,7 @@ def summary(
     )
 
 
-def bca(sample: np.ndarray, estimate: float, left_out: np.ndarray, level: float) -> tuple[float, float]:
+def compute_bca_interval(sample: np.ndarray, estimate: float, left_out: np.ndarray, level: float) -> tuple[float, float]:
     """Bias-corrected and accelerated ends from a parameter's replicates (R,) and its values with one subject left out each;
     NaN where all replicates are on one side of the estimate."""
     from scipy.special import ndtr, ndtri

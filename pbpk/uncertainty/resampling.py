@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
 
 
-def strata_of(study: Study, column: str | None) -> np.ndarray:
+def assign_strata(study: Study, column: str | None) -> np.ndarray:
     """A number (N,) for each subject's group: by the value of a column of the data, which must not change within a subject."""
     if column is None:
         return np.zeros(study.problem.subjects, int)
@@ -40,15 +40,15 @@ def strata_of(study: Study, column: str | None) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames="sizes")
-def _indices(key: jax.Array, replicate: jax.Array, sizes: tuple[int, ...]) -> list[jax.Array]:
+def _draw_indices(key: jax.Array, replicate: jax.Array, sizes: tuple[int, ...]) -> list[jax.Array]:
     own = jax.random.fold_in(key, replicate)
     return [jax.random.randint(jax.random.fold_in(own, h), (n,), 0, n) for h, n in enumerate(sizes)]
 
 
-def case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
+def draw_case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
     """How often each subject (N,) is drawn, with replacement, as many from each stratum as are in it."""
     members = [np.flatnonzero(strata == h) for h in range(strata.max() + 1)]
-    drawn = _indices(jax.random.key(seed), replicate, tuple(len(m) for m in members))
+    drawn = _draw_indices(jax.random.key(seed), replicate, tuple(len(m) for m in members))
     weights = np.zeros(len(strata))
     for own, picks in zip(members, drawn, strict=True):
         np.add.at(weights, own[np.asarray(picks)], 1.0)
@@ -56,7 +56,7 @@ def case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _simulated(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.Array) -> tuple[Observed, jax.Array]:
+def _simulate(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.Array) -> tuple[Observed, jax.Array]:
     own = jax.random.fold_in(key, replicate)
     y, eta = draw_replicate(problem, psi, jax.random.fold_in(own, 0))
     if problem.structure.classes > 1:  # a column in each class, of which a subject is in one
@@ -66,12 +66,12 @@ def _simulated(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.
     return replace_observations(problem, y, *find_censoring_limits(problem)).observed, eta
 
 
-def simulated(problem: Problem, psi: np.ndarray, seed: int, replicate: int) -> tuple[Observed, np.ndarray]:
+def simulate_observations(problem: Problem, psi: np.ndarray, seed: int, replicate: int) -> tuple[Observed, np.ndarray]:
     """What would be observed in a study like this one at ψ, censored where its data are, and the η (q, N) behind it."""
-    observed, eta = _simulated(problem, psi, jax.random.key(seed), replicate)
+    observed, eta = _simulate(problem, psi, jax.random.key(seed), replicate)
     return Observed(*(np.asarray(part) for part in observed)), np.asarray(eta)
 
 
-def counts(weights: Sequence[np.ndarray], subjects: Sequence[str]) -> pd.DataFrame:
+def tabulate_weights(weights: Sequence[np.ndarray], subjects: Sequence[str]) -> pd.DataFrame:
     """A row for each replicate, a column for each subject: how often it was drawn."""
     return pd.DataFrame(np.array(weights, dtype=int), columns=pd.Index(subjects))

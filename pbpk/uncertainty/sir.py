@@ -21,24 +21,24 @@ import pandas as pd
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.estimation.parallel_objective import ObjectiveValues
 from pbpk.uncertainty.fit_objective import FitObjective
-from pbpk.uncertainty.intervals import summary
+from pbpk.uncertainty.intervals import summarise_sample
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.finished_fit import Finished
+    from pbpk.uncertainty.finished_fit import FinishedFit
 
-SAMPLES, RESAMPLES = (1000, 1000, 1000, 2000, 2000), (200, 400, 500, 1000, 1000)  # as in Dosne 2017 and in PsN
-_BETTER = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
-_TAILS = 6.0  # degrees of freedom of the proposal
-_POOR = 0.1  # effective samples over those kept, below which they are few vectors' copies in all but name
+DEFAULT_SAMPLES, DEFAULT_RESAMPLES = (1000, 1000, 1000, 2000, 2000), (200, 400, 500, 1000, 1000)  # as in Dosne 2017 and in PsN
+_LOWER_OFV = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
+_DEGREES_OF_FREEDOM = 6.0  # degrees of freedom of the proposal
+_LEAST_EFFECTIVE = 0.1  # effective samples over those kept, below which they are few vectors' copies in all but name
 
 
 @dataclass(frozen=True)
-class Plan:
+class SirOptions:
     """One entry of `samples` and `resamples` for each iteration; `cap`: how often a vector may be kept; `inflation`: of the
     first proposal's covariance."""
 
-    samples: tuple[int, ...] = SAMPLES
-    resamples: tuple[int, ...] = RESAMPLES
+    samples: tuple[int, ...] = DEFAULT_SAMPLES
+    resamples: tuple[int, ...] = DEFAULT_RESAMPLES
     seed: int = 1
     cap: int = 1
     inflation: float = 1.0
@@ -66,122 +66,122 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Sir:
+class SirResult:
     """`sample`: the vectors kept by the last iteration, with their ΔOFV. `samples`: all that were drawn in each (importance is
     of the whole of its iteration, times kept). `iterations`: the diagnostics of each. `summary`: of `sample`."""
 
     study: str
-    plan: Plan
+    options: SirOptions
     ofv: float
     sample: pd.DataFrame
     samples: pd.DataFrame
     iterations: pd.DataFrame
     summary: pd.DataFrame
-    lowest: float
+    lowest_delta_ofv: float
     seconds: dict[str, float]
 
     @property
-    def degrees(self) -> float:
+    def degrees_of_freedom(self) -> float:
         """Of the χ² that the ΔOFV of the vectors kept would follow: their mean; with a likelihood as of a normal, P."""
         return float(self.sample["delta_ofv"].mean())
 
     @property
-    def concerns(self) -> list[str]:
+    def warnings(self) -> list[str]:
         last, found = self.iterations.iloc[-1], []
-        if self.lowest < -_BETTER:
-            found.append(f"an OFV lower by {-self.lowest:.3f} than the fit's was drawn: the fit is not at its minimum")
-        if last["effective"] < _POOR * last["resamples"]:
+        if self.lowest_delta_ofv < -_LOWER_OFV:
+            found.append(f"an OFV lower by {-self.lowest_delta_ofv:.3f} than the fit's was drawn: the fit is not at its minimum")
+        if last["effective"] < _LEAST_EFFECTIVE * last["resamples"]:
             found.append(f"only {last['effective']:.0f} effective samples: draw more, or with --inflation above 1")
-        if last["distinct"] < last["resamples"] and self.plan.cap > 1:
+        if last["distinct"] < last["resamples"] and self.options.cap > 1:
             found.append(f"{last['distinct']:.0f} distinct vectors among the {last['resamples']:.0f} kept")
         return found
 
     @property
-    def sound(self) -> bool:
-        return self.lowest >= -_BETTER and self.iterations["effective"].iloc[-1] >= _POOR * self.plan.resamples[-1]
+    def is_reliable(self) -> bool:
+        return self.lowest_delta_ofv >= -_LOWER_OFV and self.iterations["effective"].iloc[-1] >= _LEAST_EFFECTIVE * self.options.resamples[-1]
 
     @property
     def verdict(self) -> str:
         free = len(self.summary)
-        said = f"ΔOFV of the vectors kept has mean {self.degrees:.2f}; χ² with {free} degrees of freedom has {free}"
-        return "; ".join([said, *self.concerns]) + "."
+        said = f"ΔOFV of the vectors kept has mean {self.degrees_of_freedom:.2f}; χ² with {free} degrees of freedom has {free}"
+        return "; ".join([said, *self.warnings]) + "."
 
     def to_dict(self) -> dict[str, Any]:
         rows = self.summary.set_index("name")
         by_name = {str(c): rows[c].to_dict() for c in rows if c not in ("label", "unit")}
         return {
             "study": self.study,
-            "samples": list(self.plan.samples),
-            "resamples": list(self.plan.resamples),
-            "seed": self.plan.seed,
-            "cap": self.plan.cap,
-            "inflation": self.plan.inflation,
-            "level": self.plan.level,
+            "samples": list(self.options.samples),
+            "resamples": list(self.options.resamples),
+            "seed": self.options.seed,
+            "cap": self.options.cap,
+            "inflation": self.options.inflation,
+            "level": self.options.level,
             "ofv": self.ofv,
-            "lowest_delta_ofv": self.lowest,
-            "degrees_of_freedom": self.degrees,
+            "lowest_delta_ofv": self.lowest_delta_ofv,
+            "degrees_of_freedom": self.degrees_of_freedom,
             "iterations": self.iterations.to_dict("records"),
             "parameter_units": rows["unit"].to_dict(),
             "parameter_estimates": by_name.pop("estimate"),
             "standard_errors": by_name.pop("se"),
             "relative_standard_errors": {k: v / 100 for k, v in by_name.pop("rse").items()},
             **by_name,
-            "sound": self.sound,
+            "sound": self.is_reliable,
             "verdict": self.verdict,
             "seconds": self.seconds,
         }
 
 
-def sir(
-    fit: Finished,
-    plan: Plan | None = None,
-    watch: Callable[[int, int, int], None] = lambda iteration, done, of: None,
+def run_sir(
+    fit: FinishedFit,
+    options: SirOptions | None = None,
+    on_evaluation: Callable[[int, int, int], None] = lambda iteration, done, of: None,
     objective: FitObjective | None = None,
-) -> Sir:
+) -> SirResult:
     """Raises `WrongUsage` for what is asked, `BadInput` for a fit without a covariance, `ScienceFailed` where too few of the
     vectors drawn have a likelihood. `watch(iteration, done, of)` is called as evaluations come in."""
-    plan = plan or Plan()
-    plan.check(len(fit.names))
+    options = options or SirOptions()
+    options.check(len(fit.names))
     first = require_covariance(fit)
     objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
-    centre, covariance = fit.psi, first * plan.inflation
+    centre, covariance = fit.psi, first * options.inflation
     kept = np.empty((0, len(centre)))
     drawn, diagnostics, rise, taken = [], [], np.empty(0), np.empty(0, int)
-    for k, (m, wanted) in enumerate(zip(plan.samples, plan.resamples, strict=True), start=1):
-        random = np.random.default_rng([plan.seed, k])
-        psis, log_q = propose(random, centre, covariance, m)
-        rise = _rises(fit, objective, psis, lambda done, k=k, m=m: watch(k, done, m))
-        natural, log_jacobian = _natural(fit, psis)
-        importance = _importance(-rise / 2 + log_jacobian - log_q)
-        if (importance > 0).sum() * plan.cap < wanted:
+    for k, (m, wanted) in enumerate(zip(options.samples, options.resamples, strict=True), start=1):
+        random = np.random.default_rng([options.seed, k])
+        psis, log_q = draw_proposal(random, centre, covariance, m)
+        rise = _compute_rises(fit, objective, psis, lambda done, k=k, m=m: on_evaluation(k, done, m))
+        natural, log_jacobian = _map_to_natural(fit, psis)
+        importance = _normalise_importance(-rise / 2 + log_jacobian - log_q)
+        if (importance > 0).sum() * options.cap < wanted:
             raise ScienceFailed(
                 f"{int((importance > 0).sum())} of {m} vectors have a likelihood, too few to keep {wanted}",
                 where=fit.study.name,
                 hint="draw more, or with an --inflation below 1",
             )
-        taken = resample(random, importance, wanted, plan.cap)
+        taken = resample_by_importance(random, importance, wanted, options.cap)
         times = np.bincount(taken, minlength=m)
-        drawn.append(_drawn(fit, k, natural, rise, importance, times))
-        diagnostics.append(_diagnosis(k, rise, importance, times))
+        drawn.append(_tabulate_drawn(fit, k, natural, rise, importance, times))
+        diagnostics.append(_diagnose_iteration(k, rise, importance, times))
         kept, rise = psis[taken], rise[taken]
         centre, covariance = kept.mean(axis=0), np.atleast_2d(np.cov(kept.T))
     samples = pd.concat(drawn, ignore_index=True)
-    sample = np.array([fit.shown(x) for x in kept])
-    return Sir(
+    sample = np.array([fit.to_shown_units(x) for x in kept])
+    return SirResult(
         study=fit.study.name,
-        plan=plan,
+        options=options,
         ofv=fit.ofv,
         sample=pd.DataFrame(sample, columns=pd.Index(fit.names)).assign(delta_ofv=rise),
         samples=samples,
         iterations=pd.DataFrame(diagnostics),
-        summary=summary(fit.names, fit.labels, fit.units, fit.estimates, sample, plan.level),
-        lowest=float(samples["delta_ofv"].min()),
+        summary=summarise_sample(fit.names, fit.labels, fit.units, fit.estimates, sample, options.level),
+        lowest_delta_ofv=float(samples["delta_ofv"].min()),
         seconds={"first evaluation": objective.compile_seconds, "iterations": time.perf_counter() - begun},
     )
 
 
-def require_covariance(fit: Finished) -> np.ndarray:
+def require_covariance(fit: FinishedFit) -> np.ndarray:
     """Of ψ (P, P). Raises `BadInput` where there is none to propose from."""
     covariance = fit.psi_covariance
     if covariance is None:
@@ -194,17 +194,17 @@ def require_covariance(fit: Finished) -> np.ndarray:
     return covariance
 
 
-def propose(
+def draw_proposal(
     random: np.random.Generator, centre: np.ndarray, covariance: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Student vectors (count, P) with that covariance, and the logarithm of their density, up to a constant."""
     z = random.standard_normal((count, len(centre)))
-    t = z * np.sqrt((_TAILS - 2) / random.chisquare(_TAILS, (count, 1)))
-    log_density = -0.5 * (_TAILS + len(centre)) * np.log1p(np.sum(t**2, axis=1) / (_TAILS - 2))
+    t = z * np.sqrt((_DEGREES_OF_FREEDOM - 2) / random.chisquare(_DEGREES_OF_FREEDOM, (count, 1)))
+    log_density = -0.5 * (_DEGREES_OF_FREEDOM + len(centre)) * np.log1p(np.sum(t**2, axis=1) / (_DEGREES_OF_FREEDOM - 2))
     return centre + t @ np.linalg.cholesky(covariance).T, log_density
 
 
-def resample(random: np.random.Generator, importance: np.ndarray, count: int, cap: int) -> np.ndarray:
+def resample_by_importance(random: np.random.Generator, importance: np.ndarray, count: int, cap: int) -> np.ndarray:
     """Indices of `count` vectors drawn one after another in proportion to importance, each at most `cap` times."""
     left = np.full(len(importance), cap)
     taken = np.empty(count, int)
@@ -219,42 +219,42 @@ def resample(random: np.random.Generator, importance: np.ndarray, count: int, ca
     return taken
 
 
-def _rises(fit: Finished, objective: FitObjective, psis: np.ndarray, watch: Callable[[int], None]) -> np.ndarray:
+def _compute_rises(fit: FinishedFit, objective: FitObjective, psis: np.ndarray, on_evaluation: Callable[[int], None]) -> np.ndarray:
     """ΔOFV of each vector (m,); ∞ where it has none."""
     rises = np.full(len(psis), math.inf)
     for done, (k, found) in enumerate(objective.evaluate_at(psis), start=1):
-        rises[k] = _rise(fit, found)
-        watch(done)
+        rises[k] = _compute_rise(fit, found)
+        on_evaluation(done)
     return rises
 
 
-def _rise(fit: Finished, found: ObjectiveValues) -> float:
+def _compute_rise(fit: FinishedFit, found: ObjectiveValues) -> float:
     ofv = float(found.objective.sum() + found.penalty)
     return ofv - fit.ofv if math.isfinite(ofv) and found.good.all() else math.inf
 
 
-def _natural(fit: Finished, psis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _map_to_natural(fit: FinishedFit, psis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Natural parameters in shown units (m, P), and ln|∂natural/∂ψ| (m,)."""
-    pairs = [fit.natural(x) for x in psis]
+    pairs = [fit.map_to_natural(x) for x in psis]
     logs = np.array([np.linalg.slogdet(jacobian)[1] for _, jacobian in pairs])
     return np.array([values for values, _ in pairs]) / fit.scale, logs
 
 
-def _importance(logs: np.ndarray) -> np.ndarray:
+def _normalise_importance(logs: np.ndarray) -> np.ndarray:
     """Importance ratios that sum to 1."""
     finite = np.isfinite(logs)
     ratio = np.where(finite, np.exp(np.where(finite, logs - np.max(logs, where=finite, initial=-math.inf), 0.0)), 0.0)
     return ratio / ratio.sum() if ratio.sum() > 0 else ratio
 
 
-def _drawn(
-    fit: Finished, iteration: int, natural: np.ndarray, rise: np.ndarray, importance: np.ndarray, times: np.ndarray
+def _tabulate_drawn(
+    fit: FinishedFit, iteration: int, natural: np.ndarray, rise: np.ndarray, importance: np.ndarray, times: np.ndarray
 ) -> pd.DataFrame:
     head = {"iteration": iteration, "delta_ofv": rise, "importance": importance, "kept": times}
     return pd.DataFrame(head).join(pd.DataFrame(natural, columns=pd.Index(fit.names)))
 
 
-def _diagnosis(iteration: int, rise: np.ndarray, importance: np.ndarray, times: np.ndarray) -> dict[str, float]:
+def _diagnose_iteration(iteration: int, rise: np.ndarray, importance: np.ndarray, times: np.ndarray) -> dict[str, float]:
     known = np.isfinite(rise)
     kept = np.repeat(rise, times)
     return {

@@ -17,8 +17,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 
 from pbpk import units
-from pbpk.estimation.base import CONVERGED
 from pbpk.estimation.methods import get_method
+from pbpk.estimation.state import CONVERGED
 from pbpk.model.load import load_model
 from pbpk.study.load import load_study
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pbpk.estimation.base import CONVERGED
 from pbpk.estimation.methods import get_method
+from pbpk.estimation.state import CONVERGED
 from pbpk.study.load import load_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

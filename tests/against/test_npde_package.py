@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.diagnostics.normality import check_normal
-from pbpk.diagnostics.npde import of_subject
+from pbpk.diagnostics.normality import check_normality
+from pbpk.diagnostics.npde import score_subject
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "npde_theophylline.csv"
 
@@ -25,8 +25,8 @@ def test_npde_of_theophylline_are_the_packages():
         n = len(g)
         drawn = g.filter(regex=r"^S\d+$").to_numpy().T
         free = np.full(n, -np.inf), np.full(n, np.inf)
-        found.append(of_subject(g["DV"].to_numpy(), drawn, free, np.random.default_rng(1))[0][0])
-    tested = check_normal(np.concatenate(found))
+        found.append(score_subject(g["DV"].to_numpy(), drawn, free, np.random.default_rng(1))[0][0])
+    tested = check_normality(np.concatenate(found))
     assert tested.count == 120
     assert round(tested.mean, 4) == 0.0668 and round(tested.mean_se, 3) == 0.095
     assert round(tested.variance, 3) == 1.074 and round(tested.variance_se, 2) == 0.14

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pbpk.dosimetry.phantom.grid import build_grid
-from pbpk.dosimetry.photons.transport import GROUPS, transport_photons, build_geometry
+from pbpk.dosimetry.photons.transport import GROUPS, build_geometry, transport_photons
 from pbpk.dosimetry.saf import load_photon_fractions
 
 pytestmark = pytest.mark.optimised

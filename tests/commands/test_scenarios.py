@@ -187,7 +187,7 @@ def test_the_commands_of_the_documentation_reach_the_solver(pbpk, monkeypatch):
     def reached(*_, **__):
         raise BadInput("reached the solver")
 
-    monkeypatch.setattr("pbpk.population.simulate.solve_all", reached)
+    monkeypatch.setattr("pbpk.population.simulate.solve_in_chunks", reached)
     for words in commands.values():
         ran = pbpk(*words)
         assert ran.code == 3 and ran.err.strip() == "error: reached the solver"

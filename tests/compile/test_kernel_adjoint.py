@@ -16,7 +16,8 @@ from pbpk.compile.programs.linear.kernel import series_tables
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint, window_adjoint
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import ResolventWindow, propagate, propagate_reversibly
+from pbpk.solve.resolvent import propagate, propagate_reversibly
+from pbpk.solve.series_window import ResolventWindow
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -191,12 +192,13 @@ import pbpk, jax, jax.numpy as jnp, numpy as np
 from functools import partial
 from jax.sharding import Mesh, PartitionSpec as P
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import Window, propagate, propagate_reversibly
+from pbpk.solve.resolvent import propagate, propagate_reversibly
+from pbpk.solve.series_window import ResolventWindow
 system = pbpk.load_model("iodide").system
 rng = np.random.default_rng(0)
 k = jnp.asarray(rng.uniform(0.1, 5, (len(system.slopes[0]), 40)))
 x = jnp.asarray(rng.uniform(0, 1, (len(system.names), 40)))
-window = Window(system, design(30.0, 1e-13), integrals=True, compiled=True)
+window = ResolventWindow(system, design(30.0, 1e-13), integrals=True, compiled=True)
 stops = jnp.array([[1.0], [9.0]])
 def one(k, x):
     def number(k, x):

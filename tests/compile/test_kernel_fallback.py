@@ -17,7 +17,7 @@ from pbpk.compile.xla import jit
 from pbpk.errors import MissingExtra, WrongUsage
 from pbpk.model import OUT, Block, Compartment, conc, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.population.farm import WorkerPool
+from pbpk.population.workers import WorkerPool
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.contour import Contour
 from pbpk.solve.general import General

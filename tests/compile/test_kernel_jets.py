@@ -18,7 +18,7 @@ from pbpk.compile.programs.laws import evaluate_expressions, prepare_expression,
 from pbpk.compile.programs.rosenbrock.kernel import integrate_window, integrate_window_forward
 from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import step_weights
-from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
+from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod, RosenbrockWindow
 from pbpk.compile.xla.forward import Along
 from pbpk.errors import Note
 from pbpk.linalg.tableau import TABLEAUS
@@ -28,8 +28,8 @@ from pbpk.model.load import load_model
 from pbpk.model.system import build_system
 from pbpk.solve.interval import Interval
 from pbpk.solve.right_hand_side import build_vector_field
-from pbpk.solve.rosenbrock import RosenbrockOptions as JaxMarch
-from pbpk.solve.rosenbrock import Rosenbrock, choose_first_memory, StepMemory, cross_window
+from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.rosenbrock_window import RosenbrockOptions, StepMemory, choose_first_memory, cross_window
 from pbpk.solve.timeline import build_timeline
 
 ORDER = 3
@@ -198,7 +198,7 @@ def by_kernel(own, x, rate, stops, p):
 
 
 def by_jax(own, x, rate, stops, p):
-    march = JaxMarch(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
+    march = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
     x, rate, stops, bound, memory = given(own, x, rate, stops, p)
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)

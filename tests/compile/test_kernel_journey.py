@@ -13,7 +13,7 @@ from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod
 from pbpk.compile.programs.solution import kernel as whole
 from pbpk.compile.programs.solution.adjoint import SolutionAdjointProgram
 from pbpk.compile.programs.solution.forward import SolutionProgram
-from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, LikelihoodProgram, LikelihoodTerm
+from pbpk.compile.programs.solution.likelihood import LikelihoodProgram, LikelihoodTerm, LikelihoodTerms
 from pbpk.linalg.packing import linear_part
 from pbpk.linalg.series import design
 from pbpk.linalg.tableau import TABLEAUS
@@ -23,7 +23,7 @@ from pbpk.regimen.void import void
 from pbpk.solve.compiled_solution import plan_solution as asked_of
 from pbpk.solve.right_hand_side import build_vector_field
 from pbpk.solve.segment_program import LinearSegments, SaturableSegments
-from pbpk.solve.segments import build_schedule
+from pbpk.solve.segments import SegmentSolver, build_schedule
 from pbpk.solve.timeline import build_timeline
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -96,7 +96,7 @@ def asked(request, bent):
     @jax.jit
     def arguments(p):
         windows = timeline.unbounded_windows if bent else timeline.windows
-        legs, _ = build_schedule(system, timeline, p, 11, rows, None, integrals, windows, None, None)
+        legs, _ = build_schedule(system, timeline, p, 11, SegmentSolver(None, rows, windows=windows), integrals=integrals)
         plan, given, covered = asked_of(work, legs, own)
         plans.append(plan)
         return given, covered

@@ -21,8 +21,8 @@ from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, flux, saturable
 from pbpk.model.system import build_system
-from pbpk.solve.resolvent import ResolventWindow as JaxWindow
 from pbpk.solve.resolvent import propagate
+from pbpk.solve.series_window import ResolventWindow
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -46,7 +46,7 @@ def patients(n, count, seed=0):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _by_jax(system, series, rates, start, stops, source):
-    return propagate(JaxWindow(system, series, integrals=True), packing(system).pack(rates), start, source, stops)
+    return propagate(ResolventWindow(system, series, integrals=True), packing(system).pack(rates), start, source, stops)
 
 
 @pytest.mark.parametrize("name", LINEAR)

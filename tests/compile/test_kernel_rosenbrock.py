@@ -17,7 +17,7 @@ from pbpk.compile.engine import using
 from pbpk.compile.programs.rosenbrock.kernel import integrate_window
 from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes, unsupported
 from pbpk.compile.programs.rosenbrock.step import step_weights
-from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
+from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod, RosenbrockWindow
 from pbpk.compile.programs.rosenbrock.window_adjoint import RosenbrockWindowAdjoint
 from pbpk.compile.xla import jit
 from pbpk.errors import Note
@@ -29,8 +29,14 @@ from pbpk.results import ResultCode
 from pbpk.solve.general import General
 from pbpk.solve.interval import Interval
 from pbpk.solve.right_hand_side import build_vector_field
-from pbpk.solve.rosenbrock import RosenbrockOptions as JaxMarch
-from pbpk.solve.rosenbrock import Rosenbrock, choose_first_memory, StepMemory, cross_window, cross_window_reversibly
+from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.rosenbrock_window import (
+    RosenbrockOptions,
+    StepMemory,
+    choose_first_memory,
+    cross_window,
+    cross_window_reversibly,
+)
 from pbpk.solve.timeline import build_timeline
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -112,7 +118,7 @@ def _by_kernel(own, x, rate, stops, p):
 @partial(jax.jit, static_argnums=(0, 5))
 def _by_jax(own, x, rate, stops, p, cross=cross_window):
     x, rate, stops, bound, memory = _arrays(own, x, rate, stops, p)
-    march = JaxMarch(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
+    march = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)
     memory = choose_first_memory(march, x, Interval(stops, rate, bound, fresh, memory))

@@ -15,7 +15,8 @@ from pbpk.compile.programs.linear.window import LinearWindowForward, cross
 from pbpk.errors import WrongUsage
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import ResolventWindow, propagate
+from pbpk.solve.resolvent import propagate
+from pbpk.solve.series_window import ResolventWindow
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

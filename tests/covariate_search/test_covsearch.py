@@ -21,7 +21,7 @@ from pbpk.estimation.methods import get_method
 from pbpk.likelihood.replicates import replace_observations
 from pbpk.study.load import load_study, replace_spec
 from pbpk.tables import read_toml
-from pbpk.uncertainty.resampling import simulated
+from pbpk.uncertainty.resampling import simulate_observations
 
 TEXT = """
 model = "iv_one_compartment"
@@ -69,7 +69,7 @@ def drawn(truth):
     """What is observed in a replicate of the true study."""
 
     def draw(number):
-        return np.asarray(simulated(truth.problem, truth.problem.initial_unconstrained, 11, number)[0].y)
+        return np.asarray(simulate_observations(truth.problem, truth.problem.initial_unconstrained, 11, number)[0].y)
 
     return draw
 

@@ -7,8 +7,8 @@ import pytest
 from judged_studies import HEAD, TIMES, at_start, observed_as, rows
 from scipy import stats
 
-from pbpk.diagnostics.normality import bands, check_normal
-from pbpk.diagnostics.npde import npde, of_subject
+from pbpk.diagnostics.normality import check_normality, compute_percentile_bands
+from pbpk.diagnostics.npde import compute_npde, score_subject
 from pbpk.errors import BadInput, WrongUsage
 
 FREE = (np.full(4, -np.inf), np.full(4, np.inf))
@@ -25,7 +25,7 @@ def scores(limits=FREE, subjects=150, count=2000, shift=0.0, wider=1.0, seed=5):
     """npde and npd (2, subjects, 4) of Gaussian subjects, those beyond `limits` censored."""
     y = MEAN + shift + wider * (gaussian(subjects, seed) - MEAN)
     y = np.where(y < limits[0], -np.inf, np.where(y > limits[1], np.inf, y))
-    found = [of_subject(v, gaussian(count, 100 + i), limits, np.random.default_rng([7, i]))[0] for i, v in enumerate(y)]
+    found = [score_subject(v, gaussian(count, 100 + i), limits, np.random.default_rng([7, i]))[0] for i, v in enumerate(y)]
     return np.stack(found, axis=1)
 
 
@@ -41,7 +41,7 @@ def test_of_a_gaussian_they_are_the_residuals_by_its_cholesky_factor():
     )  # with the mean and covariance that they should have, so that only ranks are left to chance
     drawn = MEAN + drawn @ np.linalg.inv(np.linalg.cholesky(np.cov(drawn, rowvar=False))).T @ ROOT.T
     for y in gaussian(5, 3):
-        found, well = of_subject(y, drawn, FREE, np.random.default_rng(1))
+        found, well = score_subject(y, drawn, FREE, np.random.default_rng(1))
         assert well
         exact = np.stack([np.linalg.solve(ROOT, y - MEAN), (y - MEAN) / np.sqrt((ROOT**2).sum(axis=1))])
         # A share p of so many replicates has the SD √(p(1 − p)/count), which Φ⁻¹ divides by the density.
@@ -51,7 +51,7 @@ def test_of_a_gaussian_they_are_the_residuals_by_its_cholesky_factor():
 
 
 def test_beyond_every_replicate_the_score_has_an_end():
-    found, _ = of_subject(MEAN + 1e6, gaussian(50, 4), FREE, np.random.default_rng(1))
+    found, _ = score_subject(MEAN + 1e6, gaussian(50, 4), FREE, np.random.default_rng(1))
     end = stats.norm.ppf(1 - 1 / 100)
     assert found[1] == pytest.approx([end] * 4)
     assert np.abs(found[0]).max() <= end + 1e-12
@@ -60,7 +60,7 @@ def test_beyond_every_replicate_the_score_has_an_end():
 def test_what_never_varies_has_no_score():
     drawn = gaussian(500, 4)
     drawn[:, 0] = 0.0
-    found, well = of_subject(np.array([0.0, *MEAN[1:]]), drawn, FREE, np.random.default_rng(1))
+    found, well = score_subject(np.array([0.0, *MEAN[1:]]), drawn, FREE, np.random.default_rng(1))
     assert well and np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1:]).all()
 
 
@@ -68,7 +68,7 @@ def test_replicates_that_cannot_be_decorrelated_leave_npd():
     drawn = gaussian(500, 4)
     drawn[:, 3] = 2 * drawn[:, 1]
     drawn[:, 2] = drawn[:, 1]
-    found, well = of_subject(MEAN, drawn, FREE, np.random.default_rng(1))
+    found, well = score_subject(MEAN, drawn, FREE, np.random.default_rng(1))
     assert well or np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
 
@@ -78,7 +78,7 @@ def test_replicates_that_cannot_be_decorrelated_leave_npd():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gaussian_data_of_the_model_give_standard_normals(seed):
-    found = check_normal(scores(seed=seed)[0].ravel())
+    found = check_normality(scores(seed=seed)[0].ravel())
     assert found.p_global > 0.01
     assert abs(found.mean) < 3.5 * found.mean_se and abs(found.variance - 1) < 3.5 * found.variance_se
 
@@ -92,7 +92,7 @@ def test_decorrelation_takes_out_what_the_subject_shares():
 
 @pytest.mark.parametrize(("shift", "wider", "which"), [(1.0, 1.0, "mean"), (0.0, 1.4, "variance")])
 def test_data_of_another_model_are_told(shift, wider, which):
-    found = check_normal(scores(shift=shift, wider=wider)[0].ravel())
+    found = check_normality(scores(shift=shift, wider=wider)[0].ravel())
     assert found.p_global < 1e-3 and which in found.verdict
     assert "no standard normal sample" in found.verdict
 
@@ -104,13 +104,13 @@ def test_censored_data_of_the_model_give_standard_normals(limits):
     npde_, npd_ = scores(ends, subjects=300)
     assert np.isfinite(npde_).all()
     for column in npd_.T:  # within a subject npd are correlated, so one observation of each at a time
-        assert check_normal(column).p_global > 0.005
+        assert check_normality(column).p_global > 0.005
     assert abs(npde_.mean()) < 0.1 and npde_.var() == pytest.approx(1.0, abs=0.12)
 
 
 def test_censored_data_of_another_model_are_told():
     ends = np.full(4, 0.0), np.full(4, np.inf)
-    assert check_normal(scores(ends, shift=-1.5)[1][:, 1]).p_global < 1e-3
+    assert check_normality(scores(ends, shift=-1.5)[1][:, 1]).p_global < 1e-3
 
 
 # The tests of normality
@@ -118,7 +118,7 @@ def test_censored_data_of_another_model_are_told():
 
 def test_moments_and_p_are_scipys_times_three():
     x = np.random.default_rng(1).gamma(3.0, size=200) - 3
-    found = check_normal(np.append(x, np.nan))
+    found = check_normality(np.append(x, np.nan))
     assert found.count == 200
     assert found.mean == pytest.approx(x.mean()) and found.variance == pytest.approx(x.var(ddof=1))
     assert found.skewness == pytest.approx(stats.skew(x)) and found.kurtosis == pytest.approx(stats.kurtosis(x))
@@ -130,19 +130,19 @@ def test_moments_and_p_are_scipys_times_three():
 def test_variance_test_is_chi_squared():
     x = stats.norm.ppf((np.arange(50) + 0.5) / 50) * 1.5
     chi = 49 * x.var(ddof=1)
-    assert check_normal(x).p_variance == pytest.approx(min(1, 6 * stats.chi2.sf(chi, 49)))
+    assert check_normality(x).p_variance == pytest.approx(min(1, 6 * stats.chi2.sf(chi, 49)))
 
 
 def test_many_numbers_and_few():
-    assert check_normal(np.random.default_rng(1).normal(size=6000)).normality_test == "D'Agostino–Pearson"
-    few = check_normal(np.array([0.1, np.nan, 0.2]))
+    assert check_normality(np.random.default_rng(1).normal(size=6000)).normality_test == "D'Agostino–Pearson"
+    few = check_normality(np.array([0.1, np.nan, 0.2]))
     assert math.isnan(few.p_global) and few.verdict == "Too few values for a test."
 
 
 def test_bands_are_those_of_order_statistics():
     """The median of n normals has the quantiles of Φ⁻¹ of a beta variable."""
     expected = stats.norm.ppf(stats.beta.ppf([0.025, 0.975], 26, 26))
-    np.testing.assert_allclose(bands(51, (50.0,))[0], expected, atol=0.02)
+    np.testing.assert_allclose(compute_percentile_bands(51, (50.0,))[0], expected, atol=0.02)
 
 
 # A study
@@ -173,27 +173,27 @@ def study(make):
 
 @pytest.mark.slow
 def test_a_studys_own_data_are_normal_and_others_are_not(study):
-    p = [npde(observed_as(study, k), 1000, seed=3).tests["npde"]["cp"].p_global for k in range(12)]
+    p = [compute_npde(observed_as(study, k), 1000, seed=3).tests["npde"]["cp"].p_global for k in range(12)]
     assert sum(x < 0.05 for x in p) <= 3  # of twelve; more than that in 2 of 1000 such dozens
-    off = npde(observed_as(study, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * math.log(1.3)), 1000)
+    off = compute_npde(observed_as(study, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * math.log(1.3)), 1000)
     assert off.tests["npde"]["cp"].p_global < 1e-3
     assert "no standard normal sample" in off.verdict
 
 
 @pytest.mark.slow
 def test_the_table_is_the_datas_line_by_line(study):
-    found = npde(observed_as(study, 1, lower=1.5), 300, seed=3)
+    found = compute_npde(observed_as(study, 1, lower=1.5), 300, seed=3)
     assert list(found.table.columns) == ["ID", "TIME", "DVID", "NPDE", "NPD", "PRED", "CENS"]
     assert list(found.table["TIME"][:7]) == [*TIMES, TIMES[0]] and len(found.table) == 360
     np.testing.assert_allclose(found.table["PRED"][:6], 5 * np.exp(-0.1 * np.array(TIMES)), rtol=1e-9)
     assert set(found.table["CENS"]) == {0, 1}
-    again = npde(observed_as(study, 1, lower=1.5), 300, seed=3)
+    again = compute_npde(observed_as(study, 1, lower=1.5), 300, seed=3)
     np.testing.assert_array_equal(again.table["NPDE"], found.table["NPDE"])
-    assert (npde(observed_as(study, 1, lower=1.5), 300, seed=4).table["NPDE"] != found.table["NPDE"]).any()
+    assert (compute_npde(observed_as(study, 1, lower=1.5), 300, seed=4).table["NPDE"] != found.table["NPDE"]).any()
 
 
 def test_what_cannot_be_asked(study):
     with pytest.raises(WrongUsage, match="too few"):
-        npde(study, 19)
+        compute_npde(study, 19)
     with pytest.raises(BadInput, match="cp"):
-        npde(study, 100, endpoint="ccp")
+        compute_npde(study, 100, endpoint="ccp")

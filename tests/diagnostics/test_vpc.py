@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from judged_studies import HEAD, PLAIN, TIMES, at_start, observed_as, rows
 
-from pbpk.diagnostics.bins import make_bins, natural_breaks
-from pbpk.diagnostics.options import Plan
-from pbpk.diagnostics.panels import groups_of
-from pbpk.diagnostics.percentiles import hidden, inside, percentiles
-from pbpk.diagnostics.prediction_correction import correction
-from pbpk.diagnostics.simulate_replicates import replicates, sound
+from pbpk.diagnostics.bins import find_natural_breaks, make_bins
+from pbpk.diagnostics.options import VpcOptions
+from pbpk.diagnostics.panels import group_values
+from pbpk.diagnostics.percentiles import compute_percentiles, hide_beyond_limits, mark_inside
+from pbpk.diagnostics.prediction_correction import compute_correction
+from pbpk.diagnostics.simulate_replicates import drop_failed_replicates, simulate_replicates
 from pbpk.diagnostics.survival import kaplan_meier
-from pbpk.diagnostics.vpc import verdict, vpc
+from pbpk.diagnostics.vpc import describe_inside, run_vpc
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.study.load import load_study
 
-FEW = Plan(replicates=200)
+FEW = VpcOptions(replicates=200)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +41,23 @@ def of(found, **columns):
 def test_percentiles_are_numpys_where_nothing_is_censored():
     values = np.random.default_rng(1).normal(size=(5, 37))
     levels = np.array([0.0, 0.05, 0.5, 0.95, 1.0])
-    np.testing.assert_allclose(percentiles(values, levels), np.quantile(values, levels, axis=-1), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(compute_percentiles(values, levels), np.quantile(values, levels, axis=-1), rtol=0, atol=1e-14)
 
 
 def test_censored_values_rank_and_are_never_averaged():
     values = np.array([-np.inf, -np.inf, 1.0, 2.0, np.inf])
-    found = percentiles(values, np.array([0.0, 0.25, 0.3, 0.5, 0.6, 0.75, 0.8, 1.0]))
+    found = compute_percentiles(values, np.array([0.0, 0.25, 0.3, 0.5, 0.6, 0.75, 0.8, 1.0]))
     expected = [-np.inf, -np.inf, -np.inf, 1.0, 1.4, 2.0, np.inf, np.inf]
     np.testing.assert_allclose(found, expected)
 
 
 def test_what_lies_among_several_limits_is_hidden():
-    np.testing.assert_array_equal(hidden(np.array([0.5, 1.5, 9.0]), 1.0, 8.0), [-np.inf, 1.5, np.inf])
+    np.testing.assert_array_equal(hide_beyond_limits(np.array([0.5, 1.5, 9.0]), 1.0, 8.0), [-np.inf, 1.5, np.inf])
 
 
 def test_inside_says_nothing_where_nothing_can_be_seen():
     low, high = np.array([-np.inf, -np.inf, 1.0, 1.0]), np.array([-np.inf, 2.0, 2.0, 2.0])
-    found = inside(np.array([-np.inf, -np.inf, -np.inf, 1.5]), low, high)
+    found = mark_inside(np.array([-np.inf, -np.inf, -np.inf, 1.5]), low, high)
     np.testing.assert_array_equal(found, [np.nan, 1.0, 0.0, 1.0])
 
 
@@ -70,7 +70,7 @@ def test_natural_breaks_are_the_best_there_are():
         return sum(((values[groups == g] - values[groups == g].mean()) ** 2).sum() for g in np.unique(groups))
 
     best = min(within(c) for c in combinations(range(1, len(distinct)), 3))
-    found = np.searchsorted(distinct, natural_breaks(values, 4))
+    found = np.searchsorted(distinct, find_natural_breaks(values, 4))
     assert within(found[1:]) == pytest.approx(best, rel=1e-12)
 
 
@@ -78,15 +78,15 @@ def test_natural_breaks_are_the_best_there_are():
 def test_bins_hold_every_observation_once_in_order(method):
     time = np.random.default_rng(2).exponential(5, size=300)
     bins = make_bins(time, 7, method, 30)
-    assert len(bins) <= 7 and (bins.where >= 0).all()
+    assert len(bins) <= 7 and (bins.index >= 0).all()
     assert (np.diff(bins.centre) > 0).all() and (bins.high[:-1] < bins.low[1:]).all()
     if method == "quantile":
-        assert np.ptp(np.bincount(bins.where)) <= 2
+        assert np.ptp(np.bincount(bins.index)) <= 2
 
 
 def test_edges_are_taken_as_given():
     bins = make_bins(np.array([0.0, 1.0, 2.0, 4.0, 9.0]), (0.0, 2.0, 4.0), "jenks", 1)
-    np.testing.assert_array_equal(bins.where, [0, 0, 1, 1, -1])
+    np.testing.assert_array_equal(bins.index, [0, 0, 1, 1, -1])
     with pytest.raises(BadInput, match="no observation lies inside"):
         make_bins(np.array([1.0, 2.0]), (5.0, 6.0), "jenks", 1)
     with pytest.raises(BadInput, match="jenk"):
@@ -103,10 +103,10 @@ def test_few_distinct_times_are_bins_of_their_own():
 
 @pytest.mark.slow
 def test_replicates_depend_on_neither_batches_nor_their_number(alike):
-    few = replicates(alike.problem, alike.psi, 30, 5, lanes=40)
-    many = replicates(alike.problem, alike.psi, 140, 5, lanes=300)
+    few = simulate_replicates(alike.problem, alike.psi, 30, 5, subjects_at_once=40)
+    many = simulate_replicates(alike.problem, alike.psi, 140, 5, subjects_at_once=300)
     np.testing.assert_allclose(many[:30], few, rtol=1e-12)
-    other = replicates(alike.problem, alike.psi, 30, 6, lanes=40)
+    other = simulate_replicates(alike.problem, alike.psi, 30, 6, subjects_at_once=40)
     assert np.abs(other / few - 1).max() > 0.1
     assert len(np.unique(many[:, 0])) == 140
 
@@ -114,11 +114,11 @@ def test_replicates_depend_on_neither_batches_nor_their_number(alike):
 def test_replicates_without_a_solution_are_told_and_many_are_refused():
     found = np.ones((100, 3))
     found[:10, 1] = np.nan
-    kept, notes = sound(found, "it")
+    kept, notes = drop_failed_replicates(found, "it")
     assert len(kept) == 90 and "10 of 100" in notes[0]
     found[10, 0] = np.nan
     with pytest.raises(ScienceFailed, match="11 of 100"):
-        sound(found, "it")
+        drop_failed_replicates(found, "it")
 
 
 # The check itself
@@ -126,8 +126,8 @@ def test_replicates_without_a_solution_are_told_and_many_are_refused():
 
 @pytest.mark.slow
 def test_percentiles_of_the_models_own_data_lie_inside_as_often_as_they_should(alike):
-    found = [vpc(observed_as(alike, k), FEW) for k in range(20)]
-    hit, count = np.sum([f.inside()["percentile"] for f in found], axis=0)
+    found = [run_vpc(observed_as(alike, k), FEW) for k in range(20)]
+    hit, count = np.sum([f.count_inside()["percentile"] for f in found], axis=0)
     assert count == 20 * len(TIMES) * 3
     # Percentiles of one data set go together: the SD of this share is about 0.02.
     assert 0.84 < hit / count < 0.96
@@ -135,7 +135,7 @@ def test_percentiles_of_the_models_own_data_lie_inside_as_often_as_they_should(a
 
 def test_the_median_band_is_where_theory_has_it(alike):
     """ln y at a time is normal: at t = V/CL·ln… the variance of ln f is that of V + (t·CL/V)²·(ω_CL² + ω_V²) in first order."""
-    table = of(vpc(alike, replace(FEW, replicates=1000)), LEVEL="50", TIME=0.5)
+    table = of(run_vpc(alike, replace(FEW, replicates=1000)), LEVEL="50", TIME=0.5)
     expected = 100 / 20 * math.exp(-0.1 * 0.5)
     assert table["MEDIAN"].item() == pytest.approx(expected, rel=0.02)
     # The median of 40 values: ±1.645·√(π/2)·SD/√40 around it.
@@ -146,24 +146,24 @@ def test_the_median_band_is_where_theory_has_it(alike):
 
 def test_a_wrong_model_is_told(alike):
     off = observed_as(alike, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * 0.5)
-    found = vpc(off, FEW)
-    hit, count = found.inside()["percentile"]
+    found = run_vpc(off, FEW)
+    hit, count = found.count_inside()["percentile"]
     assert hit < 0.6 * count
     assert "fewer than the model would give" in found.verdict
 
 
 def test_verdict_in_words():
-    assert "30 of 33 observed percentiles (91 %)" in verdict({"percentile": (30, 33)}, 90)
-    assert "as the model would give" in verdict({"percentile": (30, 33)}, 90)
-    assert "fewer" in verdict({"percentile": (33, 33), "below": (2, 6)}, 90)
-    assert verdict({}, 90) == "There is nothing to judge by."
+    assert "30 of 33 observed percentiles (91 %)" in describe_inside({"percentile": (30, 33)}, 90)
+    assert "as the model would give" in describe_inside({"percentile": (30, 33)}, 90)
+    assert "fewer" in describe_inside({"percentile": (33, 33), "below": (2, 6)}, 90)
+    assert describe_inside({}, 90) == "There is nothing to judge by."
 
 
 # Prediction correction
 
 
 def test_one_design_needs_no_correction(alike):
-    plain, corrected = vpc(alike, FEW), vpc(alike, replace(FEW, corrected=True))
+    plain, corrected = run_vpc(alike, FEW), run_vpc(alike, replace(FEW, corrected=True))
     columns = ["OBSERVED", "LOW", "MEDIAN", "HIGH"]
     np.testing.assert_allclose(corrected.table[columns], plain.table[columns], rtol=1e-12)
 
@@ -172,11 +172,11 @@ def test_correction_takes_out_the_dose(make, alike):
     """Proportional error and linear kinetics: two dose groups are one, once divided by the prediction."""
     mixed = at_start(make(PLAIN, HEAD, *rows(40, dose=lambda i: 100.0 if i % 2 else 1000.0)))
     plan = replace(FEW, corrected=True)
-    one, two = vpc(alike, plan), vpc(mixed, plan)
+    one, two = run_vpc(alike, plan), run_vpc(mixed, plan)
     ratio = 550 / 100  # the bin's median prediction is halfway between the two doses'
     for column in ("LOW", "MEDIAN", "HIGH"):
         np.testing.assert_allclose(two.table[column], ratio * one.table[column], rtol=1e-9)
-    spread = vpc(mixed, FEW)
+    spread = run_vpc(mixed, FEW)
     width = (
         of(spread, LEVEL="95")["OBSERVED"].notna().all()
         and of(spread, LEVEL="95")["MEDIAN"] / of(two, LEVEL="95")["MEDIAN"]
@@ -187,12 +187,12 @@ def test_correction_takes_out_the_dose(make, alike):
 def test_correction_by_its_formulas():
     pred, where = np.array([1.0, 2.0, 4.0, 0.0, 0.0]), np.array([0, 0, 0, 1, 1])
     drawn = np.random.default_rng(1).normal(size=(400, 5)) * [1, 2, 8, 1, 1] + pred
-    by = correction(pred, where, False, drawn, False, "cp")
+    by = compute_correction(pred, where, False, drawn, False, "cp")
     np.testing.assert_allclose(by(np.array([3.0, 3.0, 3.0, 0.5, -0.5])), [6.0, 3.0, 1.5, 0.5, -0.5])
     assert by.kept.all()
-    added = correction(pred, where, True, drawn, False, "cp")
+    added = compute_correction(pred, where, True, drawn, False, "cp")
     np.testing.assert_allclose(added(np.array([3.0, 3.0, 3.0, 0.5, -0.5])), [4.0, 3.0, 1.0, 0.5, -0.5])
-    both = correction(pred, where, False, drawn, True, "cp")
+    both = compute_correction(pred, where, False, drawn, True, "cp")
     sd = (by.factor * drawn).std(axis=0, ddof=1)
     y = np.array([3.0, 3.0, 3.0])
     expected = 2 + (by(np.append(y, [0, 0]))[:3] - 2) * np.median(sd[:3]) / sd[:3]
@@ -201,10 +201,10 @@ def test_correction_by_its_formulas():
 
 
 def test_a_prediction_of_zero_among_others_is_left_out():
-    by = correction(np.array([0.0, 1.0, 2.0]), np.zeros(3, int), False, np.ones((30, 3)), False, "cp")
+    by = compute_correction(np.array([0.0, 1.0, 2.0]), np.zeros(3, int), False, np.ones((30, 3)), False, "cp")
     np.testing.assert_array_equal(by.kept, [False, True, True])
     with pytest.raises(BadInput, match="negative predictions"):
-        correction(np.array([-1.0, 1.0]), np.zeros(2, int), False, np.ones((30, 2)), False, "cp")
+        compute_correction(np.array([-1.0, 1.0]), np.zeros(2, int), False, np.ones((30, 2)), False, "cp")
 
 
 # Limits of quantification
@@ -240,7 +240,7 @@ def limited(make):
 
 @pytest.mark.slow
 def test_the_share_below_the_limit_is_the_normals(limited):
-    found = vpc(observed_as(limited, 1, lower=2.0), FEW)
+    found = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
     below = of(found, PANEL="below")
     expected = [share(t, 2.0) for t in TIMES]
     np.testing.assert_allclose(below["MEDIAN"], expected, atol=0.008)
@@ -255,7 +255,7 @@ def test_the_share_below_the_limit_is_the_normals(limited):
 
 @pytest.mark.slow
 def test_percentiles_below_the_limit_are_not_shown(limited):
-    found = vpc(observed_as(limited, 1, lower=2.0), FEW)
+    found = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
     for t in TIMES:
         row = of(found, PANEL="percentile", LEVEL="50", TIME=t).iloc[0]
         middle = 5 * math.exp(-0.1 * t)
@@ -271,7 +271,7 @@ def test_censoring_of_replicates_follows_the_data_not_what_stands_in_dv(limited)
     """A value below the limit counts as censored, whether or not the file says so."""
     free = observed_as(limited, 1)
     assert (free.problem.observed.low == free.problem.observed.high).all()
-    marked, unmarked = vpc(observed_as(limited, 1, lower=2.0), FEW), vpc(free, FEW)
+    marked, unmarked = run_vpc(observed_as(limited, 1, lower=2.0), FEW), run_vpc(free, FEW)
     np.testing.assert_allclose(unmarked.table["OBSERVED"], marked.table["OBSERVED"])
 
 
@@ -283,26 +283,26 @@ def test_strata_by_a_covariate(make):
     lines = rows(20, extra=lambda i: f",{i % 2},{50 + i}")
     study = make(PLAIN, f"{HEAD},SEX,WT", *lines)
     fit = at_start(study)
-    by_sex = vpc(fit, replace(FEW, replicates=20, by="SEX"))
+    by_sex = run_vpc(fit, replace(FEW, replicates=20, by="SEX"))
     assert list(by_sex.table["STRATUM"].unique()) == ["SEX = 0", "SEX = 1"]
     assert (by_sex.table["N"] == 10).all()
-    by_weight = vpc(fit, replace(FEW, replicates=20, by="WT"))
+    by_weight = run_vpc(fit, replace(FEW, replicates=20, by="WT"))
     assert list(by_weight.table["STRATUM"].unique()) == ["WT ≤ 60.5", "WT > 60.5"]
     with pytest.raises(BadInput, match="SEX"):
-        vpc(fit, replace(FEW, by="SEXX"))
+        run_vpc(fit, replace(FEW, by="SEXX"))
     with pytest.raises(BadInput, match="cp"):
-        vpc(fit, replace(FEW, endpoint="cpp"))
+        run_vpc(fit, replace(FEW, endpoint="cpp"))
 
 
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        (Plan(replicates=19), "too few"),
-        (Plan(quantiles=(5.0, 105.0)), "quantiles"),
-        (Plan(interval=100.0), "interval"),
-        (Plan(variability=True), "on top"),
-        (Plan(bins=0), "a bin"),
-        (Plan(bins=(0.0, 0.0)), "rise"),
+        (VpcOptions(replicates=19), "too few"),
+        (VpcOptions(quantiles=(5.0, 105.0)), "quantiles"),
+        (VpcOptions(interval=100.0), "interval"),
+        (VpcOptions(variability=True), "on top"),
+        (VpcOptions(bins=0), "a bin"),
+        (VpcOptions(bins=(0.0, 0.0)), "rise"),
     ],
 )
 def test_plans_that_cannot_be(plan, words):
@@ -331,7 +331,7 @@ slope = 0.5
 @pytest.mark.slow
 def test_the_share_of_a_binary_endpoint_is_the_logistics(make):
     fit = at_start(make(BINARY, HEAD, *rows(300, times=(1.0, 8.0))))
-    found = vpc(fit, replace(FEW, bins=(0.0, 4.0, 12.0)))
+    found = run_vpc(fit, replace(FEW, bins=(0.0, 4.0, 12.0)))
     k = load_study(fit.study.folder).model.parameters["CL"].internal / 20
     expected = [1 / (1 + math.exp(1 - 0.5 * 5 * math.exp(-k * t))) for t in (1.0, 8.0)]
     assert list(found.table["PANEL"].unique()) == ["category"] and list(found.table["LEVEL"].unique()) == ["1"]
@@ -340,10 +340,10 @@ def test_the_share_of_a_binary_endpoint_is_the_logistics(make):
 
 
 def test_groups_of_counts():
-    assert groups_of(np.array([0.0, 1.0]), np.array([[0.0, 1.0]])) == [("1", 1.0, 1.0)]
-    assert [g[0] for g in groups_of(np.array([0.0, 1, 2]), np.array([[0.0, 3.0]]))] == ["0", "1", "2", "3"]
+    assert group_values(np.array([0.0, 1.0]), np.array([[0.0, 1.0]])) == [("1", 1.0, 1.0)]
+    assert [g[0] for g in group_values(np.array([0.0, 1, 2]), np.array([[0.0, 3.0]]))] == ["0", "1", "2", "3"]
     many = np.arange(40.0)
-    groups = groups_of(many, many[None])
+    groups = group_values(many, many[None])
     shares = [((low <= many) & (many <= high)).mean() for _, low, high in groups]
     assert len(groups) == 4 and sum(shares) == pytest.approx(1.0) and max(shares) < 0.3
 
@@ -379,10 +379,10 @@ def test_survival_of_events_is_weibulls(make):
     random = np.random.default_rng(8)
     time, stop = 10 * random.weibull(1.5, size=150), random.uniform(3, 30, size=150)
     fit = at_start(make(EVENT, HEAD, *event_rows(np.minimum(time, stop), time < stop)))
-    found = vpc(fit, FEW)
+    found = run_vpc(fit, FEW)
     expected = np.exp(-((found.table["TIME"] / 10) ** 1.5))
     np.testing.assert_allclose(found.table["MEDIAN"], expected, atol=0.02)
-    hit, count = found.inside()["survival"]
+    hit, count = found.count_inside()["survival"]
     assert hit > 0.75 * count
     assert found.kinds == {"relapse": "event"}
 
@@ -390,8 +390,8 @@ def test_survival_of_events_is_weibulls(make):
 @pytest.mark.slow
 def test_survival_of_other_events_is_outside(make):
     time = 5 * np.random.default_rng(9).weibull(1.5, size=150)
-    found = vpc(at_start(make(EVENT, HEAD, *event_rows(time, np.ones(150)))), FEW)
-    hit, count = found.inside()["survival"]
+    found = run_vpc(at_start(make(EVENT, HEAD, *event_rows(time, np.ones(150)))), FEW)
+    hit, count = found.count_inside()["survival"]
     assert hit < 0.3 * count and "fewer" in found.verdict
 
 
@@ -423,7 +423,7 @@ probabilities = [0.3, 0.7]""",
 def test_a_mixtures_replicates_have_its_shares(make):
     """The first class has ten times the volume: 30 % of first concentrations are a tenth of the others."""
     fit = at_start(make(MIXTURE, HEAD, *rows(40)))
-    drawn = replicates(fit.problem, fit.psi, 200, 1)
+    drawn = simulate_replicates(fit.problem, fit.psi, 200, 1)
     assert drawn.shape == (200, 40 * len(TIMES))
     first = drawn[:, :: len(TIMES)]
     assert (first < 1.5).mean() == pytest.approx(0.3, abs=0.015)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.run import Callbacks, run_fit
+from pbpk.estimation.state import EstimationState
 from pbpk.study.load import find_study, load_study
 
 FOCEI = get_method("focei")

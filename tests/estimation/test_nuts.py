@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from pbpk.errors import MissingExtra
-from pbpk.estimation.base import CONVERGED
 from pbpk.estimation.bayes.default_priors import OmegaBlockPrior, assume_priors
 from pbpk.estimation.bayes.nuts import Nuts
 from pbpk.estimation.bayes.target import build_log_posterior
 from pbpk.estimation.methods import get_method
+from pbpk.estimation.state import CONVERGED
 from pbpk.solve.choose import restore_reverse_mode
 from pbpk.study.load import load_study
 

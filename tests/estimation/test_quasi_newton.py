@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT, STALLED, Evaluation
 from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
 
 FLAT = ParameterLayout((Theta("a", False), Theta("b", False)), (), ())

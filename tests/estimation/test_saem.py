@@ -9,9 +9,9 @@ import oracle
 import pytest
 
 from pbpk.errors import WrongUsage
-from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.saem import SAEM
+from pbpk.estimation.state import EstimationState
 from pbpk.estimation.stochastic import phases
 from pbpk.estimation.stochastic.chains import ProposalTuning, initial_step_lengths, move_chains, tune_step_lengths
 from pbpk.estimation.stochastic.iterate import recentre_square

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pbpk.estimation.base import CONVERGED
 from pbpk.estimation.methods import get_method
+from pbpk.estimation.state import CONVERGED
 from pbpk.study.load import load_study
 
 FOCEI = get_method("focei")

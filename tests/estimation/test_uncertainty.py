@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pbpk.estimation.base import Evaluation
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.estimation.standard_errors import compute_standard_errors
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.parameter_layout import ParameterLayout, Theta
 
 HESSIAN = np.array([[8.0, 2.0], [2.0, 4.0]])

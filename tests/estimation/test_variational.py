@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT
 from pbpk.estimation.bayes import variational
 from pbpk.estimation.bayes.variational import VariationalInference, _has_stalled, _NormalApproximation
 from pbpk.estimation.run import run_fit
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT
 from pbpk.study.load import load_study
 
 

@@ -8,7 +8,7 @@ import oracle
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.standard_errors import compute_standard_errors
 from pbpk.study.load import load_study
-from pbpk.uncertainty.finished_fit import finished
+from pbpk.uncertainty.finished_fit import build_finished_fit
 from pbpk.uncertainty.fit_objective import FitObjective
 
 TIMES = np.array([1.0, 2.0, 4.0, 8.0, 12.0])
@@ -34,7 +34,7 @@ add = 0.3
 
 
 def fit(study, method="focei"):
-    """A `Finished` with its R matrix."""
+    """A `FinishedFit` with its R matrix."""
     chosen = get_method(method)
     problem = chosen.prepare(study.problem)
     state = chosen.init(problem)
@@ -42,7 +42,7 @@ def fit(study, method="focei"):
         state, _ = chosen.step(problem, state)
     free = ~problem.structure.layout.fixed_mask
     errors = compute_standard_errors(chosen, problem, state).covariance["R"][np.ix_(free, free)]
-    return finished(study, chosen, state, errors)
+    return build_finished_fit(study, chosen, state, errors)
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from pbpk.diagnostics.fitted_model import Fitted, fitted
+from pbpk.diagnostics.fitted_model import FittedStudy, build_fitted_study
 from pbpk.likelihood.replicates import draw_replicate, replace_observations
 from pbpk.study.load import Study
 
@@ -41,14 +41,14 @@ def rows(subjects: int, times=TIMES, dose=lambda i: 100.0, extra=lambda i: "") -
     return out
 
 
-def at_start(study: Study) -> Fitted:
+def at_start(study: Study) -> FittedStudy:
     """As if the fit had ended at the study's initial values."""
     initial = np.asarray(study.problem.initial) / study.scale
     names = study.problem.structure.layout.names
-    return fitted(study, study.problem, dict(zip(names, map(float, initial), strict=True)))
+    return build_fitted_study(study, study.problem, dict(zip(names, map(float, initial), strict=True)))
 
 
-def observed_as(fit: Fitted, seed: int, lower: float = -np.inf, changed: Callable = lambda psi: psi) -> Fitted:
+def observed_as(fit: FittedStudy, seed: int, lower: float = -np.inf, changed: Callable = lambda psi: psi) -> FittedStudy:
     """The same study with data drawn from its own model, or from one whose ψ is `changed`."""
     problem = fit.problem
     y = jax.jit(draw_replicate)(problem, changed(np.array(fit.psi)), jax.random.key(10_000 + seed))[0]

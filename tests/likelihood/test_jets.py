@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pbpk.compile.engine import using
-from pbpk.likelihood.prediction_jets import first_order_jet, evaluate_jet, second_order_jet
+from pbpk.likelihood.prediction_jets import evaluate_jet, first_order_jet, second_order_jet
 from pbpk.study.load import load_study
 
 

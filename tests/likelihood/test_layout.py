@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from pbpk.likelihood.parameter_layout import ParameterLayout, OmegaBlock, Theta, natural_with_jacobian
+from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta, natural_with_jacobian
 
 THETAS = (Theta("CL", True), Theta("V", True, fixed=True), Theta("B", False))
 BLOCKS = (OmegaBlock(("CL", "V")), OmegaBlock(("KA",)), OmegaBlock(("Q",), fixed=True))

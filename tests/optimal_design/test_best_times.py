@@ -8,8 +8,8 @@ import pytest
 import pbpk
 from pbpk.errors import BadInput
 from pbpk.optimal_design.design_study import _around
-from pbpk.optimal_design.records import profiles
-from pbpk.optimal_design.refine_times import criterion_and_slope
+from pbpk.optimal_design.records import group_profiles
+from pbpk.optimal_design.refine_times import compute_criterion_and_slope
 
 GRID = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 72.0, 120.0])
 
@@ -17,10 +17,10 @@ GRID = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 72.0, 120.0])
 @pytest.mark.parametrize(("form", "approximation"), [("reduced", "fo"), ("full", "foce")])
 def test_slopes_in_time_are_those_of_the_criterion(oral, form, approximation):
     around = _around(oral, oral.problem.initial_unconstrained[None], form=form, approximation=approximation, etas=4, interest=(), seed=1)
-    people = profiles(oral, None, ("cp",))
+    people = group_profiles(oral, None, ("cp",))
 
     def at(t):
-        return criterion_and_slope(oral, people, ("cp",), {"all": np.array(t)}, around)
+        return compute_criterion_and_slope(oral, people, ("cp",), {"all": np.array(t)}, around)
 
     times = [0.7, 5.0, 60.0]
     value, slope = at(times)

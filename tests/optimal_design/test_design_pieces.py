@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import norm
 
 from pbpk.errors import BadInput, ScienceFailed
-from pbpk.optimal_design.criteria import refuse_singular, value
-from pbpk.optimal_design.sample_size import patients_for_error, patients_for_power, wald_power
-from pbpk.optimal_design.sampling_space import Space, spread
-from pbpk.optimal_design.schedule_mixture import rounded, split
+from pbpk.optimal_design.criteria import compute_criterion, refuse_singular
+from pbpk.optimal_design.sample_size import compute_wald_power, count_patients_for_error, count_patients_for_power
+from pbpk.optimal_design.sampling_space import SamplingSpace, spread_candidates
+from pbpk.optimal_design.schedule_mixture import optimise_split, round_subjects
 
 
 class Regression:
@@ -25,11 +25,11 @@ class Regression:
         return np.einsum("ei,ej->eij", g, g)[:, None]
 
     def value(self, m):
-        return np.mean(np.asarray(value(m, self.interest)), axis=-1)
+        return np.mean(np.asarray(compute_criterion(m, self.interest)), axis=-1)
 
 
 def test_the_multiplicative_algorithm_finds_the_optimum_of_quadratic_regression():
-    found = split(Regression(), {"all": np.arange(21)[:, None]})
+    found = optimise_split(Regression(), {"all": np.arange(21)[:, None]})
     weights = found.weights["all"]
     np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], 1 / 3, atol=1e-3)
     assert found.value == pytest.approx(np.log(4 / 27), abs=1e-3)
@@ -39,29 +39,29 @@ def test_the_multiplicative_algorithm_finds_the_optimum_of_quadratic_regression(
 
 def test_the_curvature_alone_wants_half_in_the_middle():
     """Ds for x²: weights ¼, ½, ¼ (Atkinson, Donev & Tobias 2007, Optimum Experimental Designs, §10.3)."""
-    found = split(Regression(interest=(2,)), {"all": np.arange(21)[:, None]})
+    found = optimise_split(Regression(interest=(2,)), {"all": np.arange(21)[:, None]})
     weights = found.weights["all"]
     np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], [0.25, 0.5, 0.25], atol=1e-3)
     assert found.excess < 1e-3 and found.value == pytest.approx(np.log(0.25), abs=1e-3)
 
 
 def test_whole_subjects():
-    assert rounded(np.array([0.5, 0.3, 0.2, 1e-9]), 11).tolist() == [6, 3, 2, 0]
-    assert rounded(np.array([1 / 3] * 3), 10).sum() == 10
+    assert round_subjects(np.array([0.5, 0.3, 0.2, 1e-9]), 11).tolist() == [6, 3, 2, 0]
+    assert round_subjects(np.array([1 / 3] * 3), 10).sum() == 10
 
 
 def test_patients_follow_from_the_information():
-    assert patients_for_error(0.2, 25, 0.1) == 100
-    assert patients_for_error(0.2, 25, 0.2) == 25
-    assert wald_power(0.0, 1.0) == pytest.approx(0.05)
-    assert wald_power(1.96, 1.0) == pytest.approx(norm.cdf(1.96 - norm.ppf(0.975)) + norm.cdf(-1.96 - norm.ppf(0.975)))
-    n = patients_for_power(0.3, 0.12, 30, 0.8)
-    assert wald_power(0.3, 0.12 * np.sqrt(30 / n)) >= 0.8 > wald_power(0.3, 0.12 * np.sqrt(30 / (n - 1)))
+    assert count_patients_for_error(0.2, 25, 0.1) == 100
+    assert count_patients_for_error(0.2, 25, 0.2) == 25
+    assert compute_wald_power(0.0, 1.0) == pytest.approx(0.05)
+    assert compute_wald_power(1.96, 1.0) == pytest.approx(norm.cdf(1.96 - norm.ppf(0.975)) + norm.cdf(-1.96 - norm.ppf(0.975)))
+    n = count_patients_for_power(0.3, 0.12, 30, 0.8)
+    assert compute_wald_power(0.3, 0.12 * np.sqrt(30 / n)) >= 0.8 > compute_wald_power(0.3, 0.12 * np.sqrt(30 / (n - 1)))
 
 
 def test_singular_information_is_worthless_and_named():
     g = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 5.0]])
-    assert float(value(g, ())) == -np.inf
+    assert float(compute_criterion(g, ())) == -np.inf
     with pytest.raises(ScienceFailed, match="cannot tell CL from V"):
         refuse_singular(g, ("CL", "V", "KA"))
     with pytest.raises(ScienceFailed, match="say nothing of KA"):
@@ -70,13 +70,13 @@ def test_singular_information_is_worthless_and_named():
 
 def test_a_space_counts_and_keeps_its_rules():
     times = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    space = Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 2.0, True)
-    every = space.every("all", 1000)
+    space = SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 2}, 2.0, True)
+    every = space.list_elementary_designs("all", 1000)
     assert len(every) == 6 and (np.diff(times[every], axis=1) >= 2).all()
-    assert space.allowed("all", np.array([0, 2]), 0).tolist() == [True, False, False, False, True]
-    assert len(Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, False).every("all", 1000)) == 15
-    assert len(Space({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, True).every("all", 1000)) == 10
+    assert space.mark_allowed("all", np.array([0, 2]), 0).tolist() == [True, False, False, False, True]
+    assert len(SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, False).list_elementary_designs("all", 1000)) == 15
+    assert len(SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, True).list_elementary_designs("all", 1000)) == 10
     with pytest.raises(BadInput, match="do not fit"):
-        Space({"all": times}, {"all": ((0.0, 4.0),) * 4}, 2.0, True).start(None)
-    assert spread((0.01, 200.0))[1] / 0.01 == pytest.approx(20000 ** (1 / 59))
-    assert np.ptp(np.diff(spread((0.0, 10.0)))) < 1e-12
+        SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 4}, 2.0, True).choose_start(None)
+    assert spread_candidates((0.01, 200.0))[1] / 0.01 == pytest.approx(20000 ** (1 / 59))
+    assert np.ptp(np.diff(spread_candidates((0.0, 10.0)))) < 1e-12

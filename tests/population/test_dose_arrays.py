@@ -7,10 +7,11 @@ import pytest
 
 from pbpk.errors import BadInput
 from pbpk.model.load import load_model
-from pbpk.population.doses import replace_doses
+from pbpk.population.doses import replace_doses, scale_doses_by_weight
 from pbpk.population.simulate import simulate
 from pbpk.regimen.dose import dose
-from pbpk.solve.timeline import build_timeline, scale_doses_by_weight
+from pbpk.regimen.void import void
+from pbpk.solve.timeline import build_timeline
 
 ORAL = load_model("oral_one_compartment")
 T = np.array([0.5, 2.0, 6.0, 24.0])
@@ -41,11 +42,25 @@ def test_a_dose_moved_to_an_observation_comes_before_it():
     np.testing.assert_allclose(moved[:2], [0.0, 10 / v], rtol=1e-12)
 
 
+def test_voids_stay_where_they_are_when_a_dose_moves():
+    """A void belongs to no dose, though it stands before the first record."""
+    habit = void("depot", at=[4.0])
+    moved = cp(ORAL, times=[2.0], regimen=dose("10 mg", into="oral") + habit)
+    np.testing.assert_allclose(moved, cp(ORAL, regimen=dose("10 mg", into="oral", at=2.0) + habit), rtol=1e-10)
+
+
+def test_the_sum_of_doses_is_that_of_the_replaced_amounts():
+    """Also where the regimen's own amount is 0, in the regimen's unit."""
+    regimen = dose("0 g", into="oral", ii=4, addl=2) + dose("5 mg", into="iv")
+    path = simulate(ORAL, regimen, T, dose_amounts=[0.1, 2.0])
+    np.testing.assert_allclose(path.administered, [302.0])
+
+
 def test_a_dose_per_kg_is_still_multiplied_by_the_weight():
     regimen = dose("10 mg", into="iv", at=1.0) + dose("1 mg/kg", into="iv", at=0.5)
-    frame = regimen.to_frame(ORAL, T)
-    given = replace_doses(build_timeline([frame], ORAL.system), frame, regimen, ORAL, amounts=jnp.array([20.0, 3.0]))
-    weighed = scale_doses_by_weight(given, frame["PER_KG"].to_numpy(bool), np.array([50.0, 80.0]))
+    timeline = build_timeline([regimen.to_frame(ORAL, T)], ORAL.system)
+    replaced = replace_doses(timeline, regimen, ORAL, amounts=jnp.array([20.0, 3.0]))
+    weighed = scale_doses_by_weight(replaced, regimen, np.array([50.0, 80.0]))
     assert np.sort(weighed.amount, axis=0)[-2:].tolist() == [[20.0, 20.0], [150.0, 240.0]]
 
 

@@ -16,9 +16,9 @@ import pytest
 from pbpk.errors import BadInput, ScienceFailed
 from pbpk.model.load import load_model
 from pbpk.model.system import build_system
-from pbpk.population.farm import WorkerPool
 from pbpk.population.patients import virtual_patients
 from pbpk.population.simulate import simulate
+from pbpk.population.workers import WorkerPool
 from pbpk.regimen.dose import dose
 
 IODIDE = load_model("iodide")

@@ -5,9 +5,10 @@ import pytest
 
 from pbpk import dose, load_model, simulate, void
 from pbpk.errors import BadInput
-from pbpk.population.simulate import simulate_table
+from pbpk.population.doses import scale_doses_by_weight
+from pbpk.population.simulate_records import simulate_records
 from pbpk.regimen.regimen import Regimen
-from pbpk.solve.timeline import build_timeline, scale_doses_by_weight
+from pbpk.solve.timeline import build_timeline
 
 MODEL = load_model("oral_one_compartment", values={"CL": 2.0, "V": 10.0})
 T = np.array([0.0, 1.0, 6.0])
@@ -35,16 +36,12 @@ def test_each_patients_weight_scales_its_steady_state_and_no_void():
     """Of two doses one is per kg; the fraction that a void takes is nobody's dose."""
     regimen = dose("2 mg/kg", into="iv", ii=6, ss=1) + dose("5 mg", into="iv", at=1.0)
     frame = regimen.to_frame(MODEL, T)
-    plain = build_timeline([frame], MODEL.system)
-    heavy = scale_doses_by_weight(plain, frame["PER_KG"].to_numpy(bool), np.array([50.0, 80.0]))
+    heavy = scale_doses_by_weight(build_timeline([frame], MODEL.system), regimen, np.array([50.0, 80.0]))
     assert heavy.steady is not None and heavy.steady.amount.tolist() == [[100.0, 160.0]]
     assert np.sort(heavy.amount, axis=0)[-2:].tolist() == [[5.0, 5.0], [100.0, 160.0]]
     voided = build_timeline([frame.assign(SS=0)], MODEL.system, voids=void("depot", at=[3.0]).voids)
-    assert sorted(scale_doses_by_weight(voided, np.ones(99, bool), np.array([50.0])).amount[:, 0])[-3:] == [
-        1.0,
-        100.0,
-        250.0,
-    ]
+    both = dose("2 mg/kg", into="iv") + dose("5 mg/kg", into="iv", at=1.0)
+    assert sorted(scale_doses_by_weight(voided, both, np.array([50.0])).amount[:, 0])[-3:] == [1.0, 100.0, 250.0]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,7 @@ def test_each_patients_weight_scales_its_steady_state_and_no_void():
         (lambda: dose("1 mg", into="iv", ss=1), "needs an interval"),
         (lambda: dose("1 mg", into="iv", ss=3, ii=6), "none of 0, 1, 2"),
         (lambda: simulate(MODEL, dose("1 mg", into="iv", ss=1, ii=6) + void("depot", every=2), T), "with voids"),
-        (lambda: simulate_table(MODEL, None, voids=dose("1 mg", into="iv")), "brings its own doses"),  # type: ignore
+        (lambda: simulate_records(MODEL, None, voids=dose("1 mg", into="iv")), "brings its own doses"),  # type: ignore
     ],
 )
 def test_refused(make, words):

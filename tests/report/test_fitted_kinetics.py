@@ -7,11 +7,11 @@ import pytest
 
 from pbpk.dosimetry.uncertain.doses import dose_uncertainty
 from pbpk.errors import BadInput
-from pbpk.estimation.base import EstimationState
 from pbpk.estimation.methods import get_method
+from pbpk.estimation.state import EstimationState
 from pbpk.run_folders.fitted_kinetics import fitted_kinetics
 from pbpk.study.load import load_study
-from pbpk.uncertainty.finished_fit import finished
+from pbpk.uncertainty.finished_fit import build_finished_fit
 
 IN, OUT = "astatide.blood_to_thyroid", "astatide.thyroid_to_blood"
 SD = 0.05
@@ -24,12 +24,12 @@ def fit_with(correlation):
     psi = np.asarray(study.problem.initial_unconstrained)
     none = np.zeros(0)
     state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
-    fit = finished(study, get_method("pooled"), state)
+    fit = build_finished_fit(study, get_method("pooled"), state)
     relative = np.eye(len(psi)) * SD**2
     i, j = fit.names.index(IN), fit.names.index(OUT)
     relative[i, j] = relative[j, i] = correlation * SD**2
-    natural = fit.natural(psi)[0]
-    return finished(study, get_method("pooled"), state, covariance=relative * np.outer(natural, natural))
+    natural = fit.map_to_natural(psi)[0]
+    return build_finished_fit(study, get_method("pooled"), state, covariance=relative * np.outer(natural, natural))
 
 
 @pytest.fixture(scope="module")
@@ -85,4 +85,4 @@ def test_a_fit_without_a_covariance_has_no_doubts_to_carry():
     psi, none = np.asarray(study.problem.initial_unconstrained), np.zeros(0)
     state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
     with pytest.raises(BadInput, match="no covariance"):
-        fitted_kinetics(finished(study, get_method("pooled"), state))
+        fitted_kinetics(build_finished_fit(study, get_method("pooled"), state))

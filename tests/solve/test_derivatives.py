@@ -21,8 +21,9 @@ from pbpk.model.system import build_system
 from pbpk.solve.contour import Contour
 from pbpk.solve.events import BOLUS, END, START
 from pbpk.solve.general import General
-from pbpk.solve.resolvent import Resolvent, ResolventWindow, propagate, propagate_reversibly
+from pbpk.solve.resolvent import Resolvent, propagate, propagate_reversibly
 from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.series_window import ResolventWindow
 from pbpk.solve.timeline import build_timeline
 
 depot = Compartment("depot", "mg", lag="LAG1", bioavailability="F")

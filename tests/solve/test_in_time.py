@@ -8,7 +8,8 @@ import pytest
 from pbpk.compile.xla import jit
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
-from pbpk.solve.resolvent import ResolventWindow, propagate
+from pbpk.solve.resolvent import propagate
+from pbpk.solve.series_window import ResolventWindow
 
 K, X, R, T = 0.3, 5.0, 2.0, 1.7
 

@@ -10,14 +10,14 @@ import pytest
 from solutions import BODIES, CASES, OWN, SOLVERS, VALUES, VOIDS, close
 
 from pbpk.compile.engine import using
-from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, LikelihoodTerm, unsupported_likelihood
+from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms, unsupported_likelihood
 from pbpk.compile.xla import jit
 from pbpk.likelihood.endpoints.base import Observed
 from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
 from pbpk.likelihood.endpoints.counts import CountEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
-from pbpk.likelihood.endpoints.likelihood import record_minus2ll, arrange_predictions
+from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe
 from pbpk.model.system import build_system
 from pbpk.observe import observe_all

@@ -24,7 +24,8 @@ from pbpk.model import (
 from pbpk.model.system import build_system
 from pbpk.results import ResultCode, explain
 from pbpk.solve.contour import Contour
-from pbpk.solve.resolvent import Resolvent, ResolventWindow, may_oscillate, propagate, integrate_to_infinity
+from pbpk.solve.resolvent import Resolvent, integrate_to_infinity, may_oscillate, propagate
+from pbpk.solve.series_window import ResolventWindow
 
 SIZE = 5
 EDGES = [(a, b) for a in range(SIZE) for b in range(SIZE + 1) if a != b]  # every graph is this one, some rates being 0

@@ -15,8 +15,9 @@ from pbpk.model.system import build_system
 from pbpk.results import ResultCode
 from pbpk.solve.interval import Interval
 from pbpk.solve.right_hand_side import build_vector_field
-from pbpk.solve.rosenbrock import RosenbrockOptions, Rosenbrock, choose_first_memory, StepMemory, cross_window
-from pbpk.solve.stage import take_step
+from pbpk.solve.rosenbrock import Rosenbrock
+from pbpk.solve.rosenbrock_step import take_step
+from pbpk.solve.rosenbrock_window import RosenbrockOptions, StepMemory, choose_first_memory, cross_window
 from pbpk.solve.timeline import build_timeline
 
 depot = Compartment("depot", "mg")

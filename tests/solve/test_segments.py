@@ -12,7 +12,7 @@ from pbpk.results import ResultCode
 from pbpk.solve.general import General
 from pbpk.solve.interval import CrossedInterval
 from pbpk.solve.resolvent import Resolvent
-from pbpk.solve.segments import run_segments
+from pbpk.solve.segments import SegmentSolver, run_segments
 from pbpk.solve.timeline import build_timeline
 
 oral = load_model("oral_one_compartment").system  # depot, central; both with lag and bioavailability
@@ -232,9 +232,10 @@ def test_the_last_records_parameters_hold_where_asked(dose, seen):
     np.testing.assert_allclose(amounts, [at_3, at_3 * np.exp(-0.4 * 2)], **CLOSE)
 
 
-def one_compartment(x, here):
+def one_compartment(x, interval):
     """An advance with its integral, for k = row: what a solver gives when asked."""
-    inflow, k, dt = 0.0 if here.rate is None else here.rate, here.row[0], here.stops[:, None]
+    inflow = 0.0 if interval.inflow is None else interval.inflow
+    k, dt = interval.parameters[0], interval.stops[:, None]
     done = x * jnp.exp(-k * dt) + inflow / k * (1 - jnp.exp(-k * dt))
     return CrossedInterval(done, (x - done + inflow * dt) / k, jnp.zeros(x.shape[-1], jnp.int32))
 
@@ -254,7 +255,7 @@ def test_integrals_run_from_the_first_event_through_resets(dose, seen, graph, mo
     timeline = build_timeline([pd.DataFrame([*first, *then])], system, moving=moving)
     p = jnp.full((1, 1, 1), k)
     run = jax.jit(
-        lambda p, asked: run_segments(system, timeline, p, p, one_compartment, integrals=asked), static_argnums=1
+        lambda p, asked: run_segments(system, timeline, p, SegmentSolver(one_compartment, p), integrals=asked), static_argnums=1
     )
     amounts, totals, _ = run(p, True)
     none = run(p, False)

@@ -7,9 +7,8 @@ import pytest
 from pbpk.errors import BadInput
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
-from pbpk.regimen.regimen import Regimen
 from pbpk.regimen.dose import dose as given
-from pbpk.regimen.regimen import Void
+from pbpk.regimen.regimen import Regimen, Void
 from pbpk.regimen.void import parse_void, void
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.study.settings import load_spec, apply_settings
+from pbpk.study.settings import apply_settings, load_spec
 
 DATA = {
     "model": "m",

@@ -10,7 +10,7 @@ from pbpk.study.load import load_study
 from pbpk.uncertainty.bootstrap import BootstrapOptions, BootstrapProgress, run_bootstrap
 from pbpk.uncertainty.intervals import compute_bca_interval
 from pbpk.uncertainty.replicates import REPLICATE_COLUMNS, Replicate, format_header, read_replicates
-from pbpk.uncertainty.resampling import draw_case_weights, simulate_observations, assign_strata
+from pbpk.uncertainty.resampling import assign_strata, draw_case_weights, simulate_observations
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_case_bootstrap_of_theophylline():
 def test_the_summary_is_of_the_replicates(small, pooled):
     values = small.table[list(pooled.names)]
     rows = small.summary.set_index("name")
-    assert small.kept == 40 and small.verdict == "40 of 40 replicates converged."
+    assert small.converged_count == 40 and small.verdict == "40 of 40 replicates converged."
     np.testing.assert_allclose(rows["bias"], values.mean() - pooled.estimates, rtol=1e-12)
     np.testing.assert_allclose(rows["se"], values.std(ddof=1), rtol=1e-12)
     np.testing.assert_allclose(rows["ci_low"], values.quantile(0.025), rtol=1e-12)
@@ -106,12 +106,12 @@ def test_going_on_gives_the_same_digits(small, pooled, objective, done):
     seen = []
     run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(seen.append), objective)
     assert [r.number for r in seen] == list(range(1, 41)), "in order, whichever ended first"
-    text = format_header(pooled.names) + "".join(r.line for r in seen)
-    earlier = read_replicates(format_header(pooled.names) + "".join(r.line for r in seen[:done]) + "7,torn", pooled.names)
+    text = format_header(pooled.names) + "".join(r.csv_line for r in seen)
+    earlier = read_replicates(format_header(pooled.names) + "".join(r.csv_line for r in seen[:done]) + "7,torn", pooled.names)
     assert len(earlier) == done
     later = []
     again = run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(later.append, done=earlier), objective)
-    assert format_header(pooled.names) + "".join(r.line for r in [*earlier, *later]) == text
+    assert format_header(pooled.names) + "".join(r.csv_line for r in [*earlier, *later]) == text
     pd.testing.assert_frame_equal(again.table, small.table, check_exact=True)
     pd.testing.assert_frame_equal(again.summary, small.summary, check_exact=True)
 
@@ -158,8 +158,8 @@ def test_failures_are_counted_named_and_left_out(pooled, objective, monkeypatch)
     def spoilt(seed, number, strata):
         return np.full(12, np.inf) if number in (2, 5) else real(seed, number, strata)
 
-    monkeypatch.setattr("pbpk.uncertainty.bootstrap.case_weights", spoilt)
-    monkeypatch.setattr("pbpk.uncertainty.bootstrap.counts", lambda weights, subjects: None)
+    monkeypatch.setattr("pbpk.uncertainty.bootstrap.draw_case_weights", spoilt)
+    monkeypatch.setattr("pbpk.uncertainty.bootstrap.tabulate_weights", lambda weights, subjects: None)
     found = run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
     assert found.failures == {"the objective is not finite at the start": 2}
     assert found.converged_count == 6 and not found.is_reliable
@@ -167,7 +167,7 @@ def test_failures_are_counted_named_and_left_out(pooled, objective, monkeypatch)
     assert "do not use" in found.verdict
     left = found.table[found.table["converged"]][list(pooled.names)]
     np.testing.assert_allclose(found.summary["mean"], left.mean(), rtol=1e-12)
-    monkeypatch.setattr("pbpk.uncertainty.bootstrap.case_weights", lambda *a: np.full(12, np.inf))
+    monkeypatch.setattr("pbpk.uncertainty.bootstrap.draw_case_weights", lambda *a: np.full(12, np.inf))
     with pytest.raises(ScienceFailed, match="0 of 8 replicates converged"):
         run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
 
@@ -199,7 +199,7 @@ def test_bca_ends_against_the_formula_worked_out():
 
 
 @pytest.mark.parametrize(
-    ("plan", "said"),
+    ("options", "said"),
     [
         (BootstrapOptions(1), "no spread"),
         (BootstrapOptions(kind="jackknife"), "no bootstrap of kind"),
@@ -209,9 +209,9 @@ def test_bca_ends_against_the_formula_worked_out():
         (BootstrapOptions(seed=-1), "below zero"),
     ],
 )
-def test_what_cannot_be_asked(pooled, plan, said):
+def test_what_cannot_be_asked(pooled, options, said):
     with pytest.raises(WrongUsage, match=said):
-        run_bootstrap(pooled, plan)
+        run_bootstrap(pooled, options)
 
 
 def test_columns_of_the_table(small, pooled):

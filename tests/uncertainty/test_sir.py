@@ -9,9 +9,9 @@ from scipy.stats import chi2, kstest
 
 from pbpk.errors import BadInput, WrongUsage
 from pbpk.uncertainty.fit_objective import FitObjective
-from pbpk.uncertainty.sir import Plan, propose, resample, sir
+from pbpk.uncertainty.sir import SirOptions, draw_proposal, resample_by_importance, run_sir
 
-PLAN = Plan(samples=(1000, 4000), resamples=(200, 500), seed=3)
+OPTIONS = SirOptions(samples=(1000, 4000), resamples=(200, 500), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def line(make):
 
 @pytest.fixture(scope="module")
 def found(line):
-    return sir(line[0], PLAN, objective=compiled_objective(line[0]))
+    return run_sir(line[0], OPTIONS, objective=compiled_objective(line[0]))
 
 
 def test_least_squares_has_its_posterior(found, line):
@@ -47,7 +47,7 @@ def test_what_is_reported_is_what_was_drawn(found, line):
     last = found.samples[found.samples["iteration"] == 2]
     assert found.iterations["effective"].iloc[1] == pytest.approx(1 / np.sum(last["importance"] ** 2))
     assert sorted(found.sample["F1"]) == sorted(last.loc[last["kept"] == 1, "F1"])
-    assert found.lowest >= -1e-3 and found.sound and found.degrees == pytest.approx(2, abs=0.4)
+    assert found.lowest_delta_ofv >= -1e-3 and found.is_reliable and found.degrees_of_freedom == pytest.approx(2, abs=0.4)
     assert found.samples["delta_ofv"].iloc[0] == pytest.approx(ofv_at(found.samples.iloc[0], line) - fit.ofv, abs=1e-6)
 
 
@@ -57,9 +57,9 @@ def ofv_at(row, line):
 
 
 def test_the_seed_decides(line, found):
-    again = sir(line[0], PLAN, objective=compiled_objective(line[0]))
+    again = run_sir(line[0], OPTIONS, objective=compiled_objective(line[0]))
     assert again.sample.equals(found.sample) and again.samples.equals(found.samples)
-    other = sir(line[0], replace(PLAN, seed=4), objective=compiled_objective(line[0]))
+    other = run_sir(line[0], replace(OPTIONS, seed=4), objective=compiled_objective(line[0]))
     assert not np.allclose(other.sample["F1"], found.sample["F1"])
 
 
@@ -67,7 +67,7 @@ def test_the_density_of_the_proposal():
     """Importance sampling of a normal's second moment by it, with no likelihood in between."""
     random = np.random.default_rng(1)
     covariance = np.array([[0.5, 0.2], [0.2, 0.3]])
-    x, log_q = propose(random, np.array([1.0, -1.0]), covariance, 40_000)
+    x, log_q = draw_proposal(random, np.array([1.0, -1.0]), covariance, 40_000)
     np.testing.assert_allclose(np.cov(x.T), covariance, rtol=0.1)
     away = x - [1.0, -1.0]
     log_p = -0.5 * np.einsum("ni,ij,nj->n", away, np.linalg.inv(0.5 * covariance), away)
@@ -78,24 +78,24 @@ def test_the_density_of_the_proposal():
 
 def test_resampling_is_without_replacement_up_to_the_cap():
     importance = np.array([0.6, 0.3, 0.1, 0.0])
-    taken = np.array([resample(np.random.default_rng(k), importance, 2, 1) for k in range(4000)])
+    taken = np.array([resample_by_importance(np.random.default_rng(k), importance, 2, 1) for k in range(4000)])
     assert (taken[:, 0] != taken[:, 1]).all() and (taken != 3).all()
     np.testing.assert_allclose(np.bincount(taken[:, 0]) / 4000, importance[:3], atol=0.03)
     second = taken[taken[:, 0] == 0, 1]  # of what is left, 0.3 to 0.1
     assert np.mean(second == 1) == pytest.approx(0.75, abs=0.03)
-    thrice = resample(np.random.default_rng(1), np.array([1.0, 1e-9]), 4, 3)
+    thrice = resample_by_importance(np.random.default_rng(1), np.array([1.0, 1e-9]), 4, 3)
     assert sorted(np.bincount(thrice)) == [1, 3]
 
 
 @pytest.mark.slow
 def test_theophylline_agrees_with_its_standard_errors():
     fit = theophylline()
-    plan = Plan(samples=(500, 1000), resamples=(150, 300))
-    result = sir(fit, plan, objective=compiled_objective(fit))
+    options = SirOptions(samples=(500, 1000), resamples=(150, 300))
+    result = run_sir(fit, options, objective=compiled_objective(fit))
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
     rows = result.summary.set_index("name")
     np.testing.assert_allclose(rows["se"].iloc[[0, 1, 2, 6]], r[[0, 1, 2, 6]], rtol=0.35)
-    assert result.sound and result.degrees == pytest.approx(7, abs=1.5)
+    assert result.is_reliable and result.degrees_of_freedom == pytest.approx(7, abs=1.5)
 
 
 def test_a_lower_ofv_is_said(line):
@@ -103,21 +103,21 @@ def test_a_lower_ofv_is_said(line):
     objective = compiled_objective(fit)
     psi = fit.psi + np.array([0.02, 0.0])
     off = replace(fit, psi=psi, ofv=float(objective.evaluate([objective.request(psi)])[0].objective.sum()))
-    result = sir(off, Plan(samples=(300,), resamples=(50,)), objective=FitObjective.compile(off))
-    assert result.lowest < -1e-3 and not result.sound and "not at its minimum" in result.verdict
+    result = run_sir(off, SirOptions(samples=(300,), resamples=(50,)), objective=FitObjective.compile(off))
+    assert result.lowest_delta_ofv < -1e-3 and not result.is_reliable and "not at its minimum" in result.verdict
 
 
 def test_what_cannot_be_asked(line):
     fit, _, _ = line
     with pytest.raises(BadInput, match="no covariance matrix"):
-        sir(replace(fit, covariance=None))
-    for plan, said in (
-        (Plan(samples=(100,), resamples=(50, 50)), "1 numbers of samples, 2 of resamples"),
-        (Plan(samples=(100,), resamples=(101,)), "cannot be kept"),
-        (Plan(samples=(100,), resamples=(2,)), "covariance of 2 parameters"),
-        (Plan(cap=0), "cannot be kept"),
-        (Plan(inflation=0.0), "inflation of 0"),
-        (Plan(seed=-1), "below zero"),
+        run_sir(replace(fit, covariance=None))
+    for options, said in (
+        (SirOptions(samples=(100,), resamples=(50, 50)), "1 numbers of samples, 2 of resamples"),
+        (SirOptions(samples=(100,), resamples=(101,)), "cannot be kept"),
+        (SirOptions(samples=(100,), resamples=(2,)), "covariance of 2 parameters"),
+        (SirOptions(cap=0), "cannot be kept"),
+        (SirOptions(inflation=0.0), "inflation of 0"),
+        (SirOptions(seed=-1), "below zero"),
     ):
         with pytest.raises(WrongUsage, match=said):
-            sir(fit, plan)
+            run_sir(fit, options)

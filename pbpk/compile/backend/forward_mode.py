@@ -15,7 +15,15 @@ from typing import Any
 from pbpk.compile.backend import functions
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand  # singledispatch evaluates annotations
 from pbpk.compile.backend.jet import Jet, parts_of, quotient, subsets, taylor, value
-from pbpk.compile.programs.elimination import ColumnValues, Entry, PivotFactors, Pivot, factor_matrix, solve_factored, solve_transposed
+from pbpk.compile.programs.elimination import (
+    ColumnValues,
+    Entry,
+    Pivot,
+    PivotFactors,
+    factor_matrix,
+    solve_factored,
+    solve_transposed,
+)
 
 _Keys = tuple[int, ...]
 

@@ -76,5 +76,5 @@ def weighted_moments(rbe: Rbe, alpha: Any, low: Any, alpha_sd: Any = 0.0, low_sd
 
 
 def split(by_radiation: Mapping[str, Mapping[str, Any]], target: str) -> tuple[Any, Any]:
-    """Alpha and low-LET dose of a target from `Dose.by_radiation`, in its unit: mGy/MBq, not yet Gy."""
+    """Alpha and low-LET dose of a target from `AbsorbedDose.by_radiation`, in its unit: mGy/MBq, not yet Gy."""
     return by_radiation["alpha"][target], by_radiation["electron"][target] + by_radiation["photon"][target]

@@ -12,17 +12,17 @@ from pbpk.dosimetry.patient.cells import CONTENTS, GLANDS, MUCOSA, STOMACH, Plac
 from pbpk.dosimetry.phantom.body import Phantom, load_regions
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.cells.report import AlphaReportRow
     from pbpk.dosimetry.effect.defaults import Radiobiology
     from pbpk.dosimetry.effect.rbe import Rbe
     from pbpk.dosimetry.patient.report import OrganReport
+    from pbpk.dosimetry.target_doses import AbsorbedDose
     from pbpk.model.load import Model
 
 
 def list_assumptions(
     model: Model,
-    dose: Dose,
+    dose: AbsorbedDose,
     phantom: Phantom,
     organs: Sequence[OrganReport],
     seen: Sequence[PlacedTarget],
@@ -68,14 +68,14 @@ def _kinetics(model: Model) -> str:
     return f"kinetics: of {sum(status.values())} numbers in `{model.name}`, {weak or 'none is assumed'}"
 
 
-def _masses(dose: Dose, phantom: Phantom, lesions: Collection[str]) -> str:
+def _masses(dose: AbsorbedDose, phantom: Phantom, lesions: Collection[str]) -> str:
     own = [f"{k} {float(np.asarray(v).reshape(-1)[0]):.4g} g" for k, v in dose.masses.items()]
     more = [*own, *(["lesions"] if lesions else [])]
     given = f", but {', '.join(more)} by the model or as given" if more else ""
     return f"masses: the {phantom}'s (ICRP 89, with blood), not scaled to this patient's weight (assumed){given}"
 
 
-def _wall(dose: Dose, phantom: Phantom) -> list[str]:
+def _wall(dose: AbsorbedDose, phantom: Phantom) -> list[str]:
     """Where the target layer of the stomach gets what the mean over its wall hides."""
     if MUCOSA not in dose.tiac.hours[dose.nuclide]:
         return []

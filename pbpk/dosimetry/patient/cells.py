@@ -25,8 +25,8 @@ from pbpk.observe import name_amount
 from pbpk.tables import read_toml
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.absorbed import Dose
     from pbpk.dosimetry.cells.tissues import Tissue
+    from pbpk.dosimetry.target_doses import AbsorbedDose
     from pbpk.population.simulate import Simulation
 
 MARROW, GLANDS, STOMACH, LESIONS = "red_marrow", "salivary_glands", "stomach_wall", "lesions"
@@ -41,7 +41,7 @@ class PlacedTarget(NamedTuple):
 
 
 def place_cell_targets(
-    path: Simulation, dose: Dose, placement: RegionMap, phantom: Phantom, protraction: Mapping[str, float]
+    path: Simulation, dose: AbsorbedDose, placement: RegionMap, phantom: Phantom, protraction: Mapping[str, float]
 ) -> list[PlacedTarget]:
     """Marrow, salivary ducts, gastric mucosa and each lesion, of the first patient."""
     assert path.model is not None
@@ -104,7 +104,7 @@ def _lesion(
     return shares, f"{inside:.0%} in cells, evenly within them"
 
 
-def _stomach(dose: Dose, phantom: Phantom, given: float, target: Any) -> PlacedTarget:
+def _stomach(dose: AbsorbedDose, phantom: Phantom, given: float, target: Any) -> PlacedTarget:
     """Of the mucosa's own mean dose where the model has activity in it; else of the wall's."""
     hours, known = dose.tiac.hours[dose.nuclide], load_regions(phantom)
     if MUCOSA not in hours:
@@ -124,7 +124,7 @@ def _stomach(dose: Dose, phantom: Phantom, given: float, target: Any) -> PlacedT
     return PlacedTarget(target(STOMACH, "gastric mucosa", tissue, own, beyond=beyond), told)
 
 
-def _region_mass(dose: Dose, known: Any, region: str) -> float:
+def _region_mass(dose: AbsorbedDose, known: Any, region: str) -> float:
     return float(np.asarray(dose.masses.get(region, known[region].mass)).reshape(-1)[0])
 
 

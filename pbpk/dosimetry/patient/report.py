@@ -7,75 +7,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pbpk.dosimetry.cells.report import AlphaReportRow, alpha_report
-from pbpk.dosimetry.effect.bed import bed, eqd2, rbe_bed
-from pbpk.dosimetry.effect.rbe import split
+from pbpk.dosimetry.cells.report import alpha_report
 from pbpk.dosimetry.effect.targets import find_biology
 from pbpk.dosimetry.patient.assumptions import list_assumptions
 from pbpk.dosimetry.patient.cells import place_cell_targets
-from pbpk.dosimetry.patient.course import (
-    SimulatedTreatment,
-    compute_protractions,
-    default_regimen,
-    simulate_treatment,
-    stack_dose_rates,
-)
-from pbpk.dosimetry.phantom.body import Phantom, check_phantom, load_regions
-from pbpk.dosimetry.region_map import Lesion, read_region_map
-from pbpk.dosimetry.svalues import BODY, RADIATIONS
-from pbpk.dosimetry.uncertain.doses import DoseUncertainty, UncertaintyMethod, dose_uncertainty
-from pbpk.dosimetry.uncertain.inputs import rbe_at
+from pbpk.dosimetry.patient.organs import OrganReport, report_organ
+from pbpk.dosimetry.patient.text import render_page
+from pbpk.dosimetry.phantom.body import check_phantom
+from pbpk.dosimetry.region_map import read_region_map
+from pbpk.dosimetry.svalues import BODY
+from pbpk.dosimetry.treatment import compute_protractions, default_regimen, simulate_treatment, stack_dose_rates
+from pbpk.dosimetry.uncertain.doses import dose_uncertainty
 from pbpk.model.load import Model, load_model
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.absorbed import Dose
-    from pbpk.dosimetry.effect.defaults import Radiobiology
+    from collections.abc import Sequence
+
+    from pbpk.dosimetry.cells.report import AlphaReportRow
+    from pbpk.dosimetry.phantom.body import Phantom
+    from pbpk.dosimetry.treatment import SimulatedTreatment
+    from pbpk.dosimetry.uncertain.result import DoseUncertainty, UncertaintyMethod
     from pbpk.population.patients import Patients
     from pbpk.regimen.regimen import Regimen
-
-_Z = NormalDist().inv_cdf(0.95)
-
-
-@dataclass(frozen=True)
-class OrganEffect:
-    """`rbe` its mean, `rbe_90` its 90 % range; RBE-weighted dose, BED of the beta formalism (RBE 1) and with RBE, EQD2 of the
-    latter, Gy; `protraction` G."""
-
-    rbe: float
-    rbe_90: tuple[float, float]
-    weighted: float
-    protraction: float
-    bed: float
-    rbe_bed: float
-    eqd2: float
-
-
-@dataclass(frozen=True)
-class OrganReport:
-    """Gy by radiation and in all; `mass` g, None where a target has none of its own; `judged` None for the whole body."""
-
-    name: str
-    mass: float | None
-    alpha: float
-    electron: float
-    photon: float
-    biology: Radiobiology | None
-    effect: OrganEffect | None
-
-    @property
-    def dose(self) -> float:
-        """What the beta formalism uses: all radiations alike."""
-        return self.alpha + self.electron + self.photon
 
 
 @dataclass(frozen=True, eq=False)
 class PatientReport:
-    """`activity` MBq; `weight` kg where the model has one. `cells` are empty for a nuclide without alphas."""
+    """What `patient_report` gives: `report["thyroid"]` is an organ's line.
+
+    `activity` MBq; `weight` kg where the model has one; `organs` by target of dose; `cells` by tissue, empty for a nuclide
+    without alphas, and `placed` where in each the decays are; `assumed` what all of it rests on; `integrates_to` what the
+    sampled dose rate integrates to over the dose, where it is farthest from 1; `treatment` the simulation and its doses.
+    """
 
     model: str
     nuclide: str
@@ -94,11 +61,14 @@ class PatientReport:
         return {o.name: o for o in self.organs}[name]
 
     def text(self, markdown: bool = False) -> str:
-        from pbpk.dosimetry.patient.text import render_report
-
-        return render_report(self, markdown)
+        """The page, of fixed width or as Markdown."""
+        per_kg = f" in {self.weight:g} kg ({self.activity / self.weight:.3g} MBq/kg)" if self.weight else ""
+        title = f"{self.activity:.4g} MBq of {self.nuclide}{per_kg}: {self.model}, {self.phantom}, typical kinetics"
+        check = f"check: dose rates, sampled, integrate to within {abs(self.integrates_to - 1):.1g} of the doses"
+        return render_page(title, self.organs, self.cells, self.uncertainty, (*self.assumed, check), markdown)
 
     def to_dict(self) -> dict[str, Any]:
+        """The page as one JSON object."""
         return {
             "model": self.model,
             "nuclide": self.nuclide,
@@ -106,22 +76,12 @@ class PatientReport:
             "activity": {"value": self.activity, "unit": "MBq"},
             "weight": None if self.weight is None else {"value": self.weight, "unit": "kg"},
             "unit": "Gy",
-            "organs": {o.name: _organ(o) for o in self.organs},
+            "organs": {o.name: o.to_dict() for o in self.organs},
             "cells": [{**r.to_dict(), "decays": p} for r, p in zip(self.cells, self.placed, strict=True)],
             "dose_rate_integrates_to": self.integrates_to,
             "uncertainty": self.uncertainty.to_dict() if self.uncertainty else None,
             "assumed": list(self.assumed),
         }
-
-
-def _organ(o: OrganReport) -> dict[str, Any]:
-    row: dict[str, Any] = {"mass_g": o.mass, "alpha": o.alpha, "electron": o.electron, "photon": o.photon}
-    row["absorbed_dose"] = o.dose
-    if o.effect and o.biology:
-        row |= {"endpoint": o.biology.rbe.endpoint, "rbe_status": o.biology.rbe_status, **vars(o.effect)}
-        row |= {"rbe_90": list(o.effect.rbe_90), "alpha_beta": o.biology["alpha_beta"]}
-        row["t_repair"] = o.biology["t_repair"]
-    return row
 
 
 def patient_report(
@@ -135,92 +95,52 @@ def patient_report(
     uncertainty: UncertaintyMethod | None = None,
     **options: Any,
 ) -> PatientReport:
-    """Of a model's typical patient, or the first of `patients`, given `regimen` (1 MBq by the first route).
+    """Report a model's typical patient, or the first of `patients`, given `regimen` (1 MBq by the first route).
 
     `masses` (g) as in `absorbed_dose`. `uncertainty` adds intervals over all that is not known, with `options` of
     `dose_uncertainty`; those are of the typical patient. Raises `BadInput` as `absorbed_dose` does.
     """
     body = check_phantom(phantom)
     model = model if isinstance(model, Model) else load_model(model)
-    given = regimen or default_regimen(model)
-    whole = simulate_treatment(model, given, body, masses=masses, recoil=recoil, patients=patients and patients[:1])
-    assert whole.course is not None
-    placement, dose = read_region_map(model, body), whole.dose
-    lesions = {x.name: x for x in placement.lesions}
-    hit = [t for t in dose.targets if t != BODY and float(dose[t][0]) > 0]
-    slow = compute_protractions(whole.course, {t: find_biology(t, lesions)["t_repair"] for t in hit})
-    g = {t: float(v[0]) for t, v in slow.items()}
-    organs = tuple(_judge(t, dose, body, lesions, whole, g) for t in dose.targets)
-    alphas = any(o.alpha > 0 for o in organs)
-    seen = place_cell_targets(whole.path, dose, placement, body, g) if alphas else []
-    rows = alpha_report([s.target for s in seen], dose.nuclide) if seen else []
-    found = (
-        dose_uncertainty(*(model, given), phantom=body, method=uncertainty, masses=masses, recoil=recoil, **options)
-        if uncertainty
-        else None
+    regimen = regimen or default_regimen(model)
+    treatment = simulate_treatment(
+        *(model, regimen, body), masses=masses, recoil=recoil, patients=patients and patients[:1]
     )
-    who = whole.path.patients.covariates
+    assert treatment.course is not None
+    simulation, dose, region_map = treatment.simulation, treatment.dose, read_region_map(model, body)
+    lesions = {x.name: x for x in region_map.lesions}
+    irradiated = [t for t in dose.targets if t != BODY and float(dose[t][0]) > 0]
+    protractions = compute_protractions(treatment.course, {t: find_biology(t, lesions)["t_repair"] for t in irradiated})
+    protraction = {t: float(v[0]) for t, v in protractions.items()}
+    organs = tuple(report_organ(t, dose, lesions, simulation, protraction) for t in dose.targets)
+    has_alphas = any(o.alpha > 0 for o in organs)
+    placed = place_cell_targets(simulation, dose, region_map, body, protraction) if has_alphas else []
+    rows = alpha_report([p.target for p in placed], dose.nuclide) if placed else []
+    spreads = None
+    if uncertainty:
+        spreads = dose_uncertainty(
+            *(model, regimen), phantom=body, method=uncertainty, masses=masses, recoil=recoil, **options
+        )
+    covariates = simulation.patients.covariates
     return PatientReport(
         model.name,
         dose.nuclide,
         body,
         float(np.asarray(dose.tiac.administered)[0]),
-        float(who["WT"].iloc[0]) if "WT" in who else None,
+        float(covariates["WT"].iloc[0]) if "WT" in covariates else None,
         organs,
         tuple(rows),
-        tuple(s.placed for s in seen),
-        list_assumptions(model, dose, body, organs, seen, rows, tuple(lesions)),
-        _worst(whole, hit),
-        found,
-        whole,
+        tuple(p.where for p in placed),
+        list_assumptions(model, dose, organs, placed, rows, tuple(lesions)),
+        _worst_integral(treatment, irradiated),
+        spreads,
+        treatment,
     )
 
 
-def _judge(
-    name: str,
-    dose: Dose,
-    phantom: Phantom,
-    lesions: Mapping[str, Lesion],
-    whole: SimulatedTreatment,
-    g: Mapping[str, float],
-) -> OrganReport:
-    gray = float(np.asarray(dose.tiac.administered)[0]) * 1e-3
-    parts = {r: float(dose.by_radiation[r][name][0]) * gray for r in RADIATIONS}
-    mass = _mass(name, dose, phantom, lesions, whole)
-    if name not in g:
-        return OrganReport(name, mass, **parts, biology=None, effect=None)
-    known = find_biology(name, lesions)
-    alpha, low = (float(x[0]) * gray for x in split(dose.by_radiation, name))
-    rbe, a_b = known.rbe.mean(), known["alpha_beta"]
-    ends = tuple(float(rbe_at(known.rbe, z, False)) for z in (-_Z, _Z))
-    whole_bed = float(rbe_bed(alpha, low, rbe, a_b, g[name]))
-    judged = OrganEffect(
-        rbe,
-        (ends[0], ends[1]),
-        rbe * alpha + low,
-        g[name],
-        float(bed(alpha + low, a_b, g[name])),
-        whole_bed,
-        float(eqd2(whole_bed, a_b)),
-    )
-    return OrganReport(name, mass, **parts, biology=known, effect=judged)
-
-
-def _mass(
-    name: str, dose: Dose, phantom: Phantom, lesions: Mapping[str, Lesion], whole: SimulatedTreatment
-) -> float | None:
-    known = load_regions(phantom)
-    if name in lesions:
-        model, patients = whole.path.model, whole.path.patients
-        assert model is not None
-        return float(np.asarray(patients.values)[model.system.parameter_index(str(lesions[name].mass)), 0]) / 1e3
-    value = dose.masses.get(name, known[name].mass if name in known else None)
-    return None if value is None else float(np.asarray(value).reshape(-1)[0])
-
-
-def _worst(whole: SimulatedTreatment, targets: list[str]) -> float:
+def _worst_integral(treatment: SimulatedTreatment, targets: Sequence[str]) -> float:
     """What the sampled dose rate integrates to over the dose from exact integrals, where it is farthest from 1."""
-    assert whole.course is not None
-    doses, found = whole.dose.gray(), np.asarray(stack_dose_rates(whole.course, targets).dose())
-    ratios = [float(found[i, 0] / doses[t][0]) for i, t in enumerate(targets)]
+    assert treatment.course is not None
+    doses, integrals = treatment.dose.gray(), np.asarray(stack_dose_rates(treatment.course, targets).dose())
+    ratios = [float(integrals[i, 0] / doses[t][0]) for i, t in enumerate(targets)]
     return max(ratios, key=lambda r: abs(r - 1))

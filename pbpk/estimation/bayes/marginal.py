@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.estimation.base import Evaluation, Numbers
 from pbpk.estimation.importance import evaluate_by_sampling
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.mixture import combine_classes
 from pbpk.likelihood.problem import Problem
 

@@ -6,7 +6,6 @@ diagonal in z. A step of the method is a block of iterations, after which everyt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,16 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import MissingExtra, ScienceFailed
-from pbpk.estimation.base import CONVERGED, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.bayes import convergence
 from pbpk.estimation.bayes.default_priors import assume_priors
 from pbpk.estimation.bayes.marginal import evaluate_marginal
 from pbpk.estimation.bayes.posterior import convert_draws, describe_posterior
 from pbpk.estimation.bayes.target import LogPosterior, build_log_posterior
 from pbpk.estimation.map import evaluate_most_probable as most_probable_eta
+from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
@@ -94,29 +96,30 @@ def _run_chains(t: LogPosterior, state: Any, warmup: int, count: int):
 
 
 @dataclass(frozen=True)
-class Nuts:
+class Nuts(EstimationMethod):
+    """NUTS: `chains` side by side, each of `warmup` and then `draws` iterations; `centred`: on η itself, not in units of Ω."""
+
     name: str = "nuts"
     about: str = "the posterior by Hamiltonian Monte Carlo (NUTS)"
-    iteration_headings: tuple[str, ...] = ("iter", "−2 ln p", "diverged", "accept", "step")
     chains: int = 4
     warmup: int = 1000
     draws: int = 1000
     centred: bool = False
     seed: int = 1
 
+    checks_identifiability = False
+    iteration_headings = ("iter", "−2 ln p", "diverged", "accept", "step")
+
     def configure(self, estimation: EstimationPart, seed: int) -> Nuts:
         e = estimation
         return replace(self, chains=e.chains, warmup=e.warmup, draws=e.draws, centred=e.centred, seed=seed)
 
     def prepare(self, problem: Problem) -> Problem:
-        _build_kernels()
-        return problem
+        _build_kernels()  # says where numpyro is missing, before anything is computed
+        return super().prepare(problem)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_marginal(problem, psi, eta)[0]
-
-    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
-        return []
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
         return build_log_posterior(problem, assume_priors(problem), self.centred)

@@ -9,7 +9,6 @@ small uncertainties wherever parameters correlate; how far q is from the posteri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,16 @@ import numpy as np
 import optax
 
 from pbpk.errors import ScienceFailed
-from pbpk.estimation.base import CONVERGED, ITERATION_LIMIT, EstimationState, Evaluation, IterationRecord, Numbers
+from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.bayes.default_priors import assume_priors
 from pbpk.estimation.bayes.marginal import evaluate_marginal
 from pbpk.estimation.bayes.posterior import convert_draws, describe_posterior
 from pbpk.estimation.bayes.psis import pareto_k
 from pbpk.estimation.bayes.target import LogPosterior, build_log_posterior
 from pbpk.estimation.map import evaluate_most_probable as most_probable_eta
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, EstimationState, IterationRecord
+from pbpk.likelihood.endpoints.base import Numbers
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.problem import Problem
 
 if TYPE_CHECKING:
@@ -112,26 +114,24 @@ def _draw_approximation(t: LogPosterior, params: tuple, key: jax.Array):
 
 
 @dataclass(frozen=True)
-class VariationalInference:
+class VariationalInference(EstimationMethod):
+    """Variational inference: a normal distribution of `family` full_rank or mean_field, by at most `most_steps` steps."""
+
     name: str = "vi"
     about: str = "a normal approximation to the posterior (variational)"
-    iteration_headings: tuple[str, ...] = ("step", "−2 bound", "change", "|g|", "rate")
     family: str = "full_rank"
     most_steps: int = 20_000
     centred: bool = False
     seed: int = 1
 
+    checks_identifiability = False
+    iteration_headings = ("step", "−2 bound", "change", "|g|", "rate")
+
     def configure(self, estimation: EstimationPart, seed: int) -> VariationalInference:
         return replace(self, family=estimation.family, most=estimation.steps, centred=estimation.centred, seed=seed)
 
-    def prepare(self, problem: Problem) -> Problem:
-        return problem
-
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_marginal(problem, psi, eta)[0]
-
-    def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
-        return []
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
         return build_log_posterior(problem, assume_priors(problem), self.centred)

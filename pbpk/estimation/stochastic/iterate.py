@@ -21,7 +21,7 @@ from pbpk.estimation.stochastic.maximise import (
 from pbpk.estimation.stochastic.roles import CoordinateRoles, find_shifts
 
 if TYPE_CHECKING:
-    from pbpk.estimation.base import Numbers
+    from pbpk.likelihood.endpoints.base import Numbers
     from pbpk.likelihood.problem import Problem
 
 _SLOWEST_LOG_SD, _LONGEST_REST_STEP = (

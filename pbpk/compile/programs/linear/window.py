@@ -17,7 +17,7 @@ from pbpk.compile.backend.functions import exp
 from pbpk.compile.backend.tangent import slopes, solve_parts
 from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan_pivots
 from pbpk.compile.programs.linear.integral import integral_weights
-from pbpk.compile.programs.linear.powers import Solve, PowerSums, Weight, sum_readings, sum_powers
+from pbpk.compile.programs.linear.powers import PowerSums, Solve, Weight, sum_powers, sum_readings
 from pbpk.compile.programs.window import LinearWindow
 from pbpk.linalg.packing import packing
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.jet import subsets
 from pbpk.compile.backend.tangent import arrows, rise, solve_parts_transposed
-from pbpk.compile.programs.linear.window import WindowSetup, starting_vectors, list_sums, prepare_window
+from pbpk.compile.programs.linear.window import WindowSetup, list_sums, prepare_window, starting_vectors
 from pbpk.compile.programs.window import LinearWindow
 
 if TYPE_CHECKING:

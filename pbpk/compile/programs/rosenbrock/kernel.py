@@ -13,7 +13,7 @@ import numpy as np
 
 from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSideField, lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import step_weights
-from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
+from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod, RosenbrockWindow
 from pbpk.compile.programs.rosenbrock.window_adjoint import RosenbrockWindowAdjoint
 from pbpk.compile.xla import forward as along
 from pbpk.compile.xla import jit

@@ -17,8 +17,22 @@ import numpy as np
 
 from pbpk.compile.backend.base import Buffer, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, total
-from pbpk.compile.programs.elimination import ColumnValues, PivotFactors, Pivot, ComputedMapping, factor_matrix, plan_pivots
-from pbpk.compile.programs.laws import TracedExpression, PreparedExpression, UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
+from pbpk.compile.programs.elimination import (
+    ColumnValues,
+    ComputedMapping,
+    Pivot,
+    PivotFactors,
+    factor_matrix,
+    plan_pivots,
+)
+from pbpk.compile.programs.laws import (
+    PreparedExpression,
+    TracedExpression,
+    UnsupportedOperation,
+    evaluate_expressions,
+    prepare_expression,
+    trace_function,
+)
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.programs.elimination import PivotFactors, solve_transposed
 from pbpk.compile.programs.laws import evaluate_expressions
-from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, split_evenly, for_each, dot_product
+from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, dot_product, for_each, split_evenly
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Index, Machine, Operand

@@ -18,8 +18,8 @@ import numpy as np
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, divide, exp, log
 from pbpk.compile.backend.redirected import arrive
-from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSideField, RightHandSide, lay_out_fluxes
-from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, for_each, dot_product, step_weights
+from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSide, RightHandSideField, lay_out_fluxes
+from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, dot_product, for_each, step_weights
 
 if TYPE_CHECKING:
     from pbpk.linalg.tableau import Tableau

@@ -10,8 +10,8 @@ from typing import Any
 from pbpk.compile.backend.base import Buffer, Machine, Operand
 from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import for_each
-from pbpk.compile.programs.rosenbrock.step_adjoint import WindowCotangents, StepAdjoint, add_to, collect_rows
-from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, StepState, Stepper
+from pbpk.compile.programs.rosenbrock.step_adjoint import StepAdjoint, WindowCotangents, add_to, collect_rows
+from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, Stepper, StepState
 
 
 @dataclass(frozen=True)

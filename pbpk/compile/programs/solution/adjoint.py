@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
 from pbpk.compile.programs.events import EventOps
-from pbpk.compile.programs.outputs import OwnTimesAdjoint, OutputCotangents, SharedTimesAdjoint
+from pbpk.compile.programs.outputs import OutputCotangents, OwnTimesAdjoint, SharedTimesAdjoint
 from pbpk.compile.programs.solution.layout import SolutionLayout, slice_stop_tables
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
 from pbpk.compile.programs.events import EventOps
-from pbpk.compile.programs.outputs import OwnTimes, OutputWriter, SharedTimes, read_zero
+from pbpk.compile.programs.outputs import OutputWriter, OwnTimes, SharedTimes, read_zero
 from pbpk.compile.programs.solution.layout import SolutionLayout, slice_stop_tables
 
 

@@ -11,12 +11,12 @@ import jax
 
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
-from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, RosenbrockMethod
+from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod, RosenbrockWindow
 from pbpk.compile.programs.rosenbrock.window_adjoint import RosenbrockWindowAdjoint
 from pbpk.compile.programs.solution.adjoint import SolutionAdjointProgram
 from pbpk.compile.programs.solution.forward import SolutionProgram
 from pbpk.compile.programs.solution.layout import STOP_ARGUMENTS, SolutionLayout
-from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, LikelihoodProgram
+from pbpk.compile.programs.solution.likelihood import LikelihoodProgram, LikelihoodTerms
 from pbpk.compile.xla import bind, jit
 
 if TYPE_CHECKING:

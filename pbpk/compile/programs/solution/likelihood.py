@@ -17,10 +17,17 @@ import jax
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Rows, Write
 from pbpk.compile.backend.scratch import Held
-from pbpk.compile.programs.laws import TracedExpression, PreparedExpression, UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
+from pbpk.compile.programs.laws import (
+    PreparedExpression,
+    TracedExpression,
+    UnsupportedOperation,
+    evaluate_expressions,
+    prepare_expression,
+    trace_function,
+)
 from pbpk.compile.programs.outputs import OwnTimes, locate_sample
 from pbpk.compile.programs.solution.adjoint import SolutionAdjoint, SolutionAdjointProgram
-from pbpk.compile.programs.solution.forward import SolutionProgram, SolutionForward
+from pbpk.compile.programs.solution.forward import SolutionForward, SolutionProgram
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint

@@ -28,7 +28,8 @@ _AHEAD = 3  # tasks waiting for each worker: enough that none idles, few enough 
 
 
 class WorkerPool:
-    """`with Farm(model, 4) as run:` gives what `batch.in_this_process` gives: tasks in, their results in order out."""
+    """`with WorkerPool(model, 4) as run:` gives a runner as `chunks.solve_in_this_process` does: tasks in, their results in
+    order out. Raises `BadInput` for a model that workers cannot load, `ScienceFailed` where a worker ends early."""
 
     def __init__(self, model: Model, processes: int, engine: str | None = None):
         _require_folder(model)
@@ -44,6 +45,7 @@ class WorkerPool:
         return self.run
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
+        """The tasks' results in their order; a few tasks for each worker are submitted ahead of the result that is read."""
         waiting: deque[Future] = deque()
         try:
             for task in tasks:
@@ -61,11 +63,11 @@ class WorkerPool:
             ) from e
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is not None:  # interrupted, or lost: what the others still compute is of no use
-            lost = set(multiprocessing.active_children()) - self.before
-            for worker in lost:
+        if kind is not None:  # interrupted, or a worker lost: what the others still compute is of no use
+            workers = set(multiprocessing.active_children()) - self.before
+            for worker in workers:
                 worker.terminate()
-            for worker in lost:
+            for worker in workers:
                 worker.join(5)
             # A worker cut off in the middle of a result leaves the pool waiting for the rest of it, for ever, as long as
             # this process holds the pipe's other end.
@@ -76,7 +78,7 @@ class WorkerPool:
 
 @contextmanager
 def _block_interrupts():
-    """Workers start in `submit` and inherit a blocked Ctrl-C: it is the parent's to hear, and they would show tracebacks."""
+    """Workers start in `submit` and inherit a blocked Ctrl-C: it is the parent's to handle, and they would print tracebacks."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -88,6 +90,7 @@ def _block_interrupts():
 
 
 def _require_folder(model: Model) -> None:
+    """Raises `BadInput` unless loading the model's folder again gives the same System."""
     from pbpk.model.load import load_model
 
     if (model.folder / "structure.py").exists() and load_model(
@@ -103,7 +106,7 @@ def _require_folder(model: Model) -> None:
 
 
 def _initialise_worker(engine: str | None) -> None:
-    """A worker's settings. Whoever types Ctrl-C stops the parent, which ends its workers; without it they end themselves."""
+    """A worker's settings. Ctrl-C stops the parent, which ends its workers; where the parent is gone they end themselves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     os.environ["NPROC"] = "1"  # the size of XLA's pool of threads
@@ -114,6 +117,7 @@ def _initialise_worker(engine: str | None) -> None:
 
 
 def _follow_parent() -> None:
+    """End this worker when its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -121,10 +125,11 @@ def _follow_parent() -> None:
 
 
 def _solve_task(model: tuple[Path, dict[str, str]], task: Any) -> Any:
+    """In a worker: one task's result, as NumPy arrays, since JAX's do not travel."""
     import jax
     import numpy as np
 
     from pbpk.model.load import load_model
-    from pbpk.population.lanes import solve_batch
+    from pbpk.population.batch import solve_batch
 
     return jax.tree.map(np.asarray, solve_batch(load_model(model[0], options=model[1]).system, *task))

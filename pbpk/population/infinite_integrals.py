@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from pbpk.linalg.packing import not_linear, produces
-from pbpk.population.doses import rows_of_doses
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def explain_no_infinity(model: Model, regimen: Regimen) -> str:
-    """Why there is none, whatever the times; "" when there may be one."""
+    """Why there is no integral to infinity, whatever the times; "" when there may be one."""
     if reason := not_linear(model.system):
         return reason
     if produces(model.system):
@@ -25,14 +23,13 @@ def explain_no_infinity(model: Model, regimen: Regimen) -> str:
     return f"voids of `{habits[0]}` go on for ever" if habits else ""
 
 
-def find_last_input(model: Model, regimen: Regimen, p: Any, at: Any) -> Any:
-    """(N,) h: when the last dose, with its lag and its infusion, or void is over. `at` (doses,): the doses' times, h."""
-    system, frame = model.system, regimen.to_frame(model, np.zeros(0))
-    places = frame["CMT"].iloc[rows_of_doses(frame, regimen)]
+def find_last_input(model: Model, regimen: Regimen, p: Any, times: Any) -> Any:
+    """(N,) h: when the last dose, with its lag and its infusion, or void is over. `times` (doses,): the doses' times, h."""
+    system = model.system
     ends = [jnp.zeros(p.shape[-1])] + [jnp.full(p.shape[-1], t) for v in regimen.voids for t in v.at]
-    for moment, d, place in zip(at, regimen.doses, places, strict=True):
-        lag = system.compartments[system.index(place)].lag
-        ends.append(moment + d.addl * d.ii + d.over + (p[0, system.parameter_index(lag)] if lag else jnp.zeros(())))
+    for time, d in zip(times, regimen.doses, strict=True):
+        lag = system.compartments[system.index(d.find_compartment(model))].lag
+        ends.append(time + d.addl * d.ii + d.over + (p[0, system.parameter_index(lag)] if lag else jnp.zeros(())))
     return jnp.stack([jnp.broadcast_to(e, (p.shape[-1],)) for e in ends]).max(axis=0)
 
 

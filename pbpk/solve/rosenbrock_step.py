@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def take_step(
-    field: VectorField, tableau: Tableau, x: jax.Array, h: jax.Array, inflow: jax.Array | None, bound: BoundParameters, integrals: bool
+    field: VectorField,
+    tableau: Tableau,
+    x: jax.Array,
+    h: jax.Array,
+    inflow: jax.Array | None,
+    bound: BoundParameters,
+    integrals: bool,
 ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
     """(x after h, ∫x over h or None, error estimate), all (n, N), from x (n, N), h (N,) and inflow (n, N) or None."""
     n = x.shape[0]

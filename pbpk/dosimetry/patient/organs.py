@@ -100,9 +100,7 @@ def report_organ(
     return OrganReport(name, mass, **parts, biology=biology, effect=effect)
 
 
-def _find_mass(
-    name: str, dose: AbsorbedDose, lesions: Mapping[str, Lesion], simulation: Simulation
-) -> float | None:
+def _find_mass(name: str, dose: AbsorbedDose, lesions: Mapping[str, Lesion], simulation: Simulation) -> float | None:
     """g, of the first patient: a lesion's is a row of the model."""
     if name in lesions:
         assert simulation.model is not None

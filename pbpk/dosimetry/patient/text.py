@@ -1,4 +1,4 @@
-"""A patient's report as text of fixed width, or as Markdown."""
+"""Print a patient's report and the uncertainty of doses: text of fixed width, or Markdown."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pbpk.dosimetry.uncertain.doses import BED, DOSE, WEIGHTED, DoseUncertainty
+from pbpk.dosimetry.uncertain.result import BED, DOSE, WEIGHTED
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.cells.report import AlphaReportRow
-    from pbpk.dosimetry.patient.report import OrganReport, PatientReport
+    from pbpk.dosimetry.patient.organs import OrganReport
+    from pbpk.dosimetry.uncertain.result import DoseUncertainty
     from pbpk.dosimetry.uncertain.spread import DoseSpread
 
 WIDTH = 150
-_ORGANS = (
-    "organ",
-    "g",
-    "alpha",
-    "electron",
-    "photon",
-    "Gy",
-    "RBE (90 %)",
-    "endpoint",
-    "RBE·Gy",
-    "G",
-    "BED",
-    "RBE-BED",
-    "EQD2",
+_ORGAN_HEADER = (
+    *("organ", "g", "alpha", "electron", "photon", "Gy", "RBE (90 %)", "endpoint"),
+    *("RBE·Gy", "G", "BED", "RBE-BED", "EQD2"),
 )
-_CELLS = (
+_CELL_HEADER = (
     *("target, cell", "mean Gy", "Gy to nucleus", "hits", "un-hit", "zF, Gy"),
     *("S 1-hit", "S LQ f(z)", "S MKM", "S beta", "S beta·RBE", "RBE-BED", "beta BED"),
 )
@@ -47,69 +37,71 @@ _SURVIVAL = (
 _RESTS = "What this rests on"
 
 
-def render_report(report: PatientReport, markdown: bool = False) -> str:
-    weight = f" in {report.weight:g} kg ({report.activity / report.weight:.3g} MBq/kg)" if report.weight else ""
-    head = f"{report.activity:.4g} MBq of {report.nuclide}{weight}: {report.model}, {report.phantom}, typical kinetics"
-    letters = _letters(report.organs)
-    layers = {
-        o.name for o in report.organs if any(n.startswith(f"{o.name} is its target layer") for n in report.assumed)
-    }
-    organs = [_organ(o, letters, "*" if o.name in layers else "") for o in report.organs]
-    parts = [f"# {head}" if markdown else head, _table(_ORGANS, organs, markdown, {0, 7})]
-    parts.append(
-        _ABOUT + "Endpoints: " + "; ".join(f"{k} {v}" for v, k in letters.items()) + "." if letters else _ABOUT
-    )
+def render_page(
+    title: str,
+    organs: Sequence[OrganReport],
+    cells: Sequence[AlphaReportRow],
+    uncertainty: DoseUncertainty | None,
+    notes: Sequence[str],
+    markdown: bool = False,
+) -> str:
+    """One patient's page: a table of organs, one of cells and one of uncertainty where there are such, and the notes.
+
+    An organ that a note calls its target layer gets a star, since its dose is not the mean over the organ.
+    """
+    letters = _letter_endpoints(organs)
+    layers = {o.name for o in organs if any(n.startswith(f"{o.name} is its target layer") for n in notes)}
+    rows = [_organ_row(o, letters, "*" if o.name in layers else "") for o in organs]
+    parts = [f"# {title}" if markdown else title, _table(_ORGAN_HEADER, rows, markdown, {0, 7})]
+    endpoints = "Endpoints: " + "; ".join(f"{k} {v}" for v, k in letters.items()) + "."
+    parts.append(_ABOUT + endpoints if letters else _ABOUT)
     if layers:
         parts.append(f"* Of a target layer alone, on an assumption: see {_RESTS.lower()}.")
-    if report.cells:
-        cells = [_cell(r) for r in report.cells]
-        parts += [_heading("Cells, hit by hit", markdown), _table(_CELLS, cells, markdown, {0})]
+    if cells:
+        rows = [_cell_row(r) for r in cells]
+        parts += [_heading("Cells, hit by hit", markdown), _table(_CELL_HEADER, rows, markdown, {0})]
         parts.append(_SURVIVAL)
-    if report.uncertainty:
-        parts += [_heading("Uncertainty", markdown), render_uncertainty_briefly(report.uncertainty, markdown)]
+    if uncertainty:
+        parts += [_heading("Uncertainty", markdown), render_uncertainty_briefly(uncertainty, markdown)]
     parts.append(_heading(_RESTS, markdown))
-    notes = [
-        *report.assumed,
-        f"check: dose rates, sampled, integrate to within {abs(report.integrates_to - 1):.1g} of the doses",
-    ]
     parts.append("\n".join(_bullet(n, markdown) for n in notes))
-    return "\n\n".join(p if markdown else _wrapped(p) for p in parts)
+    return "\n\n".join(p if markdown else _wrap(p) for p in parts)
 
 
-def render_uncertainty(found: DoseUncertainty, markdown: bool = False) -> str:
+def render_uncertainty(uncertainty: DoseUncertainty, markdown: bool = False) -> str:
     """A table of each quantity: mean, SD, interval, and shares of the variance."""
     blocks = []
     titles = {DOSE: "absorbed dose, Gy", WEIGHTED: "RBE-weighted dose, Gy", BED: "BED with RBE, Gy"}
-    for quantity, of in found.spreads.items():
-        origins = _origins(of)
-        header = (titles[quantity], "value", "mean", "SD", f"{found.level:.0%} interval", *(f"by {o}" for o in origins))
+    interval = f"{uncertainty.level:.0%} interval"
+    for quantity, spreads in uncertainty.spreads.items():
+        origins = _list_origins(spreads)
+        header = (titles[quantity], "value", "mean", "SD", interval, *(f"by {o}" for o in origins))
         rows = [
-            (t, _shown(s.value), _shown(s.mean), _shown(s.sd), _interval(s), *_shares(s, origins))
-            for t, s in of.items()
+            (t, _digits(s.value), _digits(s.mean), _digits(s.sd), _interval(s), *_shares(s, origins))
+            for t, s in spreads.items()
         ]
         blocks.append(_table(header, rows, markdown, {0}))
-    return "\n\n".join([*blocks, _rests_on(found, markdown)])
+    return "\n\n".join([*blocks, _join_notes(uncertainty, markdown)])
 
 
-def render_uncertainty_briefly(found: DoseUncertainty, markdown: bool = False) -> str:
+def render_uncertainty_briefly(uncertainty: DoseUncertainty, markdown: bool = False) -> str:
     """One table: dose and BED, mean and interval, and the shares of BED's variance."""
-    effect = found.spreads.get(BED, {})
-    origins = _origins(effect)
-    header = ("organ", "Gy, mean", "SD", f"{found.level:.0%}", "RBE-BED, mean", "SD", f"{found.level:.0%}")
+    effects = uncertainty.spreads.get(BED, {})
+    origins, level = _list_origins(effects), f"{uncertainty.level:.0%}"
+    header = ("organ", "Gy, mean", "SD", level, "RBE-BED, mean", "SD", level, *(f"by {o}" for o in origins))
     rows = []
-    for t, s in found.spreads[DOSE].items():
-        b = effect.get(t)
-        judged = (
-            (_shown(b.mean), _shown(b.sd), _interval(b), *_shares(b, origins)) if b else ("–",) * (3 + len(origins))
-        )
-        rows.append((t, _shown(s.mean), _shown(s.sd), _interval(s), *judged))
-    table = _table((*header, *(f"by {o}" for o in origins)), rows, markdown, {0})
-    return "\n\n".join([table, _rests_on(found, markdown)])
+    for t, s in uncertainty.spreads[DOSE].items():
+        effect = ("–",) * (3 + len(origins))
+        if b := effects.get(t):
+            effect = (_digits(b.mean), _digits(b.sd), _interval(b), *_shares(b, origins))
+        rows.append((t, _digits(s.mean), _digits(s.sd), _interval(s), *effect))
+    return "\n\n".join([_table(header, rows, markdown, {0}), _join_notes(uncertainty, markdown)])
 
 
-def _origins(of: Mapping[str, DoseSpread]) -> list[str]:
-    named = dict.fromkeys(o for s in of.values() for o in s.share)
-    return [o for o in named if any(s.share.get(o, 0.0) > 0 for s in of.values())]
+def _list_origins(spreads: Mapping[str, DoseSpread]) -> list[str]:
+    """Those with a share in any variance, in the order of appearance."""
+    origins = dict.fromkeys(o for s in spreads.values() for o in s.share)
+    return [o for o in origins if any(s.share.get(o, 0.0) > 0 for s in spreads.values())]
 
 
 def _shares(s: DoseSpread, origins: Sequence[str]) -> list[str]:
@@ -117,60 +109,56 @@ def _shares(s: DoseSpread, origins: Sequence[str]) -> list[str]:
 
 
 def _interval(s: DoseSpread) -> str:
-    return f"{_shown(s.low)} to {_shown(s.high)}"
+    return f"{_digits(s.low)} to {_digits(s.high)}"
 
 
-def _rests_on(found: DoseUncertainty, markdown: bool) -> str:
-    lost = (
-        [f"{found.failed_draws} of {found.draws} draws gave no number and are left out"] if found.failed_draws else []
-    )
-    words = "; ".join([*found.notes, *lost]) + "."
-    return words if markdown else textwrap.fill(words, WIDTH)
+def _join_notes(uncertainty: DoseUncertainty, markdown: bool) -> str:
+    notes = [*uncertainty.notes]
+    if uncertainty.failed_draws:
+        notes.append(f"{uncertainty.failed_draws} of {uncertainty.draws} draws gave no number and are left out")
+    sentence = "; ".join(notes) + "."
+    return sentence if markdown else textwrap.fill(sentence, WIDTH)
 
 
-def _letters(organs: Sequence[OrganReport]) -> dict[str, str]:
-    """By endpoint, in the order of appearance."""
-    named = dict.fromkeys(o.biology.rbe.endpoint for o in organs if o.biology and o.alpha > 0)
-    return {endpoint: chr(ord("a") + i) for i, endpoint in enumerate(named)}
+def _letter_endpoints(organs: Sequence[OrganReport]) -> dict[str, str]:
+    """A letter by endpoint of RBE, in the order of appearance."""
+    endpoints = dict.fromkeys(o.biology.rbe.endpoint for o in organs if o.biology and o.alpha > 0)
+    return {endpoint: chr(ord("a") + i) for i, endpoint in enumerate(endpoints)}
 
 
-def _organ(o: OrganReport, letters: dict[str, str], mark: str = "") -> tuple[str, ...]:
-    plain = (
-        o.name + mark,
-        "–" if o.mass is None else f"{o.mass:.4g}",
-        *map(_shown, (o.alpha, o.electron, o.photon, o.dose)),
-    )
-    j = o.effect
-    if j is None or o.biology is None:
-        return (*plain, *["–"] * 7)
-    rbe = (
-        (f"{j.rbe:.2g} ({j.rbe_90[0]:.2g}–{j.rbe_90[1]:.2g})", letters[o.biology.rbe.endpoint])
-        if o.alpha
-        else ("–", "–")
-    )
-    return (*plain, *rbe, *map(_shown, (j.weighted, j.protraction, j.bed, j.rbe_bed, j.eqd2)))
+def _organ_row(o: OrganReport, letters: dict[str, str], mark: str = "") -> tuple[str, ...]:
+    mass = "–" if o.mass is None else f"{o.mass:.4g}"
+    doses = (o.name + mark, mass, *map(_digits, (o.alpha, o.electron, o.photon, o.dose)))
+    e = o.effect
+    if e is None or o.biology is None:
+        return (*doses, *["–"] * 7)
+    rbe = ("–", "–")
+    if o.alpha:
+        rbe = (f"{e.rbe:.2g} ({e.rbe_90[0]:.2g}–{e.rbe_90[1]:.2g})", letters[o.biology.rbe.endpoint])
+    return (*doses, *rbe, *map(_digits, (e.weighted, e.protraction, e.bed, e.rbe_bed, e.eqd2)))
 
 
-def _cell(row: AlphaReportRow) -> tuple[str, ...]:
+def _cell_row(row: AlphaReportRow) -> tuple[str, ...]:
     a, b, t = row.alpha, row.beta, row.target
     numbers = (t.alpha + t.low, a.dose, a.hits, a.unhit, a.zf, a.single_hit, a.lq, a.mkm, b.survival, b.survival_rbe)
-    return (f"{t.name}, {t.tissue.cell}", *(_shown(float(x)) for x in (*numbers, a.bed, b.bed)))
+    return (f"{t.name}, {t.tissue.cell}", *(_digits(float(x)) for x in (*numbers, a.bed, b.bed)))
 
 
-def _shown(x: float) -> str:
-    """Three digits."""
+def _digits(x: float) -> str:
+    """To three digits."""
     return f"{x:.3g}" if x == 0 or 1e-3 <= abs(x) < 1e4 else f"{x:.1e}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool, left: set[int]) -> str:
+    """Aligned, columns in `left` to the left and all others to the right."""
     if markdown:
         lines = [header, ["---" if i in left else "---:" for i in range(len(header))], *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    wide = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         return "  ".join(
-            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, wide, strict=True))
+            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
         )
 
     return "\n".join(line(x).rstrip() for x in (header, *rows))
@@ -184,6 +172,6 @@ def _bullet(note: str, markdown: bool) -> str:
     return f"- {note}" if markdown else textwrap.fill(note, WIDTH, initial_indent="- ", subsequent_indent="  ")
 
 
-def _wrapped(part: str) -> str:
+def _wrap(part: str) -> str:
     """Prose within the width; tables and lists as they are."""
     return textwrap.fill(part, WIDTH) if "\n" not in part else part

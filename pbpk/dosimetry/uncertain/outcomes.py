@@ -170,9 +170,7 @@ class DoseOutcomes:
         )
 
 
-def _list_mass_sds(
-    source: ActivitySource, phantom: Phantom, mass_sd: Mapping[str, float] | float
-) -> dict[str, float]:
+def _list_mass_sds(source: ActivitySource, phantom: Phantom, mass_sd: Mapping[str, float] | float) -> dict[str, float]:
     """Relative SDs by region and lesion: of all masses that a dose may be diluted in, but those that are rows of the model."""
     table, known = s_values(source.base.nuclide, phantom), load_regions(phantom)
     diluting = {"lungs" if n == LUNG_BLOOD else n for n, m in zip(table.sources, table.mass, strict=True) if m > 0}

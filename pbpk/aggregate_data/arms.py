@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.aggregate_data.schema import SpreadPart, SummaryPart
+from pbpk.study.summary_schema import SpreadPart, SummaryPart
 from pbpk.errors import BadInput
 from pbpk.population.infinite_integrals import explain_no_infinity
 from pbpk.regimen.dose import parse_dose

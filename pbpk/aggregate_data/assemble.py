@@ -24,7 +24,7 @@ from pbpk.model.parameters import read_number
 from pbpk.population.patients import apply_covariate_effects
 
 if TYPE_CHECKING:
-    from pbpk.aggregate_data.schema import NumberPart, SummaryPart
+    from pbpk.study.summary_schema import NumberPart, SummaryPart
     from pbpk.model.load import Model
     from pbpk.population.individual import IndividualModel
     from pbpk.solve.base import Solver

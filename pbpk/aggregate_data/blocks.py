@@ -17,7 +17,7 @@ from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.quantities import Measured
-    from pbpk.aggregate_data.schema import SummaryPart
+    from pbpk.study.summary_schema import SummaryPart
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pbpk.aggregate_data.blocks import Numbers, Plan, Share
 from pbpk.aggregate_data.likelihood import columns, predictions
-from pbpk.observe import observe_all
+from pbpk.observe.readings import observe_all
 from pbpk.solve.resolvent import integrate_to_infinity
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 
 from pbpk import units
-from pbpk.aggregate_data.schema import KINDS, QuantityPart, SummaryPart
+from pbpk.study.summary_schema import KINDS, QuantityPart, SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
-from pbpk.observe import find_observable_unit, select_observables
+from pbpk.observe.readings import find_observable_unit, select_observables
 from pbpk.regimen.times import read_hours
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pbpk.errors import BadInput, did_you_mean
 from pbpk.tables import read_csv
 
 if TYPE_CHECKING:
-    from pbpk.aggregate_data.schema import SummaryPart
+    from pbpk.study.summary_schema import SummaryPart
 
 MOMENTS = ("mean", "sd", "cv", "geometric_mean", "geometric_cv")
 ORDERS = ("min", "quantile", "median", "max")

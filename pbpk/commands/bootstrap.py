@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk bootstrap` to the command line."""
     app.command("bootstrap")(bootstrap)
 
 
@@ -38,7 +39,7 @@ def bootstrap(
 
     Exits 1 when so many replicates failed that the rest may be a biased choice.
     """
-    from pbpk.commands.run_analyses import print_result, resumable
+    from pbpk.commands.run_analyses import exit_when_interrupted, print_result
     from pbpk.commands.shared import say
     from pbpk.errors import WrongUsage
     from pbpk.run_folders.analysis import claim_analysis, resume_bootstrap
@@ -67,10 +68,10 @@ def bootstrap(
     if folder is None:
         folder = claim_analysis(source, BOOTSTRAP.name, out, vars(options))
     say(f"{fit.study.name}: {options.replicates} {options.kind} replicates by {fit.method.name}; first call compiles")
-    with resumable(folder, BOOTSTRAP):
-        result = _resample(folder, fit, options)
-        final = _write(folder, result)
-    print_result(result, source, final, as_json, _block)
+    with exit_when_interrupted(folder, BOOTSTRAP):
+        result = _refit_replicates(folder, fit, options)
+        final = _write_results(folder, result)
+    print_result(result, source, final, as_json, _format_result)
     say(f"wrote {final}")
     raise typer.Exit(0 if result.is_reliable else 1)
 
@@ -87,16 +88,16 @@ def _reopen_checked(source: Path, options: BootstrapOptions) -> FinishedFit:
     return fit
 
 
-def _resample(folder: OutputFolder, fit: FinishedFit, options: BootstrapOptions) -> BootstrapResult:
+def _refit_replicates(folder: OutputFolder, fit: FinishedFit, options: BootstrapOptions) -> BootstrapResult:
     """The bootstrap's result. Each replicate is written when it is there; those of an interrupted run are read back."""
-    from pbpk.commands.run_analyses import Progress
+    from pbpk.commands.run_analyses import ProgressLines
     from pbpk.run_folders.checkpoint import append_replicate
     from pbpk.run_folders.resumable import BOOTSTRAP_ROWS, JACKKNIFE_ROWS
     from pbpk.run_folders.uncertainty import bootstrap as bootstrap_run
     from pbpk.uncertainty.bootstrap import BootstrapProgress
 
-    done, done_left_out = (_recover(folder, name, fit) for name in (BOOTSTRAP_ROWS, JACKKNIFE_ROWS))
-    resampled, left_out = Progress("replicates"), Progress("fits without a subject")
+    done, done_left_out = (_recover_rows(folder, name, fit) for name in (BOOTSTRAP_ROWS, JACKKNIFE_ROWS))
+    resampled, left_out = ProgressLines("replicates"), ProgressLines("fits without a subject")
     subjects = fit.problem.subjects
 
     def save_replicate(replicate: Replicate) -> None:
@@ -107,11 +108,11 @@ def _resample(folder: OutputFolder, fit: FinishedFit, options: BootstrapOptions)
         append_replicate(folder.partial / JACKKNIFE_ROWS, replicate)
         left_out(replicate.number, subjects)
 
-    callbacks = BootstrapProgress(save_replicate, save_left_out, done, done_left_out)
-    return bootstrap_run(fit, **vars(options), callbacks=callbacks)
+    progress = BootstrapProgress(save_replicate, save_left_out, done, done_left_out)
+    return bootstrap_run(fit, **vars(options), progress=progress)
 
 
-def _recover(folder: OutputFolder, name: str, fit: FinishedFit) -> list[Replicate]:
+def _recover_rows(folder: OutputFolder, name: str, fit: FinishedFit) -> list[Replicate]:
     """The replicates that an interrupted run left in a table."""
     from pbpk.commands.shared import say
     from pbpk.run_folders.checkpoint import recover_replicates
@@ -122,7 +123,7 @@ def _recover(folder: OutputFolder, name: str, fit: FinishedFit) -> list[Replicat
     return done
 
 
-def _write(folder: OutputFolder, result: BootstrapResult) -> Path:
+def _write_results(folder: OutputFolder, result: BootstrapResult) -> Path:
     """Write the tables beside the replicates, which are there already; returns the folder's final name."""
     from pbpk.run_folders.analysis import write_analysis
     from pbpk.run_folders.resumable import BOOTSTRAP, JACKKNIFE_ROWS
@@ -135,13 +136,14 @@ def _write(folder: OutputFolder, result: BootstrapResult) -> Path:
     return folder.finish()
 
 
-def _block(result: BootstrapResult, source: Path) -> str:
-    from pbpk.commands.run_analyses import header, table_text, unit_shown
+def _format_result(result: BootstrapResult, source: Path) -> str:
+    """The result in words: a table and the verdict."""
+    from pbpk.commands.run_analyses import format_table, format_unit, header
     from pbpk.report.numbers import interval, shown
 
-    plan, percent = result.options, f"{100 * result.options.level:g} %"
+    options, percent = result.options, f"{100 * result.options.level:g} %"
     table = result.summary.assign(
-        unit=[unit_shown(u) for u in result.summary["unit"]],
+        unit=[format_unit(u) for u in result.summary["unit"]],
         ci=[interval(a, b) for a, b in zip(result.summary["ci_low"], result.summary["ci_high"], strict=True)],
     )
     columns = [
@@ -154,10 +156,10 @@ def _block(result: BootstrapResult, source: Path) -> str:
         ("%RSE", "rse", shown),
         (f"{percent} interval", "ci", str),
     ]
-    if plan.bca:
+    if options.bca:
         ends = zip(result.summary["bca_low"], result.summary["bca_high"], strict=True)
         table = table.assign(bca=[interval(a, b) for a, b in ends])
         columns.append((f"{percent} BCa", "bca", str))
-    strata = f" in strata of {plan.strata}" if plan.strata else ""
-    what = f"{plan.kind} bootstrap{strata}, {plan.replicates} replicates, seed {plan.seed}"
-    return "\n".join([header(result.study, source, what), table_text(table, columns), "", result.verdict])
+    strata = f" in strata of {options.strata}" if options.strata else ""
+    what = f"{options.kind} bootstrap{strata}, {options.replicates} replicates, seed {options.seed}"
+    return "\n".join([header(result.study, source, what), format_table(table, columns), "", result.verdict])

@@ -8,6 +8,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk compare` to the command line."""
     app.command("compare")(compare)
 
 
@@ -21,25 +22,25 @@ def compare(
     Exits 1 when the runs cannot be compared (other data, other methods) or one of them is not minimised.
     """
     from pbpk.commands.shared import print_json, say
-    from pbpk.run_comparison.compare import compare as side_by_side
+    from pbpk.run_comparison.compare import compare as compare_runs
 
-    found = side_by_side(runs)
+    comparison = compare_runs(runs)
     if out is not None:
-        _write(out, found.table.to_csv(index=False))
+        _write_new(out, comparison.table.to_csv(index=False))
         say(f"wrote {out}")
     if as_json:
-        for warning in found.warnings:
+        for warning in comparison.warnings:
             say(warning)
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
     else:
         from pbpk.report.comparison_text import comparison_block
 
-        print(comparison_block(found), end="")
-    raise typer.Exit(0 if found.sound else 1)
+        print(comparison_block(comparison), end="")
+    raise typer.Exit(0 if comparison.sound else 1)
 
 
-def _write(out: Path, text: str) -> None:
-    """Whole or not at all, and never over another file."""
+def _write_new(out: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises `BadInput` where there is one already, or where it cannot be written."""
     import os
 
     from pbpk.errors import BadInput

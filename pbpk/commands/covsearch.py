@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk covsearch` to the command line."""
     app.command("covsearch")(covsearch)
 
 
@@ -41,7 +42,7 @@ def covsearch(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Search for covariate effects: a table of every step, the final model with intervals, and what its effects amount to."""
-    from pbpk.commands.run_analyses import print_result, resumable
+    from pbpk.commands.run_analyses import exit_when_interrupted, print_result
     from pbpk.commands.shared import read_pairs, say
     from pbpk.covariate_search.run import ready
     from pbpk.errors import WrongUsage
@@ -72,14 +73,14 @@ def covsearch(
     say(f"{study.name}: {len(enlarged.candidates)} relations; first call compiles")
     for note in enlarged.notes:
         say(f"  {note}")
-    with resumable(folder, COVSEARCH):
-        result = _search(folder, study, request.options, enlarged)
+    with exit_when_interrupted(folder, COVSEARCH):
+        result = _search_covariates(folder, study, request.options, enlarged)
         final = write_search(folder, study, result)
-    print_result(result, request.source, final, as_json, _block)
+    print_result(result, request.source, final, as_json, _format_result)
     say(f"wrote {final}; its final model is a study:  pbpk fit {final / 'final'}")
 
 
-def _block(result: Search, source: Path) -> str:
+def _format_result(result: Search, source: Path) -> str:
     """The search in words."""
     from pbpk.report.covariate_search_text import search_block
 
@@ -93,7 +94,7 @@ def _read_options(file: Path | None, stated: dict[str, Any]) -> Plan:
     return make_plan(**((read_plan(file) if file else {}) | stated))
 
 
-def _search(folder: OutputFolder, study: Study, options: Plan, enlarged: Enlarged) -> Search:
+def _search_covariates(folder: OutputFolder, study: Study, options: Plan, enlarged: Enlarged) -> Search:
     """The search's result. Each fitted model is written when it is there; those of an interrupted run are read back."""
     from pbpk.commands.shared import say
     from pbpk.covariate_search.fitted_models import Watch

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk derived` to the command line."""
     app.command("derived")(derived)
 
 
@@ -46,17 +47,18 @@ def derived(
     with keep_progress(folder):
         write_analysis(folder, "derived", result.to_dict(), {"derived": result.table})
         final = folder.finish()
-    print_result(result, source, final, as_json, _block)
+    print_result(result, source, final, as_json, _format_result)
     say(f"wrote {final}")
 
 
-def _block(result: DerivedResult, source: Path) -> str:
-    from pbpk.commands.run_analyses import header, table_text, unit_shown
+def _format_result(result: DerivedResult, source: Path) -> str:
+    """The result in words: a table, where the sample is from, and which quantities had no finite value."""
+    from pbpk.commands.run_analyses import format_table, format_unit, header
     from pbpk.report.numbers import interval, shown
 
     rows = result.table
     table = rows.assign(
-        unit=[unit_shown(u) for u in rows["unit"]],
+        unit=[format_unit(u) for u in rows["unit"]],
         delta=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
         sampled=[interval(a, b) for a, b in zip(rows["sample_low"], rows["sample_high"], strict=True)],
     )
@@ -76,4 +78,4 @@ def _block(result: DerivedResult, source: Path) -> str:
     ]
     what = f"derived quantities, {100 * result.level:g} % intervals"
     source_line = f"Sample: {result.source}."
-    return "\n".join([header(result.study, source, what), table_text(table, columns), "", source_line, *notes])
+    return "\n".join([header(result.study, source, what), format_table(table, columns), "", source_line, *notes])

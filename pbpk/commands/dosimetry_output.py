@@ -141,9 +141,9 @@ def write(
     """The files of --out; returns what was left out, and why."""
     from pbpk.dosimetry.olinda import format_olinda_case
     from pbpk.dosimetry.tiac import write_tiac
-    from pbpk.run_folders.record import command_line
+    from pbpk.run_folders.record import read_command_line
 
-    folder.write("command.txt", command_line() + "\n")
+    folder.write("command.txt", read_command_line() + "\n")
     folder.write("tiac.csv", write_tiac(found.tiac))
     rows = ["target,value,unit,low,high"]
     for name, row in result["absorbed_dose_per_activity"].items():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk fit` to the command line."""
     app.command("fit")(fit)
 
 
@@ -79,7 +80,7 @@ def fit_study(
     Prints the iterations and the result. An interruption ends the process with code 130 and keeps what can be resumed.
     """
     _choose_device(device)
-    from pbpk.commands.run_analyses import resumable
+    from pbpk.commands.run_analyses import exit_when_interrupted
     from pbpk.commands.shared import choose_engine
     from pbpk.errors import WrongUsage
     from pbpk.run_folders.fit_run import start_fit
@@ -90,7 +91,7 @@ def fit_study(
     if resume:
         if method or solver or engine or settings or out or starts or start or seed is not None:
             raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
-        run = _resume(name)
+        run = _resume_fit(name)
     else:
         run = start_fit(
             load_study(name, settings=settings, solver=solver),
@@ -102,15 +103,15 @@ def fit_study(
             solver=solver,
             out=out,
         )
-    _announce(run)
-    with resumable(run.folder, FIT):
-        result = _estimate(run)
-        final = _write(run, result)
-    _show(result, final, as_json)
+    _announce_fit(run)
+    with exit_when_interrupted(run.folder, FIT):
+        result = _estimate_parameters(run)
+        final = _write_results(run, result)
+    _print_fit(result, final, as_json)
     return final, 0 if result.successful else 1
 
 
-def _resume(name: str) -> FitRun:
+def _resume_fit(name: str) -> FitRun:
     """The interrupted fit that `name` calls, by the engine that it was started with."""
     from pbpk.commands.shared import choose_engine, say
     from pbpk.run_folders.fit_run import find_unfinished_fit, resume_fit
@@ -123,7 +124,7 @@ def _resume(name: str) -> FitRun:
     return run
 
 
-def _announce(run: FitRun) -> None:
+def _announce_fit(run: FitRun) -> None:
     """What is fitted by what, with the notes on the data and the concerns about the study."""
     from pbpk.commands.shared import say
     from pbpk.estimation.preflight import warn_before_fit
@@ -141,7 +142,7 @@ def _announce(run: FitRun) -> None:
     say(f"{run.method} with {study.problem.structure.solver.name}; first call compiles")
 
 
-def _estimate(run: FitRun) -> Fit:
+def _estimate_parameters(run: FitRun) -> Fit:
     """The fit's result, with a line and a checkpoint for each iteration, or for each start of a multistart."""
     from pbpk.estimation.methods import get_method
     from pbpk.estimation.multistart import run_multistart
@@ -238,7 +239,7 @@ class _IterationLines:
         return f"{time.perf_counter() - self.start:.1f}"
 
 
-def _write(run: FitRun, result: Fit) -> Path:
+def _write_results(run: FitRun, result: Fit) -> Path:
     """Write results.json and the tables, then the report where its libraries are; returns the folder's final name."""
     from pbpk.commands.shared import say
     from pbpk.errors import MissingExtra
@@ -254,7 +255,7 @@ def _write(run: FitRun, result: Fit) -> Path:
     return run.folder.finish()
 
 
-def _show(result: Fit, folder: Path, as_json: bool) -> None:
+def _print_fit(result: Fit, folder: Path, as_json: bool) -> None:
     """Print the result: one JSON object, or the table of estimates."""
     from pbpk.commands.shared import print_json, say
     from pbpk.report.aggregates import aggregate_block

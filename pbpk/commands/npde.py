@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk npde` to the command line."""
     app.command("npde")(npde)
 
 
@@ -24,7 +25,7 @@ def npde(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Where each observation lies in its own predictive distribution, as normal scores, and whether these are normal."""
-    from pbpk.commands.run_analyses import Progress, print_notes, print_result, write_images
+    from pbpk.commands.run_analyses import ProgressLines, print_notes, print_result, write_images
     from pbpk.commands.shared import say
     from pbpk.diagnostics.options import check_replicates
     from pbpk.run_folders.analysis import claim_analysis, write_analysis
@@ -37,14 +38,14 @@ def npde(
     source = find_run(run)
     fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    result = check_run(fit, replicates, endpoint=endpoint, seed=seed, progress=Progress("replicates"))
+    result = check_run(fit, replicates, endpoint=endpoint, seed=seed, progress=ProgressLines("replicates"))
     settings = {"replicates": replicates, "endpoint": endpoint, "seed": seed}
     folder = claim_analysis(source, "npde", out, settings)
     with keep_progress(folder):
         write_analysis(folder, "npde", result.to_dict(), {"npde": result.table})
         missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()
-    print_result(result, source, final, as_json, _block)
+    print_result(result, source, final, as_json, _format_result)
     print_notes(result.notes, source, final)
     if missing is not None:
         raise missing
@@ -58,10 +59,11 @@ def _draw_images(result: NpdeResult, source: Path) -> dict[str, bytes]:
     return npde_images(result.table, read_run(source).units)
 
 
-def _block(result: NpdeResult, source: Path) -> str:
+def _format_result(result: NpdeResult, source: Path) -> str:
+    """The result in words: a table and the verdict."""
     import pandas as pd
 
-    from pbpk.commands.run_analyses import header, table_text
+    from pbpk.commands.run_analyses import format_table, header
     from pbpk.report.numbers import shown
 
     rows = pd.DataFrame(
@@ -90,4 +92,4 @@ def _block(result: NpdeResult, source: Path) -> str:
     caution = (
         "p are adjusted for three tests. npd are correlated within subjects, so their p are too small; judge by npde."
     )
-    return "\n".join([head, table_text(rows, columns), "", caution, "", result.verdict])
+    return "\n".join([head, format_table(rows, columns), "", caution, "", result.verdict])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk profile` to the command line."""
     app.command("profile")(profile)
 
 
@@ -46,7 +47,7 @@ def profile(
         result = profile_run(fit, names, level=level, progress=_show_side)
         write_analysis(folder, "profile", result.to_dict(), {"profile": result.table, "points": result.points})
         final = folder.finish()
-    print_result(result, source, final, as_json, _block)
+    print_result(result, source, final, as_json, _format_result)
     say(f"wrote {final}")
     raise typer.Exit(0 if result.is_reliable else 1)
 
@@ -58,8 +59,9 @@ def _show_side(name: str, end: str, side: ProfileSide) -> None:
     say(f"  {name} {end}: {side.status}, {len(side.points)} steps")
 
 
-def _block(result: ProfileResult, source: Path) -> str:
-    from pbpk.commands.run_analyses import header, table_text, unit_shown
+def _format_result(result: ProfileResult, source: Path) -> str:
+    """The result in words: a table and the verdict."""
+    from pbpk.commands.run_analyses import format_table, format_unit, header
     from pbpk.report.numbers import interval, shown
     from pbpk.uncertainty.profile import FOUND
 
@@ -69,7 +71,7 @@ def _block(result: ProfileResult, source: Path) -> str:
         for end in ("low", "high")
     }
     table = rows.assign(
-        unit=[unit_shown(u) for u in rows["unit"]],
+        unit=[format_unit(u) for u in rows["unit"]],
         **ends,
         wald=[interval(a, b) for a, b in zip(rows["wald_low"], rows["wald_high"], strict=True)],
     )
@@ -82,4 +84,4 @@ def _block(result: ProfileResult, source: Path) -> str:
         ("Wald's", "wald", str),
     ]
     what = f"profile likelihood, {100 * result.level:g} %: ΔOFV = {result.rise:.4g}"
-    return "\n".join([header(result.study, source, what), table_text(table, columns), "", result.verdict])
+    return "\n".join([header(result.study, source, what), format_table(table, columns), "", result.verdict])

@@ -6,6 +6,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk report` to the command line."""
     app.command("report")(report)
 
 

@@ -26,7 +26,7 @@ class AnalysisResult(Protocol):
 
 
 @contextmanager
-def resumable(folder: OutputFolder, verb: ResumableVerb) -> Iterator[None]:
+def exit_when_interrupted(folder: OutputFolder, verb: ResumableVerb) -> Iterator[None]:
     """Run a block that fills `folder`. When it is interrupted, say how to resume it and end the process with code 130."""
     from pbpk.commands.shared import say
     from pbpk.run_folders.resume import keep_progress
@@ -73,7 +73,7 @@ def print_notes(notes: Sequence[str], run: Path, folder: Path) -> None:
     say(f"wrote {folder}; in the run's page after  pbpk report {run}")
 
 
-class Progress:
+class ProgressLines:
     """A line on stderr every few seconds: `120 of 500 replicates, 12 s, about 38 s left`.
 
     Times are from the first unit done, `first` (when, how many), because the one before includes compiling. `printed` is
@@ -99,7 +99,7 @@ class Progress:
         say(f"  {done} of {of} {self.what}, {elapsed:.0f} s{left}")
 
 
-def table_text(table: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any], str] | None]]) -> str:
+def format_table(table: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[Any], str] | None]]) -> str:
     """`table` as aligned text, with a (heading, column of the table, how its values are written) for each column of text.
 
     A column without a way of writing is text, to the left.
@@ -110,11 +110,11 @@ def table_text(table: pd.DataFrame, columns: Sequence[tuple[str, str, Callable[[
     return "\n".join(grid([h for h, _, _ in columns], rows, [write is not None for _, _, write in columns]))
 
 
-def unit_shown(unit: str) -> str:
+def format_unit(unit: str) -> str:
     """A unit as a table shows it: nothing where there is none."""
     return "" if unit == "1" else unit
 
 
-def header(study: str, run: Path, what: str) -> str:
+def format_heading(study: str, run: Path, what: str) -> str:
     """The first line of an analysis in words, and an empty one."""
     return f"Study {study} · run {run} · {what}\n"

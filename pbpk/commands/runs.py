@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk runs` to the command line."""
     app.command("runs")(runs)
 
 
@@ -20,13 +21,13 @@ def runs(
 ) -> None:
     """List the runs: study, model, method, OFV, whether it minimised, when, how long; newest last."""
     from pbpk.commands.shared import print_json, say
-    from pbpk.run_folders.run_list import runs as read
+    from pbpk.run_folders.run_list import runs as list_runs
 
-    found = read(study)
+    listed = list_runs(study)
     if as_json:
-        print_json(found.to_dict())
-    elif found.runs:
-        print("\n".join(_lines(found.runs)))
+        print_json(listed.to_dict())
+    elif listed.runs:
+        print("\n".join(_list_lines(listed.runs)))
     else:
         say(f"no runs yet; make one:  pbpk fit {study or 'theophylline'}")
 
@@ -35,27 +36,40 @@ HEADER = ("run", "model", "method", "OFV", "par", "minimised", "started (UTC)", 
 NUMERIC = tuple(c in ("OFV", "par", "seconds", "seed") for c in HEADER)
 
 
-def _lines(found: tuple[RunSummary, ...]) -> list[str]:
+def _list_lines(runs: tuple[RunSummary, ...]) -> list[str]:
+    """The runs as an aligned table, and below it what is to be said of them."""
     from pbpk.report.grid import grid
 
-    lines = grid(HEADER, [_row(r) for r in found], NUMERIC)
-    remarks = [f"  {r.run}: {r.remark}" for r in found if r.remark]
+    lines = grid(HEADER, [_format_row(r) for r in runs], NUMERIC)
+    remarks = [f"  {r.run}: {r.remark}" for r in runs if r.remark]
     return [*lines, "", *remarks] if remarks else lines
 
 
-def _row(r: RunSummary) -> tuple[str, ...]:
+def _format_row(r: RunSummary) -> tuple[str, ...]:
+    """A run's cells, under `HEADER`."""
     from pbpk.report.numbers import MISSING, objective, shown
 
     asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
-    done = {True: "yes", False: "NO", None: MISSING}[r.minimization_successful]
+    minimised = {True: "yes", False: "NO", None: MISSING}[r.minimization_successful]
     count, seed = (MISSING if n is None else str(n) for n in (r.parameters, r.seed))
     model = f"{r.model or MISSING} {asked}".strip()
     when = r.date[:16].replace("T", " ")
-    return _name(r), model, r.method or MISSING, objective(r.ofv), count, done, when, shown(r.seconds, 3), seed, r.state
+    return (
+        _short_name(r),
+        model,
+        r.method or MISSING,
+        objective(r.ofv),
+        count,
+        minimised,
+        when,
+        shown(r.seconds, 3),
+        seed,
+        r.state,
+    )
 
 
-def _name(r: RunSummary) -> str:
-    """As other verbs take it: STUDY/NUMBER where it lies in its study's place, else its folder."""
+def _short_name(r: RunSummary) -> str:
+    """The run's name as other verbs take it: STUDY/NUMBER where it lies in its study's place, else its folder."""
     from pathlib import Path
 
     short = Path(r.run).parts[-3:-2]

@@ -18,9 +18,9 @@ def say(text: str = "") -> None:
 
 def print_json(data: dict[str, Any]) -> None:
     """Print one strict JSON object on stdout, with the version of its form first."""
-    from pbpk.run_folders.json_text import json_text
+    from pbpk.run_folders.json_text import format_json
 
-    print(json_text({"schema_version": SCHEMA_VERSION, **data}))
+    print(format_json({"schema_version": SCHEMA_VERSION, **data}))
 
 
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:

@@ -226,7 +226,7 @@ def _from_data(
     from pbpk.population.simulate_records import simulate_records
     from pbpk.results import explain
     from pbpk.run_folders.claim import claim_folder
-    from pbpk.run_folders.record import command_line
+    from pbpk.run_folders.record import read_command_line
     from pbpk.units import unit_factor
 
     routes = {c.name for c in model.system.block.routes.values()}
@@ -256,7 +256,7 @@ def _from_data(
         table["TIME"] /= unit_factor(model.time_unit)
         text = table.to_csv(index=False)
         if folder:
-            folder.write("command.txt", command_line() + "\n")
+            folder.write("command.txt", read_command_line() + "\n")
             folder.write("simulation.csv", text)
             say(f"wrote {folder.finish()}")
     except BaseException:

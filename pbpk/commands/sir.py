@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk sir` to the command line."""
     app.command("sir")(sir)
 
 
@@ -30,7 +31,7 @@ def sir(
 
     Exits 1 when a vector has a lower OFV than the run's, or too few of them carry all the weight.
     """
-    from pbpk.commands.run_analyses import Progress, print_result
+    from pbpk.commands.run_analyses import ProgressLines, print_result
     from pbpk.commands.shared import say
     from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
@@ -51,13 +52,13 @@ def sir(
     require_covariance(fit)
     folder = claim_analysis(source, "sir", out, vars(options))
     say(f"{fit.study.name}: {sum(options.samples)} vectors by {fit.method.name}; first call compiles")
-    lines = [Progress(f"vectors of iteration {k}") for k in range(1, len(options.samples) + 1)]
+    lines = [ProgressLines(f"vectors of iteration {k}") for k in range(1, len(options.samples) + 1)]
     with keep_progress(folder):
         result = resample_run(fit, **vars(options), progress=lambda k, done, of: lines[k - 1](done, of))
         tables = {"sir": result.sample, "samples": result.samples, "iterations": result.iterations}
         write_analysis(folder, "sir", result.to_dict(), tables | {"summary": result.summary})
         final = folder.finish()
-    print_result(result, source, final, as_json, _block)
+    print_result(result, source, final, as_json, _format_result)
     say(f"wrote {final}")
     raise typer.Exit(0 if result.sound else 1)
 
@@ -73,13 +74,14 @@ def _read_counts(text: str | None, option: str) -> tuple[int, ...]:
         raise WrongUsage(f'{option} "{text}" cannot be read', hint=f"write {option} 1000,2000") from e
 
 
-def _block(result: SirResult, source: Path) -> str:
-    from pbpk.commands.run_analyses import header, table_text, unit_shown
+def _format_result(result: SirResult, source: Path) -> str:
+    """The result in words: a table and the verdict."""
+    from pbpk.commands.run_analyses import format_table, format_unit, header
     from pbpk.report.numbers import interval, shown
 
     rows = result.summary
     table = rows.assign(
-        unit=[unit_shown(u) for u in rows["unit"]],
+        unit=[format_unit(u) for u in rows["unit"]],
         ci=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
     )
     columns = [
@@ -100,5 +102,5 @@ def _block(result: SirResult, source: Path) -> str:
         ("ΔOFV kept", "kept_delta_ofv", shown),
     ]
     parts = [header(result.study, source, f"sampling importance resampling, seed {result.options.seed}")]
-    parts += [table_text(table, columns), "", table_text(result.iterations, steps), "", result.verdict]
+    parts += [format_table(table, columns), "", format_table(result.iterations, steps), "", result.verdict]
     return "\n".join(parts)

@@ -106,7 +106,7 @@ def _solve(scenario: Scenario, at: np.ndarray, names: list[str], patients: int |
 
 def observables(scenarios: Sequence[Scenario], wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """By scenario, those of `wanted` that it has, or all of its own. Raises `BadInput` for one that none has."""
-    from pbpk.observe import find_observable_unit, select_observables
+    from pbpk.observe.readings import find_observable_unit, select_observables
 
     found: dict[str, list[str]] = {}
     unit: dict[str, str] = {}

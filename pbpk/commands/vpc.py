@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add `pbpk vpc` to the command line."""
     app.command("vpc")(vpc)
 
 
@@ -33,7 +34,7 @@ def vpc(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a finished run's study and set observed percentiles, shares and survival against the replicates'."""
-    from pbpk.commands.run_analyses import Progress, print_notes, print_result, write_images
+    from pbpk.commands.run_analyses import ProgressLines, print_notes, print_result, write_images
     from pbpk.commands.shared import say
     from pbpk.run_folders.analysis import claim_analysis, write_analysis
     from pbpk.run_folders.find import find_run
@@ -58,13 +59,13 @@ def vpc(
     source = find_run(run)
     fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    result = check_run(fit, **keywords, progress=Progress("replicates"))
+    result = check_run(fit, **keywords, progress=ProgressLines("replicates"))
     folder = claim_analysis(source, "vpc", out, vars(options))
     with keep_progress(folder):
         write_analysis(folder, "vpc", result.to_dict(), {"vpc": result.table, "points": result.points})
         missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()
-    print_result(result, source, final, as_json, _block)
+    print_result(result, source, final, as_json, _format_result)
     print_notes(result.notes, source, final)
     if missing is not None:
         raise missing
@@ -96,8 +97,9 @@ def _draw_images(result: VpcResult, source: Path) -> dict[str, bytes]:
     return vpc_images(Checked(result.table, result.points, result.to_dict(), read_run(source).units))
 
 
-def _block(result: VpcResult, source: Path) -> str:
-    from pbpk.commands.run_analyses import header, table_text
+def _format_result(result: VpcResult, source: Path) -> str:
+    """The result in words: a table and the verdict."""
+    from pbpk.commands.run_analyses import format_table, header
     from pbpk.report.numbers import interval, shown
 
     rows = result.table[result.table["PANEL"] != "survival"]
@@ -119,4 +121,4 @@ def _block(result: VpcResult, source: Path) -> str:
     ]
     what = "prediction-corrected VPC" if result.options.corrected else "VPC"
     head = header(result.study, source, f"{what}, {result.options.replicates} replicates, seed {result.options.seed}")
-    return "\n".join([head, *([table_text(table, columns), ""] if len(table) else []), result.verdict])
+    return "\n".join([head, *([format_table(table, columns), ""] if len(table) else []), result.verdict])

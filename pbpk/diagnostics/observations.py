@@ -15,8 +15,8 @@ from pbpk.likelihood.endpoints.counts import CountEndpoint
 from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.replicates import find_censoring_limits
-from pbpk.observe import find_display_factor
-from pbpk.study.observed_arrays import is_in_data_unit, limit_factor
+from pbpk.observe.readings import find_display_factor
+from pbpk.study.data_units import find_limit_factor, is_in_data_unit
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -98,7 +98,7 @@ def _find_limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray
     o, seen, notes = problem.observed, np.asarray(problem.observed_mask), []
     for i, e in enumerate(problem.structure.endpoints):
         part, own = study.spec.error[e.name], seen & (np.asarray(problem.endpoint_index) == i)
-        factor = limit_factor(study.spec, study.model, e.name)
+        factor = find_limit_factor(study.spec, study.model, e.name)
         if part.lloq is not None:
             lower[own] = part.lloq * factor
         if part.uloq is not None:

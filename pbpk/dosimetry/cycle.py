@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 class Cycle(NamedTuple):
-    """Of one target: `alpha` and `low` LET (N,), Gy for the activity simulated; `protraction` (N,) of their course; `rbe`, a
-    number or (N,); `alpha_beta` Gy."""
+    """One cycle's effect on one target: `alpha` and `low` LET (N,), Gy for the activity simulated; `protraction` (N,) of their
+    course; `rbe`, a number or (N,); `alpha_beta` Gy."""
 
     alpha: Any
     low: Any
@@ -34,7 +34,7 @@ class Cycle(NamedTuple):
     alpha_beta: Any
 
     def bed(self, times: Any = 1.0) -> Any:
-        """Gy (N,), for so many times the activity simulated."""
+        """BED, Gy (N,), for so many times the activity simulated."""
         return rbe_bed(times * self.alpha, times * self.low, self.rbe, self.alpha_beta, self.protraction)
 
 
@@ -47,7 +47,8 @@ def one_cycle(
     recoil: bool = False,
     key: jax.Array | None = None,
 ) -> dict[str, Cycle]:
-    """Of a simulation of `compartments(model)` with integrals, at times dense enough to draw the dose rate through.
+    """By target, the effect of a simulation of `compartments(model)` with integrals, at times dense enough to draw the dose
+    rate through.
 
     `tissues` names for each target the radiobiology on file ({"lesion_1": "tumour"}). With a `key` each patient and target
     has an RBE drawn from its distribution, else the median. Doses are exact, as `absorbed_dose` has them; the curve through
@@ -58,11 +59,11 @@ def one_cycle(
         raise BadInput("this simulation is no single cycle of a linear model", why=why, hint="simulate every cycle")
     dose = dose_of_simulation(path, check_phantom(phantom), masses, recoil=recoil)
     course = dose_over_time(path, phantom, masses, recoil, targets=tuple(tissues))
-    found = {}
+    cycles = {}
     for k, (target, tissue) in enumerate(tissues.items()):
-        known = radiobiology(tissue)
+        biology = radiobiology(tissue)
         alpha, low = (x * dose.tiac.administered * 1e-3 for x in split(dose.by_radiation, target))
-        rbe = known.rbe.median() if key is None else known.rbe.draws(jax.random.fold_in(key, k), alpha.shape)
-        protraction = course.sampled(target).protraction(known["t_repair"])
-        found[target] = Cycle(alpha, low, protraction, rbe, known["alpha_beta"])
-    return found
+        rbe = biology.rbe.median() if key is None else biology.rbe.draws(jax.random.fold_in(key, k), alpha.shape)
+        protraction = course.sampled(target).protraction(biology["t_repair"])
+        cycles[target] = Cycle(alpha, low, protraction, rbe, biology["alpha_beta"])
+    return cycles

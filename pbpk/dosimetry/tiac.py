@@ -1,8 +1,11 @@
-"""Time-integrated activity coefficients: hours by region, from a simulation, from numbers, or from a file."""
+"""Time-integrated activity coefficients (TIAC): hours by region, from a simulation, from numbers, or from a file.
+
+A TIAC is the number of decays over the activity given, Ã/A₀: MBq·h for each MBq, so hours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,7 @@ from pbpk.dosimetry.region_map import OUTSIDE, RegionMap, check_region, read_reg
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
-from pbpk.observe import name_amount
+from pbpk.observe.readings import name_amount
 from pbpk.tables import read_csv
 from pbpk.tracing import is_traced
 
@@ -24,13 +27,16 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.phantom.body import Phantom
     from pbpk.population.simulate import Simulation
 
-LARGEST_TAIL = 0.05
+LARGEST_TAIL = 0.05  # of a region's decays, that may come after the last time of a model that is not linear
 
 
 @dataclass(frozen=True, eq=False)
 class Tiac:
-    """`hours[nuclide][region]` (N,): time-integrated activity over the activity given, of the parent `nuclide` and of daughters
-    that are followed apart. `given` (N,) MBq, None where it is not known."""
+    """Time-integrated activity over the activity given.
+
+    `hours[nuclide][region]` (N,), of the parent `nuclide` and of daughters that are followed apart; `administered` (N,) MBq,
+    None where it is not known; `notes` on how the hours were found.
+    """
 
     nuclide: str
     hours: Mapping[str, Mapping[str, jax.Array]]
@@ -39,82 +45,105 @@ class Tiac:
 
     @property
     def regions(self) -> tuple[str, ...]:
+        """All regions and lesions, of any nuclide, each once."""
         return tuple(dict.fromkeys(r for by_region in self.hours.values() for r in by_region))
 
 
-def tiac_from_simulation(path: Simulation, phantom: Phantom) -> tuple[Tiac, RegionMap]:
-    """From a simulation of a model's compartments with their integrals (`compartments(model)`): exact to infinity where the
-    model is linear; else up to the last time and as if nothing but decay came after, refused where that is over 5 %."""
-    if path.model is None or path.model.nuclide is None:
+def tiac_from_simulation(simulation: Simulation, phantom: Phantom) -> tuple[Tiac, RegionMap]:
+    """Integrate a simulation of a model's compartments; also which compartments lie where.
+
+    Exact to infinity where the model is linear; else up to the last time and as if nothing but decay came after, refused
+    where that is over 5 %. Raises `BadInput` where the simulation lacks compartments or integrals.
+    """
+    if simulation.model is None or simulation.model.nuclide is None:
         raise BadInput("this simulation has no nuclide, so no doses", hint="simulate a model with physical decay")
-    placement = read_region_map(path.model, phantom)
-    missing = [n for n in placement.observed_amounts if n not in path.observables]
-    if missing or path.integral is None:
-        raise BadInput(
-            "the simulation lacks what doses need: " + (", ".join(missing[:4]) or "time-integrals"),
-            hint="simulate(model, …, observe=pbpk.dosimetry.compartments(model), integrate=True)",
-        )
-    if path.administered is None:
-        raise BadInput("what was given has no end (a steady state), so nothing can be given per MBq")
+    region_map = read_region_map(simulation.model, phantom)
+    _check_simulation(simulation, region_map)
     notes: list[str] = []
-    system, p = path.model.system, jnp.asarray(path.patients.values)
-    hours: dict[str, dict[str, jax.Array]] = {}
-    for nuclide, by_region in placement.compartments.items():
-        factor = (
-            p[system.parameter_index(placement.activity_rows[nuclide])] if nuclide in placement.activity_rows else 1.0
+    sums = sum_regions(simulation, region_map, lambda nuclide, n: _integrate_to_infinity(simulation, nuclide, n, notes))
+    hours = {k: {r: v / simulation.administered for r, v in by_region.items()} for k, by_region in sums.items()}
+    tiac = Tiac(simulation.model.nuclide, hours, simulation.administered, tuple(dict.fromkeys(notes)))
+    check_tiac(tiac)
+    return tiac, region_map
+
+
+def _check_simulation(simulation: Simulation, region_map: RegionMap) -> None:
+    """Raise `BadInput` that says what to add to `simulate`."""
+    missing = [n for n in region_map.observed_amounts if n not in simulation.observables]
+    if missing or simulation.integral is None:
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        lacking = [", ".join(missing[:4]) + more] if missing else []
+        lacking += ["time-integrals"] if simulation.integral is None else []
+        add = ["observe=pbpk.dosimetry.compartments(model)"] if missing else []
+        add += ["integrate=True"] if simulation.integral is None else []
+        raise BadInput(
+            "the simulation lacks what doses need: " + ", and ".join(lacking),
+            hint=f"add {', '.join(add)} to simulate(…), or leave simulating to absorbed_dose(model, regimen, patients=…)",
         )
-        hours[nuclide] = {
-            region: sum(_integrate_to_infinity(path, nuclide, name_amount(n), notes) for n in names)
-            * factor
-            / path.administered
+    if simulation.administered is None:
+        raise BadInput("what was given has no end (a steady state), so nothing can be given per MBq")
+
+
+def sum_regions(
+    simulation: Simulation, region_map: RegionMap, find_amount: Callable[[str, str], Any]
+) -> dict[str, dict[str, Any]]:
+    """By nuclide and region, the sum of `find_amount(nuclide, observable)` over the compartments in it, as an activity."""
+    assert simulation.model is not None
+    system, p = simulation.model.system, jnp.asarray(simulation.patients.values)
+    sums: dict[str, dict[str, Any]] = {}
+    for nuclide, by_region in region_map.compartments.items():
+        row = region_map.activity_rows.get(nuclide)
+        factor = 1.0 if row is None else p[system.parameter_index(row)]
+        sums[nuclide] = {
+            region: sum(find_amount(nuclide, name_amount(n)) for n in names) * factor
             for region, names in by_region.items()
             if region != OUTSIDE
         }
-    found = Tiac(path.model.nuclide, hours, path.administered, tuple(dict.fromkeys(notes)))
-    check_tiac(found)
-    return found, placement
+    return sums
 
 
-def _integrate_to_infinity(path: Simulation, nuclide: str, name: str, notes: list[str]) -> jax.Array:
-    assert path.model is not None and path.integral is not None
-    if path.to_infinity is not None:
-        return path.to_infinity[name]
-    until, rest = path.integral[name][-1], path[name][-1] / load_nuclide(nuclide).decay_constant
+def _integrate_to_infinity(simulation: Simulation, nuclide: str, name: str, notes: list[str]) -> jax.Array:
+    """(N,) of one observable; adds to `notes` where it is not exact."""
+    assert simulation.model is not None and simulation.integral is not None
+    if simulation.to_infinity is not None:
+        return simulation.to_infinity[name]
+    last = f"{simulation.time[-1]:g} h"
+    until, rest = simulation.integral[name][-1], simulation[name][-1] / load_nuclide(nuclide).decay_constant
     if not is_traced((until, rest)):
         share = float(jnp.max(jnp.where(until > 0, rest / jnp.where(until > 0, until + rest, 1.0), 0.0)))
-        if share > LARGEST_TAIL and nuclide != path.model.nuclide:
-            notes.append(f"{nuclide} is taken to stay after {path.time[-1]:g} h where it is then: at most its dose")
+        if share > LARGEST_TAIL and nuclide != simulation.model.nuclide:
+            notes.append(f"{nuclide} is taken to stay after {last} where it is then: at most its dose")
         elif share > LARGEST_TAIL:
             raise BadInput(
-                f"{share:.0%} of the decays in `{name}` may come after {path.time[-1]:g} h, the last time simulated",
-                why=f"There is no exact integral to infinity: {path.no_infinity}.",
+                f"{share:.0%} of the decays in `{name}` may come after {last}, the last time simulated",
+                why=f"There is no exact integral to infinity: {simulation.no_infinity}.",
                 hint="simulate for longer",
             )
         else:
-            notes.append(f"no exact integral to infinity ({path.no_infinity}); after {path.time[-1]:g} h decay alone")
+            notes.append(f"no exact integral to infinity ({simulation.no_infinity}); after {last} decay alone")
     return until + rest
 
 
 def compartments(model: Any, phantom: Phantom = "adult-male") -> tuple[str, ...]:
-    """What a simulation must observe for doses."""
+    """What a simulation must `observe` for doses: the amounts in every compartment of activity."""
     return read_region_map(model, phantom).observed_amounts
 
 
 def tiac_from_hours(
-    given: Mapping[str, Any], nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()
+    hours: Mapping[str, Any], nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()
 ) -> Tiac:
     """From hours by region or lesion; text brings its unit, which must be one of time (MBq·h per MBq is)."""
     name = load_nuclide(nuclide).name
-    hours = {}
-    for region, value in given.items():
+    by_region = {}
+    for region, value in hours.items():
         if region not in lesions:
             check_region(region, phantom)
-        hours[region] = jnp.atleast_1d(_read_hours(region, value))
-    if not hours:
+        by_region[region] = jnp.atleast_1d(_read_hours(region, value))
+    if not by_region:
         raise BadInput("no time-integrated activities are given")
-    found = Tiac(name, {name: hours})
-    check_tiac(found)
-    return found
+    tiac = Tiac(name, {name: by_region})
+    check_tiac(tiac)
+    return tiac
 
 
 def _read_hours(region: str, value: Any) -> Any:
@@ -124,17 +153,17 @@ def _read_hours(region: str, value: Any) -> Any:
         number, unit = read_number(value)
     except ValueError:
         raise BadInput(f'the time-integrated activity "{value}" cannot be read', where=region) from None
-    wanted = "a time-integrated activity coefficient is a time, as in 76.6 h: MBq·h for each MBq given"
+    hint = "a time-integrated activity coefficient is a time, as in 76.6 h: MBq·h for each MBq given"
     try:
         return jnp.asarray(
             number * units.require_dimension(unit or "h", "h", f"the time-integrated activity of {region}")
         )
     except BadInput as e:
-        raise BadInput(e.what, where=region, hint=wanted) from None
+        raise BadInput(e.what, where=region, hint=hint) from None
 
 
 def read_tiac(path: File | str, nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()) -> Tiac:
-    """From a CSV file with the columns region, value, unit (as `write_tiac` has it)."""
+    """Read a CSV file with the columns region, value, unit (as `write_tiac` has it)."""
     rows = read_csv(File(path))
     for column in ("region", "value", "unit"):
         if column not in rows:
@@ -147,7 +176,7 @@ def read_tiac(path: File | str, nuclide: str, phantom: Phantom, lesions: frozens
 
 
 def write_tiac(tiac: Tiac) -> str:
-    """CSV text, of the first patient."""
+    """CSV text of the first patient's hours, with the columns nuclide, region, value, unit."""
     lines = ["nuclide,region,value,unit"]
     for nuclide, by_region in tiac.hours.items():
         lines += [f"{nuclide},{r},{float(np.asarray(v)[0]):.6g},h" for r, v in by_region.items()]
@@ -155,7 +184,7 @@ def write_tiac(tiac: Tiac) -> str:
 
 
 def check_tiac(tiac: Tiac) -> None:
-    """Raises `BadInput` for what cannot be: not finite, below 0, or more decays of the parent than atoms were given."""
+    """Raise `BadInput` for what cannot be: not finite, below 0, or more decays of the parent than atoms were given."""
     if is_traced(tiac.hours):
         return
     for nuclide, by_region in tiac.hours.items():
@@ -166,11 +195,11 @@ def check_tiac(tiac: Tiac) -> None:
     parent = load_nuclide(tiac.nuclide)
     if parent.stable:
         raise BadInput(f"{parent.name} is stable and gives no dose")
-    most = 1 / parent.decay_constant
-    whole = float(np.nanmax(np.asarray(sum(tiac.hours[tiac.nuclide].values()))))
-    if whole > most * (1 + 1e-3):
+    largest = 1 / parent.decay_constant
+    total = float(np.nanmax(np.asarray(sum(tiac.hours[tiac.nuclide].values()))))
+    if total > largest * (1 + 1e-3):
         raise BadInput(
-            f"time-integrated activities add up to {whole:.6g} h, and {tiac.nuclide} decays within {most:.6g} h",
+            f"time-integrated activities add up to {total:.6g} h, and {tiac.nuclide} decays within {largest:.6g} h",
             why="More would decay than was given (half-life / ln 2 per MBq).",
             hint="are they in hours, per activity given, and of this nuclide?",
         )

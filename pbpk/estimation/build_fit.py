@@ -15,8 +15,8 @@ from pbpk.estimation.result import Fit, build_parameter_table
 from pbpk.estimation.state import CONVERGED
 from pbpk.likelihood.mixture import class_memberships, select_most_probable_class
 from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
-from pbpk.observe import find_display_factor, find_observable_unit
-from pbpk.study.observed_arrays import is_in_data_unit
+from pbpk.observe.readings import find_display_factor, find_observable_unit
+from pbpk.study.data_units import is_in_data_unit
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import EstimationMethod

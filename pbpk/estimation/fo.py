@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @jax.jit
 def evaluate_first_order(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    """The FO objective of every subject at ψ (P,) and its gradient; `eta` (q, N) gives the shape alone, η comes back as 0."""
     theta, _, _ = problem.unpack(psi)
     jet = second_order_jet(problem, problem.individual_parameters(theta, 0 * eta))
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=False)
@@ -34,7 +35,7 @@ def evaluate_first_order(problem: Problem, psi: jax.Array, eta: jax.Array) -> Ev
 
 @dataclass(frozen=True)
 class FirstOrder(QuasiNewton):
-    """FO: every objective and slope from one solution at η = 0."""
+    """The first-order method: objective and gradient come from one solution at η = 0, and η is sought after the fit."""
 
     finds_etas = False
     inflates_likelihood_ratios = True

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 @partial(jax.jit, static_argnames="interaction")
 def evaluate_first_order_conditional(problem: Problem, psi: jax.Array, eta: jax.Array, interaction: bool) -> Evaluation:
+    """The conditional objective of every subject at ψ (P,) and its gradient. `eta` (q, N) is where the modes are sought from;
+    with `interaction` the residual variance follows η."""
     modes = find_conditional_modes(problem, psi, eta, interaction)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction)
 
@@ -42,7 +44,7 @@ def evaluate_first_order_conditional(problem: Problem, psi: jax.Array, eta: jax.
 
 @dataclass(frozen=True)
 class FirstOrderConditional(QuasiNewton):
-    """FOCE and, with `interaction` of η and ε, FOCEI."""
+    """The first-order conditional method: FOCE or, with `interaction` of η and ε, FOCEI."""
 
     interaction: bool = False
 

@@ -3,7 +3,7 @@
     exp(−OFV_i/2) = (2π)^(−q/2) ∫ exp(−joint_i/2) dη ≈ (2π)^(−q/2) mean_k exp(−joint_i(η_k)/2) / t(η_k),   η_k = η̂ + C z_k
 
 with CC' the inverse of the expected information at the mode, somewhat widened, and z_k even samples of a t distribution
-(stochastic/nodes.py). The samples move smoothly with ψ, so the sum is a smooth function of it: its gradient is exact, that of
+(stochastic/sobol_points.py). The samples move smoothly with ψ, so the sum is a smooth function of it: its gradient is exact, that of
 Fisher's identity together with what the moving of the samples adds, and the maximum is found as for any other likelihood. The
 same seed gives the same digits. Geweke 1989 (Econometrica 57:1317); among population
 methods, Bauer, Guzy & Ng 2007 (AAPS J 9:E60).
@@ -36,21 +36,23 @@ from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 if TYPE_CHECKING:
     from pbpk.study.schema import EstimationPart
 
-_PROPOSAL_WIDTH = 1.2  # proposals' standard deviations, over those of the information
-_SAMPLES_AT_ONCE = 64
-_FEW_EFFECTIVE = 0.05  # of the samples, effective
+_PROPOSAL_WIDTH = 1.2  # standard deviations of the proposal over those of the information: tails must not be missed
+_SAMPLES_AT_ONCE = 64  # evaluated side by side, which bounds the memory
+_FEW_EFFECTIVE = 0.05  # share of the samples that is effective, below which a subject is named
 
 
 class SampledEvaluation(NamedTuple):
-    """The evaluation by subject, and the effective samples of each column (a subject, in a mixture once for each class)."""
+    """An evaluation by subject, and how far to trust it: `effective`, the effective number of samples of each column (a
+    subject, in a mixture once for each class)."""
 
     evaluation: Evaluation
     effective: Numbers
 
 
 class SampledLikelihood(NamedTuple):
-    """`error`: standard error of `ofv` were the samples random; even ones do better. `effective` (columns,): what counts;
-    `objective` (N,): −2 ln likelihood by subject."""
+    """The marginal likelihood at one ψ. `ofv` is on NONMEM's scale and `minus2ll` has the constant; `error` is the standard
+    error of `ofv` if the samples were random (even ones do better); `effective` (columns,) how many samples count;
+    `objective` (N,) −2 ln likelihood by subject."""
 
     ofv: float
     minus2ll: float
@@ -61,6 +63,8 @@ class SampledLikelihood(NamedTuple):
 
 @jax.jit
 def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, nodes_of_subjects: SobolNodes) -> SampledEvaluation:
+    """The objective by importance sampling and its gradient, which has four parts: `direct` at fixed samples (Fisher's
+    identity), and what the samples' `moving` with the mode, `turning` with C and `widening` with |C| add."""
     q = eta.shape[0]
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     omega = problem.unpack(psi)[1]
@@ -84,12 +88,12 @@ def _evaluate(problem: Problem, psi: jax.Array, eta: jax.Array, nodes_of_subject
         modes.eta, subject_arrays(problem, modes.jet)
     )
 
-    def at(z):
+    def evaluate_sample(z):
         point = modes.eta + jnp.einsum("ijn,jn->in", root, z)
         return point, *differentiate_data(problem, psi, point)
 
     z = nodes_of_subjects.z
-    points, data, by_psi, by_eta = jax.lax.map(at, z, batch_size=min(_SAMPLES_AT_ONCE, len(z)))
+    points, data, by_psi, by_eta = jax.lax.map(evaluate_sample, z, batch_size=min(_SAMPLES_AT_ONCE, len(z)))
     precision = jnp.linalg.inv(omega)
     by_eta = by_eta + 2 * jnp.einsum("ij,kjn->kin", precision, points)
     joint = data + quadratic_form(precision, points) + jnp.linalg.slogdet(omega)[1]

@@ -6,8 +6,8 @@ FOCEI puts the expected Hessian in its place. The gradient is exact and takes th
 
 Where a likelihood is not log-concave in η (many censored values, say) the Hessian at a mode can come close to singular. Its
 logarithm then falls without end, and a search that follows it leaves for parameters that no data ask for, at a likelihood
-that is nobody's. A subject whose Hessian has lost all but `_LEAST` of Ω⁻¹ in some direction therefore counts as lost, and one
-that has lost most of it is named.
+that is nobody's. A subject whose Hessian has lost all but `_LEAST_SHARPNESS` of Ω⁻¹ in some direction therefore counts as
+failed, and one that has lost most of it is named.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ from pbpk.likelihood.subject import SubjectArrays, SubjectLikelihood, subject_ar
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_LEAST_SHARPNESS, _POOR_SHARPNESS = 0.02, 0.2
+_LEAST_SHARPNESS, _POOR_SHARPNESS = (
+    0.02,
+    0.2,
+)  # of Ω⁻¹ left: below the first a subject fails, below the second it is named
 
 
 @jax.jit
 def evaluate_laplace(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    """Laplace's objective of every subject at ψ (P,) and its gradient; `eta` (q, N) is where the modes are sought from."""
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     theta, _, _ = problem.unpack(psi)
     jet = third_order_jet(problem, problem.individual_parameters(theta, modes.eta))
@@ -53,8 +57,7 @@ def evaluate_laplace(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evalua
 def _measure_sharpness(
     problem: Problem, terms: SubjectLikelihood, psi: jax.Array, eta: jax.Array, subjects: SubjectArrays
 ) -> jax.Array:
-    """Of each column (N,), the least eigenvalue of the half-Hessian in units of Ω⁻¹: at least 1 where the likelihood of the
-    data is log-concave."""
+    """Of each column (N,), the least eigenvalue of the half-Hessian in units of Ω⁻¹."""
     root = jnp.linalg.cholesky(problem.unpack(psi)[1])
 
     def one(e, s):
@@ -65,6 +68,8 @@ def _measure_sharpness(
 
 @jax.jit
 def measure_sharpness(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+    """How far each column's likelihood (N,) is from flat at its mode `eta` (q, N), in units of the population's: 1 or more
+    where the likelihood of the data is log-concave, 0 where Laplace's approximation has no value."""
     theta, _, _ = problem.unpack(psi)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
     subjects = subject_arrays(problem, second_order_jet(problem, problem.individual_parameters(theta, eta)))

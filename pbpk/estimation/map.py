@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 @jax.jit
 def evaluate_most_probable(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    """−2 ln p(y, η̂) of every subject at ψ (P,), with gradient 0; `eta` (q, N) is where the modes η̂ are sought from."""
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
     subjects = subject_arrays(problem, modes.jet)
@@ -37,7 +38,7 @@ def evaluate_most_probable(problem: Problem, psi: jax.Array, eta: jax.Array) -> 
 
 @dataclass(frozen=True)
 class MostProbableEtas(EstimationMethod):
-    """MAP of each subject: one search for the modes at the initial values, and nothing to iterate."""
+    """Maximum a posteriori of each subject: one search for the modes at the initial values, and nothing to iterate."""
 
     name: str = "map"
     about: str = "maximum a posteriori estimates of each subject, population parameters held"

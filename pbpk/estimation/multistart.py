@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.estimation import quasi_newton as rules
 from pbpk.estimation import weighted_descent as descent
 from pbpk.estimation.methods import list_methods_with
 from pbpk.estimation.parallel_objective import ParallelObjective, Search
-from pbpk.estimation.quasi_newton import sum_objective
+from pbpk.estimation.quasi_newton import invert_scores, sum_objective
 from pbpk.estimation.run import Callbacks, run_fit, run_iterations
 from pbpk.estimation.start import StartingValues, apply_starting_values
 from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
@@ -34,15 +33,16 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
-THETA_FACTOR, SPREAD_FACTOR = 5.0, 3.0
-_SAME_MINIMUM = 0.1  # OFV within which two ends are the same minimum, if ψ is too
-_LOGIT_WIDTH = 2.0
-_MOST_LANES = 16  # lanes at most: beyond, a processor gains nothing
+THETA_FACTOR, SPREAD_FACTOR = 5.0, 3.0  # of a θ and of a standard deviation, either way at most
+_LOGIT_WIDTH = 2.0  # for a θ between bounds, either way
+_SAME_MINIMUM = 0.1  # OFV, and distance in ψ, within which two outcomes are the same minimum
+_MOST_LANES = 16  # searches side by side: beyond, a processor gains nothing
 
 
 @dataclass(frozen=True, eq=False)
 class StartOutcome:
-    """Where one start went. `began` and `psi` are ψ (P,)."""
+    """Where the search from start `number` ended and why: from ψ `began` (P,) to ψ `psi` (P,) with that OFV. `cause` is
+    `converged` or what kept it from that. ends.npz has these fields."""
 
     number: int
     began: np.ndarray
@@ -53,6 +53,7 @@ class StartOutcome:
 
     @property
     def converged(self) -> bool:
+        """Whether the search ended at a minimum with a finite OFV."""
         return self.cause == CONVERGED and math.isfinite(self.ofv)
 
 
@@ -100,9 +101,11 @@ def run_multistart(
     progress: StartProgress = lambda outcomes, of: None,
     callbacks: Callbacks | None = None,
 ) -> Fit:
-    """The fit from the lowest of `starts` ends. `known_outcomes` are those from an interrupted run; `progress` sees the list grow.
+    """The fit from the lowest outcome of so many `starts`, with a table of all of them.
 
-    Raises `WrongUsage` for a method without an exact gradient, `ScienceFailed` where no start comes to a finite end.
+    `start` moves the first start, `known_outcomes` are those of an interrupted run, and `progress(outcomes, starts)` sees the
+    list grow. Raises `WrongUsage` for a method that does not minimise an objective by its exact gradient and for aggregates,
+    `ScienceFailed` where no start ends with a finite OFV.
     """
     callbacks = callbacks or Callbacks()
     if not method.minimises_objective or study.spec.summary is not None:
@@ -117,11 +120,9 @@ def run_multistart(
         study, _ = apply_starting_values(study, start)
     method = method.configure(study.spec.estimation, seed)
     problem, clock = method.prepare(study.problem), time.perf_counter()
-    ends = sorted(
-        _search_from_starts(study, method, problem, starts, seed, known_outcomes or [], progress),
-        key=lambda e: e.number,
-    )
-    finite = [e for e in ends if math.isfinite(e.ofv)]
+    psis = draw_starts(study, problem, starts, seed)
+    outcomes = _search_from_starts(method, problem, psis, known_outcomes or [], progress)
+    finite = [e for e in outcomes if math.isfinite(e.ofv)]
     if not finite:
         raise ScienceFailed(
             f"the objective is not finite at any of {starts} starts",
@@ -129,26 +130,24 @@ def run_multistart(
             hint="start nearer to what the data say:  --set CL=…",
         )
     best = min(finite, key=lambda e: (not e.converged, e.ofv, e.number))
-    state, infos = _polish(method, problem, best, callbacks)
+    resumed = _polish(method, problem, best, callbacks)
     search_seconds = {"starts": time.perf_counter() - clock}
-    fit = run_fit(
-        study, method, resume=(state, infos), callbacks=replace(callbacks, on_iteration=lambda s, i: None), seed=seed
-    )
-    return _add_start_table(study, problem, replace(fit, seconds=search_seconds | fit.seconds), ends)
+    callbacks = replace(callbacks, on_iteration=lambda state, iterations: None)  # it has seen these iterations
+    fit = run_fit(study, method, resume=resumed, callbacks=callbacks, seed=seed)
+    return _add_start_table(study, problem, replace(fit, seconds=search_seconds | fit.seconds), outcomes)
 
 
 def _search_from_starts(
-    study: Study,
     method: EstimationMethod,
     problem: Problem,
-    starts: int,
-    seed: int,
+    psis: np.ndarray,
     known_outcomes: list[StartOutcome],
     progress: StartProgress,
 ) -> list[StartOutcome]:
-    psis, outcomes = draw_starts(study, problem, starts, seed), list(known_outcomes)
+    """The outcome of each start ψ of `psis` (starts, P), in their order; those that are known are not searched again."""
+    outcomes = list(known_outcomes)
     eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
-    objective = ParallelObjective(method, problem, min(_MOST_LANES, starts))
+    objective = ParallelObjective(method, problem, min(_MOST_LANES, len(psis)))
     spreads = tuple(problem.structure.layout.log_sd_positions)
     weighted_study = descent.WeightedStudy(
         np.ones(problem.subjects), problem.observed, np.asarray(problem.initial_unconstrained), spreads
@@ -159,19 +158,20 @@ def _search_from_starts(
     )
     for number, (psi, outcome) in objective.run_searches(searches):
         outcomes.append(StartOutcome(number, psi, outcome.psi, outcome.ofv, outcome.cause, outcome.iterations))
-        progress(outcomes, starts)
-    return outcomes
+        progress(outcomes, len(psis))
+    return sorted(outcomes, key=lambda e: e.number)
 
 
 def _search_from(
     weighted_study: descent.WeightedStudy, psi: np.ndarray, eta: np.ndarray
 ) -> Search[tuple[np.ndarray, descent.SearchOutcome]]:
+    """ψ of the start, and where the search from it ended; never raises for a search that fails."""
     point = yield from weighted_study.evaluate_at(psi, eta)
     if not point.is_finite:
         return psi, descent.SearchOutcome(psi, math.nan, "the objective is not finite at the start")
     try:
         outcome = yield from descent.minimise_ofv(
-            weighted_study, psi, point.eta, rules.invert_scores(point.weighted_gradients)
+            weighted_study, psi, point.eta, invert_scores(point.weighted_gradients)
         )
     except np.linalg.LinAlgError as e:
         outcome = descent.SearchOutcome(psi, math.nan, f"a matrix could not be inverted ({e})")
@@ -181,27 +181,18 @@ def _search_from(
 def _polish(
     method: EstimationMethod, problem: Problem, best: StartOutcome, callbacks: Callbacks
 ) -> tuple[EstimationState, list[IterationRecord]]:
-    """The method's own iterations from the best end: an iteration or two, whose state says what standard errors need."""
+    """The method's own iterations from the best outcome: one or two, whose state holds what standard errors need."""
     eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
     e = Evaluation(*(np.asarray(x) for x in method.evaluate(problem, best.psi, eta)))
-    state = EstimationState(
-        *(
-            best.psi,
-            sum_objective(problem, best.psi, e.objective),
-            e.objective,
-            e.gradient,
-            e.eta,
-            rules.invert_scores(e.gradient),
-        ),
-        evaluations=1,
-        good=e.good,
-    )
-    infos: list[IterationRecord] = []
-    callbacks.on_iteration(state, infos)
-    return run_iterations(method, problem, state, infos, callbacks), infos
+    ofv, inverse = sum_objective(problem, best.psi, e.objective), invert_scores(e.gradient)
+    state = EstimationState(best.psi, ofv, e.objective, e.gradient, e.eta, inverse=inverse, evaluations=1, good=e.good)
+    iterations: list[IterationRecord] = []
+    callbacks.on_iteration(state, iterations)
+    return run_iterations(method, problem, state, iterations, callbacks), iterations
 
 
 def _add_start_table(study: Study, problem: Problem, fit: Fit, outcomes: list[StartOutcome]) -> Fit:
+    """The fit with starts.csv (where each start began and ended, in shown units), counts, notes and warnings."""
     layout = problem.structure.layout
     initial = jnp.asarray(problem.initial)
     scale = np.asarray(study.scale)[[study.problem.structure.layout.names.index(n) for n in layout.names]]
@@ -214,8 +205,8 @@ def _add_start_table(study: Study, problem: Problem, fit: Fit, outcomes: list[St
         rows.append(head | {n: float(x) for n, x in zip(layout.names, natural, strict=True)} | first)
     counts, notes, warnings = describe_starts(outcomes, fit.ofv, sum(not t.fixed for t in layout.thetas))
     about = (
-        f"Starts: the study's own initial values, and a Latin hypercube around them: θ by factors up to {THETA_FACTOR:g} either way,"
-        f" standard deviations of random effects and residuals by up to {SPREAD_FACTOR:g}."
+        "Starts: the study's own initial values, and a Latin hypercube around them: θ by factors up to"
+        f" {THETA_FACTOR:g} either way, standard deviations of random effects and residuals by up to {SPREAD_FACTOR:g}."
     )
     extra: Mapping[str, Any] = {
         "multistart": counts | {"spread": {"theta": THETA_FACTOR, "standard_deviations": SPREAD_FACTOR}}
@@ -250,9 +241,8 @@ def describe_starts(
     ]
     if other_minima:
         other_ofvs = ", ".join(f"{g[0].ofv:.3f}" for g in other_minima[:5]) + (", …" if len(other_minima) > 5 else "")
-        sentences.append(
-            f"{sum(map(len, other_minima))} at {len(other_minima)} higher minim{'um' if len(other_minima) == 1 else 'a'} (OFV {other_ofvs})"
-        )
+        minima = "minimum" if len(other_minima) == 1 else "minima"
+        sentences.append(f"{sum(map(len, other_minima))} at {len(other_minima)} higher {minima} (OFV {other_ofvs})")
     if failed:
         sentences.append(f"{failed} did not converge")
     warnings = []

@@ -21,23 +21,26 @@ if TYPE_CHECKING:
 
 @jax.jit
 def evaluate_pooled(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    """−2 ln p(y) of every subject at ψ (P,) and its gradient, in a problem without random effects: `eta` is (0, N)."""
     value, gradient, _ = minus2ll_and_gradients(problem, psi, eta)
     return combine_classes(problem, psi, Evaluation(value, gradient, eta, jnp.isfinite(value)))
 
 
 @dataclass(frozen=True)
 class NaivePooling(QuasiNewton):
+    """Naive pooling: the ordinary likelihood of all observations, with the parameters of one typical patient."""
+
     def prepare(self, problem: Problem) -> Problem:
         """The same study without random effects: Ω leaves the list of parameters."""
-        spec, layout = problem.structure, problem.structure.layout
+        structure, layout = problem.structure, problem.structure.layout
         not_omega = np.array([not name.startswith("OMEGA_") for name in layout.names], dtype=bool)
-        without_eta = tuple(replace(v, random=False, occasions=0) for v in spec.individual_model.varying)
-        spec = replace(
-            spec,
-            individual=replace(spec.individual_model, varying=without_eta, order=()),
+        without_eta = tuple(replace(v, random=False, occasions=0) for v in structure.individual_model.varying)
+        structure = replace(
+            structure,
+            individual_model=replace(structure.individual_model, varying=without_eta, order=()),
             layout=replace(layout, blocks=()),
         )
-        return replace(problem, structure=spec, initial=np.asarray(problem.initial)[not_omega])
+        return replace(problem, structure=structure, initial=np.asarray(problem.initial)[not_omega])
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_pooled(problem, psi, eta)

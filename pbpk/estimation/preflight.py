@@ -1,7 +1,7 @@
 """What a study's data cannot tell, in sentences: from the records alone before a fit, and of a finished one from its estimates.
 
 A search that runs after a parameter without influence ends where the slope has vanished, which is no minimum. So does one whose
-data are compatible with any value beyond some point. Both are told from a minimum by what a parameter still does to the
+data are compatible with any value beyond some point. Both are told apart from a minimum by what a parameter still does to the
 predictions, and named.
 """
 
@@ -25,31 +25,23 @@ if TYPE_CHECKING:
     from pbpk.population.individual import CovariateFactor
     from pbpk.study.load import Study
 
-_NO_INFORMATION = 1e-6  # information: a standard error of a thousand e-folds
-_HARDLY_ANY_INFORMATION = (
-    0.04  # a standard error of five e-folds, all else known: 95 % are a factor of four hundred million wide
-)
-_LITTLE_INFORMATION = (
-    1.0  # a standard error of one e-fold, with which nothing runs a million-fold but what nothing holds
-)
+# Information on ψ, whose unit is an e-fold: that of a standard error of a thousand e-folds, of five (all else known, 95 % are
+# then a factor of four hundred million wide), and of one, with which only what nothing holds runs a million-fold.
+_NO_INFORMATION, _HARDLY_ANY_INFORMATION, _LITTLE_INFORMATION = 1e-6, 0.04, 1.0
 _MILLIONFOLD = log(1e6)
-_FLAT_SCORES = (
-    4.0  # squared scores of all subjects, four times the information they stand for, below which a θ is looked at
-)
+_FLAT_SCORES = 4.0  # squared scores of all subjects (four times the information), below which a θ is looked at
 
 
 def warn_before_fit(problem: Problem) -> list[str]:
-    """From the records and the structure, without solving anything."""
+    """What the study cannot determine, from its records and its structure alone: nothing is solved. A sentence each."""
     return [*_warn_all_censored(problem), *_warn_single_observations(problem), *_warn_covariates(problem)]
 
 
 def _warn_all_censored(problem: Problem) -> list[str]:
+    """Where every observation lies beyond a limit."""
     is_observed = np.asarray(problem.observed_mask)
-    is_continuous = (
-        is_observed
-        & np.array([e.is_continuous for e in problem.structure.endpoints])[np.asarray(problem.endpoint_index)]
-    )
-    censored = is_continuous & (np.asarray(problem.observed.low) != np.asarray(problem.observed.high))
+    continuous = np.array([e.is_continuous for e in problem.structure.endpoints])[np.asarray(problem.endpoint_index)]
+    censored = is_observed & continuous & (np.asarray(problem.observed.low) != np.asarray(problem.observed.high))
     if not is_observed.any() or not (censored == is_observed).all():
         return []
     n = problem.observations
@@ -57,8 +49,9 @@ def _warn_all_censored(problem: Problem) -> list[str]:
 
 
 def _warn_single_observations(problem: Problem) -> list[str]:
+    """Where Ω and residual errors are estimated from one observation a subject."""
     layout = problem.structure.layout
-    free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    free = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
     estimates_both = any(n.startswith("OMEGA_") for n in free) and any(s in free for s in layout.sigmas)
     if not estimates_both or np.asarray(problem.observed_mask).sum(axis=0).max() > 1:
         return []
@@ -87,8 +80,8 @@ def _warn_covariates(problem: Problem) -> list[str]:
     for parameter, factors in by_parameter.items():
         if inseparable := _find_collinear(factors, values_of):
             warnings.append(
-                f"the effects {' and '.join(inseparable)} on {parameter} cannot be told apart: their covariates change together in"
-                " these data"
+                f"the effects {' and '.join(inseparable)} on {parameter} cannot be told apart: their covariates change"
+                " together in these data"
             )
     return warnings
 

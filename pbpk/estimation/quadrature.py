@@ -4,7 +4,7 @@
 
 with CC' the inverse of half the exact Hessian at the mode (Liu & Pierce 1994, Biometrika 81:624; Pinheiro & Bates 1995). The
 gradient is Fisher's identity, the posterior mean of ∂joint/∂ψ over the same nodes: that of the integral, and of its
-quadrature to the quadrature's own error. Nodes are a product grid, as many a dimension as keep within `_MOST`.
+quadrature to the quadrature's own error. Nodes are a product grid, as many a dimension as keep within `_MOST_NODES`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,9 @@ from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_MOST_NODES, _MOST_PER_DIMENSION, _LEAST_PER_DIMENSION = (
-    3600,
-    15,
-    3,
-)  # nodes in all; nodes a dimension, at best and at least
-_NODES_AT_ONCE = 64
+_MOST_NODES = 3600  # in all
+_MOST_PER_DIMENSION, _LEAST_PER_DIMENSION = 15, 3
+_NODES_AT_ONCE = 64  # evaluated side by side, which bounds the memory
 
 
 def count_nodes(dimensions: int) -> int:
@@ -58,25 +55,26 @@ def build_grid(count: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
 
 @jax.jit
 def evaluate_quadrature(problem: Problem, psi: jax.Array, eta: jax.Array) -> Evaluation:
+    """The marginal objective of every subject at ψ (P,) and its gradient; `eta` (q, N) is where the modes are sought from."""
     q = eta.shape[0]
     nodes, logs = build_grid(count_nodes(q), q)
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     theta, _, _ = problem.unpack(psi)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
 
-    def shape(e, s):
+    def root_at_mode(e, s):
         return jnp.linalg.cholesky(jnp.linalg.inv(jax.hessian(terms.joint_minus2ll, argnums=1)(psi, e, s) / 2))
 
-    root = jax.vmap(shape, in_axes=-1, out_axes=-1)(modes.eta, subject_arrays(problem, modes.jet))
+    root = jax.vmap(root_at_mode, in_axes=-1, out_axes=-1)(modes.eta, subject_arrays(problem, modes.jet))
     points = modes.eta + jnp.sqrt(2.0) * jnp.einsum("ijn,kj->kin", root, nodes)
 
-    def at(point):
+    def evaluate_node(point):
         subjects = subject_arrays(problem, first_order_jet(problem, problem.individual_parameters(theta, point)))
         return jax.vmap(jax.value_and_grad(terms.joint_minus2ll), in_axes=(None, -1, -1), out_axes=(0, -1))(
             psi, point, subjects
         )
 
-    joint, slope = jax.lax.map(at, points, batch_size=min(_NODES_AT_ONCE, len(nodes)))
+    joint, slope = jax.lax.map(evaluate_node, points, batch_size=min(_NODES_AT_ONCE, len(nodes)))
     terms_of_sum = jnp.where(jnp.isfinite(joint), logs[:, None] - joint / 2, -jnp.inf)
     share = jax.nn.softmax(terms_of_sum, axis=0)
     log_root = jnp.sum(jnp.log(jnp.einsum("iin->in", root)), axis=0)

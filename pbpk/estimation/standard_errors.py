@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from pbpk.estimation.state import EstimationState
     from pbpk.likelihood.problem import Problem
 
-MATRICES = ("R", "S", "sandwich")
-
 
 @dataclass(frozen=True)
 class StandardErrors:
-    """`covariance[matrix]` is (names, names) in natural coherent units, held parameters at 0; `trouble` says what failed."""
+    """`covariance[matrix]` is (names, names) in natural coherent units, 0 for fixed parameters; `condition_number` is that of R
+    as a correlation; `problems` says in sentences which matrix failed and why."""
 
     covariance: dict[str, np.ndarray]
     condition_number: float
@@ -79,6 +78,7 @@ def compute_hessian(
 
 
 def _correlation(matrix: np.ndarray) -> np.ndarray:
+    """The matrix in units of its diagonal, so that eigenvalues do not depend on the units of parameters; 0 where that is 0."""
     d = np.sqrt(np.abs(np.diag(matrix)))
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = matrix / np.outer(d, d)

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
-_LEAST = 1e-3  # of the study's own initial variance: one that went to zero has no logarithm to start from
+_LEAST_VARIANCE = 1e-3  # of the study's own initial variance: one that went to zero has no logarithm to start from
 
 
 @dataclass(frozen=True)
 class StartingValues:
-    """`values` in the units of `units`, by name; `eta` by subject's ID, then by name; `origin` says where they are from."""
+    """Estimates of one fit as the initial values of another. `values` are in the units of `units`, by name; `eta` by the
+    subject's ID, then by name; `origin` says where they are from. start.json has these fields."""
 
     origin: str
     values: Mapping[str, float]
@@ -40,16 +41,19 @@ class StartingValues:
     eta: Mapping[str, Mapping[str, float]]
 
     def to_json(self) -> dict[str, Any]:
+        """What start.json holds."""
         return {"origin": self.origin, "values": dict(self.values), "units": dict(self.units), "eta": dict(self.eta)}
 
 
 def take_starting_values(fit: Fit) -> StartingValues:
+    """The estimates and η of a fit, to start another from."""
     units_of = dict(zip(fit.parameters["name"], fit.parameters["unit"], strict=True))
     return StartingValues(f"{fit.study} by {fit.method}", fit.estimates, units_of, _collect_etas(fit.individual))
 
 
 def read_starting_values(where: str | Path) -> StartingValues:
-    """From a finished run's folder, or the start.json that a run keeps. Raises `BadInput` for what is neither."""
+    """The estimates and η of a finished run, from its folder or from the start.json that a run keeps. Raises `BadInput` for
+    what is neither."""
     path = Path(where)
     start_file = path if path.is_file() else path / "start.json"
     if not (path / "results.json").exists():
@@ -69,6 +73,7 @@ def read_starting_values(where: str | Path) -> StartingValues:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises `BadInput` for anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
@@ -79,6 +84,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _collect_etas(individual: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """η by ID and name, from the columns ETA_* of a table of individuals."""
     named = [c for c in individual.columns if str(c).startswith("ETA_")]
     if "ID" not in individual or not named:
         return {}
@@ -118,12 +124,11 @@ def apply_starting_values(study: Study, start: StartingValues) -> tuple[Study, n
 
 
 def _make_valid(layout: ParameterLayout, new: np.ndarray, own_initial: np.ndarray) -> np.ndarray:
-    """The same inside every bound, with an Ω and standard deviations that have logarithms."""
+    """`new` (names,) inside every bound, with an Ω and standard deviations that have logarithms: what is not allowed is taken
+    from `own_initial`."""
     for i, theta in enumerate(layout.thetas):
         low, high = theta.interval
-        if (
-            not theta.fixed and not low < new[i] < high
-        ):  # an estimate on its bound, or a bound that the other fit had not
+        if not theta.fixed and not low < new[i] < high:  # on its bound, or beyond a bound that the other fit had not
             new[i] = own_initial[i]
     at = len(layout.thetas)
     for block in layout.blocks:
@@ -131,7 +136,7 @@ def _make_valid(layout: ParameterLayout, new: np.ndarray, own_initial: np.ndarra
         rows, columns = np.tril_indices(k)
         for i, row, column in zip(places, rows, columns, strict=True):
             if row == column and not block.fixed:
-                new[i] = max(new[i], _LEAST * own_initial[i])
+                new[i] = max(new[i], _LEAST_VARIANCE * own_initial[i])
         omega = np.zeros((k, k))
         omega[rows, columns] = new[list(places)]
         omega = omega + np.tril(omega, -1).T

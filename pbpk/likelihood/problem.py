@@ -17,7 +17,7 @@ from pbpk.likelihood.endpoints.base import Observed
 from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
 from pbpk.likelihood.endpoints.likelihood import Endpoints, arrange_predictions, record_minus2ll, subject_minus2ll
 from pbpk.likelihood.priors import PlacedPrior, total_penalty
-from pbpk.observe import observe_all
+from pbpk.observe.readings import observe_all
 from pbpk.solve.compiled_likelihood import LikelihoodSolver
 
 if TYPE_CHECKING:

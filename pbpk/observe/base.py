@@ -1,7 +1,7 @@
 """A measurement: what an instrument shows of the amounts that a model predicts. The page to read before adding a kind.
 
 A kind is a final class in a file of its own, with a line in `KINDS` (declared.py) and its test. It says what is there at each
-time (`present`) and in which unit (`natural`); this class does what all share: units, decay correction, the times.
+time (`present_value`) and in which unit (`natural_unit`); this class does what all share: units, decay correction, times.
 """
 
 from __future__ import annotations
@@ -29,18 +29,33 @@ class SimulationLike(Protocol):
     """What a measurement needs of a simulation: times (T,) in h, curves (T, N) by name in `unit`, and the patients' numbers."""
 
     @property
-    def time(self) -> np.ndarray: ...
+    def time(self) -> np.ndarray:
+        """(T,) h."""
+        ...
+
     @property
-    def observables(self) -> Mapping[str, jax.Array]: ...
+    def observables(self) -> Mapping[str, jax.Array]:
+        """Curves (T, N) by name."""
+        ...
+
     @property
-    def unit(self) -> Mapping[str, str]: ...
+    def unit(self) -> Mapping[str, str]:
+        """The unit of each curve."""
+        ...
+
     @property
-    def patients(self) -> Any: ...
+    def patients(self) -> Any:
+        """Anything with `ids` (N,), the patients' numbers."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class SampledSimulation:
-    """A simulation at the times of one measurement. `sampled("thyroid")` is (T, N) in coherent units."""
+    """A simulation at the times of one measurement: `sampled("thyroid")` is (T, N) in coherent units.
+
+    `rows` (T,) are the measured ones of the simulated times; `nuclide` is None for what does not decay; `where` names the
+    measurement in errors.
+    """
 
     simulation: SimulationLike
     rows: np.ndarray
@@ -49,6 +64,7 @@ class SampledSimulation:
 
     @property
     def hours(self) -> jax.Array:
+        """The measured times (T, 1), h."""
         return jnp.asarray(self.simulation.time[self.rows], dtype=float)[:, None]
 
     @property
@@ -57,6 +73,7 @@ class SampledSimulation:
         return self.nuclide.decay_constant if self.nuclide else 0.0
 
     def unit_of(self, region: str) -> str:
+        """The unit of a region's curve. Raises `BadInput` for a region that was not simulated."""
         if region not in self.simulation.unit:
             meant = "".join(f"did you mean `{n}`? " for n in nearest_names(region, self.simulation.unit, count=1))
             hint = f"{meant}what is measured must be simulated: observe=[…, '{region}']"
@@ -69,8 +86,12 @@ class SampledSimulation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement(ABC):
-    """`decay_corrected` must be said; if so, `reference` (h) is the time to which. `at` (h): at these times alone, which must
-    be among the simulated ones. `unit`: the shown unit, else the natural one. Where numbers come from goes into `source`."""
+    """What one instrument measures of one region: the fields and methods that all kinds share.
+
+    `decay_corrected` has no default; if it is true, `reference` (h) is the time to which. `at` (h): at these times alone, which
+    must be among the simulated ones. `unit`: the shown unit, else the natural one. `noise`: the error model, None for none.
+    `about` describes the measurement, and where its numbers come from goes into `source`.
+    """
 
     name: str
     region: str
@@ -99,7 +120,7 @@ class Measurement(ABC):
         self.check_fields()
 
     def check_fields(self) -> None:  # noqa: B027  a kind with nothing to check need not say so
-        """Raises `BadInput` for numbers that cannot be meant."""
+        """Raise `BadInput` for fields that cannot be meant."""
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -108,18 +129,18 @@ class Measurement(ABC):
 
     @abstractmethod
     def natural_unit(self, sampled: SampledSimulation) -> str:
-        """The unit of what is measured; the coherent unit of its dimension is that of `present`."""
+        """The unit of what is measured; `present_value` is in the coherent unit of its dimension."""
 
     @abstractmethod
     def present_value(self, sampled: SampledSimulation) -> jax.Array:
         """What is there, (T, N), coherent, with physical decay included as the simulation has it."""
 
     def list_assumptions(self, sampled: SampledSimulation) -> list[str]:
-        """What is in it that nobody measured, one sentence each."""
+        """What the measurement assumes because it was not measured, one sentence each."""
         return []
 
     def find_scale(self, sampled: SampledSimulation) -> tuple[str, Any]:
-        """The shown unit, and how many coherent units one of it is."""
+        """The shown unit, and how many coherent units one of it is. Raises `BadInput` for a unit of another dimension."""
         natural = self.natural_unit(sampled)
         if self.unit is None:
             return natural, units.unit_factor(natural)

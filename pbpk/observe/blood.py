@@ -27,7 +27,7 @@ def ratio_to_plasma(medium: str, haematocrit: Any, red_cells: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BloodMeasurement(Measurement):
-    """`sample`: what is measured; `region_is`: what the model's `region` is the concentration of, or the amount in `volume`.
+    """The concentration in a blood sample. `sample`: what is measured; `region_is`: what the model's `region` is the concentration of, or the amount in `volume`.
 
     Where they differ `haematocrit` and `red_cells` (concentration in red cells over that in plasma) are needed.
     """
@@ -39,6 +39,7 @@ class BloodMeasurement(Measurement):
     red_cells: Any = None
 
     def check_fields(self) -> None:
+        """Raise `BadInput` for an unknown medium, or where the ratio of two media cannot be computed."""
         for what, medium in (("sample", self.sample), ("region_is", self.region_is)):
             if medium not in MEDIA:
                 raise BadInput(f"`{what}` = {medium!r} is not known", hint=did_you_mean(str(medium), MEDIA))
@@ -54,6 +55,7 @@ class BloodMeasurement(Measurement):
             check_nonnegative(getattr(self, name), f"`{name}`")
 
     def natural_unit(self, sampled: SampledSimulation) -> str:
+        """The region's unit where it is a concentration, else its unit per L. Raises `BadInput` for a needless `volume`."""
         unit = sampled.unit_of(self.region)
         per_volume = units.unit_dimensions(unit).get("[length]") == -3
         if per_volume == (self.volume is not None):
@@ -63,6 +65,7 @@ class BloodMeasurement(Measurement):
         return unit if per_volume else f"({unit})/L"
 
     def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        """The concentration in the sample (T, N)."""
         value = sampled(self.region) if self.volume is None else sampled(self.region) / self.volume
         if self.sample == self.region_is:
             return value

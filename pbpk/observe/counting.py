@@ -1,14 +1,14 @@
 """Counting noise: a camera's or a counter's photons are Poisson distributed, whatever is then made of them.
 
 In a time T a region gives S = sensitivity · value · T' counts of its own (T' is T less decay meanwhile, see decay.py), and
-B others: scatter, a fraction of S, and a background, at its own rate. What is shown is (gross - others)/(sensitivity · T'),
-where the others are known, or were themselves counted (in scatter windows, in a region nearby): then in r times as many counts,
-divided by r. So the shown value has the variance
+B others: scatter, a fraction of S, and a background, at a rate of its own. What is shown is
+(gross - others)/(sensitivity · T'), where the others are known, or were themselves counted (in scatter windows, in a region
+nearby): then in r times as many counts, divided by r. So the shown value has the variance
 
     (S + B + B/r) / (sensitivity · T')²
 
-Reconstruction correlates voxels and amplifies noise; that is not in it. `scale` multiplies the standard deviation for those
-who have measured by how much.
+Reconstruction correlates voxels and amplifies noise; that is not in it. Where it was measured by how much, `scale` multiplies
+the standard deviation.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class ExpectedCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class CountingNoise(NoiseModel):
-    """Either `sensitivity`, text such as "73 cps/MBq" (counts per second and unit of what is measured), or `efficiency`, the
+    """Poisson noise of counts, and what turns a value into counts.
+
+    Either `sensitivity`, text such as "73 cps/MBq" (counts per second and unit of what is measured), or `efficiency`, the
     counts per photon that the nuclide emits in its imaged range. `duration` "30 min"; `background` "5 cps"; `scatter` a
-    fraction of the region's own counts; `background_ratio` r as above, None: the others are known."""
+    fraction of the region's own counts; `background_ratio` r as above, None: the others are known.
+    Raises `BadInput` for numbers that cannot be meant."""
 
     duration: Any = field(default=None, metadata={"unit": "min"})
     sensitivity: str | None = None
@@ -65,16 +68,16 @@ class CountingNoise(NoiseModel):
             if isinstance(getattr(self, name), (int, float)) and getattr(self, name) == 0:
                 raise BadInput(f"`{name}` of the counting is 0, so that nothing is counted")
 
-    def counts_per_value(self, shown: ExpectedSignal) -> Any:
-        """Counts per coherent unit of what is measured."""
-        name = shown.nuclide.name if shown.nuclide else ""
+    def counts_per_value(self, signal: ExpectedSignal) -> Any:
+        """Counts per coherent unit of what is measured. Raises `BadInput` for units and nuclides that do not fit."""
+        name = signal.nuclide.name if signal.nuclide else ""
         if self.sensitivity is not None:
-            rate = to_coherent(self.sensitivity, f"cps/({shown.unit})", "`sensitivity`")
+            rate = to_coherent(self.sensitivity, f"cps/({signal.unit})", "`sensitivity`")
             check_nonnegative(rate, "`sensitivity`")
-        elif units.unit_dimensions(shown.unit) != units.unit_dimensions("MBq"):
+        elif units.unit_dimensions(signal.unit) != units.unit_dimensions("MBq"):
             raise BadInput(
-                f"`efficiency` counts photons of an activity, and this is in {shown.unit}",
-                hint=f'give sensitivity = "… cps/({shown.unit})"',
+                f"`efficiency` counts photons of an activity, and this is in {signal.unit}",
+                hint=f'give sensitivity = "… cps/({signal.unit})"',
             )
         elif not name or not load_photons(name).imaged_per_decay:
             raise BadInput(
@@ -83,33 +86,36 @@ class CountingNoise(NoiseModel):
             )
         else:
             rate = self.efficiency * load_photons(name).imaged_per_decay * units.unit_factor("count/decay")
-        decay = shown.nuclide.decay_constant if shown.nuclide else 0.0
+        decay = signal.nuclide.decay_constant if signal.nuclide else 0.0
         return rate * effective_counting_time(decay, self.duration)
 
-    def expected_counts(self, shown: ExpectedSignal) -> ExpectedCounts:
-        # A solver may leave -1e-18 where nothing is; there are no negative counts.
-        region = jnp.maximum(shown.present, 0.0) * self.counts_per_value(shown)
+    def expected_counts(self, signal: ExpectedSignal) -> ExpectedCounts:
+        """Of the region and of the others, (T, N) each."""
+        # A solver may leave -1e-18 where nothing is, and no Poisson distribution has a negative mean.
+        region = jnp.maximum(signal.present, 0.0) * self.counts_per_value(signal)
         return ExpectedCounts(region, region * self.scatter + self.background * self.duration)
 
-    def sd(self, shown: ExpectedSignal) -> Any:
-        region, others = self.expected_counts(shown)
+    def sd(self, signal: ExpectedSignal) -> Any:
+        """The square root of the variance above, times `scale`, in what is shown."""
+        region, others = self.expected_counts(signal)
         variance = region + others
         if self.background_ratio is not None:
             variance = variance + others / self.background_ratio
-        return self.scale * jnp.sqrt(variance) / self.counts_per_value(shown) * jnp.abs(shown.factor)
+        return self.scale * jnp.sqrt(variance) / self.counts_per_value(signal) * jnp.abs(signal.factor)
 
-    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
-        region, others = self.expected_counts(shown)
+    def draw(self, signal: ExpectedSignal, keys: Any) -> Any:
+        """Gross counts less the others, these drawn too where they were counted, as a shown value."""
+        region, others = self.expected_counts(signal)
         net = _draw_poisson(keys, 0, region + others)
         if self.background_ratio is None:
             net = net - others
         else:
             net = net - _draw_poisson(keys, 1, self.background_ratio * others) / self.background_ratio
-        return (region + self.scale * (net - region)) / self.counts_per_value(shown) * shown.factor
+        return (region + self.scale * (net - region)) / self.counts_per_value(signal) * signal.factor
 
 
 def _draw_poisson(keys: Any, which: int, mean: Any) -> Any:
-    """A draw for each key (T, N); `which` tells apart two draws of one key."""
+    """A draw for each key (T, N), NaN where `mean` is not finite; `which` tells apart two draws of one key."""
 
     def one(key, mean):
         known = jnp.isfinite(mean)
@@ -120,7 +126,7 @@ def _draw_poisson(keys: Any, which: int, mean: Any) -> Any:
 
 
 def read_noise(table: Mapping[str, Any]) -> NoiseModel:
-    """An error model as a file says it: `{ model = "poisson", … }` or one of `VARIANCES`."""
+    """An error model from a table of a file: `{ model = "poisson", … }` or one of `VARIANCES`."""
     if table.get("model") != "poisson":
         return build_from_table(GaussianNoise, table, "an error model")
     return build_from_table(CountingNoise, {k: v for k, v in table.items() if k != "model"}, "counting noise")

@@ -1,7 +1,7 @@
 """Counts of a whole-body counter, an uptake probe or a camera: net of background, over a counting time.
 
 A whole-body counter sees all that is not yet excreted; a probe at the neck sees its own region and a share of the rest
-(`also`). Counts at one time over those of another need no calibration, so retention is their ratio.
+(`also`). The ratio of the counts at two times needs no calibration, and is the retention.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ from pbpk.observe.quantity import build_from_table, check_fraction
 
 @dataclass(frozen=True)
 class _NoiseOfCounts(NoiseModel):
-    """The counting noise of what is itself counts: those are turned back into the activity that gave them."""
+    """The counting noise of a measurement in counts: these are turned back into the activity that gave them."""
 
     counting: CountingNoise
 
-    def sd(self, shown: ExpectedSignal) -> Any:
-        return self.counting.sd(self._activity(shown))
+    def sd(self, signal: ExpectedSignal) -> Any:
+        return self.counting.sd(self._activity(signal))
 
-    def draw(self, shown: ExpectedSignal, keys: Any) -> Any:
-        return self.counting.draw(self._activity(shown), keys)
+    def draw(self, signal: ExpectedSignal, keys: Any) -> Any:
+        return self.counting.draw(self._activity(signal), keys)
 
-    def _activity(self, shown: ExpectedSignal) -> ExpectedSignal:
-        per = self.counting.counts_per_value(shown._replace(unit="MBq"))
-        return ExpectedSignal(shown.present / per, shown.factor * per, "MBq", shown.nuclide)
+    def _activity(self, signal: ExpectedSignal) -> ExpectedSignal:
+        per = self.counting.counts_per_value(signal._replace(unit="MBq"))
+        return ExpectedSignal(signal.present / per, signal.factor * per, "MBq", signal.nuclide)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CountMeasurement(Measurement):
-    """`counting` says how; `noise=True` draws Poisson noise from it. `also`: the share of other regions that is sampled."""
+    """Net counts of a region: `counting` says how they are taken; `noise=True` draws Poisson noise from it. `also`: the share of
+    other regions that the instrument counts too."""
 
     counting: Any
     also: Mapping[str, Any] = field(default_factory=dict)
 
     def check_fields(self) -> None:
+        """Read `counting` from a table, and `noise=True` as its noise. Raise `BadInput` for another counting noise."""
         counting = self.counting
         if isinstance(counting, Mapping):
             counting = build_from_table(CountingNoise, counting, "counting")
@@ -59,9 +61,11 @@ class CountMeasurement(Measurement):
 
     @property
     def regions(self) -> tuple[str, ...]:
+        """The region, and those of `also`."""
         return tuple(dict.fromkeys((self.region, *self.also)))
 
     def natural_unit(self, sampled: SampledSimulation) -> str:
+        """Counts. Raises `BadInput` for a region that is no activity."""
         for name in self.regions:
             units.require_dimension(
                 sampled.unit_of(name), "MBq", f"`{name}`, of which counts are taken,", where=sampled.where
@@ -69,6 +73,7 @@ class CountMeasurement(Measurement):
         return "count"
 
     def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        """Expected net counts (T, N)."""
         activity = sum((share * sampled(name) for name, share in self.also.items()), sampled(self.region))
         return jnp.asarray(activity) * self.counting.counts_per_value(
             ExpectedSignal(activity, 1.0, "MBq", sampled.nuclide)

@@ -19,21 +19,27 @@ COLLECTED = ("cumulative", "void")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UrineMeasurement(Measurement):
-    """`region` is the model's collected urine (or faeces). With `collected="void"` a value at time t is of the void at t:
-    of what came since the time before, the first since the beginning. `at` holds the void times; else all times are."""
+    """Collected urine, cumulative or per void. `region` is the model's collected urine (or faeces).
+
+    With `collected="void"` a value at time t is of the void at t: of what came since the time before, the first since the
+    beginning. `at` holds the void times; without it every simulated time is one.
+    """
 
     collected: str
 
     def check_fields(self) -> None:
+        """Raise `BadInput` for a `collected` that is neither cumulative nor void."""
         if self.collected not in COLLECTED:
             raise BadInput(
                 f"`collected` = {self.collected!r} is not known", hint=did_you_mean(self.collected, COLLECTED)
             )
 
     def natural_unit(self, sampled: SampledSimulation) -> str:
+        """The region's unit."""
         return sampled.unit_of(self.region)
 
     def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        """What was collected so far, or in each void, (T, N)."""
         so_far = sampled(self.region)
         if self.collected == "cumulative":
             return so_far

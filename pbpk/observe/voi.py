@@ -1,9 +1,10 @@
-"""The activity that an image shows in a volume of interest: its own with its blood, less what spills out, plus what spills in.
+"""The activity that an image shows in a volume of interest (VOI): the region's and its blood's, less what spills out, plus
+what spills in.
 
     shown = R (A_region + b A_blood) + Σ f_j A_j
 
 R is the recovery coefficient (recovery.py), b the share of the body's blood that lies inside, and f_j the fraction of
-another region's activity that is sampled in this one. A set of volumes is a matrix; where its columns sum to 1, nothing is lost.
+another region's activity that is seen in this one. A set of volumes is a matrix; where its columns sum to 1, nothing is lost.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PERCENT = ("pct_IA", "%IA")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Voi(Measurement):
-    """`recovery`: a fraction, or a `Recovery` at `volume`. `spill_in`: the fraction of each region that is sampled here.
+    """The activity in a volume of interest. `recovery`: a fraction, or a `RecoveryCurve` at `volume`. `spill_in`: the fraction of each region that is seen in this one.
 
     `unit` may also be a concentration (needs `volume`) or "pct_IA" (needs `administered`, an activity).
     """
@@ -40,6 +41,7 @@ class Voi(Measurement):
     administered: Any = field(default=None, metadata={"unit": "MBq"})
 
     def check_fields(self) -> None:
+        """Read `recovery` from a table. Raise `BadInput` for fractions that are none, and fields that go together."""
         if isinstance(self.recovery, Mapping):
             object.__setattr__(self, "recovery", build_from_table(RecoveryCurve, self.recovery, "a recovery"))
         if isinstance(self.recovery, RecoveryCurve) and self.volume is None:
@@ -61,28 +63,32 @@ class Voi(Measurement):
 
     @property
     def regions(self) -> tuple[str, ...]:
+        """The region, the blood, and those that spill in."""
         return tuple(dict.fromkeys((self.region, *([self.blood] if self.blood else []), *self.spill_in)))
 
     def region_weights(self) -> dict[str, Any]:
-        """The fraction of each region's activity that is sampled in this volume."""
-        kept = self.recovery(self.volume) if isinstance(self.recovery, RecoveryCurve) else self.recovery
-        shares = {self.region: kept}
+        """The fraction of each region's activity that is seen in this volume."""
+        recovered = self.recovery(self.volume) if isinstance(self.recovery, RecoveryCurve) else self.recovery
+        shares = {self.region: recovered}
         if self.blood:
-            shares[self.blood] = shares.get(self.blood, 0.0) + kept * self.blood_share
+            shares[self.blood] = shares.get(self.blood, 0.0) + recovered * self.blood_share
         for name, value in self.spill_in.items():
             shares[name] = shares.get(name, 0.0) + value
         return shares
 
     def natural_unit(self, sampled: SampledSimulation) -> str:
+        """The region's unit. Raises `BadInput` where another region is in a unit that cannot be added to it."""
         unit = sampled.unit_of(self.region)
         for other in self.regions:
             units.require_dimension(sampled.unit_of(other), unit, f"`{other}`", where=sampled.where)
         return unit
 
     def present_value(self, sampled: SampledSimulation) -> jax.Array:
+        """What the volume shows (T, N): the regions' weighted sum."""
         return sum((w * sampled(name) for name, w in self.region_weights().items()), jnp.zeros(()))
 
     def find_scale(self, sampled: SampledSimulation) -> tuple[str, Any]:
+        """The same for per cent of the administered activity, and for concentrations in `volume`."""
         if self.unit is None:
             return super().find_scale(sampled)
         natural = self.natural_unit(sampled)
@@ -93,6 +99,7 @@ class Voi(Measurement):
         return super().find_scale(sampled)
 
     def list_assumptions(self, sampled: SampledSimulation) -> list[str]:
+        """That recovery has the form of recovery.py, where it has."""
         return ["recovery is a logistic curve in ln(volume)"] if isinstance(self.recovery, RecoveryCurve) else []
 
     def _require_field(self, name: str, example: str, sampled: SampledSimulation) -> Any:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.observe import find_compartments_read, observe_all, observe_sums
+from pbpk.observe.readings import find_compartments_read, observe_all, observe_sums
 from pbpk.results import ResultCode
 from pbpk.solve.base import Solver, as_code
 from pbpk.solve.resolvent import integrate_to_infinity

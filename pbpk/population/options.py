@@ -52,3 +52,10 @@ class SolvingOptions:
         for name in ("chunk", "processes"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} = {getattr(self, name)} must be at least 1")
+
+
+def read_options(options: SimulationOptions) -> SolvingOptions:
+    """The keywords of a call of `simulate`, with defaults. Raises `TypeError` for one that it does not have."""
+    for name in options.keys() - SimulationOptions.__annotations__.keys():
+        raise TypeError(f"simulate() got an unexpected keyword argument {name!r}")
+    return SolvingOptions(**options)

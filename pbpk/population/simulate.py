@@ -7,7 +7,7 @@ its place, and its values are NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,9 +18,9 @@ import numpy as np
 from pbpk import units
 from pbpk.compile.engine import using
 from pbpk.errors import BadInput
-from pbpk.observe import find_display_factor, find_observable_unit, select_observables
+from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
-from pbpk.population.chunks import choose_width, is_traced, solve_in_chunks, solve_in_this_process
+from pbpk.population.chunks import BatchRunner, choose_width, is_traced, solve_in_chunks, solve_in_this_process
 from pbpk.population.doses import (
     extend_records,
     read_dose_values,
@@ -30,7 +30,7 @@ from pbpk.population.doses import (
     sum_doses,
 )
 from pbpk.population.infinite_integrals import explain_no_infinity, find_last_input, is_too_late
-from pbpk.population.options import SimulationOptions, SolvingOptions
+from pbpk.population.options import SimulationOptions, SolvingOptions, read_options
 from pbpk.population.patients import Patients, build_typical_patient
 from pbpk.population.workers import WorkerPool
 from pbpk.solve.choose import choose_solver
@@ -94,7 +94,7 @@ def simulate(
     Raises `BadInput` for what cannot be meant. A patient whose solution fails is solved again by stricter methods; if
     they fail too it has a nonzero `result` and NaN. Under tracing results have no values yet, and no patient is solved again.
     """
-    times, how = _check_times(times), SolvingOptions(**options)
+    times, how = _check_times(times), read_options(options)
     patients = build_typical_patient(model) if patients is None else patients
     names = tuple(select_observables(model.system, observe))
     with using(how.engine):
@@ -111,13 +111,8 @@ def simulate(
         events = timeline if weights is None else scale_doses_by_weight(timeline, regimen, weights[numbers])
         return Batch(events, p[:, :, numbers], np.zeros((1, 1), int), np.array(len(times) - 1))
 
-    if how.processes > 1 and is_traced((p, timeline)):
-        raise BadInput("what is being traced stays in its process", hint="leave processes out")
-    several = how.processes > 1 and len(patients) > choose_width(len(patients), how.chunk)
-    runner = (
-        WorkerPool(model, how.processes, how.engine) if several else nullcontext(solve_in_this_process(model.system))
-    )
     request = OutputRequest(names, integrate, integrate and not reason)
+    runner = _choose_runner(model, how, len(patients), is_traced((p, timeline)))
     with using(how.engine), runner as run:
         result, solved_again = solve_in_chunks(
             *(model.system, solver.forward_mode() if how.forward else solver, request, take, len(patients)),
@@ -130,9 +125,7 @@ def simulate(
         times,
         **_name_outputs(model, names, result, late),
         result=jnp.asarray(result.code),
-        patients=replace(patients, values=p[0])
-        if values
-        else patients,  # with what `values` set: doses read masses here
+        patients=patients if not values else replace(patients, values=p[0]),  # absorbed doses read masses from them
         solved_again=solved_again,
         no_infinity=reason,
         model=model,
@@ -184,6 +177,20 @@ def _check_infinity(model: Model, regimen: Regimen, p: Any, moments: Any, last: 
     if not is_traced(late) and bool(late.any()):
         return "a dose or void comes after the last time, or is not over by then", late
     return "", late
+
+
+def _choose_runner(
+    model: Model, how: SolvingOptions, patients: int, traced: bool
+) -> AbstractContextManager[BatchRunner]:
+    """What solves the chunks: this process, or worker processes where there is more than one chunk to share.
+
+    Raises `BadInput` where workers are asked for what JAX is tracing.
+    """
+    if how.processes > 1 and traced:
+        raise BadInput("what is being traced stays in its process", hint="leave processes out")
+    if how.processes > 1 and patients > choose_width(patients, how.chunk):
+        return WorkerPool(model, how.processes, how.engine)
+    return nullcontext(solve_in_this_process(model.system))
 
 
 def _name_outputs(model: Model, names: Sequence[str], result: BatchResult, late: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.observe import find_display_factor, find_observable_unit, select_observables
+from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.batch import Batch, OutputRequest
 from pbpk.population.chunks import solve_in_chunks, solve_in_this_process
 from pbpk.population.records import build_parameters_by_record

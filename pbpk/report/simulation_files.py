@@ -18,7 +18,7 @@ from pbpk.model.parameters import read_number
 from pbpk.observe.readings import find_observable
 from pbpk.population.bands import compute_medians, compute_quantiles, tabulate_bands
 from pbpk.run_folders.claim import OutputFolder
-from pbpk.run_folders.record import command_line, read_environment
+from pbpk.run_folders.record import read_command_line, read_environment
 from pbpk.units import unit_factor
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write_simulation(
 
     `keep`: "curves", "bands", or "auto", which keeps the curves unless they are huge.
     """
-    folder.write("command.txt", command_line() + "\n")
+    folder.write("command.txt", read_command_line() + "\n")
     folder.write_json("run.json", {**_record(solved), **read_environment()})
     left_out: list[str] = []
     if population:

@@ -1,1 +1,1 @@
-"""Finished runs side by side: which likelihoods may be compared, and which differences mean anything."""
+"""Comparison of finished runs: which likelihoods may be compared, and which differences mean anything."""

@@ -1,4 +1,4 @@
-"""A finished run as a candidate among others: its numbers, what it was fitted to, and what of it was free."""
+"""A finished run as one of several to compare: its numbers, the data it was fitted to, and its free parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunCandidate:
-    """`label` tells it apart from the others; `spec` is None where the folder does not say how it was fitted."""
+    """A finished run among those compared.
+
+    `label` tells it apart from the others; `run` has its files; `spec` is None where the folder does not say how it was
+    fitted.
+    """
 
     label: str
     run: RunFiles
@@ -30,23 +34,27 @@ class RunCandidate:
 
     @property
     def results(self) -> dict[str, Any]:
+        """results.json."""
         return self.run.results
 
     @property
     def method(self) -> str:
+        """The estimation method's name."""
         return str(self.results["method"])
 
     @property
     def minimised(self) -> bool:
+        """Whether the estimation converged."""
         return bool(self.results.get("minimization_successful"))
 
     @property
     def has_likelihood(self) -> bool:
-        """Whether the OFV is the least that the population model can have, which AIC, BIC and ratios take it to be."""
+        """Whether the OFV is the minimum for the population model, as AIC, BIC and likelihood ratios take it to be."""
         return not explain_no_likelihood(self.method)
 
     @cached_property
     def options(self) -> dict[str, str]:
+        """The model's options, defaults too."""
         known = (
             self.run.record.get("options") or self.results.get("options") or (self.spec.options if self.spec else {})
         )
@@ -54,37 +62,41 @@ class RunCandidate:
 
     @property
     def asked_options(self) -> dict[str, str]:
+        """The model's options that the study states."""
         return {k: str(v) for k, v in self.spec.options.items()} if self.spec else {}
 
     @cached_property
     def estimates(self) -> dict[str, float]:
-        """Of every parameter, held ones too, in shown units."""
+        """The estimate of every parameter, fixed ones too, in the units shown."""
         return dict(zip(self.run.parameters["name"], self.run.parameters["estimate"].astype(float), strict=True))
 
     @cached_property
     def free_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that were estimated."""
         rows = self.run.parameters
         fixed = rows["fixed"].astype(str).str.lower() == "true" if "fixed" in rows else rows["name"].isna()
         return tuple(rows.loc[~fixed, "name"])
 
     @cached_property
     def etas(self) -> tuple[str, ...]:
+        """Names of the parameters that have a random effect."""
         return tuple(n for n in self.estimates if f"OMEGA_{n}" in self.estimates)
 
     @cached_property
     def individual_parameters(self) -> tuple[str, ...]:
-        """The free parameters of what varies between subjects: see `pbpk.estimation.criteria.bicc`."""
+        """The free parameters of the individual model, that is of what varies between subjects (see `bicc`)."""
         parts = self.spec.parameters if self.spec else {}
         effects = {e.estimate for n in self.etas if n in parts for e in parts[n].covariates if e.estimate}
         return tuple(n for n in self.free_parameters if n in self.etas or n in effects or n.startswith("OMEGA_"))
 
     @property
     def subjects(self) -> int:
-        """With published aggregates alone, their rows stand for subjects."""
+        """How many subjects; with published aggregates alone, how many rows."""
         return int(self.run.table["ID"].nunique()) or self.observations
 
     @property
     def observations(self) -> int:
+        """How many observations were fitted, published aggregates among them."""
         return len(self.run.table) + len(self._aggregates)
 
     @property
@@ -93,12 +105,13 @@ class RunCandidate:
 
     @cached_property
     def data_hash(self) -> str:
+        """The sha256 of the data file; empty when not recorded."""
         name = self.spec.data.file if self.spec else "data.csv"
         return str(self.run.record.get("sha256", {}).get(name, ""))
 
     @cached_property
     def model_hash(self) -> tuple[str, ...]:
-        """Of the structure's files and its table; empty when not recorded."""
+        """The sha256 of the structure's files and of the table of parameters; empty when not recorded."""
         hashes = {Path(k).name: str(v) for k, v in self.run.record.get("sha256", {}).items() if k.startswith("model/")}
         if not {"structure.py", "parameters.toml"} <= set(hashes):
             return ()
@@ -106,8 +119,11 @@ class RunCandidate:
 
     @cached_property
     def observation_counts(self) -> Counter[tuple[str, float, float]]:
-        """The observations that were fitted: (ID, time, DV) in coherent units, and how often each is there. Of a published
-        aggregate (what it is of whom, 0, its value as printed)."""
+        """The observations that were fitted, and how often each occurs: (ID, time, DV) in coherent units.
+
+        A published aggregate is (what it is of whom, 0, its value as printed). Numbers have nine significant digits, so that
+        two files which write the same data in different units agree.
+        """
         table = self.run.table
         clock = self.spec.data.units.get("TIME", "h") if self.spec else self.run.units.time
         time = table["TIME"] * _unit_factor(clock)
@@ -126,7 +142,7 @@ class RunCandidate:
 
 
 def read_candidates(folders: Sequence[Path]) -> tuple[RunCandidate, ...]:
-    """Raises `BadInput` for a folder that is not a finished run."""
+    """The runs in `folders` as candidates. Raises `BadInput` for a folder that is not a finished run."""
     read = [(read_run(f), load_spec(f) if (f / "fit.toml").is_file() else None) for f in folders]
     for run, _ in read:
         if run.parameters.empty:
@@ -135,7 +151,7 @@ def read_candidates(folders: Sequence[Path]) -> tuple[RunCandidate, ...]:
 
 
 def _distinct_labels(folders: Sequence[Path]) -> list[str]:
-    """The number, where all are of one study; else STUDY/NUMBER, or the path where only that tells them apart."""
+    """Labels that differ: the run's number within one study, else STUDY/NUMBER, else the path."""
     paths = [Path(os.path.normpath(f)) for f in folders]
     if len({p.parent for p in paths}) == 1:
         return [p.name for p in paths]

@@ -1,4 +1,4 @@
-"""Whether two runs' likelihoods may be set against each other, and why not."""
+"""Whether the likelihoods of two runs may be compared, and if not, why not."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pbpk.run_comparison.candidate import RunCandidate
 
 
 def find_objections(first: RunCandidate, other: RunCandidate) -> list[str]:
-    """Each a sentence that says what differs and why that matters; none: they may be compared."""
+    """Why the likelihoods of two runs cannot be compared: a sentence for each reason, with what to do. None: they can be."""
     objections = []
     for c in dict.fromkeys((first, other)):
         if not c.has_likelihood:
             objections.append(
-                f"{c.label} was fitted by {c.method.upper()}: {explain_no_likelihood(c.method)}, so there is no greatest likelihood "
-                "to judge the model by. Fit it by focei"
+                f"{c.label} was fitted by {c.method.upper()}: {explain_no_likelihood(c.method)}, so there is no greatest "
+                "likelihood to judge the model by. Fit it by focei"
             )
     if first.method != other.method and not objections:
         objections.append(
@@ -26,15 +26,15 @@ def find_objections(first: RunCandidate, other: RunCandidate) -> list[str]:
     first_counts, other_counts = first.observation_counts, other.observation_counts
     if first_counts != other_counts:
         objections.append(
-            f"{other.label} was fitted to other observations than {first.label}: {_describe_difference(first, other)}. A likelihood "
-            "measures fit to its own observations, and grows or falls with each of them whatever the model. Fit both to the "
-            "same data"
+            f"{other.label} was fitted to other observations than {first.label}: {_describe_difference(first, other)}. "
+            "A likelihood measures fit to its own observations, and grows or falls with each of them whatever the model. "
+            "Fit both to the same data"
         )
     return objections
 
 
 def find_cautions(first: RunCandidate, other: RunCandidate) -> list[str]:
-    """What does not forbid comparing, but should be known."""
+    """What does not forbid a comparison of two runs, but should be known: a sentence each."""
     if (
         first.data_hash
         and other.data_hash
@@ -49,7 +49,7 @@ def find_cautions(first: RunCandidate, other: RunCandidate) -> list[str]:
 
 
 def _describe_difference(first: RunCandidate, other: RunCandidate) -> str:
-    """`6 only in 001 (ID 3 at 0.5 h, …), 4 only in 002 (…)`."""
+    """Which observations only one of the runs has: `6 of 20 only in 001 (ID 3 at 0.5 h, …), 4 of 18 only in 002 (…)`."""
     parts = []
     for a, b in ((first, other), (other, first)):
         only = a.observation_counts - b.observation_counts
@@ -61,5 +61,6 @@ def _describe_difference(first: RunCandidate, other: RunCandidate) -> str:
 
 
 def _list_observations(rows: Iterable[tuple[str, float, float]], most: int = 3) -> str:
-    listed = [f"ID {who} at {time:.4g} h, DV {dv:.4g}" for who, time, dv in rows]
+    """The first `most` observations in words."""
+    listed = [f"ID {subject} at {time:.4g} h, DV {dv:.4g}" for subject, time, dv in rows]
     return "; ".join(listed[:most]) + ("; …" if len(listed) > most else "")

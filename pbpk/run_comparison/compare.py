@@ -1,4 +1,4 @@
-"""Finished runs side by side: likelihoods, criteria, estimates, and which differences mean anything.
+"""`pbpk.compare`: finished runs side by side, with likelihoods, information criteria, estimates and tests.
 
 What is not comparable is left out, never shown with a warning beside it: an OFV of another method or of other data has no
 difference, no AIC and no weight here.
@@ -6,7 +6,7 @@ difference, no AIC and no weight here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,12 @@ _PARAMETER_COLUMNS = ("estimate", "se", "rse", "shrinkage", "fixed")
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run among those compared. `ofv` and the like are as the run has them; differences, criteria and the weight are
-    None where its likelihood cannot be compared with the first run's. `bic` has n = observations; `bicc` is for mixed
-    effects (`pbpk.estimation.criteria.bicc`)."""
+    """One run among those compared.
+
+    `ofv`, `minus2ll` and the condition number are as the run has them. Differences, criteria and the Akaike weight are None
+    where its likelihood cannot be compared with the first run's. `bic` has n = observations; `bicc` is for mixed effects
+    (`pbpk.estimation.criteria.bicc`). `asked`: the options that its study states; `options`: all, defaults too.
+    """
 
     label: str
     run: str
@@ -58,8 +61,12 @@ class ComparedRun:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """`runs` in the order given; `table`: a row per parameter, columns `LABEL.estimate`, `.se`, `.rse` (%), `.shrinkage` (%)
-    and `.fixed` for each run; `warnings` say what is not comparable and what else must be known."""
+    """Finished runs side by side.
+
+    `runs` in the order given; `tests`: of the first run against each that it can be compared with; `table`: a row for each
+    parameter, columns `LABEL.estimate`, `.se`, `.rse` (%), `.shrinkage` (%) and `.fixed` for each run; `warnings` say what is
+    not comparable and what else must be known.
+    """
 
     runs: tuple[ComparedRun, ...]
     tests: tuple[LikelihoodRatioTest, ...]
@@ -68,19 +75,21 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
+        """Whether every run's likelihood can be compared with the first run's."""
         return all(r.comparable for r in self.runs)
 
     @property
     def sound(self) -> bool:
-        """Comparable, and every run minimised."""
+        """Whether all runs are comparable and minimised."""
         return self.comparable and all(r.minimization_successful for r in self.runs)
 
     @property
     def statistics(self) -> pd.DataFrame:
-        """A row per run, indexed by its label."""
+        """A row for each run, indexed by its label."""
         return pd.DataFrame([asdict(r) for r in self.runs]).set_index("label")
 
     def to_dict(self) -> dict[str, Any]:
+        """The comparison as `pbpk compare --json` prints it."""
         parts: dict[str, dict[str, Any]] = {}
         for row in self.table.to_dict("records"):
             part = parts.setdefault(str(row["name"]), {"label": row["label"]})
@@ -97,7 +106,7 @@ class Comparison:
 
 
 def compare(runs: Sequence[str | Path]) -> Comparison:
-    """Two or more finished runs: folders, `STUDY/NUMBER`, or studies (their latest). Differences are against the first.
+    """Compare two or more finished runs: folders, `STUDY/NUMBER`, or studies (their latest). Differences are against the first.
 
     Raises `WrongUsage` for fewer than two, or one given twice; `BadInput` for what is no finished run.
     """
@@ -107,36 +116,34 @@ def compare(runs: Sequence[str | Path]) -> Comparison:
         raise WrongUsage("one run has nothing to be compared with", hint="give two or more:  pbpk compare RUN RUN")
     folders = [find_run(r) for r in runs]
     places = [f.resolve() for f in folders]
-    if doubled := next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None):
-        raise WrongUsage(f"the run {doubled} is given twice")
+    if repeated := next((f for f, p in zip(folders, places, strict=True) if places.count(p) > 1), None):
+        raise WrongUsage(f"the run {repeated} is given twice")
     candidates = read_candidates(folders)
     first, *others = candidates
-    against = {c.label: find_objections(first, c) for c in others}
-    against[first.label] = [] if first.has_likelihood else find_objections(first, first)
-    warnings = [f"NOT COMPARABLE: {said}." for c in candidates for said in against[c.label]]
+    objections = {c.label: find_objections(first, c) for c in others}
+    objections[first.label] = [] if first.has_likelihood else find_objections(first, first)
+    tests = [run_ratio_test(first, c) for c in others if not objections[c.label]]
+    warnings = [f"NOT COMPARABLE: {objection}." for c in candidates for objection in objections[c.label]]
     warnings += [
-        f"{c.label} is not minimised ({c.results.get('termination_cause')}): {_UNFINISHED}."
-        for c in _unminimised(candidates)
+        f"{c.label} is not minimised ({c.results.get('termination_cause')}): {_NOT_MINIMISED}."
+        for c in candidates
+        if not c.minimised
     ]
-    warnings += [f"Caution: {said}." for c in others for said in find_cautions(first, c)]
-    warnings += [f"Caution: {c.label}: {said}." for c in candidates for said in c.results.get("warnings") or []]
-    tests = [run_ratio_test(first, c) for c in others if not against[c.label]]
+    warnings += [f"Caution: {caution}." for c in others for caution in find_cautions(first, c)]
+    warnings += [f"Caution: {c.label}: {warning}." for c in candidates for warning in c.results.get("warnings") or []]
     return Comparison(
-        _compare_candidates(candidates, [not against[c.label] for c in candidates]),
+        _compare_candidates(candidates, [not objections[c.label] for c in candidates]),
         tuple(tests),
         _parameter_table(candidates),
         tuple(dict.fromkeys(warnings)),
     )
 
 
-_UNFINISHED = "its OFV is not yet the least, so it has no weight and no test here"
-
-
-def _unminimised(candidates: Sequence[RunCandidate]) -> list[RunCandidate]:
-    return [c for c in candidates if not c.minimised]
+_NOT_MINIMISED = "its OFV is not yet the least, so it has no weight and no test here"
 
 
 def _compare_candidates(candidates: Sequence[RunCandidate], comparable: Sequence[bool]) -> tuple[ComparedRun, ...]:
+    """A line for each run. Akaike weights are shared by the runs that are comparable, minimised and have an AIC."""
     first = candidates[0]
     aics = [_aic(c) for c in candidates]
     weighted = [k for k, c in enumerate(candidates) if comparable[k] and c.minimised and aics[k] == aics[k]]
@@ -193,7 +200,7 @@ def _none_if_nan(x: float) -> float | None:
 
 
 def _parameter_table(candidates: Sequence[RunCandidate]) -> pd.DataFrame:
-    """A parameter that has two units in two runs stands in two rows."""
+    """A row for each parameter; one that has different units in two runs has two rows."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for c in candidates:
         for p in c.run.parameters.to_dict("records"):
@@ -205,13 +212,12 @@ def _parameter_table(candidates: Sequence[RunCandidate]) -> pd.DataFrame:
     return pd.DataFrame(_order_rows(rows.values()), columns=columns)
 
 
-def _order_rows(rows) -> list[dict[str, Any]]:
+def _order_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Typical values and effects first, then Ω, then residual SDs, each in the order of the runs."""
-    found = list(rows)
     last = ("add", "prop")
 
     def rank(row: dict[str, Any]) -> int:
         name = row["name"]
         return 1 if name.startswith("OMEGA_") else 2 if name in last or name.startswith(("add_", "prop_")) else 0
 
-    return sorted(found, key=rank)
+    return sorted(rows, key=rank)

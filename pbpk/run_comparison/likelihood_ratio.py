@@ -12,8 +12,7 @@ from pbpk.run_folders.read import finite_or_nan
 if TYPE_CHECKING:
     from pbpk.run_comparison.candidate import RunCandidate
 
-_OFV_TOLERANCE = 0.01
-"""Of OFV, below which a larger model that fits worse is a matter of the optimiser's tolerance."""
+_OFV_TOLERANCE = 0.01  # a larger model whose OFV is worse by less is as good, within the optimiser's tolerance
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,14 @@ class LikelihoodRatioTest:
 
 
 def run_ratio_test(first: RunCandidate, other: RunCandidate) -> LikelihoodRatioTest:
-    found = find_nesting(first, other)
-    if found.reason:
-        return LikelihoodRatioTest(first.label, other.label, nested=False, reason=found.reason)
-    small, large = found.smaller, found.larger
+    """Test two runs whose likelihoods may be compared. Where there is no test, `reason` says why."""
+    nesting = find_nesting(first, other)
+    if nesting.reason:
+        return LikelihoodRatioTest(first.label, other.label, nested=False, reason=nesting.reason)
+    small, large = nesting.smaller, nesting.larger
     statistic = finite_or_nan(small.results["ofv"]) - finite_or_nan(large.results["ofv"])
     test = LikelihoodRatioTest(
-        first.label, other.label, True, small.label, large.label, found.freed, statistic, len(found.freed)
+        first.label, other.label, True, small.label, large.label, nesting.freed, statistic, len(nesting.freed)
     )
     for c in (small, large):
         if not c.minimised:
@@ -53,6 +53,6 @@ def run_ratio_test(first: RunCandidate, other: RunCandidate) -> LikelihoodRatioT
     if statistic < -_OFV_TOLERANCE:
         worse = f"{large.label} has all that {small.label} has and fits worse by {-statistic:.3f}: it stands at a local minimum"
         return replace(test, reason=f"{worse}. Start it at the estimates of {small.label}")
-    tail = criteria.chi2_tail(statistic, len(found.freed))
-    edge = criteria.chi2_mixture_tail(statistic, len(found.freed)) if len(found.edges) == 1 else None
-    return replace(test, p_value=tail, edges=found.edges, p_value_on_edge=edge)
+    tail = criteria.chi2_tail(statistic, len(nesting.freed))
+    edge = criteria.chi2_mixture_tail(statistic, len(nesting.freed)) if len(nesting.edges) == 1 else None
+    return replace(test, p_value=tail, edges=nesting.edges, p_value_on_edge=edge)

@@ -1,8 +1,8 @@
 """Whether one run's model is a special case of another's, decided by what the runs recorded.
 
-A model is written out as statements: name -> a number that is held, `FREE` where it is estimated, absent where it plays no
-part (a random effect or covariate effect that is not there is one of size 0). The smaller model is nested when every
-statement of the two is the same, save that the larger frees what the smaller holds.
+A model is written out as statements by name: a number where it is fixed, `FREE` where it is estimated, absent where it plays
+no part (a random effect or covariate effect that is absent is one of size 0). The smaller model is nested when every
+statement of the two is the same, except that the larger estimates what the smaller fixes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from pbpk.study.schema import StudySpec
 
 FREE = "estimated"
-_OPTIONAL_FORMS = ("distribution of ", "how SDs add up ")  # of what may not be there
+_OPTIONAL_FORMS = ("distribution of ", "how SDs add up ")  # forms of a term that one of the models may lack
 
 
 @dataclass(frozen=True)
 class Nesting:
-    """`freed`: the larger's parameters that the smaller holds; `edges`: those it holds where they can go no lower (a variance
-    at 0). With `reason`, a sentence, they are not nested, or it cannot be told."""
+    """How two models are nested.
+
+    `freed`: the parameters that the larger estimates and the smaller fixes; `edges`: those of them that the smaller fixes at
+    the edge of their range (a variance at 0). With `reason`, they are not nested, or the records do not tell.
+    """
 
     smaller: RunCandidate
     larger: RunCandidate
@@ -60,7 +63,7 @@ def find_nesting(a: RunCandidate, b: RunCandidate) -> Nesting:
 
 
 def _differing_frame(a: RunCandidate, b: RunCandidate) -> str:
-    """What must be the same before any parameter is looked at."""
+    """What differs of that which must be the same before parameters are compared, as a sentence; empty: nothing."""
     if a.spec is None or b.spec is None:
         return f"{(a if a.spec is None else b).label} has no fit.toml, so its model cannot be told"
     if a.results["model"] != b.results["model"]:
@@ -84,7 +87,10 @@ def _differing_frame(a: RunCandidate, b: RunCandidate) -> str:
 
 
 def _state_model(c: RunCandidate, mentioned: set[str]) -> dict[str, float | str]:
-    """Of a run with a spec, by the names of parameters.csv where there is one."""
+    """The statements of a run's model, by the names in parameters.csv where they are there.
+
+    `mentioned`: constants and parameters that either of the two runs sets or estimates. The run must have a spec.
+    """
     spec: StudySpec = c.spec  # type: ignore[assignment]
     free, statements = set(c.free_parameters), {}
 
@@ -132,6 +138,7 @@ def _mentioned_parameters(c: RunCandidate) -> set[str]:
 
 
 def _read_parameter_table(c: RunCandidate) -> ParameterTable | None:
+    """The model's table of parameters as the run keeps it; None where it cannot be read."""
     places = sorted(c.run.path.glob("model/*/parameters.toml"))
     try:
         return read_parameters(places[0]) if places else None
@@ -140,7 +147,7 @@ def _read_parameter_table(c: RunCandidate) -> ParameterTable | None:
 
 
 def _constant_value(table: ParameterTable | None, name: str, setting: float | str | None) -> float | str:
-    """A constant in its row's unit; where the row is not to be had, as it was written."""
+    """The value of a constant in its row's unit; as `setting` writes it where there is no such row."""
     try:
         rows = table.with_numbered_parts([name]) if table else None
         return rows.with_values({} if setting is None else {name: setting})[name].value if rows else str(setting)
@@ -149,7 +156,8 @@ def _constant_value(table: ParameterTable | None, name: str, setting: float | st
 
 
 def _on_edge(key: str, value: float | str, larger: RunCandidate) -> bool:
-    """At 0, what is a variance, a standard deviation, or a parameter that is estimated by its logarithm."""
+    """Whether a parameter that is fixed at 0 cannot go lower: a variance, a standard deviation, or one whose logarithm is
+    estimated."""
     spread = key.startswith(("OMEGA_", "add of ", "prop of "))
     return value == 0.0 and (spread or key in (larger.results.get("log_estimates") or {}))
 

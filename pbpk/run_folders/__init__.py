@@ -1,1 +1,1 @@
-"""Run folders: found, claimed, written, resumed, read back and reopened for further analyses."""
+"""Run folders: claimed, recorded, resumed, found, read back and reopened for further analyses."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.run_folders.claim import OutputFolder, claim_folder
 from pbpk.run_folders.find import find_run
-from pbpk.run_folders.record import check_same_run, identify_run, start_time, write_record
+from pbpk.run_folders.record import check_same_run, current_time, identify_run, write_record
 from pbpk.run_folders.resumable import BOOTSTRAP, BOOTSTRAP_ROWS
 from pbpk.run_folders.resume import (
     find_unfinished,
     keep_progress,
-    partial_beside,
+    list_unfinished,
+    locate_source_run,
+    partial_of_out,
     resume_folder,
-    source_of_analysis,
-    unfinished_in,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def claim_analysis(run: Path, verb: str, out: Path | None, settings: Mapping[str
     folder = claim_folder(run / verb, out, resumable=None)
     with keep_progress(folder):
         record = {"verb": verb, "run": str(run), "of": identify_run(run), "settings": dict(settings)}
-        write_record(folder, record | {"started": start_time()})
+        write_record(folder, record | {"started": current_time()})
     return folder
 
 
@@ -41,16 +41,16 @@ def resume_bootstrap(name: str) -> tuple[OutputFolder, Path, dict[str, Any]]:
     """
     partial = find_unfinished(name, BOOTSTRAP, _unfinished_bootstraps(name), f"pbpk bootstrap {name}")
     folder, record = resume_folder(partial, BOOTSTRAP)
-    source = find_run(source_of_analysis(partial, record))
+    source = find_run(locate_source_run(partial, record))
     check_same_run(partial, source)
     return folder, source, record["settings"]
 
 
 def _unfinished_bootstraps(name: str) -> Iterator[Path]:
-    beside = partial_beside(name)
+    beside = partial_of_out(name)
     if (beside / BOOTSTRAP_ROWS).exists():
         yield beside
-    yield from unfinished_in(find_run(name) / BOOTSTRAP.name)
+    yield from list_unfinished(find_run(name) / BOOTSTRAP.name)
 
 
 def write_analysis(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pbpk.errors import BadInput
-from pbpk.run_folders.json_text import json_text
+from pbpk.run_folders.json_text import format_json
 from pbpk.run_folders.resumable import FIT, ResumableVerb
 
 
@@ -34,7 +34,7 @@ class OutputFolder:
 
     def write_json(self, name: str, data: Any) -> None:
         """Write `data` as strict JSON."""
-        self.write(name, json_text(data) + "\n")
+        self.write(name, format_json(data) + "\n")
 
     def finish(self) -> Path:
         """Give the folder its final name, and return that. Raises `BadInput` where another process has taken the name."""

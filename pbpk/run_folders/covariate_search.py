@@ -15,15 +15,15 @@ from pbpk.run_folders.analysis import write_analysis
 from pbpk.run_folders.claim import OutputFolder, claim_folder
 from pbpk.run_folders.find import find_run
 from pbpk.run_folders.read import read_json_object
-from pbpk.run_folders.record import copy_files, hash_files, model_files, start_time, write_record
+from pbpk.run_folders.record import copy_files, current_time, hash_files, list_model_sources, write_record
 from pbpk.run_folders.resumable import COVSEARCH, SEARCH_FITS
 from pbpk.run_folders.resume import (
     find_unfinished,
     keep_progress,
-    partial_beside,
+    list_unfinished,
+    locate_source_run,
+    partial_of_out,
     resume_folder,
-    source_of_analysis,
-    unfinished_in,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def claim_search(request: SearchRequest, study: Study, out: Path | None) -> Outp
     with keep_progress(folder):
         (folder.partial / SEARCH_FITS).mkdir()
         record = {"verb": verb, "run": str(source), "of": _identify_source(source, study)}
-        record |= {"settings": dict(request.settings), "plan": request.options.model_dump(), "started": start_time()}
+        record |= {"settings": dict(request.settings), "plan": request.options.model_dump(), "started": current_time()}
         write_record(folder, record)
     return folder
 
@@ -114,7 +114,7 @@ def resume_search(name: str) -> tuple[OutputFolder, SearchRequest]:
     hint = f'pbpk covsearch {name} --relation "CL: WT power"'
     partial = find_unfinished(name, COVSEARCH, _unfinished_searches(name), hint)
     folder, record = resume_folder(partial, COVSEARCH)
-    source = source_of_analysis(partial, record)
+    source = locate_source_run(partial, record)
     settings = {str(k): str(v) for k, v in record["settings"].items()}
     if _identify_source(source, load_source_study(source, settings)) != record["of"]:
         raise BadInput(f"is not of {source} as it is now", where=str(partial), hint="start a new search")
@@ -122,10 +122,10 @@ def resume_search(name: str) -> tuple[OutputFolder, SearchRequest]:
 
 
 def _unfinished_searches(name: str) -> Iterator[Path]:
-    beside = partial_beside(name)
+    beside = partial_of_out(name)
     if (beside / SEARCH_FITS).is_dir():
         yield beside
-    yield from unfinished_in(find_search_source(name) / COVSEARCH.name, Path("fits") / name / COVSEARCH.name)
+    yield from list_unfinished(find_search_source(name) / COVSEARCH.name, Path("fits") / name / COVSEARCH.name)
 
 
 def write_search(folder: OutputFolder, study: Study, result: Search) -> Path:
@@ -140,7 +140,7 @@ def write_search(folder: OutputFolder, study: Study, result: Search) -> Path:
     tables = {"steps": result.table, "parameters": result.parameters, "forest": result.forest, "tests": result.tests}
     write_analysis(folder, COVSEARCH.name, result.to_dict(), tables)
     model, home = study.model, f"final/model/{study.model.name}"
-    sources = model_files(model, home)
+    sources = list_model_sources(model, home)
     own = model.folder / "references.bib"
     sources[f"{home}/references.bib"] = own if own.is_file() else model.folder.parent / "references.bib"
     sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file

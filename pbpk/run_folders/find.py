@@ -9,7 +9,10 @@ from pbpk.run_folders.resumable import FIT
 
 
 def find_run(run: str | Path) -> Path:
-    """A finished run: by its folder, as `STUDY/NUMBER`, or a study's latest under the current folder. Raises `BadInput`."""
+    """The folder of a finished run: by that folder, as `STUDY/NUMBER`, or a study's latest under the current folder.
+
+    Raises `BadInput` for what is no finished run; for one that is unfinished, the hint says how to resume it.
+    """
     folder, name = Path(run), str(run)
     if (folder / "results.json").exists():
         return folder
@@ -23,7 +26,7 @@ def find_run(run: str | Path) -> Path:
     for place in (p for p in (folder, numbered) if p.name):
         started = place if place.name.endswith(".partial") else place.with_name(f"{place.name}.partial")
         if (started / "run.json").exists():
-            raise BadInput("is not finished", where=str(started), hint=resume_hint(started))
+            raise BadInput("is not finished", where=str(started), hint=suggest_resuming(started))
     if folder.exists():
         raise BadInput("holds no results.json, so it is no finished run", where=name)
     known = [p.parent.name for p in Path("fits").glob("*/runs")]
@@ -32,6 +35,6 @@ def find_run(run: str | Path) -> Path:
     raise BadInput(f"no run `{name}`", hint=did_you_mean(name, known) or "give the folder that a fit wrote")
 
 
-def resume_hint(partial: Path) -> str:
+def suggest_resuming(partial: Path) -> str:
     """What to do about an unfinished fit."""
     return f"go on with it:  {FIT.resume_command(partial)}"

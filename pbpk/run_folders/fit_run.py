@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbpk.run_folders.claim import OutputFolder, claim_folder
-from pbpk.run_folders.record import copy_files, model_files, start_time, write_record
+from pbpk.run_folders.record import copy_files, current_time, list_model_sources, write_record
 from pbpk.run_folders.resumable import FIT
-from pbpk.run_folders.resume import find_unfinished, keep_progress, partial_beside, resume_folder, unfinished_in
+from pbpk.run_folders.resume import find_unfinished, keep_progress, list_unfinished, partial_of_out, resume_folder
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
@@ -65,7 +65,7 @@ def start_fit(
         apply_starting_values(study, origin)
     folder = claim_folder(Path("fits") / study.name / "runs", out)
     with keep_progress(folder):
-        record = {"method": method, "seed": seed, "starts": starts, "started": start_time()}
+        record = {"method": method, "seed": seed, "starts": starts, "started": current_time()}
         _freeze_inputs(folder, study, record, settings or {}, solver)
         if origin:
             folder.write_json("start.json", origin.to_json())
@@ -86,7 +86,7 @@ def _freeze_inputs(
     if study.spec.summary:
         table = study.folder / study.spec.summary.file
         sources, frozen = sources | {table.name: table}, frozen | {"summary.file": table.name}
-    sources |= model_files(model, home)
+    sources |= list_model_sources(model, home)
     own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
     both = {f"{home}/references.bib": own, "model/references.bib": shared}
     sources |= both if own.is_file() else {f"{home}/references.bib": shared}
@@ -107,8 +107,8 @@ def find_unfinished_fit(name: str) -> tuple[OutputFolder, dict[str, Any]]:
 def _unfinished_fits(name: str) -> Iterator[Path]:
     path = Path(name)
     study = path.resolve().parent.name if path.name == "fit.toml" else path.resolve().name
-    yield from unfinished_in(Path("fits") / study / "runs")
-    beside = partial_beside(name)
+    yield from list_unfinished(Path("fits") / study / "runs")
+    beside = partial_of_out(name)
     if (beside / "run.json").exists():
         yield beside
 

@@ -1,4 +1,4 @@
-"""The subjects of a finished fit as patients: each at its own estimates, for doses of those who were measured."""
+"""`pbpk.fitted_individuals`: the subjects of a finished fit as patients, for doses of those who were measured."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def fitted_individuals(run: str | Path) -> tuple[Model, Patients]:
     """The fit's model, and its subjects in the order of patab.csv with the parameters at their random effects there.
 
-    `simulate(model, regimen, times, patients=…)` and what goes on from a simulation take them as they take virtual patients;
-    `covariates` has their `ID`, and what of the model's covariates the data do not give at its usual value. Raises
-    `BadInput` for what is no finished run, for a mixture, and where parameters change within a subject.
+    `simulate(model, regimen, times, patients=…)` takes them as it takes virtual patients. Their `covariates` have the `ID` of
+    each; a covariate of the model that the data do not give has its usual value. Raises `BadInput` for what is no finished
+    run, for a mixture, and where parameters change within a subject.
     """
     import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""A finished fit as what doses are made from: its model at the estimates, and their covariance as uncertain kinetics."""
+"""`pbpk.fitted_kinetics`: a finished fit as the kinetics of a dose, its model at the estimates and their covariance."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def fitted_kinetics(run: str | Path | FinishedFit, between: bool = False) -> tuple[Model, UncertainKinetics]:
     """The fit's model, and its parameters as uncertain as the covariance says: drawn on ψ, where every vector is a valid model.
 
-    Of the typical patient, at the model's usual covariates; `between` adds the differences between patients that the fit found
-    (Ω at its estimate), so that it is about the next patient. The model is the one of that name, for a run's copy has no word
-    on which compartment lies in which organ. Raises `BadInput` where that is another by now, for a fit without a covariance,
-    and where what was fitted changes within a patient.
+    They are of the typical patient, at the model's usual covariates. `between` adds the differences between patients that the
+    fit found (Ω at its estimate), so that they are of the next patient. The model is the one of that name, because a run's
+    copy does not say which compartment lies in which organ. Raises `BadInput` where that model has changed since the fit, for
+    a fit without a covariance, and where what was fitted changes within a patient.
     """
     from pbpk.dosimetry.region_map import read_region_map
     from pbpk.dosimetry.uncertain.inputs import KINETICS, UncertainKinetics
 
-    fit = run if not isinstance(run, str | Path) else reopen_fit(run)
+    fit = reopen_fit(run)
     covariance, spec, model = fit.psi_covariance, fit.problem.structure, restore_model(fit.study)
     if covariance is None:
         raise BadInput(
@@ -79,7 +79,10 @@ def fitted_kinetics(run: str | Path | FinishedFit, between: bool = False) -> tup
 
 
 def restore_model(study: Study) -> Model:
-    """The model of the study's, by its name, with what the study set in it."""
+    """The model that a study was fitted with, loaded by its name, with the constants that the study set.
+
+    Raises `BadInput` where the model of that name has other compartments or parameters by now.
+    """
     from pbpk.model.load import load_model
     from pbpk.model.parameters import DERIVED
 
@@ -92,7 +95,7 @@ def restore_model(study: Study) -> Model:
 
 
 def _usual_covariates(fit: FinishedFit, names: tuple[str, ...]) -> np.ndarray:
-    """(k, 1) at the model's usual values."""
+    """The covariates (k, 1) at the model's usual values. Raises `BadInput` for one that the model gives no usual value."""
     known = fit.study.model.parameters.covariates
     missing = [n for n in names if n not in known]
     if missing:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def json_text(data: Any) -> str:
+def format_json(data: Any) -> str:
     """Strict JSON for `data`, which may hold NumPy arrays and scalars. Numbers that are not finite become null."""
     return json.dumps(replace_nonfinite(data), indent=1)
 

@@ -1,4 +1,4 @@
-"""A finished run read back from its folder: what a report, or any later reader, needs of it."""
+"""A finished run read back from its folder: what reports, comparisons and further analyses need of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ class ObservationUnits:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """`record` is run.json; it, `command` and `fit_toml` are empty when their files are not there."""
+    """The files of a finished run.
+
+    `results` is results.json; `table` sdtab.csv, a row for each observation; `individual` patab.csv, one for each subject;
+    `parameters`, `covariance` and `iterations` the CSV files of those names; `record` run.json; `command` command.txt. The
+    last two and `fit_toml` are empty when their files are not there.
+    """
 
     path: Path
     results: dict[str, Any]
@@ -61,7 +66,7 @@ class RunFiles:
 
 
 def read_run(folder: Path) -> RunFiles:
-    """Raises `BadInput` for anything that is not a finished run, naming the file at fault."""
+    """Read a finished run. Raises `BadInput` for anything that is none, naming the file at fault."""
     folder = Path(folder)
     missing = [name for name in ("results.json", *REQUIRED_COLUMNS) if not (folder / name).is_file()]
     if missing:
@@ -92,6 +97,7 @@ def read_run(folder: Path) -> RunFiles:
 
 
 def read_results(path: Path) -> dict[str, Any]:
+    """Read results.json. Raises `BadInput` for what is not the result of a fit, or was written in another form."""
     results = read_json_object(path)
     for key in ("schema_version", "study", "model", "method", "ofv"):
         if key not in results:
@@ -106,6 +112,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object. Raises `BadInput`."""
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as e:
@@ -125,7 +132,10 @@ def finite_or_nan(x: Any) -> float:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Names as text (an ID may be `007` or `NA`), everything else as numbers; a table may have no rows."""
+    """Read a CSV file: names as text (an ID may be `007` or `NA`), everything else as numbers. It may have no rows.
+
+    Raises `BadInput` for what is no table or lacks one of `columns`.
+    """
     text = read_text(path)
     if not text.strip():
         frame = pd.DataFrame()
@@ -149,7 +159,7 @@ def _read_optional_text(path: Path) -> str:
 
 
 def _read_units(fit: dict[str, Any], results: dict[str, Any], table: pd.DataFrame) -> ObservationUnits:
-    """The data's own units as fit.toml names them; for DV without one, the observable's as results.json names it."""
+    """The data's own units as fit.toml states them; for DV without one, the observable's as results.json has it."""
     stated = fit.get("data", {}).get("units", {})
     known = results.get("observable_units") or {}
     observable = {str(e): str(stated.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()}

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 def write_record(folder: OutputFolder, record: Mapping[str, Any]) -> None:
     """Write command.txt, and run.json with `record` and the environment."""
-    folder.write("command.txt", command_line() + "\n")
+    folder.write("command.txt", read_command_line() + "\n")
     folder.write_json("run.json", {**record, **read_environment()})
 
 
-def command_line() -> str:
+def read_command_line() -> str:
     """The command of this process, as it can be typed again."""
     return shlex.join(["pbpk", *sys.argv[1:]])
 
 
-def start_time() -> str:
+def current_time() -> str:
     """Now, UTC, as run.json has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -73,7 +73,7 @@ def copy_files(folder: OutputFolder, sources: Mapping[str, Path]) -> dict[str, s
     return hashes
 
 
-def model_files(model: Model, home: str) -> dict[str, Path]:
+def list_model_sources(model: Model, home: str) -> dict[str, Path]:
     """The files that a model is loaded from, by their names in a copy of it at `home`."""
     return {f"{home}/{n}": model.folder / n for n in (*model.files, "README.md")}
 

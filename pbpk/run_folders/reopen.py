@@ -63,7 +63,7 @@ def reopen_fit(run: str | Path | FinishedFit) -> FinishedFit:
 
 
 def _coherent_covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.ndarray) -> np.ndarray | None:
-    """Of the free natural parameters, coherent; None where the fit has none."""
+    """The covariance (P, P) of the free natural parameters, in coherent units; None where the fit has none."""
     if not set(names) <= set(table.index) or not set(names) <= set(table.columns):
         return None
     shown = table.loc[list(names), list(names)].to_numpy(dtype=float)
@@ -118,7 +118,10 @@ def reopen_for_simulation(run: str | Path | FittedStudy) -> FittedStudy:
 
 
 def _censor_discarded(study: Study, folder: Path, run: RunFiles) -> tuple[Study, list[str]]:
-    """The study with what M1 or M2 left out of the fit, as censored: a check that leaves it out would not see it amiss."""
+    """The study with what M1 or M2 left out of the fit counted as censored, and a note on that where there is any.
+
+    A check that leaves those values out as well could not show that the model fails to predict them.
+    """
     from dataclasses import replace
 
     from pbpk.study.load import load_study
@@ -135,7 +138,10 @@ def _censor_discarded(study: Study, folder: Path, run: RunFiles) -> tuple[Study,
 
 
 def read_sample(run: Path, names: tuple[str, ...], source: str) -> ParameterSample:
-    """The parameter vectors that the run's latest finished bootstrap or SIR kept. `source`: bootstrap, sir, or a folder."""
+    """The parameter vectors that a bootstrap or SIR of the run kept. `source`: bootstrap or sir (the latest), or a folder.
+
+    Raises `BadInput` where there is none, or where it was made from another run.
+    """
     from pbpk.uncertainty.derived import ParameterSample
 
     if source in SAMPLE_FILES:

@@ -42,13 +42,13 @@ def find_unfinished(name: str, verb: ResumableVerb, candidates: Iterable[Path], 
     return unfinished
 
 
-def partial_beside(name: str) -> Path:
+def partial_of_out(name: str) -> Path:
     """The unfinished folder of a run that was started with `--out NAME`; it need not exist."""
     path = Path(name)
     return path.with_name(f"{path.name}.partial") if path.name else path
 
 
-def unfinished_in(*places: Path) -> list[Path]:
+def list_unfinished(*places: Path) -> list[Path]:
     """The unfinished folders in `places`, the latest first."""
     return sorted((p for place in places for p in place.glob("*.partial")), reverse=True)
 
@@ -63,7 +63,7 @@ def resume_folder(partial: Path, verb: ResumableVerb) -> tuple[OutputFolder, dic
     return OutputFolder(partial.with_name(partial.name.removesuffix(".partial")), partial), record
 
 
-def source_of_analysis(partial: Path, record: dict[str, Any]) -> Path:
+def locate_source_run(partial: Path, record: dict[str, Any]) -> Path:
     """The run that an unfinished analysis is of: the one whose folder holds it, wherever that has been moved to, or else
     the one that its record names."""
     above = partial.resolve().parent.parent

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.run_folders.find import resume_hint
+from pbpk.run_folders.find import suggest_resuming
 from pbpk.run_folders.read import finite_or_nan, read_json_object, read_results, read_table
 from pbpk.study.settings import load_spec
 
@@ -20,8 +20,12 @@ FINISHED, PARTIAL, UNREADABLE = "whole", "partial", "unreadable"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run folder. `asked`: the options that were asked for; `options`: all, defaults too. `state`: whole, partial (it can
-    be resumed) or unreadable; `remark` says why, or what to do. `date` is when it was started, UTC; `seconds` of computing."""
+    """One run folder in a line.
+
+    `run`: its path; `number`: its name. `asked`: the options that the study states; `options`: all, defaults too.
+    `parameters`: how many are estimated. `date`: when it was started, UTC; `seconds` of computing. `state`: whole, partial
+    (it can be resumed) or unreadable; `remark` says why, or what to do.
+    """
 
     run: str
     number: str
@@ -42,15 +46,17 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunList:
-    """Runs, newest last. `table` has a row for each."""
+    """Run folders, newest last."""
 
     runs: tuple[RunSummary, ...]
 
     @property
     def table(self) -> pd.DataFrame:
+        """A row for each run, with the fields of `RunSummary` as columns."""
         return pd.DataFrame([asdict(r) for r in self.runs], columns=list(RunSummary.__dataclass_fields__))
 
     def to_dict(self) -> dict[str, Any]:
+        """The list as `pbpk runs --json` prints it."""
         return {"runs": [asdict(r) for r in self.runs]}
 
 
@@ -63,7 +69,7 @@ def runs(where: str | Path | None = None) -> RunList:
 
 
 def summarise_run(folder: Path) -> RunSummary:
-    """What one folder holds; whatever is wrong with it is said in `remark`."""
+    """Summarise one folder. Never raises: `remark` says what is wrong with a folder that cannot be read."""
     try:
         return _summarise_readable(folder)
     except BadInput as e:
@@ -75,6 +81,7 @@ def summarise_run(folder: Path) -> RunSummary:
 
 
 def _summarise_readable(folder: Path) -> RunSummary:
+    """Summarise one folder. Raises `BadInput`, or whatever its files provoke."""
     partial = folder.name.endswith(".partial")
     if partial and not (folder / "run.json").is_file():
         raise BadInput("holds no run.json, so it cannot be resumed", where=str(folder))
@@ -99,7 +106,7 @@ def _summarise_readable(folder: Path) -> RunSummary:
             method=str(record.get("method", "")),
             seed=_integer_or_none(record.get("seed")),
             state=PARTIAL,
-            remark=resume_hint(folder),
+            remark=suggest_resuming(folder),
         )
     results = read_results(folder / "results.json")
     fixed = read_table(folder / "parameters.csv", ("name", "fixed"))["fixed"].str.lower() == "true"
@@ -118,6 +125,7 @@ def _summarise_readable(folder: Path) -> RunSummary:
 
 
 def _list_folders(where: str | Path | None) -> list[Path]:
+    """The run folders that `where` calls, as `runs` says. Raises `BadInput`."""
     if where is None:
         return _subfolders(Path("fits").glob("*/runs"))
     named, folder = Path("fits") / where / "runs", Path(where)
@@ -154,7 +162,7 @@ def _run_number(folder: Path) -> str:
 
 
 def _start_date(record: dict[str, Any], folder: Path) -> str:
-    """As the record has it; that of the files of a run whose record does not."""
+    """When the run was started, UTC, as its record says; the date of its oldest file where the record does not."""
     try:
         return datetime.fromisoformat(str(record["started"])).astimezone(UTC).isoformat(timespec="seconds")
     except (KeyError, ValueError):

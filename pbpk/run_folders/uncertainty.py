@@ -27,12 +27,12 @@ def bootstrap(
     strata: str | None = None,
     bca: bool = False,
     level: float = 0.95,
-    callbacks: BootstrapProgress | None = None,
+    progress: BootstrapProgress | None = None,
 ) -> BootstrapResult:
     """Refits of subjects drawn with replacement (within the values of a column `strata`), or of studies simulated under the
     estimates. `.table` has a row for each replicate, `.summary` bias, SE and interval of each parameter.
 
-    `callbacks` see each replicate as it comes, and bring those of an earlier, interrupted call. Raises `WrongUsage` and
+    `progress` is told of each replicate as it comes, and brings those of an earlier, interrupted call. Raises `WrongUsage` and
     `BadInput` for what cannot be asked of the run, `ScienceFailed` where fewer than two replicates converge.
     """
     from pbpk.run_folders.reopen import reopen_fit
@@ -41,7 +41,7 @@ def bootstrap(
 
     options = BootstrapOptions(replicates, kind, seed, strata, bca, level)
     options.check()
-    return bootstrap_fit(reopen_fit(run), options, callbacks)
+    return bootstrap_fit(reopen_fit(run), options, progress)
 
 
 def profile(

@@ -62,8 +62,9 @@ class Contour:
         """Why the system is not linear, or its cycle that would take too many nodes."""
         if reason := not_linear(system):
             return reason
-        if find_longest_cycle(system) > _LONGEST_CYCLE:
-            return f"a cycle of {find_longest_cycle(system)} compartments; beyond {_LONGEST_CYCLE} it needs too many contour nodes"
+        cycle = find_longest_cycle(system)
+        if cycle > _LONGEST_CYCLE:
+            return f"a cycle of {cycle} compartments; beyond {_LONGEST_CYCLE} it needs too many contour nodes"
         return ""
 
     def forward_mode(self) -> Contour:

@@ -1,4 +1,4 @@
-"""What a dose record must not ask for, told before anything is computed."""
+"""What a dose record must not ask for: refused with its row before anything is computed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ def can_reach_steady_state(system: System) -> np.ndarray:
 def check_dose(
     system: System, index: int, amt: float, rate: float, addl: int, ii: float, ss: int, voids: bool, where: str
 ) -> None:
+    """Raises `BadInput` for a dose into compartment `index` that has no meaning: NONMEM's rules for RATE, ADDL, II and SS, and
+    steady states that do not exist. `where` names the record; `voids`: there are some."""
     compartment = system.compartments[index]
     for code, role, word in ((-1, compartment.rate, "rate"), (-2, compartment.duration, "duration")):
         if rate == code and role is None:
             raise BadInput(
                 f"RATE = {code} asks for a modelled {word}, but the compartment `{compartment.name}` has none",
                 where=where,
-                hint=f'in the model: Compartment("{compartment.name}", "{compartment.unit}", {word}="NAME"); or give the RATE or DUR itself',
+                hint=f'in the model: Compartment("{compartment.name}", "{compartment.unit}", {word}="NAME"); '
+                "or give the RATE or DUR itself",
             )
     if rate < 0 and rate not in (-1, -2):
         raise BadInput(f"RATE = {rate:g} is negative and neither -1 nor -2", where=where)

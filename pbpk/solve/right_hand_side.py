@@ -33,7 +33,11 @@ class BoundParameters(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class VectorField:
-    """`curved` are the nonlinear groups; `ends` where their fluxes leave and enter; `entries` places their slopes."""
+    """A system's right-hand side for solvers: which groups of fluxes are linear and which are not.
+
+    `layout` is where the Jacobian's entries are packed; `linear_entries` and `nonlinear_entries` place the slopes of either
+    kind there. `linear_flux` are the numbers of the linear fluxes; `nonlinear_ends` where the others leave and enter.
+    """
 
     system: System
     layout: Packing
@@ -46,6 +50,7 @@ class VectorField:
 
     @property
     def elimination(self) -> Elimination:
+        """Solves with matrices that are packed like the Jacobian."""
         return self.layout.elimination
 
     @cached_property
@@ -62,7 +67,7 @@ class VectorField:
             return any(bool(jnp.any(g(y, p) != 0)) for g in self.linear_groups for p in values)
 
     def bind(self, p: jax.Array) -> BoundParameters:
-        """From parameters p (m, ...)."""
+        """The parameters p (m, ...) as the methods below take them: done once an event."""
         n = len(self.system.names)
         y = jnp.zeros((n, *p.shape[1:]), p.dtype)
         slopes = [g.slope(a, y, p) for g in self.linear_groups for a in g.arguments if a.state is not None]
@@ -87,9 +92,8 @@ class VectorField:
         """The nonlinear arrows' part of dy/dt."""
         if not self.nonlinear_groups:
             return jnp.zeros_like(y)
-        rates = jnp.concatenate(
-            [_evaluate_group(g, y, given, None)[0] for g, given in zip(self.nonlinear_groups, arguments, strict=True)]
-        )
+        groups = zip(self.nonlinear_groups, arguments, strict=True)
+        rates = jnp.concatenate([_evaluate_group(g, y, of_group, None)[0] for g, of_group in groups])
         source, target = self.nonlinear_ends
         padded = jnp.zeros((y.shape[0] + 1, *y.shape[1:]), y.dtype)
         return padded.at[np.concatenate([source, target])].add(jnp.concatenate([-rates, rates]))[:-1]
@@ -101,18 +105,18 @@ class VectorField:
     def nonlinear_jacobian(self, y: jax.Array, arguments) -> jax.Array:
         """The nonlinear arrows' part of the packed Jacobian."""
         slopes = [
-            _evaluate_group(g, y, given, k)[1]
-            for g, given in zip(self.nonlinear_groups, arguments, strict=True)
+            _evaluate_group(g, y, of_group, k)[1]
+            for g, of_group in zip(self.nonlinear_groups, arguments, strict=True)
             for k, a in enumerate(g.arguments)
             if a.state is not None
         ]
         return self.nonlinear_entries.pack(jnp.concatenate(slopes))
 
 
-def _evaluate_group(group: FluxGroup, y: jax.Array, given: tuple, along: int | None) -> tuple[jax.Array, jax.Array]:
+def _evaluate_group(group: FluxGroup, y: jax.Array, bound: tuple, along: int | None) -> tuple[jax.Array, jax.Array]:
     """(rate, its slope in the state of argument `along`) of every flux in a group."""
     values, direction = {}, {}
-    for k, (a, known) in enumerate(zip(group.arguments, given, strict=True)):
+    for k, (a, known) in enumerate(zip(group.arguments, bound, strict=True)):
         if a.state is None:
             values[a.name] = known
             continue
@@ -129,22 +133,23 @@ def _evaluate_group(group: FluxGroup, y: jax.Array, given: tuple, along: int | N
 
 @cache
 def build_vector_field(system: System) -> VectorField:
-    curved = {id(f) for f in system.nonlinear}
-    straight_groups, curved_groups, linear_flux, curved_flux, start = [], [], [], [], 0
+    """The system's right-hand side, its linear fluxes apart from the others."""
+    nonlinear = {id(f) for f in system.nonlinear}
+    linear_groups, nonlinear_groups, linear_flux, nonlinear_flux, start = [], [], [], [], 0
     for g in system.groups:
         fluxes = range(start, start + g.size)
         start += g.size
-        bent = id(system.fluxes[fluxes[0]]) in curved
-        (curved_groups if bent else straight_groups).append(g)
-        (curved_flux if bent else linear_flux).extend(fluxes)
-    ends = np.array(curved_flux, dtype=int)
+        is_linear = id(system.fluxes[fluxes[0]]) not in nonlinear
+        (linear_groups if is_linear else nonlinear_groups).append(g)
+        (linear_flux if is_linear else nonlinear_flux).extend(fluxes)
+    ends = np.array(nonlinear_flux, dtype=int)
     return VectorField(
-        system,
-        packing(system),
-        tuple(straight_groups),
-        tuple(curved_groups),
-        np.array(linear_flux, dtype=int),
-        (system.source[ends], system.target[ends]),
-        packing(system).only(np.isin(system.slopes[0], linear_flux)),
-        packing(system).only(np.isin(system.slopes[0], curved_flux)),
+        system=system,
+        layout=packing(system),
+        linear_groups=tuple(linear_groups),
+        nonlinear_groups=tuple(nonlinear_groups),
+        linear_flux=np.array(linear_flux, dtype=int),
+        nonlinear_ends=(system.source[ends], system.target[ends]),
+        linear_entries=packing(system).only(np.isin(system.slopes[0], linear_flux)),
+        nonlinear_entries=packing(system).only(np.isin(system.slopes[0], nonlinear_flux)),
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearSegments:
-    """Rows are the rates' slopes (1, entries, N) and what is produced (1, n, N)."""
+    """A `SegmentProgram` of linear windows. Rows are the rates' slopes (1, entries, N) and what is produced (1, n, N)."""
 
     system: System
     series: Series
@@ -33,36 +33,44 @@ class LinearSegments:
 
     @property
     def has_production(self) -> bool:
+        """Whether the system produces anything at zero amounts."""
         return bool(produces(self.system))
 
-    def build_window(self, stops: int, fed: bool, readings: Readings) -> Any:
-        return linear_window(self.system, self.series, stops, self.integrals, fed, readings)
+    def build_window(self, stops: int, has_inflow: bool, readings: Readings) -> Any:
+        """The linear window's program."""
+        return linear_window(self.system, self.series, stops, self.integrals, has_inflow, readings)
 
-    def window_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
-        rates, produced = (jnp.broadcast_to(a[0], (a.shape[1], patients)) for a in rows)
-        made = jax.vmap(lambda one: series_tables(leg, rates, one))(stops)
-        return dict(zip(("stops", "weights", "right"), made, strict=False)) | {"rates": rates, "base": produced}
+    def window_arguments(self, window: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
+        """Rates, production, and the series' tables at the stops."""
+        rates, production = (jnp.broadcast_to(a[0], (a.shape[1], patients)) for a in rows)
+        tables = jax.vmap(lambda stops: series_tables(window, rates, stops))(stops)
+        named = dict(zip(("stops", "weights", "right"), tables, strict=False))
+        return named | {"rates": rates, "base": production}
 
     def result_codes(self, judged: jax.Array) -> jax.Array:
+        """INACCURATE where an estimated error exceeds the tolerance."""
         return flag_inaccurate(judged[0], self.tolerance)
 
 
 @dataclass(frozen=True)
 class SaturableSegments:
-    """Rows are a field's bound parameters, (1, ...) each."""
+    """A `SegmentProgram` of Rosenbrock windows. Rows are a vector field's bound parameters, (1, ...) each."""
 
     method: RosenbrockMethod
     has_production = False
 
-    def build_window(self, stops: int, fed: bool, readings: Readings) -> Any:
-        return rosenbrock_window(self.method, stops, fed)
+    def build_window(self, stops: int, has_inflow: bool, readings: Readings) -> Any:
+        """The Rosenbrock window's program; it gives all amounts, whatever the readings."""
+        return rosenbrock_window(self.method, stops, has_inflow)
 
-    def window_arguments(self, leg: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
+    def window_arguments(self, window: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
+        """The bound parameters, the stops with 0 before them, and the method's numbers."""
         bound = jax.tree.map(lambda a: a[0], rows)
-        found = bind_arrays(self.method.field, bound, patients)
-        found["edges"] = jnp.pad(stops, ((0, 0), (1, 0), *[(0, 0)] * (stops.ndim - 2)))
-        found["table"] = jnp.asarray(step_weights(self.method.tableau))
-        return found | {"base": jnp.zeros_like(found["constant"])}
+        arguments = bind_arrays(self.method.field, bound, patients)
+        arguments["edges"] = jnp.pad(stops, ((0, 0), (1, 0), *[(0, 0)] * (stops.ndim - 2)))
+        arguments["table"] = jnp.asarray(step_weights(self.method.tableau))
+        return arguments | {"base": jnp.zeros_like(arguments["constant"])}
 
     def result_codes(self, judged: jax.Array) -> jax.Array:
+        """The programs' own codes."""
         return as_code(judged[0] + judged[1])

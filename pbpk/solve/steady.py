@@ -16,7 +16,7 @@ a rate of 0 keeps from emptying is found out by Newton's singular matrix, and it
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +26,13 @@ from pbpk.results import ResultCode
 from pbpk.solve.base import as_code
 from pbpk.solve.dose_checks import can_reach_steady_state
 from pbpk.solve.dose_in_effect import DoseInEffect, DoseRecords, evaluate_doses
-from pbpk.solve.interval import Interval
+from pbpk.solve.interval import Advance, Interval
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.solve.timeline import Timeline
 
-_ENDLESS_HOURS = (
-    100.0  # h over which an endless infusion is asked to change nothing; any length has the same fixed point
-)
+_ENDLESS_HOURS = 100.0  # over which an endless infusion must change nothing; any length has the same fixed point
 _STEP_TOLERANCE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
 _MAX_NEWTON_STEPS = 60
 _PER_RECORD = (*DoseRecords._fields, "interval", "starts", "ends", "exists")
@@ -42,7 +40,8 @@ _LARGEST_INVERSE = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady 
 
 
 class InflowPieces(NamedTuple):
-    """A stretch of constant inflow each, (K, L): a bolus before it, the rate over it, its length. `rate` None: no infusions."""
+    """The parts of an interval with constant inflow, (K, L): a bolus before each, the inflow over it or None where there are no
+    infusions, its duration (h)."""
 
     jump: jax.Array
     inflow: jax.Array | None
@@ -50,8 +49,8 @@ class InflowPieces(NamedTuple):
 
 
 class SteadyState(NamedTuple):
-    """`amounts` (S, n, N) at the records; `running` (S, N) inflow at that moment; of the doses before the record,
-    `waiting` (S, N) still wait for their lag and `ending` have not ended; codes (N,)."""
+    """What repeated doses have led to: `amounts` (S, n, N) at the records; `infusion_rate` (S, N), inflow at that moment; how
+    many of the doses before the record still wait for their lag, `waiting` (S, N), or have not ended, `ending`; codes (N,)."""
 
     amounts: jax.Array
     infusion_rate: jax.Array
@@ -61,9 +60,18 @@ class SteadyState(NamedTuple):
 
 
 def find_steady_states(
-    system: System, timeline: Timeline, p: jax.Array, patients: int, rows, advance, forward
+    system: System,
+    timeline: Timeline,
+    p: jax.Array,
+    patients: int,
+    parameter_rows: Any,
+    advance: Advance,
+    forward_advance: Advance,
 ) -> SteadyState:
-    """For every steady-state record. `forward` is `advance`, ready for jvp; all lanes (record, patient) go together."""
+    """The steady states of all steady-state records, under p (C, m, N).
+
+    `forward_advance` is `advance`, ready for jvp; all lanes (record, patient) go together.
+    """
     s = timeline.steady
     assert s is not None
     count = s.interval.shape[0]
@@ -79,32 +87,36 @@ def find_steady_states(
         return x.reshape(count * patients)
 
     row, lane = flat(jnp.minimum(wide["row"], p.shape[0] - 1)), jnp.tile(jnp.arange(patients), count)
-    here = jax.tree.map(lambda a: jnp.moveaxis(a[row, ..., lane], 0, -1), rows)
+    parameters = jax.tree.map(lambda a: jnp.moveaxis(a[row, ..., lane], 0, -1), parameter_rows)
     into = jnp.arange(len(system.names))[:, None] == flat(wide["compartment"])
-    dose = jax.tree.map(lambda x: flat(x).astype(p.dtype), dose._replace(bad=None))
+    dose = jax.tree.map(lambda x: flat(x).astype(p.dtype), dose._replace(invalid=None))
     gap, waiting, ending = (x.astype(p.dtype) for x in (gap, waiting, ending))
     gap, endless, exists, late = flat(gap), flat(endless), flat(wide["exists"]), dose.lag - flat(waiting) * flat(gap)
-    whole = _split_interval(dose, gap, endless, gap, timeline.has_infusions)
-    x, code = _find_fixed_point(system, whole, here, into, exists, advance, forward)
+    interval = _split_interval(dose, gap, endless, gap, timeline.has_infusions)
+    x, code = _find_fixed_point(system, interval, parameters, into, exists, advance, forward_advance)
     if timeline.has_moving_events:  # with a lag, the record finds the last interval unfinished
-        x, failed = _advance_pieces(
-            advance, x, _split_interval(dose, gap, endless, gap - late, timeline.has_infusions), here, into
-        )
+        unfinished = _split_interval(dose, gap, endless, gap - late, timeline.has_infusions)
+        x, failed = _advance_pieces(advance, x, unfinished, parameters, into)
         x, code = x * can_reach_steady_state(system)[:, None], code | failed
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
-    code = as_code(code.reshape(count, patients)) | as_code(
-        jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0)
-    )
+    overlaps = jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0)
+    code = as_code(code.reshape(count, patients)) | as_code(overlaps)
     running = jnp.maximum(ending - 1 - waiting, 0.0)
-    running = jnp.where(endless.reshape(count, patients), 1.0, running) * dose.speed.reshape(count, patients)
-    amounts = jnp.moveaxis(x.reshape(-1, count, patients), 0, 1)
-    return SteadyState(amounts, running, waiting, ending, lax.reduce_or(code.astype(jnp.int32), (0,)))
+    running = jnp.where(endless.reshape(count, patients), 1.0, running)
+    return SteadyState(
+        amounts=jnp.moveaxis(x.reshape(-1, count, patients), 0, 1),
+        infusion_rate=running * dose.rate.reshape(count, patients),
+        waiting=waiting,
+        ending=ending,
+        code=lax.reduce_or(code.astype(jnp.int32), (0,)),
+    )
 
 
 def _split_interval(
     dose: DoseInEffect, gap: jax.Array, endless: jax.Array, span: jax.Array, infusing: bool
 ) -> InflowPieces:
-    """The first `span` hours of an interval: m infusions overlap throughout it and one more at its beginning."""
+    """The first `span` hours of an interval between doses, `gap` hours long: m infusions overlap throughout it and one more at
+    its beginning."""
     if not infusing:
         return InflowPieces(dose.amount[None], None, span[None])
     bolus = (dose.duration <= 0) & ~endless
@@ -125,8 +137,8 @@ def _advance_pieces(advance, x: jax.Array, pieces: InflowPieces, row, into: jax.
     def step(carry, piece: InflowPieces):
         x, code = carry
         inflow = None if piece.inflow is None else into * piece.inflow
-        fresh = jnp.ones(x.shape[-1], bool)
-        crossed = advance(x + into * piece.jump, Interval(piece.duration[None], inflow, row, fresh, None))
+        restart = jnp.ones(x.shape[-1], bool)
+        crossed = advance(x + into * piece.jump, Interval(piece.duration[None], inflow, row, restart, None))
         return (crossed.amounts[-1], code | crossed.code), None
 
     (x, code), _ = lax.scan(step, (x, jnp.zeros(x.shape[-1], jnp.int32)), pieces)
@@ -134,32 +146,34 @@ def _advance_pieces(advance, x: jax.Array, pieces: InflowPieces, row, into: jax.
 
 
 def _find_fixed_point(
-    system: System, whole: InflowPieces, row, into, exists, advance, forward
+    system: System, interval: InflowPieces, row, into, exists, advance, forward_advance
 ) -> tuple[jax.Array, jax.Array]:
     """x (n, L) with period(x) = x, just before a dose, and result codes."""
-    held = can_reach_steady_state(system)[:, None]
-    still = lax.stop_gradient((whole, row))
-    period = partial(_advance_period, forward, held, still[0], still[1], into)
-    x, inverse, found = _iterate_newton(system, period, jnp.zeros(into.shape, whole.duration.dtype), exists)
+    emptied = can_reach_steady_state(system)[:, None]
+    fixed_interval, fixed_row = lax.stop_gradient((interval, row))
+    period = partial(_advance_period, forward_advance, emptied, fixed_interval, fixed_row, into)
+    x, inverse, converged = _iterate_newton(system, period, jnp.zeros(into.shape, interval.duration.dtype), exists)
     # A lane that is not there, or has no steady state, must not spoil a derivative of the others: 0 · NaN is NaN.
-    inverse = lax.stop_gradient(jnp.where(found & exists, inverse, 0.0))
-    x = lax.stop_gradient(jnp.where(found & exists, x, 0.0))
+    inverse = lax.stop_gradient(jnp.where(converged & exists, inverse, 0.0))
+    x = lax.stop_gradient(jnp.where(converged & exists, x, 0.0))
 
-    def live(carry, _):
+    def live_step(carry, _):
         x, code, _ = carry
-        y, failed = _advance_period(advance, held, whole, row, into, x)
+        y, failed = _advance_period(advance, emptied, interval, row, into, x)
         step = jnp.einsum("ijl,jl->il", inverse, y - x)
         return (x + step, code | failed, jnp.abs(step).max(axis=0)), None
 
     start = (x, jnp.zeros(x.shape[-1], jnp.int32), jnp.zeros(x.shape[-1], x.dtype))
-    (x, code, last), _ = lax.scan(live, start, None, length=2)
-    found = found & (last <= _attainable_tolerance(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
-    return x, code | jnp.where(found, 0, ResultCode.NO_STEADY_STATE).astype(jnp.int32)
+    (x, code, last), _ = lax.scan(live_step, start, None, length=2)
+    converged = converged & (last <= _attainable_tolerance(x.dtype, 1e-6) * jnp.abs(x).max(axis=0))
+    # One integer type: jaxlib 0.10.2 ends the process on `int32 | weak int64` compiled alone.
+    return x, code | jnp.where(converged, 0, ResultCode.NO_STEADY_STATE).astype(jnp.int32)
 
 
-def _advance_period(advance, held, pieces: InflowPieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y, code = _advance_pieces(advance, x * held, pieces, row, into)
-    return y * held, code
+def _advance_period(advance, emptied, pieces: InflowPieces, row, into, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """x (n, L) an interval later, 0 in compartments that only fill; and result codes (L,)."""
+    y, code = _advance_pieces(advance, x * emptied, pieces, row, into)
+    return y * emptied, code
 
 
 class _NewtonState(NamedTuple):
@@ -188,9 +202,12 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
     """
     n, lanes = zero.shape
     eye = jnp.eye(n, dtype=zero.dtype)
+    tolerance = _attainable_tolerance(zero.dtype, _STEP_TOLERANCE)
     basis = jnp.broadcast_to(eye[:, :, None], (n, n, lanes))
 
-    def tangent(x):
+    def linearise(x):
+        """period(x), and (I − ∂period)⁻¹ there."""
+
         def along(v):
             (y, _), (dy, _) = jax.jvp(period, (x,), (v,))
             return y, dy
@@ -200,35 +217,35 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
         return y, jnp.moveaxis(jnp.linalg.inv(matrix), 0, -1)
 
     if not system.nonlinear:
-        y, inverse = tangent(zero)
+        y, inverse = linearise(zero)
         good = jnp.isfinite(inverse).all(axis=(0, 1)) & (jnp.abs(inverse).max(axis=(0, 1)) < _LARGEST_INVERSE)
         return jnp.einsum("ijl,jl->il", inverse, y), inverse, good
 
-    def again(state: tuple[_NewtonState, jax.Array]) -> tuple[_NewtonState, jax.Array]:
+    def newton_step(state: tuple[_NewtonState, jax.Array]) -> tuple[_NewtonState, jax.Array]:
         s, count = state
-        y, inverse = tangent(s.x)
+        y, inverse = linearise(s.x)
         residual = jnp.abs(y - s.x).sum(axis=0)  # in this norm linear compartments contract, so plain periods help
         usable = jnp.isfinite(inverse).all(axis=(0, 1)) & jnp.isfinite(residual)
         better = usable & (s.after_plain_period | (residual < s.residual))
         step = jnp.einsum("ijl,jl->il", inverse, y - s.x)
-        close = jnp.abs(step).max(axis=0) <= _attainable_tolerance(zero.dtype, _STEP_TOLERANCE) * jnp.abs(
-            s.x + step
-        ).max(axis=0)
-        onward = jnp.where(better, y, s.best_after_period)
+        close = jnp.abs(step).max(axis=0) <= tolerance * jnp.abs(s.x + step).max(axis=0)
+        after_best = jnp.where(better, y, s.best_after_period)
         new = _NewtonState(
-            x=jnp.where(better, jnp.maximum(s.x + step, 0.0), onward),
+            x=jnp.where(better, jnp.maximum(s.x + step, 0.0), after_best),
             after_plain_period=~better,
             best=jnp.where(better, s.x, s.best),
-            best_after_period=onward,
+            best_after_period=after_best,
             residual=jnp.where(better, residual, s.residual),
             inverse=inverse,
             converged=better & close & (jnp.abs(inverse).max(axis=(0, 1)) < _LARGEST_INVERSE),
         )
         return jax.tree.map(lambda a, b: jnp.where(s.converged, a, b), s, new), count + 1  # once found, nothing moves
 
+    def goes_on(state: tuple[_NewtonState, jax.Array]) -> jax.Array:
+        s, count = state
+        return (~s.converged & exists).any() & (count < _MAX_NEWTON_STEPS)
+
     yes = jnp.ones(lanes, bool)
     start = _NewtonState(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
-    end, _ = lax.while_loop(
-        lambda s: (~s[0].converged & exists).any() & (s[1] < _MAX_NEWTON_STEPS), again, (start, jnp.zeros((), int))
-    )
+    end, _ = lax.while_loop(goes_on, newton_step, (start, jnp.zeros((), int)))
     return end.x, end.inverse, end.converged

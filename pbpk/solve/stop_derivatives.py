@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def move_in_time(
     system: System, packed: jax.Array, source, late: jax.Array, after: jax.Array, integral: jax.Array | None
 ):
-    """Amounts (M, n, N) and integrals `late` (M, N or 1) hours after what they were, which are 0 hours and carry
-    derivatives: Taylor's polynomial, to the third. Under packed A (nonzeros, N) and a source (n, N) or None."""
+    """Amounts (M, n, N) and integrals `late` (M, N or 1) hours after `after` and `integral`. Late is 0 and carries derivatives:
+    Taylor's polynomial, to the third. Under packed A (nonzeros, N) and a source (n, N) or None."""
     product, late = jax.vmap(packing(system).elimination.product(packed)), late[:, None, :]
     first = product(after) if source is None else product(after) + source
     second = product(first)
@@ -37,29 +37,33 @@ def move_in_time(
 def evaluate_at_zero(
     f: Callable[[jax.Array, Any], Any], value: Callable[[Any], Any]
 ) -> Callable[[jax.Array, Any], Any]:
-    """`f(late, given)` where late is 0 and its value there is `value(given)`: f itself is traced only where late is
-    differentiated, be it in a derivative of a derivative. Not to be transposed, which would forget that."""
-    short = jax.custom_jvp(lambda late, given: value(given))
+    """`f(late, arguments)` where late is 0 and its value there is `value(arguments)`.
 
-    @partial(short.defjvp, symbolic_zeros=True)
-    def rule(at, along):
-        (late, given), (moved, along) = at, along
-        along = instantiate_zeros(along)
-        if not isinstance(moved, SymbolicZero):
-            return jax.jvp(f, (late, given), (moved, along))
+    f itself is traced only where late is differentiated, be it in a derivative of a derivative. Not to be transposed, which
+    would forget that.
+    """
+    at_zero = jax.custom_jvp(lambda late, arguments: value(arguments))
+
+    @partial(at_zero.defjvp, symbolic_zeros=True)
+    def rule(primals, tangents):
+        (late, arguments), (late_moved, arguments_moved) = primals, tangents
+        arguments_moved = instantiate_zeros(arguments_moved)
+        if not isinstance(late_moved, SymbolicZero):
+            return jax.jvp(f, (late, arguments), (late_moved, arguments_moved))
 
         def slope(late: jax.Array, both: tuple[Any, Any]):
             return jax.jvp(partial(f, late), both[:1], both[1:])
 
-        return evaluate_at_zero(slope, lambda both: jax.jvp(value, both[:1], both[1:]))(late, (given, along))
+        slope_at_zero = evaluate_at_zero(slope, lambda both: jax.jvp(value, both[:1], both[1:]))
+        return slope_at_zero(late, (arguments, arguments_moved))
 
-    return short
+    return at_zero
 
 
 def instantiate_zeros(tangents: Any) -> Any:
-    """Zeros for those tangents, float64, that JAX knows to be none."""
+    """The tangents, with zeros for those, float64, that JAX knows to be none."""
 
-    def one(a: Any) -> Any:
+    def fill(a: Any) -> Any:
         return jnp.zeros(a.shape) if isinstance(a, SymbolicZero) else a
 
-    return jax.tree.map(one, tangents, is_leaf=lambda a: isinstance(a, SymbolicZero))
+    return jax.tree.map(fill, tangents, is_leaf=lambda a: isinstance(a, SymbolicZero))

@@ -17,7 +17,7 @@ from pbpk.data.events import EventTable, read_events
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.problem import ModelStructure, Problem
 from pbpk.model.load import Model, list_folders, load_model
-from pbpk.observe import select_observables
+from pbpk.observe.readings import select_observables
 from pbpk.population.records import convert_overrides
 from pbpk.solve.choose import choose_solver
 from pbpk.study.assemble import (

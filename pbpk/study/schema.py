@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pbpk.aggregate_data.schema import SummaryPart
+from pbpk.study.summary_schema import SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import pbpk
 from pbpk.model.load import load_model
-from pbpk.observe import observe_all
+from pbpk.observe.readings import observe_all
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import build_timeline
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pbpk.aggregate_data.rows import cv_as_sd, read_rows
-from pbpk.aggregate_data.schema import SummaryPart
+from pbpk.study.summary_schema import SummaryPart
 from pbpk.errors import BadInput
 
 PART = SummaryPart.model_validate(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pbpk.dosimetry.phantom.body import check_phantom, load_regions
+from pbpk.dosimetry.phantom.body import BLOOD_MASS, check_phantom, load_regions
 from pbpk.dosimetry.phantom.grid import build_grid
 from pbpk.dosimetry.phantom.skeleton import MARROW_SHARES, share_among_bones
 from pbpk.errors import BadInput
@@ -82,7 +82,7 @@ def test_reference_masses_are_those_of_icrp_133_within_their_digits():
     assert "testes" not in female and "ovaries" not in male
 
 
-@pytest.mark.parametrize("phantom", BLOOD)
+@pytest.mark.parametrize("phantom", BLOOD_MASS)
 def test_all_blood_is_somewhere(phantom):
     assert sum(r.blood for r in load_regions(phantom).values()) == pytest.approx(1.0, abs=1e-12)
 

@@ -106,9 +106,9 @@ def test_ends_that_are_known_are_not_searched_again(found, study):
 
     ends = [StartOutcome(k, study.problem.initial_unconstrained, study.problem.initial_unconstrained, 200.0 + k, "converged", 1) for k in range(1, 6)]
     seen = []
-    problem = study.problem
+    psis = multistart.draw_starts(study, study.problem, 6, seed=3)
     all_of_them = multistart._search_from_starts(
-        study, get_method("focei"), problem, 6, 3, ends, lambda e, of: seen.append(e[-1].number)
+        get_method("focei"), study.problem, psis, ends, lambda e, of: seen.append(e[-1].number)
     )
     assert seen == [6] and len(all_of_them) == 6
     last = found[0].files["starts.csv"].iloc[5]

@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.base import Observed, Predicted, observed_curvature
-from pbpk.likelihood.endpoints.declared import declare_endpoint
+from pbpk.study.assemble.endpoints import declare_endpoint
 from pbpk.study.schema import ErrorPart
 
 LN2PI = np.log(2 * np.pi)

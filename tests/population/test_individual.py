@@ -30,11 +30,11 @@ def individual(changes, overrides=()):
 def parameters(who, covariates, overrides=None):
     if overrides is None:
         overrides = jnp.zeros((covariates.shape[0], 0, 3))
-    u = who.mixed(THETA, ETA, covariates[0])
+    u = who.individual_parameters(THETA, ETA, covariates[0])
     return dict(
         zip(
             MODEL.system.parameter_names,
-            np.moveaxis(np.asarray(who.parameters(MODEL.system, u, CONSTANTS, covariates, overrides)), 1, 0),
+            np.moveaxis(np.asarray(who.system_parameters(MODEL.system, u, CONSTANTS, covariates, overrides)), 1, 0),
             strict=True,
         )
     )
@@ -85,5 +85,5 @@ def test_slots():
 
 
 def test_at_reference_a_typical_patient_is_typical():
-    found = individual(False).mixed(THETA, 0 * ETA, jnp.array([[70.0] * 3, [1.0] * 3]))
+    found = individual(False).individual_parameters(THETA, 0 * ETA, jnp.array([[70.0] * 3, [1.0] * 3]))
     np.testing.assert_allclose(found, np.array([3.0, 30.0, 1.2])[:, None] * np.ones(3), rtol=1e-14)

@@ -20,7 +20,7 @@ from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, observe
 from pbpk.model.system import build_system
-from pbpk.observe import observe_all
+from pbpk.observe.readings import observe_all
 from pbpk.results import ResultCode
 from pbpk.solve.compiled_likelihood import minus2ll_of_readings as losses_of
 from pbpk.solve.resolvent import Resolvent

@@ -21,7 +21,7 @@ from pbpk.dosimetry.effect.targets import find_biology
 from pbpk.dosimetry.phantom.body import Phantom, load_regions
 from pbpk.dosimetry.region_map import BLOOD
 from pbpk.errors import BadInput
-from pbpk.observe import name_amount
+from pbpk.observe.readings import name_amount
 from pbpk.tables import read_toml
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
-from pbpk.observe import find_compartments_read, observe_sums
+from pbpk.observe.readings import find_compartments_read, observe_sums
 from pbpk.solve.compiled_likelihood import LikelihoodData
 
 if TYPE_CHECKING:

@@ -19,23 +19,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from pbpk.study.section import StrictSection
 
 KINDS = ("value", "fraction", "excreted", "integral", "residence", "half_life", "dose")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SpreadPart(_Strict):
+class SpreadPart(StrictSection):
     """A covariate that differs between a group's patients: log-normal."""
 
     median: float = Field(gt=0)
     cv: float = Field(gt=0)
 
 
-class GroupPart(_Strict):
+class GroupPart(StrictSection):
     """`n`: patients, where a row does not say otherwise. `dose` in words, as in `pbpk simulate --dose`."""
 
     n: int | None = Field(default=None, ge=1)
@@ -45,7 +43,7 @@ class GroupPart(_Strict):
     status: Literal["published", "inferred", "assumed"] = "published"
 
 
-class TermPart(_Strict):
+class TermPart(StrictSection):
     """Absorbed dose from one source: `s` per time-integrated activity, scaled by a covariate where one is named."""
 
     observable: str
@@ -56,7 +54,7 @@ class TermPart(_Strict):
     power: float = 0.0
 
 
-class QuantityPart(_Strict):
+class QuantityPart(StrictSection):
     """One number of each patient; docs/summary_data.md lists the kinds. `noise`: the CV with which it is measured."""
 
     kind: str
@@ -69,13 +67,13 @@ class QuantityPart(_Strict):
     noise: float | None = Field(default=None, ge=0)
 
 
-class NumberPart(_Strict):
+class NumberPart(StrictSection):
     initial: float | str
     fixed: bool = False
     label: str = ""
 
 
-class ResponsePart(_Strict):
+class ResponsePart(StrictSection):
     """Probability 1/2 at an exposure of `E50`; `slope` acts on ln(exposure/E50)."""
 
     exposure: str
@@ -84,7 +82,7 @@ class ResponsePart(_Strict):
     slope: NumberPart
 
 
-class SummaryPart(_Strict):
+class SummaryPart(StrictSection):
     """`patients`: virtual patients for each group."""
 
     file: str = "summary.csv"

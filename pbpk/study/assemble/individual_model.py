@@ -1,0 +1,63 @@
+"""`[parameters]` and the records as an `IndividualModel`: which parameters vary, and which covariates act on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbpk.errors import BadInput, did_you_mean
+from pbpk.population.distributions import DISTRIBUTIONS
+from pbpk.population.individual import CovariateFactor, IndividualModel, VaryingParameter
+from pbpk.study.assemble.parameters import read_bounds
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.model.load import Model
+    from pbpk.study.schema import StudySpec
+
+
+def build_individual_model(spec: StudySpec, model: Model, events: EventTable, where: str) -> IndividualModel:
+    """The population model of the parameters that the study names. Raises `BadInput` for a covariate or an occasion that the
+    data do not have."""
+    factors, covariates = [], []
+    for name, part in spec.parameters.items():
+        for e in part.covariates:
+            if e.covariate not in events.covariates:
+                raise BadInput(
+                    f"`{name}`: the data have no covariate `{e.covariate}`",
+                    where=where,
+                    hint=did_you_mean(e.covariate, events.covariates),
+                )
+            changes = bool((events.frame.groupby("ID")[e.covariate].nunique() > 1).any())
+            coefficient = e.estimate if e.estimate else float(e.coefficient or 0.0)
+            factors.append(CovariateFactor(name, e.covariate, e.form, e.reference, coefficient, changes))
+            covariates.append(e.covariate)
+    occasions = _count_occasions(spec, events, where)
+    varying = []
+    for name, part in spec.parameters.items():
+        low, high = read_bounds(name, part, model)
+        shape = DISTRIBUTIONS[part.distribution].shape
+        shape_name = f"{name}_{shape[0]}" if shape else None
+        times = occasions if part.iov is not None else 0
+        varying.append(
+            VaryingParameter(name, part.distribution, part.iiv is not None, times, shape_name, low or 0.0, high or 1.0)
+        )
+    if occasions:
+        covariates.append(spec.data.occasion)
+    occasion = spec.data.occasion if occasions else None
+    return IndividualModel(tuple(varying), tuple(factors), tuple(dict.fromkeys(covariates)), events.overrides, occasion)
+
+
+def _count_occasions(spec: StudySpec, events: EventTable, where: str) -> int:
+    """How many occasions the subject with the most has; 0 where no parameter varies between them."""
+    varying = [n for n, p in spec.parameters.items() if p.iov is not None]
+    if not varying:
+        return 0
+    column = spec.data.occasion
+    if column not in events.covariates:
+        hint = did_you_mean(column, events.covariates) or 'name it:  [data] occasion = "VISIT"'
+        raise BadInput(f"`{varying[0]}` has `iov`, but the data have no column `{column}`", where=where, hint=hint)
+    most = int(events.frame.groupby("ID")[column].nunique().max())
+    if most < 2:
+        why = "with one occasion a subject, variation between occasions cannot be told from that between subjects"
+        raise BadInput(f"`{varying[0]}` has `iov`, but no subject has two occasions in `{column}`", where=where, why=why)
+    return most

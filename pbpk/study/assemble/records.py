@@ -1,0 +1,101 @@
+"""The study's records made ready: units checked, censored values marked, occasions numbered, a mixture's class added."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pbpk import units
+from pbpk.errors import BadInput
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.observe.readings import find_observable_unit
+from pbpk.population.records import check_dose_unit
+from pbpk.regimen.void import Void, void
+from pbpk.study.assemble.censoring import has_limits, mark_censored
+from pbpk.study.data_units import is_in_data_unit
+
+if TYPE_CHECKING:
+    from pbpk.data.events import EventTable
+    from pbpk.model.load import Model
+    from pbpk.study.assemble.endpoints import DeclaredEndpoint
+    from pbpk.study.schema import StudySpec
+
+
+def check_units(spec: StudySpec, model: Model, events: EventTable, where: str) -> None:
+    """Refuse doses and observations in a unit of the wrong dimension, and observations that have no error model. Raises
+    `BadInput`."""
+    frame = events.frame
+    check_dose_unit(events, model, spec.data.units, f"{where}: data.units")
+    if unit := spec.data.units.get("DV"):
+        for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
+            part = spec.error.get(name)
+            if part is not None and not is_in_data_unit(part):
+                continue
+            observable = (part.observable if part else None) or name
+            wanted = find_observable_unit(model.system, model.parameters, observable)
+            units.require_dimension(unit, wanted, f"DV ({name})", where=f"{where}: data.units")
+    for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
+        if name not in spec.error:
+            raise BadInput(f"`{name}` is observed but has no error model", where=where, hint=f"add [error.{name}]")
+
+
+def prepare_records(
+    spec: StudySpec, model: Model, events: EventTable, declared: tuple[DeclaredEndpoint, ...], where: str
+) -> tuple[EventTable, tuple[DeclaredEndpoint, ...]]:
+    """The table with censored values marked, occasions numbered and a mixture's covariate in it; and the endpoints, which now
+    know whether any of their values are censored. Raises `BadInput`."""
+    events = mark_censored(spec, model, events)
+    if any(p.iov is not None for p in spec.parameters.values()) and spec.data.occasion in events.covariates:
+        events = number_occasions(events, spec.data.occasion)
+    if spec.mixture is not None:
+        events = _add_class(spec, events, where)
+    endpoints = []
+    for d in declared:
+        records = events.frame[(events.frame["MDV"] == 0) & (events.frame["DVID"] == d.endpoint.name)]
+        limited = has_limits(spec.error[d.endpoint.name], records)
+        if limited and not isinstance(d.endpoint, GaussianEndpoint):
+            raise BadInput(f"`{d.endpoint.name}`: only a continuous endpoint can be censored by CENS", where=where)
+        endpoints.append(replace(d, endpoint=replace(d.endpoint, has_limits=True)) if limited else d)
+    return events, tuple(endpoints)
+
+
+def _add_class(spec: StudySpec, events: EventTable, where: str) -> EventTable:
+    """The class of a mixture as a covariate, 1 everywhere: `repeat_by_class` gives it its other values."""
+    assert spec.mixture is not None
+    name, chances = spec.mixture.covariate, spec.mixture.probabilities
+    if len(chances) < 2 or min(chances) <= 0 or abs(sum(chances) - 1) > 1e-6:
+        hint = "probabilities = [0.3, 0.7]"
+        raise BadInput("`mixture.probabilities` must be two or more and sum to 1", where=where, hint=hint)
+    if name in events.covariates:
+        raise BadInput(f"the data have a column `{name}`, so it is no class that nobody observed", where=where)
+    return replace(events, frame=events.frame.assign(**{name: 1.0}), covariates=(*events.covariates, name))
+
+
+def number_occasions(events: EventTable, column: str) -> EventTable:
+    """The table with the occasions of each subject as 0, 1, 2 … in the order they come."""
+    numbered = events.frame.groupby("ID", sort=False)[column].transform(lambda c: pd.factorize(c)[0]).astype(float)
+    return replace(events, frame=events.frame.assign(**{column: numbered}))
+
+
+def mark_samples(events: EventTable) -> EventTable:
+    """The table of a study that is only planned: where no DV is given at all, every observation row is a sample to be taken,
+    and DV 0 stands for it."""
+    frame = events.frame
+    if (frame["MDV"] == 0).any():
+        return events
+    sampled = frame["EVID"] == 0
+    changed = frame.assign(MDV=(~sampled).astype(int), DV=frame["DV"].mask(sampled, 0.0))
+    return replace(events, frame=changed)
+
+
+def read_voids(spec: StudySpec, where: str) -> tuple[Void, ...]:
+    """`[[void]]` of a fit.toml, for every subject. Raises `BadInput`."""
+    voids: tuple[Void, ...] = ()
+    for part in spec.void:
+        try:
+            voids += void(**part.model_dump()).voids
+        except BadInput as e:
+            raise BadInput(f"`void`: {e.what}", where=where, why=e.why, hint=e.hint) from None
+    return voids

@@ -13,11 +13,14 @@ import pandas as pd
 from pbpk.aggregate_data.assemble import Aggregates, as_events, extended, join, read_aggregates, summary_problem
 from pbpk.errors import BadInput
 from pbpk.solve.choose import choose_solver
-from pbpk.study.assemble import build_individual, build_layout, check_parameters, read_priors
+from pbpk.study.assemble.individual_model import build_individual_model
+from pbpk.study.assemble.layout import build_layout
+from pbpk.study.assemble.parameters import check_parameters
+from pbpk.study.assemble.priors import read_priors
+from pbpk.study.load import Study
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
-    from pbpk.study.load import Study
     from pbpk.study.schema import StudySpec
 
 
@@ -35,11 +38,9 @@ def study_with_summary(
 
 
 def _alone(folder: Path, spec: StudySpec, model: Model, given: Aggregates, solver: str | None, where: str) -> Study:
-    from pbpk.study.load import Study
-
     check_parameters(spec, model, where)
     events = as_events(given)
-    individual = build_individual(spec, model, _one_row(events, given), where)
+    individual = build_individual_model(spec, model, _one_row(events, given), where)
     layout, *tables = build_layout(spec, model, individual, (), where)
     layout, (natural, scale, shown, labels) = extended(layout, tuple(tables), given)
     individual = replace(individual, order=layout.etas)

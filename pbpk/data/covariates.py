@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ExtraColumns:
-    """`values` holds the covariates, then the overrides, in coherent units."""
+    """Columns that are not reserved: `values` holds the covariates, then the overrides of parameters, in coherent units."""
 
     values: pd.DataFrame
     covariates: tuple[str, ...]
@@ -29,7 +29,7 @@ class ExtraColumns:
 def read_extra_columns(
     sheet: DataSheet, free: Sequence[str], parameters: Sequence[str], scale: Mapping[str, float]
 ) -> ExtraColumns:
-    """Reads the headers in `free`.
+    """Read the columns in `free` as covariates, or as overrides where they are called like one of `parameters`.
 
     Raises `BadInput` for an override that is no number, a covariate that a subject lacks, and a number not finite.
     """
@@ -54,7 +54,7 @@ def read_extra_columns(
 
 
 def _find_overrides(sheet: DataSheet, free: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
-    """Header -> parameter."""
+    """Header -> parameter, for the headers that are called like one. Raises `BadInput` where two are."""
     out: dict[str, str] = {}
     for header in free:
         name = find_name(header, parameters)

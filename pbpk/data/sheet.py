@@ -22,13 +22,15 @@ _SHOWN = ("ID", "DATE", "TIME", "AMT", "DV", "EVID")
 
 @dataclass(frozen=True, eq=False)
 class DataSheet:
-    """`cells` is text with "" for missing; its index is the row number in the file, where the header is row 1."""
+    """A file's cells as text, read by reserved names. `cells` has "" for missing; its index is the row number in the file, where
+    the header is row 1. `named` is reserved name -> header, and `source` the file."""
 
     source: str
     cells: pd.DataFrame
     named: Mapping[str, str]
 
     def has_column(self, name: str) -> bool:
+        """Whether the file has a column for a reserved name."""
         return name in self.named
 
     def read_text(self, name: str) -> pd.Series:
@@ -43,15 +45,17 @@ class DataSheet:
         return self.read_text("ID").map(lambda cell: re.sub(r"^(\d+)\.0*$", r"\1", str(cell)))
 
     def locate_row(self, row: int) -> str:
+        """The file, the row and its subject, as errors name them."""
         subject = self.ids[row]
         return f"{self.source} row {row} (ID {subject})" if subject else f"{self.source} row {row}"
 
     def read_numbers(self, name: str, rows: pd.Series | None = None, hint: str = "") -> pd.Series:
-        """A reserved column as floats, NaN where missing. Only `rows` are read when given. Raises `BadInput`."""
+        """A reserved column as floats, NaN where missing; of `rows` only, if there are any. Raises `BadInput`."""
         cells = self.read_text(name)
         return self.parse_column(cells if rows is None else cells.where(rows, ""), name, hint)
 
     def parse_column(self, cells: pd.Series, name: str, hint: str = "") -> pd.Series:
+        """Cells as floats, NaN where empty. Raises `BadInput`, which calls them `name`, for what is no finite number."""
         values, bad = parse_numbers(cells)
         if bad.any() and "," in cells[bad].iloc[0]:
             hint = "write decimals with a point"
@@ -62,7 +66,7 @@ class DataSheet:
         return values
 
     def read_integers(self, name: str, otherwise: int = 0) -> pd.Series:
-        """A reserved column of whole numbers, `otherwise` where missing."""
+        """A reserved column of whole numbers, `otherwise` where missing. Raises `BadInput`."""
         values = self.read_numbers(name)
         self.forbid(values.notna() & (values != values.round()), f"{name} {{{name}}} is not a whole number")
         return values.fillna(otherwise).astype(int)

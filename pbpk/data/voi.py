@@ -34,14 +34,16 @@ _MISSING = frozenset((".", "", "na", "nan"))
 
 @dataclass(frozen=True, eq=False)
 class VoiTable:
-    """`frame`, one line per measurement (index: the row number in the file), holds
+    """Activities measured in volumes of interest, checked and in MBq present at their time.
+
+    `frame`, one line per measurement (index: the row number in the file), holds
 
     - subject, voi: text, as in the file; observable: the model's name for it ("" where no model was asked)
     - time_h; activity_MBq and sd_MBq: present at that time, not decay-corrected; sd is NaN where none is given
     - volume_mL, administered_MBq: NaN where not given
     - decay_corrected: how the file has it, or how it was taken
 
-    `notes` are the things assumed, `warnings` those that may be wrong by a factor.
+    `notes` are the things assumed, `warnings` those that may be wrong by a factor. `source` is the file.
     """
 
     frame: pd.DataFrame
@@ -58,7 +60,7 @@ class VoiTable:
         """
         from pbpk.data.voi_events import build_voi_events
 
-        return build_voi_events(self, into, at)
+        return build_voi_events(self.frame, self.source, into, at)
 
 
 def read_voi(
@@ -186,7 +188,7 @@ def _read_administered(sheet: DataSheet, columns: Mapping[str, VoiColumn], argum
 def _find_activity_factors(
     sheet: DataSheet, column: VoiColumn, volume: pd.Series, administered: pd.Series
 ) -> pd.Series:
-    """MBq per unit of the activity column, for each row."""
+    """MBq per unit of the activity column, for each row. Raises `BadInput` where a volume or the administered activity lacks."""
     if column.unit == PERCENT:
         sheet.forbid(
             administered.isna(),
@@ -208,6 +210,7 @@ def _find_activity_factors(
 
 
 def _note_repeats(frame: pd.DataFrame) -> list[str]:
+    """A note where rows repeat a subject, VOI and time; none is dropped."""
     again = frame.duplicated(["subject", "voi", "time_h"])
     if not again.any():
         return []

@@ -26,7 +26,7 @@ def read_decay_flags(
     nuclide: Nuclide,
     reference: float,
 ) -> tuple[pd.Series, list[str], list[str]]:
-    """Which rows are decay-corrected, notes, and warnings. Raises `BadInput`."""
+    """Which rows are decay-corrected, notes, and warnings, from the column or else the call's argument. Raises `BadInput`."""
     column = columns.get("decay_corrected")
     if column is not None:
         if argument is not None:
@@ -49,11 +49,12 @@ def read_decay_flags(
     if argument is not None:
         how = f"decay-corrected to {reference:g} h" if argument else "not decay-corrected"
         return taken, [f"values are taken as {how}"], []
-    warning = f"nothing says whether values are decay-corrected: taken as not. {describe_factor_at_stake(time, nuclide, reference)}"
-    return taken, [], [warning]
+    stake = describe_factor_at_stake(time, nuclide, reference)
+    return taken, [], [f"nothing says whether values are decay-corrected: taken as not. {stake}"]
 
 
 def describe_factor_at_stake(time: pd.Series, nuclide: Nuclide, reference: float) -> str:
+    """A sentence: how far values at the last time (h) differ between decay-corrected to `reference` and not."""
     last = float(time.max())
     factor = math.exp(nuclide.decay_constant * (last - reference))
     return f"For {nuclide.name} a factor of {factor:.4g}, exp(λ·{last - reference:g} h), is at stake at the last time."

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from pbpk.errors import BadInput
 
-if TYPE_CHECKING:
-    from pbpk.data.voi import VoiTable
 
+def build_voi_events(frame: pd.DataFrame, source: str, into: str, at: float) -> pd.DataFrame:
+    """ID, TIME (h), EVID, AMT (MBq), CMT, DV (MBq), DVID; "." where there is nothing.
 
-def build_voi_events(table: VoiTable, into: str, at: float) -> pd.DataFrame:
-    """ID, TIME (h), EVID, AMT (MBq), CMT, DV (MBq), DVID; "." where there is nothing. Raises `BadInput`."""
-    frame = table.frame
+    `frame` is a `VoiTable`'s, read from the file `source`; the dose goes into the compartment `into` at `at` (h). Raises
+    `BadInput` where the administered activity is not known.
+    """
     unknown = frame["administered_MBq"].isna()
     if unknown.any():
         row = int(unknown.index[unknown.to_numpy()][0])
         raise BadInput(
             "the administered activity is not known",
-            where=f"{table.source} row {row} (ID {frame['subject'][row]})",
+            where=f"{source} row {row} (ID {frame['subject'][row]})",
             why="An event table begins with the dose.",
             hint='say it, as in "245 MBq", or add a column administered_MBq',
         )

@@ -31,7 +31,7 @@ _BRACKETS = re.compile(r"(.+?)\s*\[\s*(.*?)\s*\]")
 
 @dataclass(frozen=True)
 class VoiColumn:
-    """`header` as the file has it; `unit` "" where none is said."""
+    """A column that is used: its `header` as the file has it, and its `unit`, "" where the header has none."""
 
     header: str
     unit: str

@@ -43,8 +43,11 @@ def tabulate_spheres(
 def lesion_dose(
     lesion: Lesion, hours: jax.Array, elsewhere: jax.Array, table: SValues, spheres: dict[str, np.ndarray]
 ) -> jax.Array:
-    """Dose to a lesion, (radiations, N), Gy·h/(Bq·s). `hours` (N,) in the lesion; `elsewhere` (sources, N) of the body, with the
-    lesion's own among those of the region it is within; `spheres` of `tabulate_spheres`."""
+    """Dose to a lesion, (radiations, N), Gy·h/(Bq·s).
+
+    `hours` (N,) in the lesion; `elsewhere` (sources, N) of the body, with the lesion's own among those of the region it is
+    within; `spheres` of `tabulate_spheres`.
+    """
     mass = jnp.atleast_1d(jnp.asarray(lesion.mass, float))
     itself = {r: hours * jnp.interp(jnp.log(mass), np.log(_MASSES), spheres[r]) / mass for r in RADIATIONS}
     known = load_regions(table.phantom)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pbpk.dosimetry.phantom.body import Phantom, load_regions
 from pbpk.errors import BadInput, did_you_mean
+from pbpk.model.chains import nuclide_tag
 from pbpk.nuclides.chains import chain
 from pbpk.observe.readings import name_amount
 from pbpk.tables import read_toml
@@ -122,13 +123,13 @@ def _place_compartments(
                 claim(nuclide, _resolve_region(region, phantom, where), names)
         if nuclide in placed:
             activity_rows[nuclide] = _find_activity_row(
-                model, nuclide, ("bismuth.activity", f"{tag(nuclide)}.activity")
+                model, nuclide, ("bismuth.activity", f"{nuclide_tag(nuclide)}.activity")
             )
     chain_members = chain(model.nuclide, evaluation="icrp107").members
     daughters = {m.name for m in chain_members[1:] if not m.stable}
     regions = {BLOOD: [], **rules.get("regions", {})}
     for nuclide in (*sorted(daughters), model.nuclide):
-        suffix = "" if nuclide == model.nuclide else f"_{tag(nuclide)}"
+        suffix = "" if nuclide == model.nuclide else f"_{nuclide_tag(nuclide)}"
         for region, patterns in regions.items():
             if names := match(patterns, suffix):
                 claim(nuclide, _resolve_region(region, phantom, where), names)
@@ -136,7 +137,7 @@ def _place_compartments(
             parts = (f"{lesion.name}{part}{suffix}" for part in ("", "_cells", "_bound"))
             claim(nuclide, lesion.name, [n for n in parts if n in unplaced])
         if suffix and nuclide in placed and nuclide not in activity_rows:
-            activity_rows[nuclide] = _find_activity_row(model, nuclide, (f"{tag(nuclide)}.activity",))
+            activity_rows[nuclide] = _find_activity_row(model, nuclide, (f"{nuclide_tag(nuclide)}.activity",))
     return placed, activity_rows, unplaced
 
 

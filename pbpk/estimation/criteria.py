@@ -12,22 +12,23 @@ from collections.abc import Sequence
 
 
 def aic(minus2ll: float, parameters: int) -> float:
+    """Akaike's criterion of a model with so many estimated `parameters`."""
     return minus2ll + 2 * parameters
 
 
 def bic(minus2ll: float, parameters: int, observations: int) -> float:
-    """With n the number of observations: right where nothing varies between subjects, a convention elsewhere."""
+    """Schwarz's criterion with n the number of observations: right where nothing varies between subjects, a convention elsewhere."""
     return minus2ll + parameters * math.log(observations)
 
 
 def bicc(minus2ll: float, varying: int, common: int, subjects: int, observations: int) -> float:
-    """`varying`: parameters of what varies between subjects (its typical values, effects of covariates on them, Ω), of which
+    """BIC of a mixed-effects model. `varying`: parameters of what varies between subjects (its typical values, effects of covariates on them, Ω), of which
     each subject is one datum. `common`: the rest, of which each observation is one (Delattre et al. 2014, as Monolix's)."""
     return minus2ll + varying * math.log(subjects) + common * math.log(observations)
 
 
 def akaike_weights(aics: Sequence[float]) -> list[float]:
-    """exp(−Δ/2) over their sum: what each model weighs among these models."""
+    """exp(−Δ/2) over their sum: the weight of each model among these, from their AIC."""
     lowest = min(aics, default=0.0)
     relative = [math.exp((lowest - a) / 2) for a in aics]
     return [r / sum(relative) for r in relative]
@@ -43,6 +44,6 @@ def chi2_tail(statistic: float, degrees: int) -> float:
 
 
 def chi2_mixture_tail(statistic: float, degrees: int) -> float:
-    """The same where one of the parameters tested is a variance, which the smaller model puts on its edge, zero: half of the
-    time the data would have it below, so χ² is a mixture of two, with that degree of freedom and without."""
+    """P(χ² ≥ statistic) where one of the parameters tested is a variance, which the smaller model puts on its edge, zero: half of
+    the time the data would have it below, so χ² is a mixture of two, with that degree of freedom and without."""
     return 0.5 * chi2_tail(statistic, degrees - 1) + 0.5 * chi2_tail(statistic, degrees)

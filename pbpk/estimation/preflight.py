@@ -16,7 +16,7 @@ import numpy as np
 
 from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_curvatures
 from pbpk.likelihood.prediction_jets import first_order_jet
-from pbpk.likelihood.subject import SubjectLikelihood, subject_arrays
+from pbpk.likelihood.subject import SubjectArrays, SubjectLikelihood, subject_arrays
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
@@ -115,12 +115,16 @@ def _compute_information(problem: Problem, psi: jax.Array, eta: jax.Array) -> ja
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
     ends, t = problem.structure.endpoints, problem.observed_mask.shape[0]
 
-    def one(e, s):
+    def one(e: jax.Array, s: SubjectArrays):
         x = terms.prediction(psi, e, s, s.jet)
         p = arrange_predictions(ends, x, x, s.observed)
-        w = jnp.where(s.seen, record_curvatures(ends, s.endpoint, s.seen, p, s.observed, theta | sigma, False), 0.0)
+        w = jnp.where(
+            s.observed_mask,
+            record_curvatures(ends, s.endpoint_index, s.observed_mask, p, s.observed, theta | sigma, False),
+            0.0,
+        )
         slope = jax.jacfwd(lambda y: terms.prediction(y, e, s, s.jet)[:t])(psi)
-        return jnp.sum(jnp.where(s.seen[:, None], slope**2, 0.0) * jnp.maximum(w, 0.0)[:, None], axis=0)
+        return jnp.sum(jnp.where(s.observed_mask[:, None], slope**2, 0.0) * jnp.maximum(w, 0.0)[:, None], axis=0)
 
     return jnp.sum(jax.vmap(one, in_axes=-1)(eta, subject_arrays(problem, jet)), axis=0)
 

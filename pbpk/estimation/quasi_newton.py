@@ -19,15 +19,15 @@ from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
 from pbpk.likelihood.problem import Problem, penalty_and_gradient
 
-SMALLEST_FALL = 1e-7  # predicted further fall of the OFV
-LONGEST_STEP = 1.0  # largest change of any coordinate of ψ in one step: a factor e
+SMALLEST_FALL = 1e-7  # of the OFV, predicted by the quadratic model, below which the search is over
+LONGEST_STEP = 1.0  # largest change of any coordinate of ψ in one step: a factor e of a positive parameter
 VANISHED, RESTORED = 3.5, 2.3  # a thirtieth and a tenth of the standard deviation it started from, as logarithms
 MOST_ITERATIONS = 300
 
 
 @dataclass(frozen=True)
 class QuasiNewton(EstimationMethod):
-    """Everything of a likelihood method but its likelihood; a subclass gives `evaluate`."""
+    """A method that minimises the objective of its `evaluate`, which is all that a subclass must write."""
 
     name: str = ""
     about: str = ""
@@ -50,9 +50,9 @@ class QuasiNewton(EstimationMethod):
         direction = -state.inverse @ gradient
         slope = float(gradient @ direction)
         if -slope / 2 < SMALLEST_FALL:
-            return self._converge_or_restore(problem, state, gradient)
+            return self._converge_or_restore(problem, state)
         if state.iteration >= MOST_ITERATIONS:
-            return self._stop(state, ITERATION_LIMIT, gradient)
+            return self._stop(state, ITERATION_LIMIT)
         length = min(1.0, LONGEST_STEP / float(np.abs(direction).max()))
         tried, new = 0, None
         for _ in range(30):
@@ -71,26 +71,26 @@ class QuasiNewton(EstimationMethod):
                 break
             length *= shorten_step(state.ofv, ofv, slope, length)
         if new is None:
-            return self._restart_or_stall(problem, state, gradient, -slope / 2, tried)
+            return self._restart_or_stall(problem, state, -slope / 2, tried)
         change = sum_gradient(problem, new.psi, new.gradient) - gradient
         inverse = update_inverse(state.inverse, new.psi - state.psi, change)
         new = replace(new, inverse=inverse, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return new, _record_iteration(new, new.ofv - state.ofv, length * float(np.abs(direction).max()))
 
     def _restart_or_stall(
-        self, problem: Problem, state: EstimationState, gradient: Numbers, promised: float, tried: int
+        self, problem: Problem, state: EstimationState, promised: float, tried: int
     ) -> tuple[EstimationState, IterationRecord]:
+        """After a line search without success: a restart from the scores' curvature, or the end where that has been tried or
+        `promised`, the fall that the quadratic model still predicts, is nothing."""
         fresh = invert_scores(state.gradient)
         if promised < 1e-4:  # what is left to gain is below what the objective can resolve: this is the minimum
-            return self._converge_or_restore(problem, state, gradient)
+            return self._converge_or_restore(problem, state)
         if np.allclose(fresh, state.inverse):
-            return self._stop(state, STALLED, gradient)
+            return self._stop(state, STALLED)
         again = replace(state, inverse=fresh, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return again, _record_iteration(again, 0.0, 0.0)
 
-    def _converge_or_restore(
-        self, problem: Problem, state: EstimationState, gradient: np.ndarray
-    ) -> tuple[EstimationState, IterationRecord]:
+    def _converge_or_restore(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
         """The end, unless a random effect that vanished does better restored.
 
         ψ holds the logarithm of its standard deviation, so the slope vanishes there, be it a minimum or a maximum.
@@ -108,12 +108,12 @@ class QuasiNewton(EstimationMethod):
                 scores = invert_scores(trial.gradient)
                 best = EstimationState(psi, ofv, trial.objective, trial.gradient, trial.eta, scores, good=trial.good)
         if best is state:
-            return self._stop(state, CONVERGED, gradient)
+            return self._stop(state, CONVERGED)
         best = replace(best, iteration=state.iteration + 1, evaluations=state.evaluations + tried)
         return best, _record_iteration(best, best.ofv - state.ofv, float(np.abs(best.psi - state.psi).max()))
 
     @staticmethod
-    def _stop(state: EstimationState, status: str, gradient: Numbers) -> tuple[EstimationState, IterationRecord]:
+    def _stop(state: EstimationState, status: str) -> tuple[EstimationState, IterationRecord]:
         done = replace(state, status=status)
         return done, _record_iteration(done, 0.0, 0.0)
 
@@ -125,11 +125,11 @@ def sum_objective(problem: Problem, psi: np.ndarray, objective: Numbers) -> floa
 
 
 def sum_gradient(problem: Problem, psi: np.ndarray, gradient: Numbers) -> np.ndarray:
-    """Its gradient in ψ, from that of the subjects (P, N)."""
+    """The gradient of the OFV in ψ (P,), from that of the subjects (P, N)."""
     gradient_sum = np.asarray(gradient).sum(axis=1)
-    return (
-        gradient_sum + np.asarray(penalty_and_gradient(problem, psi)[1]) if problem.structure.priors else gradient_sum
-    )
+    if not problem.structure.priors:
+        return gradient_sum
+    return gradient_sum + np.asarray(penalty_and_gradient(problem, psi)[1])
 
 
 def differentiate_subjects(objective, psi: jax.Array, eta: jax.Array, subjects) -> tuple[jax.Array, jax.Array]:
@@ -138,11 +138,13 @@ def differentiate_subjects(objective, psi: jax.Array, eta: jax.Array, subjects) 
 
 
 def _to_host(e: Evaluation) -> Evaluation:
+    """The evaluation as NumPy arrays, computed to the end: what a state and a checkpoint hold."""
     return Evaluation(*(np.asarray(x) for x in jax.block_until_ready(e)))
 
 
 def invert_scores(gradient: Numbers) -> np.ndarray:
-    """(½ Σ gg')⁻¹ with a ridge, so that a coordinate the data hardly see still moves a little."""
+    """(½ Σ gg')⁻¹ of gradients (P, N): the inverse Hessian of the OFV as the scores have it, to start from. The ridge lets a
+    coordinate that the data hardly determine still move a little."""
     s = 0.5 * gradient @ gradient.T
     scale = np.sqrt(np.maximum(np.diag(s), 1e-8))
     correlation = s / np.outer(scale, scale) + 1e-3 * np.eye(len(scale))
@@ -150,7 +152,8 @@ def invert_scores(gradient: Numbers) -> np.ndarray:
 
 
 def shorten_step(before: float, after: float, slope: float, length: float) -> float:
-    """The minimum of the parabola through what is known, kept between a tenth and a half."""
+    """The factor by which a step that does not fall is shortened: to the minimum of the parabola through the OFV before and
+    after it and the slope before, kept between a tenth and a half; a quarter where the OFV after it is not finite."""
     if not np.isfinite(after):
         return 0.25
     curvature = (after - before - slope * length) / length**2
@@ -158,7 +161,8 @@ def shorten_step(before: float, after: float, slope: float, length: float) -> fl
 
 
 def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The BFGS formula; skipped when the curvature along the step is not positive."""
+    """The inverse Hessian after a step `s` (P,) over which the gradient changed by `y` (P,), by the BFGS formula; unchanged
+    where the curvature along the step is not positive."""
     sy = float(s @ y)
     if sy <= 1e-12 * np.linalg.norm(s) * np.linalg.norm(y):
         return inverse
@@ -167,5 +171,6 @@ def update_inverse(inverse: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndar
 
 
 def _record_iteration(state: EstimationState, change: float, step: float) -> IterationRecord:
+    """The line of a state; the gradient shown is the largest of the subjects' sum, without priors."""
     norm = float(jnp.abs(state.gradient.sum(axis=1)).max()) if state.gradient.size else 0.0
     return IterationRecord(state.iteration, state.ofv, change, norm, step, state.evaluations)

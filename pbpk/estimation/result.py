@@ -25,9 +25,14 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Fit:
-    """`parameters`: one row per parameter (name, label, unit, estimate, se, rse, ci_low, ci_high, cv, shrinkage, fixed).
+    """The result of a fit, in shown units.
 
-    `extra`: what only its method has to say, as fields of the JSON; `files`: tables, and arrays by name, that go beside it."""
+    `estimates` by name; `standard_errors` by matrix, then by name, and `covariance` by the matrix `printed_matrix`;
+    `parameters` has one row per parameter (name, label, unit, estimate, se, rse, ci_low, ci_high, cv, shrinkage, fixed);
+    `individual` is patab and `table` sdtab (docs/fitting.md). `cause` is why the search ended, and `successful` whether that
+    is convergence. `log_estimates` has the estimate and SE of the logarithm of positive θ. `extra`: what only its method has to
+    say, as fields of the JSON; `files`: tables, and arrays by name, that are written beside it.
+    """
 
     study: str
     model: str
@@ -61,20 +66,23 @@ class Fit:
 
     @property
     def minus2ll(self) -> float:
-        """The constant is one ln 2π for each observation with a density: not for censored values, counts, grades or events."""
+        """−2 ln likelihood with its constant, one ln 2π for each observation with a density: not for censored values, counts,
+        grades or events."""
         return self.ofv + self.quantified * math.log(2 * math.pi)
 
     @property
     def free(self) -> int:
+        """How many parameters are estimated."""
         return int((~self.parameters["fixed"]).sum())
 
     @property
     def aic(self) -> float:
+        """Akaike's information criterion."""
         return criteria.aic(self.minus2ll, self.free)
 
     @property
     def bic(self) -> float:
-        """With ln of the number of observations, as nlmixr2 has it."""
+        """The Bayesian information criterion, with ln of the number of observations, as nlmixr2 has it."""
         return criteria.bic(self.minus2ll, self.free, self.observations)
 
     @property

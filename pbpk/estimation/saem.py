@@ -37,14 +37,14 @@ from pbpk.likelihood.problem import Problem, penalty_and_gradient
 if TYPE_CHECKING:
     from pbpk.study.schema import EstimationPart
 
-_LEAST_CHAINS = 100  # chains × subjects, at least
+_LEAST_CHAINS = 100  # of all subjects together
 _CONVERGED_FALL = 0.02  # OFV that the marginal likelihood may still promise: a seventh of a standard error
 _SCORING_FALL, _SCORING_STEPS = 1.0, 5  # where one standard error is left, scoring steps may take it
 UNSETTLED = "the draws did not settle at a maximum"
 
 
 class MarginalLikelihood(NamedTuple):
-    """The marginal likelihood at ψ, its gradient with that of priors, and by how much it may yet fall."""
+    """The marginal likelihood at ψ (P,): by subject, in all, and its gradient (P,), the last two with priors."""
 
     psi: np.ndarray
     each: Evaluation
@@ -53,22 +53,25 @@ class MarginalLikelihood(NamedTuple):
 
     @property
     def inverse(self) -> np.ndarray:
+        """The inverse Hessian of the OFV as the scores have it (P, P)."""
         return invert_scores(self.each.gradient)
 
     @property
     def promised(self) -> float:
+        """By how much the OFV may yet fall, by the quadratic model; infinite where it has no value."""
         promised = float(self.gradient @ self.inverse @ self.gradient) / 2
         return promised if np.isfinite(promised) and np.isfinite(self.ofv) else np.inf
 
 
 @jax.jit
 def _evaluate_complete(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.Array:
+    """−2 ln p(y, η) of each subject (N,)."""
     return problem.joint_minus2ll(psi, eta)
 
 
 @dataclass(frozen=True)
 class Saem(EstimationMethod):
-    """`chains` a subject, 0: enough for `_LANES` in all; `samples` of the importance sampling at the end."""
+    """SAEM, with `chains` a subject (0: enough for `_LEAST_CHAINS` in all); `samples` are those of the importance sampling at the end."""
 
     name: str = "saem"
     about: str = "maximum likelihood by stochastic approximation of EM"
@@ -105,24 +108,24 @@ class Saem(EstimationMethod):
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
-        """One stretch of iterations; the last one ends with the marginal likelihood."""
+        """One stretch of iterations; now and then with a look at the marginal likelihood, which may end the search."""
         arrays, path, turned = state.more, state.more["path"], int(state.more["turned"])
         if turned < 0 and phases.has_explored(path):
             turned = len(path)
         schedule = StretchSchedule.from_position(len(path), turned)
-        iterate_state = SaemIterate(
+        current = SaemIterate(
             state.psi,
             arrays["chains"],
             SaemMoments(arrays["first"], arrays["second"], arrays["hessian"]),
             arrays["mean"],
             arrays["square"],
         )
-        iterate_state, accepted, new, complete, slope = jax.tree.map(
+        current, accepted, new, complete, slope = jax.tree.map(
             np.asarray,
             run_stretch(
                 problem,
                 find_roles(problem),
-                iterate_state,
+                current,
                 arrays["lengths"],
                 problem.initial_unconstrained,
                 np.uint32(self.seed),
@@ -131,28 +134,26 @@ class Saem(EstimationMethod):
         )
         last, path, ofv = state.psi, np.concatenate([path, new]), float(complete.mean())
         new_arrays = {
-            "chains": iterate_state.eta,
-            **iterate_state.moments._asdict(),
-            "mean": iterate_state.mean,
-            "square": iterate_state.square,
+            "chains": current.eta,
+            **current.moments._asdict(),
+            "mean": current.mean,
+            "square": current.square,
             "lengths": np.asarray(tune_step_lengths(arrays["lengths"], accepted)),
             "path": path,
             "turned": np.array(turned),
         }
-        new_state = replace(
-            state, psi=iterate_state.psi, ofv=ofv, eta=iterate_state.mean, iteration=len(path), more=new_arrays
-        )
+        new_state = replace(state, psi=current.psi, ofv=ofv, eta=current.mean, iteration=len(path), more=new_arrays)
         new_state = replace(new_state, evaluations=len(path))
         moved = float(np.abs(np.diff(np.vstack([last, new]), axis=0)).max())
-        info = IterationRecord(len(path), ofv, ofv - state.ofv, float(np.abs(slope).max()), moved, len(path))
+        record = IterationRecord(len(path), ofv, ofv - state.ofv, float(np.abs(slope).max()), moved, len(path))
         return (
-            self._end_or_continue(problem, new_state, info)
+            self._end_or_continue(problem, new_state, record)
             if turned >= 0 and phases.is_check_due(len(path) - turned)
-            else (new_state, info)
+            else (new_state, record)
         )
 
     def _end_or_continue(
-        self, problem: Problem, state: EstimationState, info: IterationRecord
+        self, problem: Problem, state: EstimationState, record: IterationRecord
     ) -> tuple[EstimationState, IterationRecord]:
         """The averaged ψ if the marginal likelihood has its maximum there; else on, unless no iterations are left.
 
@@ -172,13 +173,13 @@ class Saem(EstimationMethod):
             marginal = nearer
         near = marginal.promised < _CONVERGED_FALL and bool(marginal.each.good.all())
         if not near and not phases.is_out_of_iterations(len(path) - turned):
-            return state, info
+            return state, record
         e, status = marginal.each, CONVERGED if near else UNSETTLED
         final = replace(
             state, psi=marginal.psi, ofv=marginal.ofv, objective=e.objective, gradient=e.gradient, eta=e.eta
         )
         final = replace(final, inverse=marginal.inverse, good=e.good, status=status)
-        return final, info._replace(ofv=marginal.ofv, gradient=float(np.abs(marginal.gradient).max()))
+        return final, record._replace(ofv=marginal.ofv, gradient=float(np.abs(marginal.gradient).max()))
 
     def _evaluate_marginal(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> MarginalLikelihood:
         each = Evaluation(*(np.asarray(a) for a in self.evaluate(problem, psi, eta)))

@@ -44,13 +44,14 @@ if TYPE_CHECKING:
 
 _FLAT_FACTOR = 1e8  # times the initial Ω: a population so wide that it says nothing
 _UNDETERMINED = (
-    3.0  # standard error of an η, in the initial standard deviations or 1, beyond which it is not determined
+    3.0  # standard error of an η, in initial standard deviations (1 at least), beyond which it is not determined
 )
-SECOND_STAGE = "second stage"
+SECOND_STAGE = "second stage"  # the name of its covariance matrix in a result
 
 
 @jax.jit
 def _fit_individually(problem: Problem, psi: jax.Array, eta: jax.Array, is_kept: jax.Array) -> Evaluation:
+    """−2 ln p(y | η̂) of every subject at its own η̂ and the gradient in ψ, both 0 for subjects that `is_kept` (N,) leaves out."""
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
     value, gradient = differentiate_subjects(terms.data_minus2ll, psi, modes.eta, subject_arrays(problem, modes.jet))
@@ -72,7 +73,7 @@ def _invert_information(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax
 
 @dataclass(frozen=True)
 class _FirstStage(QuasiNewton):
-    """The first stage as a search for what the subjects share. `kept` (N,): subjects that count."""
+    """The first stage as a search for what the subjects share. `is_kept` (N,): subjects that count."""
 
     is_kept: tuple[bool, ...] = ()
 
@@ -84,16 +85,17 @@ class _FirstStage(QuasiNewton):
 
 
 def _free_names(problem: Problem) -> list[str]:
+    """The estimated parameters, in the order of ψ."""
     layout = problem.structure.layout
     return [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
 
 
 def _second_stage_names(problem: Problem) -> set[str]:
     """θ that the second stage estimates: typical values with a random effect, and covariate effects on them."""
-    spec = problem.structure.individual_model
-    random = {v.name for v in spec.varying if v.random}
-    elsewhere = {f.coefficient for f in spec.factors if f.changes or f.parameter not in random}
-    effects = {f.coefficient for f in spec.factors if isinstance(f.coefficient, str)} - elsewhere
+    model = problem.structure.individual_model
+    random = {v.name for v in model.varying if v.random}
+    elsewhere = {f.coefficient for f in model.factors if f.changes or f.parameter not in random}
+    effects = {f.coefficient for f in model.factors if isinstance(f.coefficient, str)} - elsewhere
     return random | {str(e) for e in effects}
 
 
@@ -107,8 +109,8 @@ def _flatten_population(problem: Problem) -> Problem:
         initial[place] = np.where(rows == columns, _FLAT_FACTOR * initial[place], 0.0)
         at += len(rows)
     blocks = tuple(replace(b, fixed=True) for b in layout.blocks)
-    spec = replace(problem.structure, layout=replace(layout, blocks=blocks))
-    return replace(problem, structure=spec, initial=initial)
+    structure = replace(problem.structure, layout=replace(layout, blocks=blocks))
+    return replace(problem, structure=structure, initial=initial)
 
 
 @dataclass(frozen=True)
@@ -120,20 +122,16 @@ class TwoStage(EstimationMethod):
     globally: bool = False
 
     def prepare(self, problem: Problem) -> Problem:
-        spec = problem.structure
+        structure, model = problem.structure, problem.structure.individual_model
         why, hint = "every parameter of a subject is estimated from its own data alone", "use focei, laplace or saem"
         refused = {
-            "random effects to estimate": not spec.layout.etas,
-            "one population, not a mixture": spec.classes > 1,
-            "one random effect a parameter, not one for each occasion": any(
-                v.occasions for v in spec.individual_model.varying
-            ),
-            "no priors": bool(spec.priors),
-            "normal, log-normal, logit or probit random effects": any(
-                v.shape and v.is_random for v in spec.individual_model.varying
-            ),
+            "random effects to estimate": not structure.layout.etas,
+            "one population, not a mixture": structure.classes > 1,
+            "one random effect a parameter, not one for each occasion": any(v.occasions for v in model.varying),
+            "no priors": bool(structure.priors),
+            "normal, log-normal, logit or probit random effects": any(v.shape and v.is_random for v in model.varying),
             "covariates that are constant in time on parameters that are not log-normal": any(
-                kind == "eta" for kind, _ in spec.individual_model.slots
+                kind == "eta" for kind, _ in model.slots
             ),
         }
         for needed, broken in refused.items():
@@ -164,6 +162,7 @@ class TwoStage(EstimationMethod):
 
     @staticmethod
     def _is_determined(problem: Problem, errors: np.ndarray) -> np.ndarray:
+        """Which subjects (N,) have data that determine all of their η, from the covariances `errors` (N, q, q) of their fits."""
         omega = np.asarray(
             natural_with_jacobian(problem.structure.layout, problem.initial_unconstrained, problem.initial)[2]
         )
@@ -172,10 +171,10 @@ class TwoStage(EstimationMethod):
         return np.all(np.isfinite(diagonal) & (diagonal > 0) & (diagonal < most**2), axis=1)
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
-        inner = _FirstStage(is_kept=tuple(bool(k) for k in state.more["kept"]))
-        new, info = inner.step(_flatten_population(problem), state)
+        first_stage = _FirstStage(is_kept=tuple(bool(k) for k in state.more["kept"]))
+        new, record = first_stage.step(_flatten_population(problem), state)
         new = replace(new, more=state.more)
-        return (self._run_second_stage(problem, new), info) if new.finished else (new, info)
+        return (self._run_second_stage(problem, new), record) if new.finished else (new, record)
 
     def _run_second_stage(self, problem: Problem, state: EstimationState) -> EstimationState:
         """The end: mean and covariance of what the first stage found."""
@@ -200,11 +199,11 @@ class TwoStage(EstimationMethod):
             problem, psi, at, state.eta[:, is_kept], errors[is_kept] if self.globally else None, is_kept
         )
         if not self.globally:  # the sample covariance, not the biased one of maximum likelihood
-            psi_, spreads = estimate.copy(), layout.log_sd_positions
-            psi_[spreads] += 0.5 * np.log(is_kept.sum() / (is_kept.sum() - 1))
+            growth = is_kept.sum() / (is_kept.sum() - 1)
+            estimate = estimate.copy()
+            estimate[layout.log_sd_positions] += 0.5 * np.log(growth)
             for k in _off_diagonal_places(problem):
-                psi_[k] *= np.sqrt(is_kept.sum() / (is_kept.sum() - 1))
-            estimate = psi_
+                estimate[k] *= np.sqrt(growth)
         eta_left = np.asarray(_residual_etas(problem, estimate, psi, state.eta))
         if self.globally:  # the subject's own estimate and the population's, each by what it is worth
             omega = np.asarray(natural_with_jacobian(layout, estimate, problem.initial)[2])
@@ -225,13 +224,11 @@ class TwoStage(EstimationMethod):
         )
 
     def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
-        out = [who for who, k in zip(subjects, state.more["kept"], strict=True) if not k]
-        more = f" and {len(out) - 5} more" if len(out) > 5 else ""
-        return (
-            [f"left out, since its own data do not determine its parameters: ID {', '.join(out[:5])}{more}"]
-            if out
-            else []
-        )
+        left_out = [subject for subject, is_kept in zip(subjects, state.more["kept"], strict=True) if not is_kept]
+        if not left_out:
+            return []
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        return [f"left out, since its own data do not determine its parameters: ID {', '.join(left_out[:5])}{more}"]
 
     def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
         """Standard errors of what the second stage estimated, from its own Hessian."""
@@ -291,17 +288,19 @@ def _off_diagonal_places(problem: Problem) -> list[int]:
 
 def _typical_coordinates(problem: Problem, psi: jax.Array) -> jax.Array:
     """Where η = 0 is in the coordinate that η is added in (q, N)."""
-    spec = problem.structure.individual_model
+    model = problem.structure.individual_model
     theta = problem.unpack(psi)[0]
-    u = problem.individual_parameters(theta, jnp.zeros((len(spec.etas), problem.subjects)))
-    by_name, out = {v.name: v for v in spec.varying}, []
+    u = problem.individual_parameters(theta, jnp.zeros((len(model.etas), problem.subjects)))
+    by_name, coordinates = {v.name: v for v in model.varying}, []
     for name in problem.structure.layout.etas:
-        v, x = by_name[name], u[spec.slots.index(("base", name))]
+        v, x = by_name[name], u[model.slots.index(("base", name))]
         share = (x - v.low) / (v.high - v.low)
-        kinds = {"lognormal": jnp.log, "normal": lambda a: a}
+        unbounded = {"lognormal": jnp.log, "normal": lambda a: a}
         bounded = {"logit": lambda a: jnp.log(a) - jnp.log1p(-a), "probit": ndtri}
-        out.append(bounded[v.distribution](share) if v.distribution in bounded else kinds[v.distribution](x))
-    return jnp.stack(out)
+        coordinates.append(
+            bounded[v.distribution](share) if v.distribution in bounded else unbounded[v.distribution](x)
+        )
+    return jnp.stack(coordinates)
 
 
 @jax.jit
@@ -311,7 +310,8 @@ def _residual_etas(problem: Problem, psi: jax.Array, reference: jax.Array, eta: 
 
 
 def _second_stage_objective(x, problem, reference, at, eta, errors, is_kept):
-    """−2 ln likelihood of the second stage, without constants."""
+    """−2 ln likelihood of the second stage, without constants. `x` are the entries of ψ at the places `at`; the others are those
+    of `reference`, around which η̂ `eta` (q, kept) was found with covariances `errors` (kept, q, q), None to leave them out."""
     psi = reference.at[np.array(at)].set(x)
     e = eta - (_typical_coordinates(problem, psi) - _typical_coordinates(problem, reference))[:, np.array(is_kept)]
     omega = problem.unpack(psi)[1]
@@ -319,11 +319,14 @@ def _second_stage_objective(x, problem, reference, at, eta, errors, is_kept):
     return jnp.sum(jnp.linalg.slogdet(v)[1]) + jnp.sum(e.T * jnp.linalg.solve(v, e.T[..., None])[..., 0])
 
 
-_second_stage_gradient = partial(jax.jit, static_argnames=("at", "kept"))(jax.value_and_grad(_second_stage_objective))
-_second_stage_hessian = partial(jax.jit, static_argnames=("at", "kept"))(jax.hessian(_second_stage_objective))
+_second_stage_gradient = partial(jax.jit, static_argnames=("at", "is_kept"))(
+    jax.value_and_grad(_second_stage_objective)
+)
+_second_stage_hessian = partial(jax.jit, static_argnames=("at", "is_kept"))(jax.hessian(_second_stage_objective))
 
 
 def _make_static(arguments: tuple) -> tuple:
+    """The arguments with the mask of subjects, the last of them, as a tuple: a static argument of a compiled function."""
     *rest, is_kept = arguments
     return (*rest, tuple(bool(k) for k in is_kept))
 
@@ -336,21 +339,21 @@ def _estimate_population(
     errors: np.ndarray | None,
     is_kept: np.ndarray,
 ) -> np.ndarray:
-    """ψ with mean, covariate effects and Ω of the second stage in it."""
+    """ψ with mean, covariate effects and Ω of the second stage at the places `at`, found by BFGS."""
     arguments = _make_static(
         (problem, jnp.asarray(psi), at, jnp.asarray(eta), None if errors is None else jnp.asarray(errors), is_kept)
     )
     start = psi.copy()
     start[problem.structure.layout.log_sd_positions] = _starting_spreads(problem, eta)
 
-    def fun(x):
+    def objective(x):
         value, slope = _second_stage_gradient(jnp.asarray(x), *arguments)
         return float(value), np.asarray(slope)
 
-    optimum = minimize(fun, start[list(at)], jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 1000})
-    out = psi.copy()
-    out[list(at)] = optimum.x
-    return out
+    optimum = minimize(objective, start[list(at)], jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 1000})
+    estimate = psi.copy()
+    estimate[list(at)] = optimum.x
+    return estimate
 
 
 def _starting_spreads(problem: Problem, eta: np.ndarray) -> np.ndarray:

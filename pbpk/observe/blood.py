@@ -27,7 +27,8 @@ def ratio_to_plasma(medium: str, haematocrit: Any, red_cells: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BloodMeasurement(Measurement):
-    """The concentration in a blood sample. `sample`: what is measured; `region_is`: what the model's `region` is the concentration of, or the amount in `volume`.
+    """The concentration in a blood sample. `sample`: what is measured; `region_is`: what the model's `region` is the
+    concentration of, or the amount in `volume`.
 
     Where they differ `haematocrit` and `red_cells` (concentration in red cells over that in plasma) are needed.
     """

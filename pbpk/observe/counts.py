@@ -40,8 +40,8 @@ class _NoiseOfCounts(NoiseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CountMeasurement(Measurement):
-    """Net counts of a region: `counting` says how they are taken; `noise=True` draws Poisson noise from it. `also`: the share of
-    other regions that the instrument counts too."""
+    """Net counts of a region: `counting` says how they are taken; `noise=True` draws Poisson noise from it.
+    `also`: the share of other regions that the instrument counts too."""
 
     counting: Any
     also: Mapping[str, Any] = field(default_factory=dict)

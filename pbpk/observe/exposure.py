@@ -32,8 +32,10 @@ def geometry_factor(distance: Any, length: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DoseRateMeasurement(Measurement):
-    """Air kerma per hour at a distance: `distance` from the source ("1 m"); `length` of a line source along the body, 0 a point; `constant` replaces the
-    nuclide's ("52.2 µGy*m^2/(GBq*h)")."""
+    """Air kerma per hour at a `distance` from the source ("1 m"); `length` of a line source along the body, 0 a point.
+
+    `transmission` is what the patient's own body lets through; `constant` replaces the nuclide's ("52.2 µGy*m^2/(GBq*h)").
+    """
 
     distance: Any = field(default=None, metadata={"unit": "m"})
     length: Any = field(default=0.0, metadata={"unit": "m"})

@@ -28,9 +28,11 @@ from pbpk.regimen.times import read_hours
 
 @dataclass(frozen=True, eq=False)
 class SimulatedMeasurements:
-    """By name of the measurement: `time` (T,) in h, `expected`, `sd` and `value` (T, N) in `unit`. `sd` is None where no
-    noise is declared; `value` is a draw where one is and a seed was given, else the expected value. `notes` say what is
-    assumed."""
+    """What instruments would show, by name of the measurement: `time` (T,) in h, `expected`, `sd` and `value` (T, N) in `unit`.
+
+    `sd` is None where no noise is declared; `value` is a draw where noise is declared and there is a `seed`, else the expected
+    value. `patients` (N,) are their numbers. `notes` say what is assumed.
+    """
 
     measurements: tuple[Measurement, ...]
     time: dict[str, np.ndarray]
@@ -47,9 +49,9 @@ class SimulatedMeasurements:
 
     def frame(self) -> pd.DataFrame:
         """A tidy table: one line per patient, measurement and time (h)."""
-        return pd.concat([self._part(m) for m in self.measurements], ignore_index=True)
+        return pd.concat([self._tabulate_one(m) for m in self.measurements], ignore_index=True)
 
-    def _part(self, m: Measurement) -> pd.DataFrame:
+    def _tabulate_one(self, m: Measurement) -> pd.DataFrame:
         times, n = self.time[m.name], len(self.patients)
 
         def column(values: Any) -> np.ndarray:
@@ -111,6 +113,7 @@ def measure(
 
 
 def _find_signal(m: Measurement, sampled: SampledSimulation) -> tuple[str, ExpectedSignal]:
+    """The shown unit, and what the error model acts on. Raises `BadInput`."""
     unit, per = m.find_scale(sampled)
     factor: Any = 1 / per
     if m.decay_corrected:
@@ -152,7 +155,7 @@ def find_measured_rows(m: Measurement, time: np.ndarray) -> np.ndarray:
 
 
 def _make_keys(m: Measurement, sampled: SampledSimulation, seed: int | None) -> jax.Array:
-    """A key for each time and patient (T, N)."""
+    """A key for each time and patient (T, N): a draw depends on these, the seed and the measurement's name alone."""
     tenths = np.round(sampled.simulation.time[sampled.rows] * 36000).astype(np.int64) % 2**32
     tag = np.uint32(zlib.crc32(b"measurement " + m.name.encode()))  # a parameter of that name has other draws
     return _fold_keys(seed, np.asarray(sampled.simulation.patients.ids), tag, tenths.astype(np.uint32))

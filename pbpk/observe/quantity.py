@@ -13,11 +13,11 @@ from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.parameters import read_number
 
-Made = TypeVar("Made")
+Instance = TypeVar("Instance")
 
 
 def convert_fields(instance: Any) -> None:
-    """Text of fields with the metadata `unit` becomes a number in coherent units; for `__post_init__` of frozen dataclasses."""
+    """Turn the text in fields with the metadata `unit` into numbers in coherent units: for `__post_init__` of frozen dataclasses."""
     for f in fields(instance):
         if "unit" in f.metadata:
             object.__setattr__(
@@ -25,8 +25,8 @@ def convert_fields(instance: Any) -> None:
             )
 
 
-def build_from_table(kind: type[Made], table: Mapping[str, Any], what: str) -> Made:
-    """`kind(**given)` for what a file says. Raises `BadInput` naming an unknown, a missing or a bare-numbered key."""
+def build_from_table(kind: type[Instance], table: Mapping[str, Any], what: str) -> Instance:
+    """`kind(**table)` for a table of a file. Raises `BadInput` naming an unknown, a missing or a bare-numbered key."""
     known = {f.name: f for f in fields(kind) if f.init}  # type: ignore[arg-type]
     for name, value in table.items():
         if name not in known:
@@ -41,7 +41,7 @@ def build_from_table(kind: type[Made], table: Mapping[str, Any], what: str) -> M
 
 
 def to_coherent(value: Any, unit: str, what: str) -> Any:
-    """`"30 min"` in coherent units, of the dimension of `unit`; whatever is not text stands. Raises `BadInput`."""
+    """`"30 min"` as a number in coherent units; what is not text stands. Raises `BadInput` unless it has `unit`'s dimension."""
     if not isinstance(value, str):
         return value
     try:
@@ -54,12 +54,12 @@ def to_coherent(value: Any, unit: str, what: str) -> Any:
 
 
 def check_nonnegative(value: Any, what: str) -> None:
-    """Raises `BadInput` for a number below 0 or none at all. What is traced cannot be looked at."""
+    """Raise `BadInput` for a number below 0 or NaN. What is traced has no value to check yet."""
     if isinstance(value, (int, float)) and not value >= 0:
         raise BadInput(f"{what} = {value:g} is negative or no number")
 
 
 def check_fraction(value: Any, what: str) -> None:
-    """Raises `BadInput` for a number outside 0 to 1."""
+    """Raise `BadInput` for a number outside 0 to 1."""
     if isinstance(value, (int, float)) and not 0 <= value <= 1:
         raise BadInput(f"{what} = {value:g} is not between 0 and 1")

@@ -1,4 +1,4 @@
-"""What a model shows: its observables, as functions of the amounts and the parameters."""
+"""A model's observables as functions of the amounts and the parameters: which there are, their units, their values."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _AMOUNT = "amount:"
 
 
 def name_amount(compartment: str) -> str:
-    """The name of what is in one compartment alone, also where an observable has the compartment's name."""
+    """The name by which one compartment's amount is observed, also where an observable has the compartment's name."""
     return _AMOUNT + compartment
 
 
 def select_observables(system: System, wanted: Sequence[str] | None = None) -> list[str]:
-    """The observables asked for (all when none are); a compartment's own name stands for its amount, unless an observable
-    has that name: `amount:NAME` is always the compartment's."""
+    """The names in `wanted`, checked; all observables when there are none, or all compartments where a model has no observable.
+
+    A compartment's name stands for its amount, unless an observable has that name: `amount:NAME` is always the
+    compartment's. Raises `BadInput` for a name that is neither.
+    """
     known = [*system.observables, *(n for n in system.names if n not in system.observables)]
     if not wanted:
         return list(system.observables) or list(system.names)
@@ -37,6 +40,7 @@ def select_observables(system: System, wanted: Sequence[str] | None = None) -> l
 
 
 def find_observable(system: System, name: str) -> Observable:
+    """The observable of that name, or one that is the amount in the compartment of that name."""
     if name in system.observables:
         return system.observables[name]
     compartment = system.compartments[system.index(name.removeprefix(_AMOUNT))]
@@ -54,19 +58,19 @@ def find_observable_unit(system: System, parameters: ParameterTable, name: str) 
 
 
 def find_compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """The numbers of the compartments whose amounts each observable is a sum of."""
+    """The numbers of the compartments whose amounts each observable is a sum of: all that a solver need give back."""
 
-    def read(observable: Observable) -> tuple[int, ...]:
+    def list_compartments(observable: Observable) -> tuple[int, ...]:
         reading = observable.reading
         if isinstance(reading, TotalAmount):
             return tuple(system.index(c) for c in reading.compartments)
         return (system.index(reading.compartment),)
 
-    return tuple(read(find_observable(system, n)) for n in names)
+    return tuple(list_compartments(find_observable(system, n)) for n in names)
 
 
 def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:
-    """Readings (len(names), T, N), coherent units, from the sums of amounts that `compartments_read` names, (T, len(names),
+    """The observables' values (len(names), T, N), coherent units, from the sums of amounts that `compartments_read` names, (T, len(names),
     N), and each time's parameters p (T or 1, m, N)."""
     return jnp.stack([_apply_scale(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
 
@@ -75,11 +79,12 @@ def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax
     """The same from all amounts (T, n, N)."""
     # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
     read = find_compartments_read(system, names)
-    sums = [sum((amounts[:, k] for k in own[1:]), amounts[:, own[0]]) for own in read]
+    sums = [sum((amounts[:, k] for k in numbers[1:]), amounts[:, numbers[0]]) for numbers in read]
     return observe_sums(system, names, jnp.stack(sums, axis=1), p)
 
 
 def _apply_scale(system: System, observable: Observable, total: jax.Array, p: jax.Array) -> jax.Array:
+    """The value (T, N) of an observable from its sum of amounts: over the volume, times its scale, where it has them."""
     if isinstance(observable.reading, Concentration):
         total = total / p[:, system.parameter_index(observable.reading.compartment.volume or "")]
     return total * p[:, system.parameter_index(observable.scale)] if observable.scale else total

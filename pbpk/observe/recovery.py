@@ -20,7 +20,7 @@ from pbpk.observe.quantity import convert_fields
 
 @dataclass(frozen=True)
 class RecoveryCurve:
-    """`half`: the volume at which half is shown ("2 mL", or L); `slope` has no unit."""
+    """A camera's recovery by volume. `half`: the volume at which half is shown ("2 mL", or L); `slope` has no unit."""
 
     half: Any = field(default=None, metadata={"unit": "mL"})
     slope: Any = 1.0

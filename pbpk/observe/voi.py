@@ -28,8 +28,9 @@ PERCENT = ("pct_IA", "%IA")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Voi(Measurement):
-    """The activity in a volume of interest. `recovery`: a fraction, or a `RecoveryCurve` at `volume`. `spill_in`: the fraction of each region that is seen in this one.
+    """The activity in a volume of interest. `recovery`: a fraction, or a `RecoveryCurve` at `volume`.
 
+    `blood_share` of the activity of `blood` lies inside. `spill_in`: the fraction of each region that is seen in this one.
     `unit` may also be a concentration (needs `volume`) or "pct_IA" (needs `administered`, an activity).
     """
 

@@ -3,7 +3,7 @@
 NONMEM's semantics: records at one time act in the order of the data; what is implied (additional or lagged doses, ends of
 infusions, voids) acts before the records of its time; a reset or a steady state that replaces (SS = 1) cancels what is
 pending. A dose at steady state has been given every II forever: of the doses before its record, those that a lag still
-holds back and the ends of the infusions that still run are events to come (`back` counts them; steady.py masks the rest).
+holds back and the ends of the infusions that still run are events to come (`intervals_back` counts them; steady.py masks the rest).
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
 
 _SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
 _MAX_EVENTS = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
-_HEADROOM = (
-    2.0  # a patient's lag and infusions may be this much longer than the typical ones (see `OVERLAPS` in base.py)
-)
+_HEADROOM = 2.0  # a patient's lag and infusions may be this much longer than the typical ones, beyond it `OVERLAPS`
 _UNKNOWN_OVERLAPS = 4  # overlapping infusions allowed for when nothing is known of their length
 
 
 class Event(NamedTuple):
-    """`time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
+    """One thing that happens to a patient: a record, or what it implies.
 
-    `steady` is the number (from 1) of the steady-state record that this event belongs to, `back` how many intervals
-    before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is the
+    `time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
+    `steady_record` is the number (from 1) of the steady-state record that this event belongs to, `intervals_back` how many
+    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is the
     number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a regimen.
     """
 
@@ -50,14 +49,15 @@ class Event(NamedTuple):
     amount: float = 0.0
     rate: float = 0.0
     duration: float = 0.0
-    steady: int = 0
-    back: int = 0
+    steady_record: int = 0
+    intervals_back: int = 0
     target: int = 0
     dose: int = -1
 
 
 class RepeatedDose(NamedTuple):
-    """A dose at steady state. `interval` 0: an endless infusion. `starts` and `ends` are how many events stand for it."""
+    """A dose at steady state, given every `interval` hours; 0: an endless infusion. `starts` and `ends` are how many events stand
+    for it."""
 
     compartment: int
     amount: float
@@ -71,7 +71,8 @@ class RepeatedDose(NamedTuple):
 
 
 class PatientEvents(NamedTuple):
-    """One patient: `until` (epochs,) is when each epoch is cut off, `observed` the events that are observations."""
+    """One patient's events, unsorted, and doses at steady state. `epoch_ends` (epochs,) is when each epoch is cut off,
+    `observation_events` are the numbers of the events that are observations."""
 
     events: list[Event]
     repeated_doses: list[RepeatedDose]
@@ -110,26 +111,18 @@ def read_patient_events(
         place = system.index(cmt)
         check_dose(system, place, amt, rate, addl, ii, ss, bool(voids), where)
         dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
-        first, last = (START, END) if rate or dur > 0 else (BOLUS, NOTHING)
         if ss:
             starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
             repeats.append(RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number))
-            dose = dose._replace(steady=len(repeats))
-            events[-1] = record._replace(steady=len(repeats), compartment=place)
+            dose = dose._replace(steady_record=len(repeats))
+            events[-1] = record._replace(steady_record=len(repeats), compartment=place)
         else:
             starts, ends = 1, 1
         further = int(min(addl, max(np.floor((stops[epoch] - time) / ii + _SAME_INSTANT), 0))) if addl else 0
         if len(events) + starts + ends + 2 * further > _MAX_EVENTS:
-            said = f"ADDL = {addl}" if further else f"II = {ii:g}"
-            raise BadInput(f"{said} makes over {_MAX_EVENTS:,} events for one patient", where=where)
-        events += [dose._replace(kind=first, time=time - j * ii, back=j) for j in range(starts)]
-        if last == END:
-            events += [dose._replace(kind=END, time=time - j * ii, back=j) for j in range(ends)]
-        for k in range(1, further + 1):
-            more = dose._replace(time=_snap_to_record(time + k * ii, instants), steady=0)
-            events.append(more._replace(kind=first))
-            if last == END:
-                events.append(more._replace(kind=END))
+            cause = f"ADDL = {addl}" if further else f"II = {ii:g}"
+            raise BadInput(f"{cause} makes over {_MAX_EVENTS:,} events for one patient", where=where)
+        events += _list_dose_events(dose, ii, starts, ends, further, instants)
     for void in voids:
         events += _list_void_events(void, system, times, epochs, stops)
         if len(events) > _MAX_EVENTS:
@@ -137,19 +130,37 @@ def read_patient_events(
     return PatientEvents(events, repeats, until, observed)
 
 
+def _list_dose_events(
+    dose: Event, ii: float, starts: int, ends: int, further: int, instants: np.ndarray
+) -> list[Event]:
+    """What happens because of a dose record: `starts` doses at it and before, every `ii` hours, of which `ends` infusions end
+    after it, and `further` additional doses."""
+    is_infusion = bool(dose.rate) or dose.duration > 0
+    first = START if is_infusion else BOLUS
+    events = [dose._replace(kind=first, time=dose.time - j * ii, intervals_back=j) for j in range(starts)]
+    if is_infusion:
+        events += [dose._replace(kind=END, time=dose.time - j * ii, intervals_back=j) for j in range(ends)]
+    for k in range(1, further + 1):
+        more = dose._replace(time=_snap_to_record(dose.time + k * ii, instants), steady_record=0)
+        events.append(more._replace(kind=first))
+        if is_infusion:
+            events.append(more._replace(kind=END))
+    return events
+
+
 def stated_duration(event: Event) -> float:
-    """Of an infusion, where no parameter changes it."""
+    """Hours of an infusion, where no parameter changes them."""
     return event.amount / event.rate if event.rate > 0 else event.duration
 
 
 def _find_epoch_ends(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """When each epoch is cut off: at the next reset, or its own last record where the clock starts anew; the last: never."""
-    first = [times[epochs == e] for e in range(int(epochs[-1]) + 1)]
-    out = np.full(len(first), np.inf)
-    for e in range(len(first) - 1):
-        last = first[e].max(initial=-np.inf)
-        out[e] = max(last, first[e + 1][0]) if first[e + 1][0] >= last else last
-    return out
+    by_epoch = [times[epochs == e] for e in range(int(epochs[-1]) + 1)]
+    ends = np.full(len(by_epoch), np.inf)
+    for e, (of_epoch, of_next) in enumerate(zip(by_epoch[:-1], by_epoch[1:], strict=True)):
+        last = of_epoch.max(initial=-np.inf)
+        ends[e] = max(last, of_next[0]) if of_next[0] >= last else last
+    return ends
 
 
 def _count_pending_doses(
@@ -157,23 +168,23 @@ def _count_pending_doses(
 ) -> tuple[int, int]:
     """How many doses of the past a steady-state record may hold back or still be giving: (starts, ends), 1 each at least.
 
-    Exact when no parameter moves events. Otherwise from the typical values (C, m, N) with headroom: what exceeds it is
-    told by a result code, never left out in silence.
+    Exact when no parameter moves events. Otherwise from the typical values (C, m, N) with headroom: what exceeds it
+    gets a result code, and is never left out in silence.
     """
     c = system.compartments[dose.compartment]
 
-    def most(name: str | None, otherwise: float, pick=np.max) -> float:
+    def largest(name: str | None, otherwise: float, pick=np.max) -> float:
         if not moving or name is None or typical is None:
             return otherwise
         value = float(pick(typical[:, system.parameter_index(name)]))
         return value if np.isfinite(value) else otherwise
 
-    lag, f = max(most(c.lag, 0.0), 0.0), most(c.bioavailability, 1.0)
+    lag, f = max(largest(c.lag, 0.0), 0.0), largest(c.bioavailability, 1.0)
     if dose.rate == -1:
-        rate = most(c.rate, 0.0, np.min)
+        rate = largest(c.rate, 0.0, np.min)
         length = f * dose.amount / rate if rate > 0 else 0.0
     elif dose.rate == -2:
-        length = max(most(c.duration, 0.0), 0.0)
+        length = max(largest(c.duration, 0.0), 0.0)
     else:
         length = stated_duration(dose) * (f if dose.rate > 0 else 1.0)
     if not moving:
@@ -186,16 +197,14 @@ def _count_pending_doses(
 def _list_void_events(
     void: Void, system: System, times: np.ndarray, epochs: np.ndarray, stops: np.ndarray
 ) -> list[Event]:
-    """A habit, not a dose: it goes on after a reset, by the clock of each epoch."""
+    """The events of a void. A habit, not a dose: it goes on after a reset, by the clock of each epoch."""
     source, target = void.find_compartments(system)
-    out = []
+    events = []
     for e in np.unique(epochs):
         for t in void.times(float(times[epochs == e].min()), float(stops[e]), _MAX_EVENTS):
-            event = Event(
-                _snap_to_record(t, times), -np.inf, int(e), 0, 0, VOID, source, amount=1 - void.left, target=target
-            )
-            out.append(event)
-    return out
+            time = _snap_to_record(t, times)
+            events.append(Event(time, -np.inf, int(e), 0, 0, VOID, source, amount=1 - void.left, target=target))
+    return events
 
 
 def _snap_to_record(time: float, instants: np.ndarray) -> float:

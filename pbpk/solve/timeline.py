@@ -1,8 +1,8 @@
 """Records as arrays: what happens to each patient, and when.
 
 A timeline holds every event of every patient (events.py) as (E, N) arrays. Lag, bioavailability and modelled lengths are
-parameters, so the order of events may depend on the numbers; segments.py sorts inside the compiled program when it does
-(`moving`), and here, once, when it does not.
+parameters, so the order of events may depend on the numbers; segments.py sorts inside the traced program when it does
+(`has_moving_events`), and here, once, when it does not.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ Between = Literal["nocb", "locf"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SteadyRecords:
-    """The steady-state records: (S, N) arrays of `Repeat`, S the most of any patient, and which of them exist.
+    """The steady-state records: (S, N) arrays of `RepeatedDose`, S the most of any patient, and which of them exist.
 
-    Of the events (E, N), `of` says which record (from 1; 0: none) and `back` how many intervals before it.
+    Of the events (E, N), `record` says which of them they belong to (from 1; 0: none) and `intervals_back` how many intervals
+    before it they were given.
     """
 
     record: np.ndarray
@@ -62,16 +63,15 @@ class SteadyRecords:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Timeline:
-    """Arrays are (E, N), or (E, 1) when all patients share them; observations are (T, N).
+    """All events of all patients. Arrays are (E, N), or (E, 1) when all patients share them; observations are (T, N).
 
     `kind` and `target` are events.py's; `epoch` counts resets; `rank` orders records of one time (0: implied); `row` is
     the record, which is a row of parameters; `amount` is the dose (of a void the fraction that goes); `rate` and
     `duration` belong to infusions, one of the two given, or -1 and -2; `since` is the time of the record an event comes
     from and `until` that of the reset that cancels it; `dose` is the dose's number in its regimen (-1: none), by which
-    amounts and times are replaced; `at` is the event of each observation and `seen` says which
-    observations exist; `windows` are the events that may be taken together, `stretches` those by who
-    marches through time. What no record asks for is None or a static
-    False, and costs nothing.
+    amounts and times are replaced; `output_index` is the event of each observation and `output_mask` says which observations
+    exist; `windows` are the events that may be taken together, `unbounded_windows` those for a solver that marches through
+    time. What no record asks for is None or a static False, and costs nothing.
     """
 
     time: np.ndarray
@@ -101,11 +101,12 @@ class Timeline:
 
     @property
     def patients(self) -> int:
+        """How many the arrays are of; 1 where all share them."""
         return max(a.shape[1] for a in (self.time, self.amount, self.output_index))
 
 
 _FIELDS = ("time", "epoch", "rank", "row", "reset", "kind", "compartment", "amount", "rate", "duration")
-_ORDER_FIELDS = ("since", "until", "target", "steady", "back", "dose")
+_ORDER_FIELDS = ("since", "until", "target", "steady_record", "intervals_back", "dose")
 
 
 def build_timeline(
@@ -126,32 +127,38 @@ def build_timeline(
     """
     modelled = any(bool((s["EVID"].isin((1, 4)) & (s["RATE"] < 0)).any()) for s in subjects)
     moving = moving or modelled
-    courses = [read_patient_events(s, system, moving=moving, typical=typical, voids=voids) for s in subjects]
-    arrays = [_event_arrays(course, moving) for course in courses]
-    e = _pad_size(max(len(c.events) for c in courses))
-    t = _pad_size(max((len(c.observation_events) for c in courses), default=1))
-    wide = {k: np.zeros((e, len(courses)), dtype=v.dtype) for k, v in arrays[0].items()}
-    at, mask = np.zeros((t, len(courses)), dtype=int), np.zeros((t, len(courses)), dtype=bool)
-    for i, (course, own) in enumerate(zip(courses, arrays, strict=True)):
-        order = np.arange(len(course.events)) if moving else np.lexsort((own["rank"], own["time"], own["epoch"]))
-        for name, values in own.items():
+    patients = [read_patient_events(s, system, moving=moving, typical=typical, voids=voids) for s in subjects]
+    arrays = [_event_arrays(patient, moving) for patient in patients]
+    e = _pad_size(max(len(patient.events) for patient in patients))
+    t = _pad_size(max((len(patient.observation_events) for patient in patients), default=1))
+    wide = {k: np.zeros((e, len(patients)), dtype=v.dtype) for k, v in arrays[0].items()}
+    output_index, mask = np.zeros((t, len(patients)), dtype=int), np.zeros((t, len(patients)), dtype=bool)
+    for i, (patient, columns) in enumerate(zip(patients, arrays, strict=True)):
+        in_order = np.lexsort((columns["rank"], columns["time"], columns["epoch"]))
+        order = np.arange(len(patient.events)) if moving else in_order
+        for name, values in columns.items():
             wide[name][: len(values), i] = values[order]
         # Padding stands after the last event, in an epoch of its own, and is a record so that nothing happens there.
-        padding = {"time": own["time"].max(), "epoch": own["epoch"].max() + 1, "row": own["row"].max()}
-        padding["dose"] = own["dose"][own["row"].argmax()]  # where the last record is a dose that is moved, it follows
+        padding = {"time": columns["time"].max(), "epoch": columns["epoch"].max() + 1, "row": columns["row"].max()}
+        padding["dose"] = columns["dose"][columns["row"].argmax()]  # a last record that is a moved dose takes it along
         for name, value in (padding | {"since": -np.inf, "until": np.inf, "compartment": len(system.names)}).items():
             wide[name][len(order) :, i] = value
-        at[: len(course.observation_events), i] = np.argsort(order)[course.observation_events]
-        mask[: len(course.observation_events), i] = True
-    steady = _steady_records(courses, wide, len(system.names)) if any(c.repeated_doses for c in courses) else None
-    windows, stretches = (
-        None if moving else _plan_windows_of(courses, wide, s).drop_unobserved(at[mask]) for s in (SPANS, (np.inf,))
-    )
-    if windows is not None:
-        at = np.where(mask, at, windows.initial_events - 1)  # what does not exist stands where it costs nothing
+        output_index[: len(patient.observation_events), i] = np.argsort(order)[patient.observation_events]
+        mask[: len(patient.observation_events), i] = True
+    has_repeats = any(patient.repeated_doses for patient in patients)
+    steady = _steady_records(patients, wide, len(system.names)) if has_repeats else None
+    windows = unbounded = None
+    if not moving:
+        observed = output_index[mask]
+        windows, unbounded = (
+            _plan_windows_of(patients, wide, spans).drop_unobserved(observed) for spans in (SPANS, (np.inf,))
+        )
+        output_index = np.where(
+            mask, output_index, windows.initial_events - 1
+        )  # where what does not exist costs nothing
     return Timeline(
         **{name: wide[name] for name in _FIELDS},
-        output_index=at,
+        output_index=output_index,
         output_mask=mask,
         since=wide["since"] if moving else None,
         until=wide["until"] if moving else None,
@@ -159,7 +166,7 @@ def build_timeline(
         dose=wide["dose"] if "DOSE" in subjects[0] else None,
         steady=steady,
         windows=windows,
-        unbounded_windows=stretches,
+        unbounded_windows=unbounded,
         has_moving_events=moving,
         has_resets=bool(wide["reset"].any()),
         has_infusions=bool(np.isin(wide["kind"], (START, END)).any()),
@@ -168,10 +175,11 @@ def build_timeline(
     )
 
 
-def _plan_windows_of(courses: list[PatientEvents], wide: dict[str, np.ndarray], spans: Sequence[float]) -> Windows:
-    idle = np.isin(wide["kind"], (RECORD, NOTHING)) & ~wide["reset"] & (wide["steady"] == 0)
-    count = np.array([len(c.events) for c in courses])
-    return plan_windows(wide["time"], wide["epoch"], idle, count, spans)
+def _plan_windows_of(patients: list[PatientEvents], wide: dict[str, np.ndarray], spans: Sequence[float]) -> Windows:
+    """The windows of events in order (E, N), with the best of several spans."""
+    quiet = np.isin(wide["kind"], (RECORD, NOTHING)) & ~wide["reset"] & (wide["steady_record"] == 0)
+    count = np.array([len(patient.events) for patient in patients])
+    return plan_windows(wide["time"], wide["epoch"], quiet, count, spans)
 
 
 def moves_events(system: System, p: np.ndarray, varying: set[str], infusions: bool) -> bool:
@@ -194,28 +202,31 @@ def settle_order(xp, time, since, until, rank, kind):
     return xp.minimum(time, until), rank, xp.where(time > until, NOTHING, kind)
 
 
-def _event_arrays(course: PatientEvents, moving: bool) -> dict[str, np.ndarray]:
-    """By field; times, ranks and kinds are settled here when no parameter has a say in them."""
-    columns = dict(zip(Event._fields, (np.array(c) for c in zip(*course.events, strict=True)), strict=True))
-    own = {name: columns[name] for name in (*_FIELDS, *_ORDER_FIELDS) if name != "until"}
-    own["until"] = course.epoch_ends[own["epoch"]]
+def _event_arrays(patient: PatientEvents, moving: bool) -> dict[str, np.ndarray]:
+    """One patient's events by field; times, ranks and kinds are settled here when no parameter has a say in them."""
+    by_field = dict(zip(Event._fields, (np.array(c) for c in zip(*patient.events, strict=True)), strict=True))
+    columns = {name: by_field[name] for name in (*_FIELDS, *_ORDER_FIELDS) if name != "until"}
+    columns["until"] = patient.epoch_ends[columns["epoch"]]
     if not moving:
-        length = np.array([stated_duration(event) if event.kind == END else 0.0 for event in course.events])
-        own["time"], own["rank"], own["kind"] = settle_order(
-            np, own["time"] + length, own["since"], own["until"], own["rank"], own["kind"]
+        length = np.array([stated_duration(event) if event.kind == END else 0.0 for event in patient.events])
+        columns["time"], columns["rank"], columns["kind"] = settle_order(
+            np, columns["time"] + length, columns["since"], columns["until"], columns["rank"], columns["kind"]
         )
-    return own
+    return columns
 
 
-def _steady_records(courses: list[PatientEvents], wide: dict[str, np.ndarray], outside: int) -> SteadyRecords:
-    most = max(len(c.repeated_doses) for c in courses)
-    nothing = RepeatedDose(outside, 0.0, 0.0, 0.0, 1.0, 0, 1, 1)
-    padded = [c.repeated_doses + [nothing] * (most - len(c.repeated_doses)) for c in courses]
+def _steady_records(patients: list[PatientEvents], wide: dict[str, np.ndarray], outside: int) -> SteadyRecords:
+    """All patients' doses at steady state; who has fewer than others has some that do not exist."""
+    most = max(len(patient.repeated_doses) for patient in patients)
+    no_dose = RepeatedDose(outside, 0.0, 0.0, 0.0, 1.0, 0, 1, 1)
+    padded = [patient.repeated_doses + [no_dose] * (most - len(patient.repeated_doses)) for patient in patients]
     columns = {name: np.array([[getattr(r, name) for r in p] for p in padded]).T for name in RepeatedDose._fields}
-    exists = np.arange(most)[:, None] < np.array([len(c.repeated_doses) for c in courses])
-    return SteadyRecords(record=wide["steady"], intervals_back=wide["back"], exists=exists, **columns)
+    exists = np.arange(most)[:, None] < np.array([len(patient.repeated_doses) for patient in patients])
+    record, intervals_back = wide["steady_record"], wide["intervals_back"]
+    return SteadyRecords(record=record, intervals_back=intervals_back, exists=exists, **columns)
 
 
 def _pad_size(n: int) -> int:
+    """One of a few sizes at or above n, so that similar studies share a program."""
     step = 4 if n <= 32 else 16 if n <= 256 else 128
     return max(-(-n // step) * step, 1)

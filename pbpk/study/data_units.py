@@ -24,4 +24,8 @@ def find_limit_factor(spec: StudySpec, model: Model, name: str) -> float:
     if not is_in_data_unit(part):
         return 1.0
     unit = spec.data.units.get("DV")
-    return units.unit_factor(unit) if unit else find_display_factor(model.system, model.parameters, part.observable or name)
+    return (
+        units.unit_factor(unit)
+        if unit
+        else find_display_factor(model.system, model.parameters, part.observable or name)
+    )

@@ -1,14 +1,15 @@
-"""From `fits/NAME/` to a Study: fit.toml found, read, its settings applied; assemble.py turns it into arrays.
+"""From `fits/NAME/` to a `Study`: fit.toml is found and read, its settings applied, its records assembled into arrays (assemble/).
 
-A user's own `fits/` under the current folder wins over the bundled ones. One study is assembled once a process.
+A user's own `fits/` under the current folder wins over the bundled ones. One study is assembled once in a process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,23 +21,28 @@ from pbpk.model.load import Model, list_folders, load_model
 from pbpk.observe.readings import select_observables
 from pbpk.population.records import convert_overrides
 from pbpk.solve.choose import choose_solver
-from pbpk.study.assemble import (
-    build_individual,
-    build_layout,
-    build_problem,
-    check_parameters,
-    check_units,
-    read_endpoints,
-    read_priors,
-    settle_records,
-)
+from pbpk.study.assemble.endpoints import read_endpoints
+from pbpk.study.assemble.individual_model import build_individual_model
+from pbpk.study.assemble.layout import build_layout
+from pbpk.study.assemble.parameters import check_parameters
+from pbpk.study.assemble.priors import read_priors
+from pbpk.study.assemble.problem import build_problem
+from pbpk.study.assemble.records import check_units, mark_samples, prepare_records
+from pbpk.study.kinds import find_study_kind, get_study_loader, section_files
 from pbpk.study.schema import StudySpec
 from pbpk.study.settings import load_spec
+
+if TYPE_CHECKING:
+    from pbpk.model.system import System
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A loaded study. `scale` turns the natural vector's coherent numbers into shown ones by division."""
+    """A loaded study: its specification, model and records, and the `problem` that estimation works on.
+
+    `scale` turns the natural vector's coherent numbers into shown ones by division; `units` and `labels` are those of its
+    entries.
+    """
 
     name: str
     folder: Path
@@ -50,19 +56,22 @@ class Study:
 
     @property
     def subjects(self) -> list[str]:
+        """The IDs in the order of the data, which is that of the problem's columns."""
         return list(self.events.frame["ID"].unique())
 
 
 def list_studies() -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    """The folders of all studies by name, the user's own first."""
+    studies: dict[str, Path] = {}
     for root in list_folders("fits"):
         for folder in sorted(root.iterdir()):
             if (folder / "fit.toml").exists():
-                found.setdefault(folder.name, folder)
-    return found
+                studies.setdefault(folder.name, folder)
+    return studies
 
 
 def find_study(name: str | Path) -> Path:
+    """The folder of a study by its name, its folder or its fit.toml. Raises `BadInput` with the nearest known name."""
     known = list_studies()
     if str(name) in known:
         return known[str(name)]
@@ -81,22 +90,26 @@ def load_study(
 ) -> Study:
     """A study by name or folder. `settings` override parameters ("CL": "3") or any entry of fit.toml by its path.
 
-    `planned`: no DV is needed, and where none is given every observation row stands for a sample (see `as_samples`).
+    `planned`: no DV is needed, and where none is given every observation row stands for a sample (see `mark_samples`).
 
     A run's folder is a study too: its own settings come first, which point at the model and data it was fitted with.
     """
     folder = find_study(name)
     spec = load_spec(folder, settings)
-    inside = folder / spec.model  # a study may carry its model, as every run folder does
-    carried = (inside / "structure.py").exists()
+    carried = folder / spec.model  # a study may carry its model, as every run folder does
     model = load_model(
-        inside if carried else spec.model, nuclide=spec.nuclide, values=spec.values, options=spec.options
+        carried if (carried / "structure.py").exists() else spec.model,
+        nuclide=spec.nuclide,
+        values=spec.values,
+        options=spec.options,
     )
-    data = folder / spec.data.file
-    stamp = data.stat().st_mtime_ns if data.exists() else 0
-    if spec.summary and (folder / spec.summary.file).exists():
-        stamp += (folder / spec.summary.file).stat().st_mtime_ns
+    stamp = _modification_time(folder, (spec.data.file, *section_files(spec)))
     return _assemble_study(folder, spec.model_dump_json(), model.system, _ModelKey(model), stamp, solver, planned)
+
+
+def _modification_time(folder: Path, files: Iterable[str]) -> int:
+    """The files' times of modification in ns, added up: part of the key of the cache, so that edited data are read again."""
+    return sum((folder / file).stat().st_mtime_ns for file in files if (folder / file).exists())
 
 
 class _ModelKey:
@@ -115,17 +128,17 @@ class _ModelKey:
 
 @cache
 def _assemble_study(
-    folder: Path, spec_json: str, system, held: _ModelKey, stamp: int, solver: str | None, planned: bool
+    folder: Path, spec_json: str, system: System, model_key: _ModelKey, stamp: int, solver: str | None, planned: bool
 ) -> Study:
-    spec, model = StudySpec.model_validate_json(spec_json), held.model
-    where = str(folder / "fit.toml")
-    if spec.summary:
-        from pbpk.aggregate_data.study import study_with_summary
+    """The study of a specification; the arguments are its key in the cache, `system` among them."""
+    spec, model = StudySpec.model_validate_json(spec_json), model_key.model
+    if kind := find_study_kind(spec):
 
-        return study_with_summary(
-            *(folder, spec, model, solver),
-            lambda plain: _assemble_study(folder, plain.model_dump_json(), system, held, stamp, solver, planned),
-        )
+        def assemble_individual_data(plain: StudySpec) -> Study:
+            return _assemble_study(folder, plain.model_dump_json(), system, model_key, stamp, solver, planned)
+
+        return get_study_loader(kind)(folder, spec, model, solver, assemble_individual_data)
+    where = str(folder / "fit.toml")
     declared = read_endpoints(spec, model, where)
     check_parameters(spec, model, where)
     events = read_events(
@@ -143,46 +156,29 @@ def _assemble_study(
     events = mark_samples(events) if planned else events
     events = convert_overrides(events, model, spec.data.units)
     check_units(spec, model, events, where)
-    events, declared = settle_records(spec, model, events, declared, where)
-    individual = build_individual(spec, model, events, where)
-    layout, natural, scale, shown, labels = build_layout(spec, model, individual, declared, where)
+    events, declared = prepare_records(spec, model, events, declared, where)
+    individual = build_individual_model(spec, model, events, where)
+    layout, natural, scale, units, labels = build_layout(spec, model, individual, declared, where)
     individual = replace(individual, order=layout.etas)
     priors = read_priors(spec, layout, natural, scale, where)
     endpoints = tuple(d.endpoint for d in declared)
-    chosen = choose_solver(system, solver).forward_mode()
-    problem = _state(
-        ModelStructure(system, chosen, individual, layout, endpoints, priors), spec, model, events, natural, where
+    structure = ModelStructure(
+        system, choose_solver(system, solver).forward_mode(), individual, layout, endpoints, priors
     )
-    return Study(folder.name, folder, spec, model, events, problem, scale, shown, labels)
-
-
-def _state(
-    structure: ModelStructure, spec: StudySpec, model: Model, events: EventTable, natural: np.ndarray, where: str
-) -> Problem:
-    return build_problem(structure, spec, model, events, natural, where)
+    problem = build_problem(structure, spec, model, events, natural, where)
+    return Study(folder.name, folder, spec, model, events, problem, scale, units, labels)
 
 
 def replace_spec(study: Study, spec: StudySpec) -> Study:
     """The same study under another specification of its parameters: same model, same records, same solver."""
-    data = study.folder / spec.data.file
-    stamp = data.stat().st_mtime_ns if data.exists() else 0
-    held, solver = _ModelKey(study.model), study.problem.structure.solver.name
-    found = _assemble_study(study.folder, spec.model_dump_json(), study.model.system, held, stamp, solver, False)
-    return replace(found, name=study.name)
+    stamp = _modification_time(study.folder, (spec.data.file,))
+    key, solver = _ModelKey(study.model), study.problem.structure.solver.name
+    other = _assemble_study(study.folder, spec.model_dump_json(), study.model.system, key, stamp, solver, False)
+    return replace(other, name=study.name)
 
 
 def replace_records(study: Study, frame: pd.DataFrame) -> Problem:
     """The problem of the same study with other records: a frame of the same columns, in coherent units."""
     events = replace(study.events, frame=frame)
     initial, where = np.asarray(study.problem.initial), str(study.folder / "fit.toml")
-    return _state(study.problem.structure, study.spec, study.model, events, initial, where)
-
-
-def mark_samples(events: EventTable) -> EventTable:
-    """A table without a single DV is a design: each of its observation rows is a sample to be taken (DV 0 stands for it)."""
-    frame = events.frame
-    if (frame["MDV"] == 0).any():
-        return events
-    sampled = frame["EVID"] == 0
-    changed = frame.assign(MDV=(~sampled).astype(int), DV=frame["DV"].mask(sampled, 0.0))
-    return replace(events, frame=changed)
+    return build_problem(study.problem.structure, study.spec, study.model, events, initial, where)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from pbpk.study.summary_schema import SummaryPart
 from pbpk.errors import BadInput, did_you_mean
+from pbpk.observe.variances import VARIANCE_PARAMETERS
+from pbpk.study.section import StrictSection
+from pbpk.study.summary_schema import SummaryPart
 
 
-class _StrictSection(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataPart(_StrictSection):
+class DataPart(StrictSection):
     """Where the records are and how to read them; see `pbpk.data.events.read_events`.
 
     `occasion` names the column that numbers the occasions of parameters with `iov`.
@@ -32,7 +30,7 @@ class DataPart(_StrictSection):
     occasion: str = "OCC"
 
 
-class VoidPart(_StrictSection):
+class VoidPart(StrictSection):
     """A compartment emptied into another (or out of the model): see `pbpk.void`, whose words these are."""
 
     compartment: str
@@ -43,7 +41,7 @@ class VoidPart(_StrictSection):
     start: float | str | None = None
 
 
-class EffectPart(_StrictSection):
+class EffectPart(StrictSection):
     """A covariate's factor: either a constant `coefficient`, or `estimate = "NAME"` with an `initial` value."""
 
     covariate: str
@@ -54,7 +52,7 @@ class EffectPart(_StrictSection):
     initial: float | None = None
 
 
-class ParameterPart(_StrictSection):
+class ParameterPart(StrictSection):
     """`initial` in the model's unit for it (or text with a unit); `iiv` is the initial variance of η; none: no η. `iov`: that
     of a further η for each occasion. `shape`: the start of the distribution's own parameter (λ of boxcox, ν of t). `lower` and
     `upper`: the ends that the typical value stays between, and a logit or probit parameter's own ends."""
@@ -74,7 +72,7 @@ class ParameterPart(_StrictSection):
     covariates: list[EffectPart] = []
 
 
-class OmegaPart(_StrictSection):
+class OmegaPart(StrictSection):
     """`blocks` lists random effects that correlate, `iov_blocks` those of an occasion; `covariances` and `iov_covariances` may
     give initial values as `"CL,V" = 0.01`."""
 
@@ -84,21 +82,30 @@ class OmegaPart(_StrictSection):
     iov_covariances: dict[str, float] = {}
 
 
-class ErrorPart(_StrictSection):
-    """An endpoint: its likelihood (`model`), that likelihood's parameters, and its settings; see docs/fitting.md. It reads the
+class _EndpointPart(StrictSection):
+    """What every `[error.NAME]` starts with."""
+
+    model: str
+    observable: str | None = None
+
+
+# The parameters of the error models are fields by their table, so a new one is declared in one place.
+_VariancePart = create_model(
+    "_VariancePart", __base__=_EndpointPart, **{name: (float | None, None) for name in VARIANCE_PARAMETERS}
+)
+
+
+class ErrorPart(_VariancePart):
+    """An endpoint: its likelihood (`model`), that likelihood's parameters, and its settings; see docs/endpoints.md. It reads the
     `observable` of its own name unless another is given.
 
-    `add` in the observable's unit and `prop` as a fraction, both standard deviations; `fixed`: not estimated, all or those
-    named. `lloq` and `uloq`, the limits of quantification, are in the unit of the data.
+    The error models' own parameters are those of `VARIANCE_PARAMETERS`: `add` in the observable's unit and `prop` as a
+    fraction, both standard deviations, and `power`. `fixed`: not estimated, all or those named. `lloq` and `uloq`, the limits
+    of quantification, are in the unit of the data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
-    model: str
-    observable: str | None = None
-    add: float | None = None
-    prop: float | None = None
-    power: float | None = None
     lambda_: float | None = Field(default=None, alias="lambda")
     ar1: float | None = None
     intercept: float | None = None
@@ -121,19 +128,18 @@ class ErrorPart(_StrictSection):
 
     def numbers(self) -> dict[str, float | None]:
         """The parameters of the likelihood by their names."""
-        plain = ("add", "prop", "power", "ar1", "intercept", "slope", "dispersion", "scale", "shape")
+        plain = (*VARIANCE_PARAMETERS, "ar1", "intercept", "slope", "dispersion", "scale", "shape")
         cuts = {f"cut_{k}": c for k, c in enumerate(self.cuts or (), start=1)}
         return {n: getattr(self, n) for n in plain} | {"lambda": self.lambda_} | cuts
 
     def settings(self) -> list[str]:
         """The settings that were given."""
-        some = ("cuts", "transform", "between", "lloq", "uloq", "blq", "link", "baseline", "hazard")
-        return [n for n in some if getattr(self, n) is not None] + [
-            n for n in ("transformed", "interval") if getattr(self, n)
-        ]
+        valued = ("cuts", "transform", "between", "lloq", "uloq", "blq", "link", "baseline", "hazard")
+        switches = ("transformed", "interval")
+        return [n for n in valued if getattr(self, n) is not None] + [n for n in switches if getattr(self, n)]
 
 
-class PriorPart(_StrictSection):
+class PriorPart(StrictSection):
     """What is known of a parameter beforehand; see `pbpk.likelihood.priors`."""
 
     distribution: str
@@ -145,7 +151,7 @@ class PriorPart(_StrictSection):
     source: str = ""
 
 
-class MixturePart(_StrictSection):
+class MixturePart(StrictSection):
     """Sub-populations told apart by the covariate `covariate`, which is 1, 2, … and which nobody observed."""
 
     probabilities: list[float]
@@ -153,7 +159,7 @@ class MixturePart(_StrictSection):
     fixed: bool = False
 
 
-class EstimationPart(_StrictSection):
+class EstimationPart(StrictSection):
     """`chains`, and the `warmup` and `draws` of each, are nuts's, `family` and the most `steps` vi's; `centred` is both's: η
     itself is sampled, not η in units of Ω. `samples` of each subject's η are imp's, and of the
     likelihood that saem ends with."""
@@ -170,7 +176,9 @@ class EstimationPart(_StrictSection):
     steps: int = Field(default=20_000, ge=1)
 
 
-class StudySpec(_StrictSection):
+class StudySpec(StrictSection):
+    """A whole fit.toml, as docs/fitting.md describes it. It is what a run's record is compared by, and what `--set` changes."""
+
     model: str
     title: str = ""
     source: str = ""

@@ -42,9 +42,11 @@ class CellBiology(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """`alpha` and `low` (LET): the tissue's mean doses, Gy: `AbsorbedDose.by_radiation` times the activity. `shares`, `beyond`: where
-    in the tissue the decays are (`Tissue.hits`). `biology`: the name of its row in effect/defaults.toml. `protraction`: G of
-    its course.
+    """One tissue whose nuclei are to be reported.
+
+    `alpha` and `low` (LET): the tissue's mean doses, Gy: `AbsorbedDose.by_radiation` times the activity. `shares`, `beyond`:
+    where in the tissue the decays are (`Tissue.hits`). `biology`: the name of its row in effect/defaults.toml. `protraction`: G
+    of its course. `rbe` goes before that on file; `cell` says how cells answer.
     """
 
     name: str

@@ -95,9 +95,9 @@ def dose_uncertainty(
     `of` is a model, given `regimen` (1 MBq by its first route) to its typical patient, or hours by region with a `nuclide` and
     the `activity` given in MBq, or a `Tiac`. `kinetics`: relative SDs by parameter of the model, on top of the spreads that its
     table states, or by region of the hours; or `UncertainKinetics`, such as a fit's
-    (`pbpk.run_folders.fitted_kinetics.fitted_kinetics`). `options` are those of `UncertaintyOptions`: `mass_sd`, `s_sd`, `draws`,
-    `seed`, `level`. A mass that is a row of the model is as uncertain as that row; our photon tables' statistics are added to
-    `s_sd`. RBEs have the distributions on file.
+    (`pbpk.run_folders.fitted_kinetics.fitted_kinetics`). `options` are those of `UncertaintyOptions`: `mass_sd`, `s_sd`,
+    `draws`, `seed`, `level`. A mass that is a row of the model is as uncertain as that row; our photon tables' statistics are
+    added to `s_sd`. RBEs have the distributions on file.
 
     Raises `BadInput` for a name that nothing has.
     """

@@ -1,1 +1,1 @@
-"""What the methods that draw random effects are made of: chains, complete-data steps, phases, importance samples."""
+"""What saem.py and importance.py are made of: chains of η, the maximisation of SAEM and its phases, even sample points."""

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 _REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _SINGLE = range(5)
+# The order of proposals in one round; the first only evaluates the likelihood at the new ψ.
 KERNEL_ROUND = np.array([_REFRESH, _PRIOR, _INDEPENDENT, _BLOCK, _INDEPENDENT, _SINGLE, _SINGLE, _SINGLE])
 _DEGREES_OF_FREEDOM = 4.0
-_TARGET_ACCEPTANCE = 0.3  # of a random walk's proposals, accepted
+_TARGET_ACCEPTANCE = 0.3  # share of a random walk's proposals
 
 
 class ProposalTuning(NamedTuple):
@@ -40,12 +41,13 @@ class ProposalTuning(NamedTuple):
 
     @classmethod
     def from_moments(cls, mean: jax.Array, covariance: jax.Array, lengths: jax.Array) -> ProposalTuning:
+        """From the moments of the draws so far: mean (q, N) and covariance (q, q, N)."""
         each = jax.vmap(lambda c: (jnp.linalg.cholesky(c), jnp.linalg.inv(c)), in_axes=-1, out_axes=-1)
         return cls(mean, *each(covariance), lengths)
 
 
 def initial_step_lengths(q: int, n: int) -> np.ndarray:
-    """What suits a normal posterior (Roberts & Rosenthal 2001, Stat Sci 16:351)."""
+    """Step lengths of the random walks (2, N) that suit a normal posterior (Roberts & Rosenthal 2001, Stat Sci 16:351)."""
     return np.stack([np.full(n, 2.4 / np.sqrt(q)), np.full(n, 2.4)])
 
 
@@ -63,22 +65,24 @@ def move_chains(
     precision, prior_root = jnp.linalg.inv(omega), jnp.linalg.cholesky(omega)
     sd = jnp.sqrt(jnp.einsum("ijn,ijn->in", tuning.root, tuning.root))
 
-    def draws(subject):
+    def draw_numbers(subject):
+        """From (seed, iteration, subject) alone, so that results do not depend on the batch."""
         one = jax.random.fold_in(jax.random.fold_in(key, iteration), subject)
         normal, uniform = jax.random.split(one)
         shape = (len(KERNEL_ROUND), chains)
         return jax.random.normal(normal, (*shape, q)), jax.random.uniform(uniform, (*shape, 3))
 
-    z, u = jax.vmap(draws, out_axes=-1)(jnp.arange(n))  # (kernels, chains, q or 3, N)
+    z, u = jax.vmap(draw_numbers, out_axes=-1)(jnp.arange(n))  # (kernels, chains, q or 3, N)
 
-    def independent_loss(e):
+    def independent_minus2ll(e):
         """−2 ln of the t density, but for a constant."""
         return (_DEGREES_OF_FREEDOM + q) * jnp.log1p(
             quadratic_form(tuning.precision, e - tuning.mean) / _DEGREES_OF_FREEDOM
         )
 
     def propose(carry, step):
-        eta, loss, prior = carry
+        """One kernel's proposal for all chains, and its acceptance by Metropolis and Hastings."""
+        eta, minus2ll, prior = carry
         kind, z, u, place = step
         # χ² with 4 degrees of freedom is −2 ln of the product of two uniforms
         heavy = jnp.sqrt(_DEGREES_OF_FREEDOM / (-2 * jnp.log(u[:, 0] * u[:, 1])))[:, None]
@@ -94,24 +98,24 @@ def move_chains(
             ],
             eta,
         )
-        trial_loss, trial_prior = data_minus2ll(problem, psi, trial), quadratic_form(precision, trial)
-        fall = loss + prior - trial_loss - trial_prior
+        trial_minus2ll, trial_prior = data_minus2ll(problem, psi, trial), quadratic_form(precision, trial)
+        fall = minus2ll + prior - trial_minus2ll - trial_prior
         correction = jnp.where(kind == _PRIOR, trial_prior - prior, 0.0)
-        proposal_ratio = independent_loss(trial) - independent_loss(eta)
+        proposal_ratio = independent_minus2ll(trial) - independent_minus2ll(eta)
         correction = jnp.where(kind == _INDEPENDENT, proposal_ratio, correction)
         accepted = (2 * jnp.log(u[:, 2]) < fall + correction) | (kind == _REFRESH)
         state = (
             jnp.where(accepted[:, None], trial, eta),
-            jnp.where(accepted, trial_loss, loss),
+            jnp.where(accepted, trial_minus2ll, minus2ll),
             jnp.where(accepted, trial_prior, prior),
         )
         return state, accepted.mean(axis=0)
 
     place = (3 * iteration + jnp.cumsum(KERNEL_ROUND == _SINGLE)) % q
     nothing = jnp.full((chains, n), jnp.inf)
-    (eta, loss, prior), accepted = jax.lax.scan(
+    (eta, minus2ll, prior), accepted = jax.lax.scan(
         propose, (eta, nothing, jnp.zeros((chains, n))), (KERNEL_ROUND, z, u, place)
     )
     counts = np.arange(5)[:, None] == KERNEL_ROUND
     counts = counts / counts.sum(axis=1, keepdims=True)
-    return eta, loss + prior, counts @ accepted
+    return eta, minus2ll + prior, counts @ accepted

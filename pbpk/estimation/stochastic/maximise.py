@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 _SCORING_STEPS = 4  # from where the last iteration left off
-_LONGEST_STEP = 0.3  # step of a coordinate of the rest, relative to it where it is above 1
-_MOST_SHRINKING = 7.0  # e^−7 of the standard deviation that a random effect starts from
+_LONGEST_STEP = 0.3  # of a coordinate of the rest, relative to it where it is above 1
+_MOST_SHRINKING = 7.0  # a random effect keeps e^−7 of the standard deviation that it starts from
 
 
 class SaemMoments(NamedTuple):
@@ -48,7 +48,8 @@ def average_moments(moments: SaemMoments, eta: jax.Array, gain: jax.Array) -> Sa
 def maximise_centre(
     problem: Problem, places: tuple[int, ...], psi: jax.Array, moments: SaemMoments, shift: jax.Array
 ) -> tuple[jax.Array, SaemMoments, jax.Array, jax.Array]:
-    """ψ, the moments around its new centre, by how much every η moves (q, N), and the OFV's slope before."""
+    """The regression of η on the shifts M (`shift`, (q, P, N)): ψ, the moments around its new centre, by how much every η moves
+    (q, N), and the OFV's slope before. `places` are the coordinates of ψ that do it."""
     at = np.array(places, int)
     m, n = shift[:, at], shift.shape[-1]
     precision = jnp.linalg.inv(problem.unpack(psi)[1])
@@ -109,11 +110,11 @@ def maximise_rest(
     at = np.array(roles.rest, int)
     mean = linearise_data_around(problem, psi, eta, roles.moving)
 
-    def loss(x):
+    def objective(x):
         p = psi.at[at].set(x)
         return mean(p) + problem.penalty(p)
 
-    slope, hessian = jax.grad(loss)(psi[at]), jax.hessian(loss)(psi[at])
+    slope, hessian = jax.grad(objective)(psi[at]), jax.hessian(objective)(psi[at])
     hessian = moments.hessian + gain * (hessian - moments.hessian)
     most = jnp.minimum(farthest, _LONGEST_STEP) * jnp.maximum(1.0, jnp.abs(psi[at]))
     step = jnp.clip(-gain * _solve_with_ridge(_make_positive(hessian), slope), -most, most)
@@ -122,14 +123,15 @@ def maximise_rest(
 
 
 def _prior_curvature(problem: Problem, psi: jax.Array, at: np.ndarray) -> jax.Array:
-    """What priors add to the information; those that bend the other way add nothing."""
+    """What priors add to the information; the curvature of one that is not concave is taken as positive."""
     if not problem.structure.priors:
         return jnp.zeros((len(at), len(at)))
     return _make_positive(jax.hessian(problem.penalty)(psi)[np.ix_(at, at)])
 
 
 def _make_positive(matrix: jax.Array) -> jax.Array:
-    """The symmetric matrix with the sizes of its eigenvalues, in the scale of its diagonal."""
+    """The symmetric matrix with the absolute values of its eigenvalues, in the scale of its diagonal: a descent direction follows
+    from it whatever the curvature."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(matrix)), 1e-12))
     values, vectors = jnp.linalg.eigh(matrix / jnp.outer(scale, scale))
     values = jnp.maximum(jnp.abs(values), 1e-6)
@@ -137,7 +139,7 @@ def _make_positive(matrix: jax.Array) -> jax.Array:
 
 
 def _solve_with_ridge(matrix: jax.Array, right: jax.Array) -> jax.Array:
-    """With a ridge of rounding's size in the scale of the diagonal."""
+    """The solution of a symmetric system, with a ridge of the size of rounding in the scale of its diagonal."""
     scale = jnp.sqrt(jnp.maximum(jnp.diag(matrix), 1e-300))
     inner = matrix / jnp.outer(scale, scale) + 1e-10 * jnp.eye(len(scale))
     return jnp.linalg.solve(inner, right / scale) / scale

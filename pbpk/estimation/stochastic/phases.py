@@ -17,7 +17,7 @@ import numpy as np
 STRETCH = 20  # iterations of a step, compiled as one
 WARM_UP, ANNEALED = 20, 60  # iterations; while annealed, spreads fall slowly
 _POWER = 0.7
-_WINDOW, _PARTS = 60, 6
+_WINDOW, _PARTS = 60, 6  # iterations that a trend is looked for in, and parts of them
 _TREND = 4.0  # standard errors, on 4 degrees of freedom
 _EXPLORATION = (100, 600)  # iterations at least and at most
 _FIRST_CHECK, _LONGEST_SMOOTHING = 120, 2000  # iterations of smoothing
@@ -52,11 +52,11 @@ def average_path(path: np.ndarray, turned: int) -> np.ndarray:
 
 
 def is_check_due(length: int) -> bool:
-    """Whether to look, after so many iterations of smoothing, how far the maximum is: each time half as late again."""
-    return any(n <= length < n + STRETCH for n in (_FIRST_CHECK * 1.5**k for k in range(30))) or is_out_of_iterations(
-        length
-    )
+    """Whether to check the marginal likelihood after so many iterations of smoothing: each check is half as late again."""
+    checks = (_FIRST_CHECK * 1.5**k for k in range(30))
+    return any(n <= length < n + STRETCH for n in checks) or is_out_of_iterations(length)
 
 
 def is_out_of_iterations(length: int) -> bool:
+    """Whether smoothing has taken as many iterations as it may."""
     return length >= _LONGEST_SMOOTHING

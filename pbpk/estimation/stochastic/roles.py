@@ -18,12 +18,12 @@ import numpy as np
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
-_EXACT = 1e-6
+_EXACT = 1e-6  # relative error within which a derivative counts as the same
 
 
 @dataclass(frozen=True)
 class CoordinateRoles:
-    """Places in ψ; `moving`: some of the rest move predictions."""
+    """The places in ψ of each role; `moving`: some of the rest move predictions."""
 
     centre: tuple[int, ...]
     spread: tuple[int, ...]
@@ -56,7 +56,7 @@ def find_shifts(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.A
 
 @jax.jit
 def _probe_roles(problem: Problem, psi: jax.Array, eta: jax.Array):
-    """`shifts` at several η (draws, q, N), how far ψ moves u, and how far Ω."""
+    """`find_shifts` at several η (draws, q, N), how far ψ moves u, and how far Ω."""
     m, unexplained = jax.vmap(lambda e: find_shifts(problem, psi, e))(eta)
     moved = jax.jacfwd(lambda p: problem.individual_parameters(problem.unpack(p)[0], eta[0]))(psi)
     spread = jax.jacfwd(lambda p: problem.unpack(p)[1])(psi)
@@ -64,7 +64,7 @@ def _probe_roles(problem: Problem, psi: jax.Array, eta: jax.Array):
 
 
 def find_roles(problem: Problem) -> CoordinateRoles:
-    """Looked for at ψ0 and a few random η."""
+    """The role of each coordinate of ψ, from derivatives at the initial values and a few random η."""
     psi = problem.initial_unconstrained
     omega = np.asarray(problem.unpack(jnp.asarray(psi))[1])
     z = np.random.default_rng(1).standard_normal((3, len(omega), problem.columns))

@@ -18,7 +18,7 @@ DEGREES_OF_FREEDOM = 4.0
 
 
 class SobolNodes(NamedTuple):
-    """z (samples, q, N), and the logarithm of its density (samples, N)."""
+    """Points z (samples, q, N) of a t distribution for each subject, and the logarithm of their density (samples, N)."""
 
     z: np.ndarray
     log_density: np.ndarray
@@ -26,7 +26,7 @@ class SobolNodes(NamedTuple):
 
 @lru_cache(maxsize=4)
 def make_nodes(samples: int, q: int, subjects: int, seed: int) -> SobolNodes:
-    """`samples` points for each subject; best a power of 2."""
+    """The points of `subjects` subjects in `q` dimensions; a power of 2 is best for `samples`."""
     from scipy.special import chdtri, gammaln, ndtri
     from scipy.stats import qmc
 
@@ -36,9 +36,6 @@ def make_nodes(samples: int, q: int, subjects: int, seed: int) -> SobolNodes:
     u = (points[:, :, None] + np.asarray(rotations).T) % 1.0
     u = np.clip(u, 1e-12, 1 - 1e-12)
     z = ndtri(u[:, :q]) * np.sqrt(DEGREES_OF_FREEDOM / chdtri(DEGREES_OF_FREEDOM, u[:, q:]))
-    constant = (
-        gammaln((DEGREES_OF_FREEDOM + q) / 2)
-        - gammaln(DEGREES_OF_FREEDOM / 2)
-        - q / 2 * np.log(DEGREES_OF_FREEDOM * np.pi)
-    )
-    return SobolNodes(z, constant - (DEGREES_OF_FREEDOM + q) / 2 * np.log1p((z**2).sum(axis=1) / DEGREES_OF_FREEDOM))
+    nu = DEGREES_OF_FREEDOM
+    constant = gammaln((nu + q) / 2) - gammaln(nu / 2) - q / 2 * np.log(nu * np.pi)
+    return SobolNodes(z, constant - (nu + q) / 2 * np.log1p((z**2).sum(axis=1) / nu))

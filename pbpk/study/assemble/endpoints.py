@@ -1,11 +1,14 @@
-"""`[error.NAME]` of a fit.toml as an endpoint and its parameters. `KINDS` lists what `model` may be."""
+"""`[error.NAME]` of a fit.toml as an endpoint and its parameters. `ENDPOINT_KINDS` lists what `model` may be.
+
+To add a kind of endpoint: its class in `pbpk/likelihood/endpoints/`, a row here with what it needs and how it is built, a test.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.endpoints.base import Endpoint, EndpointParameter
@@ -14,10 +17,12 @@ from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
-from pbpk.observe.noise import VARIANCES
+from pbpk.observe.readings import select_observables
+from pbpk.observe.variances import VARIANCE_PARAMETERS, VARIANCES
 
 if TYPE_CHECKING:
-    from pbpk.study.schema import ErrorPart
+    from pbpk.model.load import Model
+    from pbpk.study.schema import ErrorPart, StudySpec
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,22 @@ class DeclaredEndpoint:
     parameters: tuple[tuple[EndpointParameter, float, bool], ...]
 
 
-_ADD = EndpointParameter("add", "sd", "observable", "additive residual SD of {}")
-_PROP = EndpointParameter("prop", "sd", "1", "proportional residual SD of {}")
-_POWER = EndpointParameter("power", "free", "1", "power of f in the residual SD of {}")
+class EndpointNeeds(NamedTuple):
+    """What an `[error.NAME]` must give, what it may give beside, and which settings it understands."""
+
+    needed: tuple[EndpointParameter, ...] = ()
+    optional: tuple[EndpointParameter, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+class EndpointKind(NamedTuple):
+    """A value of `model`: what it needs of a section, and how the endpoint is built of its name, the names of its parameters
+    here and in the fit, the section, and the file for messages."""
+
+    find_needs: Callable[[ErrorPart], EndpointNeeds]
+    build: Callable[[str, tuple[tuple[str, str], ...], ErrorPart, str], Endpoint]
+
+
 _LAMBDA = EndpointParameter("lambda", "free", "1", "transform of {}")
 _AR1 = EndpointParameter("ar1", "share", "1", "correlation of residuals of {} 1 h apart")
 _INTERCEPT = EndpointParameter("intercept", "free", "1", "intercept of {}")
@@ -43,61 +61,71 @@ _SHAPE = {
 }
 
 
+def read_endpoints(spec: StudySpec, model: Model, where: str) -> tuple[DeclaredEndpoint, ...]:
+    """All endpoints of a study, whose observables the model must have. Raises `BadInput`."""
+    if not spec.error:
+        raise BadInput("no residual error is given", where=where, hint='[error.cp] model = "additive", add = 1.0')
+    endpoints = []
+    for name, part in spec.error.items():
+        select_observables(model.system, [part.observable or name, *([part.hazard] if part.hazard else [])])
+        endpoints.append(declare_endpoint(name, part, f"_{name}" if len(spec.error) > 1 else "", where))
+    return tuple(endpoints)
+
+
 def declare_endpoint(name: str, part: ErrorPart, suffix: str, where: str) -> DeclaredEndpoint:
-    """Raises `BadInput` for what the model does not take or lacks. `suffix` tells endpoints' parameters apart."""
+    """The endpoint of one section; `suffix` tells the parameters of several endpoints apart. Raises `BadInput` for what the
+    model does not take or lacks."""
     if part.model not in ENDPOINT_KINDS:
         raise BadInput(
             f"`error.{name}`: no error model `{part.model}`", where=where, hint=did_you_mean(part.model, ENDPOINT_KINDS)
         )
-    takes, make = ENDPOINT_KINDS[part.model]
-    given = {k: v for k, v in part.numbers().items() if v is not None}
-    needed, allowed, settings = takes(part)
-    wanted = [a for a in (*needed, *allowed) if a.name in given]
-    missing = [a.name for a in needed if a.name not in given]
-    strange = sorted(set(given) - {a.name for a in (*needed, *allowed)})
-    if missing or strange:
-        words = ", ".join([a.name for a in needed] + [f"and, if you like, {a.name}" for a in allowed])
-        wants = ", ".join(a.name for a in needed)
-        what = f"needs {wants}, and lacks {', '.join(missing)}" if missing else f"does not take {', '.join(strange)}"
-        raise BadInput(f"`error.{name}`: {part.model} {what}", where=where, hint=f"it takes {words}" if words else "")
-    unused = [k for k in part.settings() if k not in settings]
+    kind = ENDPOINT_KINDS[part.model]
+    values = {k: v for k, v in part.numbers().items() if v is not None}
+    needs = kind.find_needs(part)
+    _check_needs(name, part, needs, values, where)
+    parameters, names = [], []
+    for p in (*needs.needed, *needs.optional):
+        if p.name in values:
+            _check_range(name, p, values[p.name], where)
+            fixed = part.fixed if isinstance(part.fixed, bool) else p.name in part.fixed
+            renamed = replace(p, name=p.name + suffix, about=p.about.format(name))
+            parameters.append((renamed, float(values[p.name]), fixed))
+            names.append((p.name, renamed.name))
+    if isinstance(part.fixed, list) and (unknown := [n for n in part.fixed if n not in values]):
+        raise BadInput(f"`error.{name}.fixed`: {unknown[0]} is not one of its parameters", where=where)
+    return DeclaredEndpoint(kind.build(name, tuple(names), part, where), tuple(parameters))
+
+
+def _check_needs(name: str, part: ErrorPart, needs: EndpointNeeds, values: dict[str, float], where: str) -> None:
+    """Refuse a section that lacks a parameter, or gives a parameter or a setting that its model does not take."""
+    missing = [p.name for p in needs.needed if p.name not in values]
+    unknown = sorted(set(values) - {p.name for p in (*needs.needed, *needs.optional)})
+    if missing or unknown:
+        takes = ", ".join([p.name for p in needs.needed] + [f"and, if you like, {p.name}" for p in needs.optional])
+        needed = ", ".join(p.name for p in needs.needed)
+        what = f"needs {needed}, and lacks {', '.join(missing)}" if missing else f"does not take {', '.join(unknown)}"
+        raise BadInput(f"`error.{name}`: {part.model} {what}", where=where, hint=f"it takes {takes}" if takes else "")
+    unused = [k for k in part.settings() if k not in needs.settings]
     if unused:
         raise BadInput(f"`error.{name}`: {part.model} has no setting `{unused[0]}`", where=where)
-    arguments, names = [], []
-    for a in wanted:
-        _check_range(name, a, given[a.name], where)
-        held = part.fixed if isinstance(part.fixed, bool) else a.name in part.fixed
-        arguments.append(
-            (EndpointParameter(a.name + suffix, a.role, a.unit, a.about.format(name)), float(given[a.name]), held)
-        )
-        names.append((a.name, a.name + suffix))
-    if isinstance(part.fixed, list) and (unknown := [n for n in part.fixed if n not in given]):
-        raise BadInput(f"`error.{name}.fixed`: {unknown[0]} is not one of its parameters", where=where)
-    return DeclaredEndpoint(make(name, tuple(names), part, where), tuple(arguments))
 
 
-def _check_range(name: str, a: EndpointParameter, value: float, where: str) -> None:
-    if a.role in ("sd", "positive") and value <= 0:
-        raise BadInput(f"`error.{name}.{a.name}` = {value:g} must be above zero", where=where)
-    if a.role == "share" and not 0 < value < 1:
-        raise BadInput(f"`error.{name}.{a.name}` = {value:g} must lie between 0 and 1", where=where)
+def _check_range(name: str, parameter: EndpointParameter, value: float, where: str) -> None:
+    if parameter.role in ("sd", "positive") and value <= 0:
+        raise BadInput(f"`error.{name}.{parameter.name}` = {value:g} must be above zero", where=where)
+    if parameter.role == "share" and not 0 < value < 1:
+        raise BadInput(f"`error.{name}.{parameter.name}` = {value:g} must lie between 0 and 1", where=where)
 
 
-_Takes = tuple[tuple[EndpointParameter, ...], tuple[EndpointParameter, ...], tuple[str, ...]]
-
-
-def _takes_gaussian(part: ErrorPart) -> _Takes:
-    known = {"add": _ADD, "prop": _PROP, "power": _POWER}
-    needed = tuple(known[n] for n in VARIANCES[_variance(part)][0])
+def _gaussian_needs(part: ErrorPart) -> EndpointNeeds:
+    names = VARIANCES[_variance(part)][0]
+    needed = tuple(EndpointParameter(n, *VARIANCE_PARAMETERS[n]) for n in names)
     transform = _transform(part)
     if transform != "none":  # the residual is on another scale, where the observable's unit says nothing
-        needed = tuple(EndpointParameter("add", "sd", "1", a.about) if a.name == "add" else a for a in needed)
+        needed = tuple(replace(p, unit="1") for p in needed)
     shapes = (_LAMBDA,) if transform in TRANSFORMS and "lambda" in TRANSFORMS[transform].parameters else ()
-    return (
-        (*needed, *shapes),
-        (_AR1,),
-        ("transform", "between", "transformed", "lloq", "uloq", "blq"),
-    )
+    settings = ("transform", "between", "transformed", "lloq", "uloq", "blq")
+    return EndpointNeeds((*needed, *shapes), (_AR1,), settings)
 
 
 def _variance(part: ErrorPart) -> str:
@@ -108,7 +136,7 @@ def _transform(part: ErrorPart) -> str:
     return "log" if part.model == "log" else part.transform or "none"
 
 
-def _gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+def _build_gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     transform = _transform(part)
     if transform not in TRANSFORMS:
         hint = did_you_mean(transform, TRANSFORMS)
@@ -126,55 +154,58 @@ def _gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     )
 
 
-def _takes_count(part: ErrorPart) -> _Takes:
+def _count_needs(part: ErrorPart) -> EndpointNeeds:
     needed = (_DISPERSION,) if part.model == "negative_binomial" else ()
     if part.link == "log":
-        return (*needed, _INTERCEPT), (_SLOPE,), ("link",)
-    return needed, (), ("link",)
+        return EndpointNeeds((*needed, _INTERCEPT), (_SLOPE,), ("link",))
+    return EndpointNeeds(needed, (), ("link",))
 
 
-def _count(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
-    _link(name, part, ("log", "identity"), where)
-    return CountEndpoint(name, part.observable or name, names, part.link == "log", part.model == "negative_binomial")
+def _build_count(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+    _check_link(name, part, ("log", "identity"), where)
+    overdispersed = part.model == "negative_binomial"
+    return CountEndpoint(name, part.observable or name, names, part.link == "log", overdispersed)
 
 
-def _takes_binary(part: ErrorPart) -> _Takes:
-    return ((), (), ("link",)) if part.link == "identity" else ((_INTERCEPT,), (_SLOPE,), ("link",))
+def _binary_needs(part: ErrorPart) -> EndpointNeeds:
+    if part.link == "identity":
+        return EndpointNeeds(settings=("link",))
+    return EndpointNeeds((_INTERCEPT,), (_SLOPE,), ("link",))
 
 
-def _binary(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
-    _link(name, part, ("logit", "identity"), where)
+def _build_binary(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+    _check_link(name, part, ("logit", "identity"), where)
     return BinaryEndpoint(name, part.observable or name, names, part.link == "identity")
 
 
-def _link(name: str, part: ErrorPart, allowed: tuple[str, ...], where: str) -> None:
+def _check_link(name: str, part: ErrorPart, allowed: tuple[str, ...], where: str) -> None:
     if part.link is not None and part.link not in allowed:
         raise BadInput(f"`error.{name}`: no link `{part.link}`", where=where, hint=f"it takes {' or '.join(allowed)}")
 
 
-def _takes_ordinal(part: ErrorPart) -> _Takes:
+def _ordinal_needs(part: ErrorPart) -> EndpointNeeds:
     cuts = (
         EndpointParameter(f"cut_{k}", "free", "1", f"logit of grade {k} or more of {{}}")
         for k in range(1, len(part.cuts or ()) + 1)
     )
-    return tuple(cuts), (_SLOPE,), ("cuts",)
+    return EndpointNeeds(tuple(cuts), (_SLOPE,), ("cuts",))
 
 
-def _ordinal(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+def _build_ordinal(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     cuts = part.cuts or []
     if not cuts or any(b >= a for a, b in pairwise(cuts)):
         raise BadInput(f"`error.{name}.cuts` must fall from grade to grade", where=where, hint="cuts = [-1, -2.5]")
     return OrdinalEndpoint(name, part.observable or name, names, len(cuts))
 
 
-def _takes_event(part: ErrorPart) -> _Takes:
+def _event_needs(part: ErrorPart) -> EndpointNeeds:
     if part.hazard is not None or part.baseline is None:
-        return (), (), ("hazard", "interval")
+        return EndpointNeeds(settings=("hazard", "interval"))
     shape = (_SHAPE[part.baseline],) if part.baseline in _SHAPE else ()
-    return (_SCALE, *shape), (_SLOPE,), ("baseline", "interval")
+    return EndpointNeeds((_SCALE, *shape), (_SLOPE,), ("baseline", "interval"))
 
 
-def _event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+def _build_event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     if part.baseline is not None and part.baseline not in ("exponential", "weibull", "gompertz"):
         hint = did_you_mean(part.baseline, ("exponential", "weibull", "gompertz"))
         raise BadInput(f"`error.{name}`: no baseline hazard `{part.baseline}`", where=where, hint=hint)
@@ -186,11 +217,11 @@ def _event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
     return EventEndpoint(name, part.observable or name, names, part.baseline, part.hazard, part.interval)
 
 
-ENDPOINT_KINDS: dict[str, tuple[Callable[[ErrorPart], _Takes], Callable[..., Any]]] = {
-    **dict.fromkeys((*VARIANCES, "log"), (_takes_gaussian, _gaussian)),
-    "poisson": (_takes_count, _count),
-    "negative_binomial": (_takes_count, _count),
-    "binary": (_takes_binary, _binary),
-    "ordinal": (_takes_ordinal, _ordinal),
-    "event": (_takes_event, _event),
+ENDPOINT_KINDS: dict[str, EndpointKind] = {
+    **dict.fromkeys((*VARIANCES, "log"), EndpointKind(_gaussian_needs, _build_gaussian)),
+    "poisson": EndpointKind(_count_needs, _build_count),
+    "negative_binomial": EndpointKind(_count_needs, _build_count),
+    "binary": EndpointKind(_binary_needs, _build_binary),
+    "ordinal": EndpointKind(_ordinal_needs, _build_ordinal),
+    "event": EndpointKind(_event_needs, _build_event),
 }

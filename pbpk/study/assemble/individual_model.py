@@ -59,5 +59,7 @@ def _count_occasions(spec: StudySpec, events: EventTable, where: str) -> int:
     most = int(events.frame.groupby("ID")[column].nunique().max())
     if most < 2:
         why = "with one occasion a subject, variation between occasions cannot be told from that between subjects"
-        raise BadInput(f"`{varying[0]}` has `iov`, but no subject has two occasions in `{column}`", where=where, why=why)
+        raise BadInput(
+            f"`{varying[0]}` has `iov`, but no subject has two occasions in `{column}`", where=where, why=why
+        )
     return most

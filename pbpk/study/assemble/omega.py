@@ -27,8 +27,7 @@ def build_omega(
     blocks = _build_blocks(spec.omega.blocks, between, "iiv", spec, where)
     occasions = max(within.values(), default=0)
     blocks += tuple(
-        replace(b, occasions=occasions)
-        for b in _build_blocks(spec.omega.iov_blocks, tuple(within), "iov", spec, where)
+        replace(b, occasions=occasions) for b in _build_blocks(spec.omega.iov_blocks, tuple(within), "iov", spec, where)
     )
     size = {
         n: 1.0 if p.distribution != "normal" else units.unit_factor(model.parameters[n].unit)

@@ -18,7 +18,10 @@ _DAY = re.compile(r"\d{1,5}", re.ASCII)
 
 
 def read_time(sheet: DataSheet, scale: float) -> tuple[pd.Series, list[str]]:
-    """Hours on each row, and notes; `scale` is the hours of one unit of TIME. With clock times or dates the subject's first record is hour 0, as in NONMEM."""
+    """Hours on each row, and notes; `scale` is the hours of one unit of TIME. Raises `BadInput`.
+
+    With clock times or dates the subject's first record is hour 0, as in NONMEM.
+    """
     cells = sheet.read_text("TIME")
     sheet.forbid(cells == "", "TIME is missing")
     at_clock = cells.str.contains(":", regex=False).to_numpy(dtype=bool)

@@ -22,8 +22,11 @@ _SHOWN = ("ID", "DATE", "TIME", "AMT", "DV", "EVID")
 
 @dataclass(frozen=True, eq=False)
 class DataSheet:
-    """A file's cells as text, read by reserved names. `cells` has "" for missing; its index is the row number in the file, where
-    the header is row 1. `named` is reserved name -> header, and `source` the file."""
+    """A file's cells as text, read by reserved names, and the checks on them.
+
+    `cells` has "" for missing; its index is the row number in the file, where the header is row 1. `named` is
+    reserved name -> header, and `source` the file.
+    """
 
     source: str
     cells: pd.DataFrame

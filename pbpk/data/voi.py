@@ -188,7 +188,7 @@ def _read_administered(sheet: DataSheet, columns: Mapping[str, VoiColumn], argum
 def _find_activity_factors(
     sheet: DataSheet, column: VoiColumn, volume: pd.Series, administered: pd.Series
 ) -> pd.Series:
-    """MBq per unit of the activity column, for each row. Raises `BadInput` where a volume or the administered activity lacks."""
+    """MBq per unit of the activity column, for each row. Raises `BadInput` without the volume or administered activity."""
     if column.unit == PERCENT:
         sheet.forbid(
             administered.isna(),

@@ -17,7 +17,7 @@ Instance = TypeVar("Instance")
 
 
 def convert_fields(instance: Any) -> None:
-    """Turn the text in fields with the metadata `unit` into numbers in coherent units: for `__post_init__` of frozen dataclasses."""
+    """Turn text in fields with the metadata `unit` into coherent numbers, in `__post_init__` of frozen dataclasses."""
     for f in fields(instance):
         if "unit" in f.metadata:
             object.__setattr__(

@@ -70,13 +70,15 @@ def find_compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[
 
 
 def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:
-    """The observables' values (len(names), T, N), coherent units, from the sums of amounts that `compartments_read` names, (T, len(names),
-    N), and each time's parameters p (T or 1, m, N)."""
+    """The observables' values (len(names), T, N), coherent units, from sums of amounts and parameters.
+
+    The sums (T, len(names), N) are those that `find_compartments_read` names; p (T or 1, m, N) is each time's parameters.
+    """
     return jnp.stack([_apply_scale(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
 
 
 def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax.Array) -> jax.Array:
-    """The same from all amounts (T, n, N)."""
+    """The observables' values as from `observe_sums`, from all amounts (T, n, N)."""
     # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
     read = find_compartments_read(system, names)
     sums = [sum((amounts[:, k] for k in numbers[1:]), amounts[:, numbers[0]]) for numbers in read]

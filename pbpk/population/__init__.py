@@ -1,1 +1,1 @@
-"""Floor 3: how patients differ. Covariates, random effects, virtual patients."""
+"""Patients: their parameters, covariates and random effects, virtual ones, and their simulation in batches and processes."""

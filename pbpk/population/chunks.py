@@ -15,13 +15,13 @@ import numpy as np
 from jax.core import Tracer
 
 from pbpk.population.batch import Batch, BatchResult, OutputRequest, solve_batch
+from pbpk.population.options import CHUNK
 from pbpk.results import ResultCode
 from pbpk.solve.base import Solver
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
 
-CHUNK = 1024  # a call costs 0.15 ms, and a kernel takes 256 patients to a core; 512 to 4,096 are as good
 _HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong whoever solves it
 
 BatchTask = tuple[Solver, OutputRequest, Batch]

@@ -4,8 +4,9 @@
 
 η is the patient's own deviation and, where a parameter varies between occasions, that of the occasion added to it. In two
 stages, because estimation differentiates the solver only with respect to the few numbers that vary between patients.
-`mixed` makes those numbers, u, from θ, η and the covariates that are constant in each patient; `parameters` spreads u into
-the System's vector, record by record where covariates change in time, occasions differ or data columns override.
+`individual_parameters` makes those numbers, u, from θ, η and the covariates that are constant in each patient;
+`system_parameters` spreads u into the System's vector, record by record where covariates change in time, occasions differ or
+data columns override.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class VaryingParameter:
 
     @property
     def is_random(self) -> bool:
+        """Whether an η moves it, of the patient or of an occasion."""
         return self.random or self.occasions > 0
 
 
@@ -56,7 +58,9 @@ class CovariateFactor:
 
 @dataclass(frozen=True)
 class IndividualModel:
-    """`occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order, those of
+    """The population model of parameters: which vary, how covariates act on them, and which a data column overrides.
+
+    `occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order, those of
     occasion k (from 1) called `CL@k`."""
 
     varying: tuple[VaryingParameter, ...]

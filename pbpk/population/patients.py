@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Patients:
-    """`values` (m, N): the System's parameters, coherent; `covariates`: one row per patient, in their own units."""
+    """Patients as arrays: their numbers `ids` (N,), `values` (m, N), the System's parameters in coherent units, and `covariates`,
+    one row per patient, in their own units."""
 
     ids: np.ndarray
     values: np.ndarray
@@ -51,7 +52,10 @@ def build_typical_patient(model: Model) -> Patients:
 
 
 def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1) -> Patients:
-    """Draw patients 1..N, or those whose numbers are given. Spreads come from the model's parameter table."""
+    """Draw patients 1..N, or those with the numbers in `patients`. Spreads come from the model's parameter table.
+
+    Raises `BadInput` for fewer than one patient and a seed beyond 64 bits.
+    """
     if isinstance(patients, Integral) and patients < 1:
         raise BadInput(f"cannot draw {patients} patients", hint="ask for at least one")
     if not -(2**63) <= seed < 2**63:
@@ -99,7 +103,7 @@ def _transform_draw(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> 
 def apply_covariate_effects(
     model: Model, values: np.ndarray, covariates: pd.DataFrame, only: Collection[str] | None = None
 ) -> np.ndarray:
-    """`values` (m, N) times the factors that the model's own table gives its covariates (`only` these, or all), and what
+    """Parameters with covariate effects: `values` (m, N), changed in place, times the factors that the model's own table gives its covariates (`only` these, or all), and what
     derives from them."""
     for row in model.parameters.rows.values():
         for e in row.effects:

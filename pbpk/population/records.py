@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 def convert_overrides(events: EventTable, model: Model, unit_of: Mapping[str, str]) -> EventTable:
     """The table with overriding columns in coherent units and covariates in the unit that the model names for them.
 
-    A column is in its own unit already, unless `given` another (then the reader has made it coherent).
+    A column is in the parameter's unit, unless `unit_of` has another for it (then the reader has made it coherent). Raises
+    `BadInput` for a unit of another dimension.
     """
-    said = {g.lower(): unit for g, unit in unit_of.items()}
+    declared = {name.lower(): unit for name, unit in unit_of.items()}
     scale = {}
     for name in events.overrides:
-        own, unit = model.parameters[name].unit, said.get(name.lower())
+        own_unit, unit = model.parameters[name].unit, declared.get(name.lower())
         if unit is None:
-            scale[name] = units.unit_factor(own)
+            scale[name] = units.unit_factor(own_unit)
         else:
-            units.require_dimension(unit, own, f"the column {name}", where=events.source)
+            units.require_dimension(unit, own_unit, f"the column {name}", where=events.source)
     for name in events.covariates:
-        if (unit := said.get(name.lower())) is not None:
-            own = model.parameters.covariates[name].unit if name in model.parameters.covariates else unit
-            units.require_dimension(unit, own, f"the covariate {name}", where=events.source)
-            scale[name] = 1 / units.unit_factor(own)
+        if (unit := declared.get(name.lower())) is not None:
+            own_unit = model.parameters.covariates[name].unit if name in model.parameters.covariates else unit
+            units.require_dimension(unit, own_unit, f"the covariate {name}", where=events.source)
+            scale[name] = 1 / units.unit_factor(own_unit)
     return replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
 
 
 def check_dose_unit(events: EventTable, model: Model, unit_of: Mapping[str, str], where: str) -> None:
-    """Raises `BadInput` when the unit `given` for AMT does not fit a compartment that is dosed."""
+    """Raise `BadInput` when the unit of AMT in `unit_of` does not fit a compartment that is dosed."""
     unit = next((u for name, u in unit_of.items() if name.upper() == "AMT"), None)
     if unit is None:
         return
@@ -62,7 +63,7 @@ def stack_by_record(frames: Sequence[pd.DataFrame], names: Sequence[str], rows: 
 
 
 def find_covariates_used(model: Model, events: EventTable) -> set[str]:
-    """The file's covariates that the model's own table gives effects."""
+    """The file's covariates that have effects in the model's parameter table."""
     return {e.covariate for row in model.parameters.rows.values() for e in row.effects} & set(events.covariates)
 
 

@@ -1,4 +1,4 @@
-"""From `fits/NAME/` to a `Study`: fit.toml is found and read, its settings applied, its records assembled into arrays (assemble/).
+"""From `fits/NAME/` to a `Study`: fit.toml is found and read, its settings applied, its records made arrays (assemble/).
 
 A user's own `fits/` under the current folder wins over the bundled ones. One study is assembled once in a process.
 """

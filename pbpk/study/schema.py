@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.observe.variances import VARIANCE_PARAMETERS
-from pbpk.study.section import StrictSection
 from pbpk.study.summary_schema import SummaryPart
 
 
-class DataPart(StrictSection):
+class StudySection(BaseModel):
+    """A section of fit.toml: an unknown key, an infinity or a NaN is refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataPart(StudySection):
     """Where the records are and how to read them; see `pbpk.data.events.read_events`.
 
     `occasion` names the column that numbers the occasions of parameters with `iov`.
@@ -30,7 +35,7 @@ class DataPart(StrictSection):
     occasion: str = "OCC"
 
 
-class VoidPart(StrictSection):
+class VoidPart(StudySection):
     """A compartment emptied into another (or out of the model): see `pbpk.void`, whose words these are."""
 
     compartment: str
@@ -41,7 +46,7 @@ class VoidPart(StrictSection):
     start: float | str | None = None
 
 
-class EffectPart(StrictSection):
+class EffectPart(StudySection):
     """A covariate's factor: either a constant `coefficient`, or `estimate = "NAME"` with an `initial` value."""
 
     covariate: str
@@ -52,7 +57,7 @@ class EffectPart(StrictSection):
     initial: float | None = None
 
 
-class ParameterPart(StrictSection):
+class ParameterPart(StudySection):
     """`initial` in the model's unit for it (or text with a unit); `iiv` is the initial variance of η; none: no η. `iov`: that
     of a further η for each occasion. `shape`: the start of the distribution's own parameter (λ of boxcox, ν of t). `lower` and
     `upper`: the ends that the typical value stays between, and a logit or probit parameter's own ends."""
@@ -72,7 +77,7 @@ class ParameterPart(StrictSection):
     covariates: list[EffectPart] = []
 
 
-class OmegaPart(StrictSection):
+class OmegaPart(StudySection):
     """`blocks` lists random effects that correlate, `iov_blocks` those of an occasion; `covariances` and `iov_covariances` may
     give initial values as `"CL,V" = 0.01`."""
 
@@ -82,7 +87,7 @@ class OmegaPart(StrictSection):
     iov_covariances: dict[str, float] = {}
 
 
-class _EndpointPart(StrictSection):
+class _EndpointPart(StudySection):
     """What every `[error.NAME]` starts with."""
 
     model: str
@@ -96,8 +101,8 @@ _VariancePart = create_model(
 
 
 class ErrorPart(_VariancePart):
-    """An endpoint: its likelihood (`model`), that likelihood's parameters, and its settings; see docs/endpoints.md. It reads the
-    `observable` of its own name unless another is given.
+    """An endpoint: its likelihood (`model`), that likelihood's parameters, and its settings; see docs/endpoints.md. It
+    reads the `observable` of its own name unless another is given.
 
     The error models' own parameters are those of `VARIANCE_PARAMETERS`: `add` in the observable's unit and `prop` as a
     fraction, both standard deviations, and `power`. `fixed`: not estimated, all or those named. `lloq` and `uloq`, the limits
@@ -139,7 +144,7 @@ class ErrorPart(_VariancePart):
         return [n for n in valued if getattr(self, n) is not None] + [n for n in switches if getattr(self, n)]
 
 
-class PriorPart(StrictSection):
+class PriorPart(StudySection):
     """What is known of a parameter beforehand; see `pbpk.likelihood.priors`."""
 
     distribution: str
@@ -151,7 +156,7 @@ class PriorPart(StrictSection):
     source: str = ""
 
 
-class MixturePart(StrictSection):
+class MixturePart(StudySection):
     """Sub-populations told apart by the covariate `covariate`, which is 1, 2, … and which nobody observed."""
 
     probabilities: list[float]
@@ -159,7 +164,7 @@ class MixturePart(StrictSection):
     fixed: bool = False
 
 
-class EstimationPart(StrictSection):
+class EstimationPart(StudySection):
     """`chains`, and the `warmup` and `draws` of each, are nuts's, `family` and the most `steps` vi's; `centred` is both's: η
     itself is sampled, not η in units of Ω. `samples` of each subject's η are imp's, and of the
     likelihood that saem ends with."""
@@ -176,7 +181,7 @@ class EstimationPart(StrictSection):
     steps: int = Field(default=20_000, ge=1)
 
 
-class StudySpec(StrictSection):
+class StudySpec(StudySection):
     """A whole fit.toml, as docs/fitting.md describes it. It is what a run's record is compared by, and what `--set` changes."""
 
     model: str

@@ -19,21 +19,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from pbpk.study.section import StrictSection
+from pydantic import BaseModel, ConfigDict, Field
 
 KINDS = ("value", "fraction", "excreted", "integral", "residence", "half_life", "dose")
 
 
-class SpreadPart(StrictSection):
+class SummarySection(BaseModel):
+    """A table within `[summary]`: an unknown key, an infinity or a NaN is refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SpreadPart(SummarySection):
     """A covariate that differs between a group's patients: log-normal."""
 
     median: float = Field(gt=0)
     cv: float = Field(gt=0)
 
 
-class GroupPart(StrictSection):
+class GroupPart(SummarySection):
     """`n`: patients, where a row does not say otherwise. `dose` in words, as in `pbpk simulate --dose`."""
 
     n: int | None = Field(default=None, ge=1)
@@ -43,7 +47,7 @@ class GroupPart(StrictSection):
     status: Literal["published", "inferred", "assumed"] = "published"
 
 
-class TermPart(StrictSection):
+class TermPart(SummarySection):
     """Absorbed dose from one source: `s` per time-integrated activity, scaled by a covariate where one is named."""
 
     observable: str
@@ -54,7 +58,7 @@ class TermPart(StrictSection):
     power: float = 0.0
 
 
-class QuantityPart(StrictSection):
+class QuantityPart(SummarySection):
     """One number of each patient; docs/summary_data.md lists the kinds. `noise`: the CV with which it is measured."""
 
     kind: str
@@ -67,13 +71,13 @@ class QuantityPart(StrictSection):
     noise: float | None = Field(default=None, ge=0)
 
 
-class NumberPart(StrictSection):
+class NumberPart(SummarySection):
     initial: float | str
     fixed: bool = False
     label: str = ""
 
 
-class ResponsePart(StrictSection):
+class ResponsePart(SummarySection):
     """Probability 1/2 at an exposure of `E50`; `slope` acts on ln(exposure/E50)."""
 
     exposure: str
@@ -82,7 +86,7 @@ class ResponsePart(StrictSection):
     slope: NumberPart
 
 
-class SummaryPart(StrictSection):
+class SummaryPart(SummarySection):
     """`patients`: virtual patients for each group."""
 
     file: str = "summary.csv"

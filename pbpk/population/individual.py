@@ -60,8 +60,9 @@ class CovariateFactor:
 class IndividualModel:
     """The population model of parameters: which vary, how covariates act on them, and which a data column overrides.
 
-    `occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order, those of
-    occasion k (from 1) called `CL@k`."""
+    `occasion` names the covariate that numbers the occasions from 0; `etas` are all random effects in their order (`order`,
+    where it is not the usual one), those of occasion k (from 1) called `CL@k`.
+    """
 
     varying: tuple[VaryingParameter, ...]
     factors: tuple[CovariateFactor, ...]

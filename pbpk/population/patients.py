@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Patients:
-    """Patients as arrays: their numbers `ids` (N,), `values` (m, N), the System's parameters in coherent units, and `covariates`,
+    """Patients as arrays: their numbers `ids` (N,), the System's parameters `values` (m, N) in coherent units, and `covariates`,
     one row per patient, in their own units."""
 
     ids: np.ndarray
@@ -103,8 +103,9 @@ def _transform_draw(row: Parameter, normal: np.ndarray, uniform: np.ndarray) -> 
 def apply_covariate_effects(
     model: Model, values: np.ndarray, covariates: pd.DataFrame, only: Collection[str] | None = None
 ) -> np.ndarray:
-    """Parameters with covariate effects: `values` (m, N), changed in place, times the factors that the model's own table gives its covariates (`only` these, or all), and what
-    derives from them."""
+    """Parameters with covariate effects: `values` (m, N), changed in place, times the factors of the model's parameter table,
+    and what derives from them. `only`: the effects of these covariates alone. Raises `BadInput` for an unknown form.
+    """
     for row in model.parameters.rows.values():
         for e in row.effects:
             if only is not None and e.covariate not in only:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from pbpk.optimal_design.result import Design
+    from pbpk.optimal_design.spec import DesignSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -47,31 +48,29 @@ def design(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Evaluate a study's design, or find the best sampling times: criterion, expected errors, patients needed."""
-    from pbpk.commands.shared import print_json, read_list, read_pairs, say
-    from pbpk.optimal_design.design_study import design_study
+    from pbpk.commands.shared import read_list, read_pairs, say
+    from pbpk.optimal_design.spec import DesignSpec
     from pbpk.regimen.times import parse_times
 
-    wanted = read_list(interest) or []
-    spread = _prior(prior)
-    found = design_study(
-        study,
-        criterion=criterion or ("ED" if spread else "Ds" if wanted else "D"),
-        interest=wanted,
-        samples=_numbers(samples, "--samples", int),
+    names, spread = read_list(interest) or [], _read_prior(prior)
+    spec = DesignSpec(
+        criterion=criterion or ("ED" if spread else "Ds" if names else "D"),
+        interest=names,
+        samples=_read_numbers(samples, "--samples", int),
         times=None if times is None else parse_times(times),
-        windows=[_window(w) for w in window or ()] or None,
+        windows=[_read_window(w) for w in window or ()] or None,
         spacing=spacing,
         observables=read_list(observable),
         arms=arms,
-        subjects=_numbers(subjects, "--subjects", float),
+        subjects=_read_numbers(subjects, "--subjects", float),
         optimise=optimise,
         split_patients=split,
         prior=spread,
         draws=draws,
         form=form,
         approximation=approximation,
-        rse=_shares(rse, "--rse"),
-        power=_shares(power, "--power"),
+        rse=_read_shares(rse, "--rse"),
+        power=_read_shares(power, "--power"),
         exact=exact,
         marginal=marginal,
         replicates=replicates,
@@ -80,25 +79,40 @@ def design(
         solver=solver,
         progress=lambda text: say(f"  {text}"),
     )
-    result = found.to_json()
-    if out is not None:
-        from pbpk.run_folders.claim import claim_folder
+    _design(study, spec, out, as_json)
 
-        folder = claim_folder(Path("designs") / found.study, out)
-        try:
-            folder.write_json("design.json", result)
-            folder.write("parameters.csv", found.parameters.to_csv(index=False))
-            say(f"wrote {folder.finish()}")
-        except BaseException:
-            folder.abandon()
-            raise
-    for warning in found.warnings:
+
+def _design(study: str, spec: DesignSpec, out: Path | None, as_json: bool) -> None:
+    """Find the design, write it into the folder `out` if there is one, and print it."""
+    from pbpk.commands.shared import print_json, say
+    from pbpk.optimal_design.design_study import design_study
+
+    result = design_study(study, spec)
+    if out is not None:
+        _write(result, out)
+    for warning in result.warnings:
         say(f"note: {warning}")
     if as_json:
-        result.pop("schema_version")
-        print_json(result)
+        content = result.to_json()
+        content.pop("schema_version")
+        print_json(content)
     else:
-        _show(found)
+        _show(result)
+
+
+def _write(result: Design, out: Path) -> None:
+    """Write design.json and parameters.csv into the new folder `out`."""
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.claim import claim_folder
+
+    folder = claim_folder(Path("designs") / result.study, out)
+    try:
+        folder.write_json("design.json", result.to_json())
+        folder.write("parameters.csv", result.parameters.to_csv(index=False))
+        say(f"wrote {folder.finish()}")
+    except BaseException:
+        folder.abandon()
+        raise
 
 
 def _show(d: Design) -> None:
@@ -150,7 +164,7 @@ def _print(rows: Sequence[Sequence[str]], left: Sequence[int]) -> None:
         print("  ".join(cells).rstrip())
 
 
-def _numbers(text: str | None, option: str, kind: type) -> Any:
+def _read_numbers(text: str | None, option: str, kind: type) -> Any:
     """One number, or {arm: number}."""
     from pbpk.commands.shared import read_list, read_pairs
     from pbpk.errors import WrongUsage
@@ -165,7 +179,7 @@ def _numbers(text: str | None, option: str, kind: type) -> Any:
         raise WrongUsage(f'{option} "{text}" cannot be read', hint=f"{option} 3, or by arm {option} 1=3,2=2") from None
 
 
-def _window(text: str) -> tuple[float, float]:
+def _read_window(text: str) -> tuple[float, float]:
     from pbpk.errors import WrongUsage
 
     low, colon, high = text.partition(":")
@@ -175,7 +189,7 @@ def _window(text: str) -> tuple[float, float]:
         raise WrongUsage(f'--window "{text}" cannot be read', hint="--window 0.5:48") from None
 
 
-def _share(text: str, option: str) -> tuple[float, bool]:
+def _read_share(text: str, option: str) -> tuple[float, bool]:
     """A number and whether it was in percent."""
     from pbpk.errors import WrongUsage
 
@@ -189,13 +203,13 @@ def _share(text: str, option: str) -> tuple[float, bool]:
     return (value / 100 if relative else value), relative
 
 
-def _shares(pairs: list[str] | None, option: str) -> dict[str, float]:
+def _read_shares(pairs: list[str] | None, option: str) -> dict[str, float]:
     from pbpk.commands.shared import read_pairs
 
-    return {k: _share(v, option)[0] for k, v in read_pairs(pairs, option).items()}
+    return {k: _read_share(v, option)[0] for k, v in read_pairs(pairs, option).items()}
 
 
-def _prior(text: str | None) -> dict[str, tuple[float, bool]]:
+def _read_prior(text: str | None) -> dict[str, tuple[float, bool]]:
     from pbpk.commands.shared import read_list, read_pairs
 
-    return {k: _share(v, "--prior") for k, v in read_pairs(read_list(text), "--prior").items()}
+    return {k: _read_share(v, "--prior") for k, v in read_pairs(read_list(text), "--prior").items()}

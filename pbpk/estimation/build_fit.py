@@ -47,8 +47,8 @@ class EstimationOutcome:
 
 @dataclass(frozen=True, eq=False)
 class _SubjectResults:
-    """What the fit says of the subjects. `problem` has each once, in a mixture in its most probable class; `class_probabilities`
-    (K, N) are those of a mixture, else None."""
+    """What the fit says of the subjects. `problem` has each once, in a mixture in its most probable class;
+    `class_probabilities` (K, N) are those of a mixture, else None."""
 
     problem: Problem
     diagnosis: FitDiagnosis

@@ -17,13 +17,15 @@ def aic(minus2ll: float, parameters: int) -> float:
 
 
 def bic(minus2ll: float, parameters: int, observations: int) -> float:
-    """Schwarz's criterion with n the number of observations: right where nothing varies between subjects, a convention elsewhere."""
+    """Schwarz's criterion with n the number of observations: right where nothing varies between subjects, a convention
+    elsewhere."""
     return minus2ll + parameters * math.log(observations)
 
 
 def bicc(minus2ll: float, varying: int, common: int, subjects: int, observations: int) -> float:
-    """BIC of a mixed-effects model. `varying`: parameters of what varies between subjects (its typical values, effects of covariates on them, Ω), of which
-    each subject is one datum. `common`: the rest, of which each observation is one (Delattre et al. 2014, as Monolix's)."""
+    """BIC of a mixed-effects model. `varying`: parameters of what varies between subjects (its typical values, effects of
+    covariates on them, Ω), of which each subject is one datum. `common`: the rest, of which each observation is one (Delattre
+    et al. 2014, as Monolix's)."""
     return minus2ll + varying * math.log(subjects) + common * math.log(observations)
 
 
@@ -44,6 +46,6 @@ def chi2_tail(statistic: float, degrees: int) -> float:
 
 
 def chi2_mixture_tail(statistic: float, degrees: int) -> float:
-    """P(χ² ≥ statistic) where one of the parameters tested is a variance, which the smaller model puts on its edge, zero: half of
-    the time the data would have it below, so χ² is a mixture of two, with that degree of freedom and without."""
+    """P(χ² ≥ statistic) where one of the parameters tested is a variance, which the smaller model puts on its edge, zero: half
+    of the time the data would have it below, so χ² is a mixture of two, with that degree of freedom and without."""
     return 0.5 * chi2_tail(statistic, degrees - 1) + 0.5 * chi2_tail(statistic, degrees)

@@ -3,10 +3,10 @@
     exp(−OFV_i/2) = (2π)^(−q/2) ∫ exp(−joint_i/2) dη ≈ (2π)^(−q/2) mean_k exp(−joint_i(η_k)/2) / t(η_k),   η_k = η̂ + C z_k
 
 with CC' the inverse of the expected information at the mode, somewhat widened, and z_k even samples of a t distribution
-(stochastic/sobol_points.py). The samples move smoothly with ψ, so the sum is a smooth function of it: its gradient is exact, that of
-Fisher's identity together with what the moving of the samples adds, and the maximum is found as for any other likelihood. The
-same seed gives the same digits. Geweke 1989 (Econometrica 57:1317); among population
-methods, Bauer, Guzy & Ng 2007 (AAPS J 9:E60).
+(stochastic/sobol_points.py). The samples move smoothly with ψ, so the sum is a smooth function of it: its gradient is exact,
+that of Fisher's identity together with what the moving of the samples adds, and the maximum is found as for any other
+likelihood. The same seed gives the same digits. Geweke 1989 (Econometrica 57:1317); among population methods, Bauer, Guzy & Ng
+2007 (AAPS J 9:E60).
 
 The effective number of samples, 1/Σ w², says how well the proposal fits; Kong 1992 (Chicago, Statistics TR 348).
 """

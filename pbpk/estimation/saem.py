@@ -71,7 +71,8 @@ def _evaluate_complete(problem: Problem, psi: jax.Array, eta: jax.Array) -> jax.
 
 @dataclass(frozen=True)
 class Saem(EstimationMethod):
-    """SAEM, with `chains` a subject (0: enough for `_LEAST_CHAINS` in all); `samples` are those of the importance sampling at the end."""
+    """SAEM, with `chains` a subject (0: enough for `_LEAST_CHAINS` in all); `samples` are those of the importance sampling at
+    the end."""
 
     name: str = "saem"
     about: str = "maximum likelihood by stochastic approximation of EM"

@@ -51,7 +51,8 @@ SECOND_STAGE = "second stage"  # the name of its covariance matrix in a result
 
 @jax.jit
 def _fit_individually(problem: Problem, psi: jax.Array, eta: jax.Array, is_kept: jax.Array) -> Evaluation:
-    """−2 ln p(y | η̂) of every subject at its own η̂ and the gradient in ψ, both 0 for subjects that `is_kept` (N,) leaves out."""
+    """−2 ln p(y | η̂) of every subject at its own η̂ and the gradient in ψ, both 0 for subjects that `is_kept` (N,) leaves
+    out."""
     modes = find_conditional_modes(problem, psi, eta, interaction=True)
     terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=True)
     value, gradient = differentiate_subjects(terms.data_minus2ll, psi, modes.eta, subject_arrays(problem, modes.jet))
@@ -162,7 +163,8 @@ class TwoStage(EstimationMethod):
 
     @staticmethod
     def _is_determined(problem: Problem, errors: np.ndarray) -> np.ndarray:
-        """Which subjects (N,) have data that determine all of their η, from the covariances `errors` (N, q, q) of their fits."""
+        """Which subjects (N,) have data that determine all of their η, from the covariances `errors` (N, q, q) of their
+        fits."""
         omega = np.asarray(
             natural_with_jacobian(problem.structure.layout, problem.initial_unconstrained, problem.initial)[2]
         )
@@ -310,8 +312,9 @@ def _residual_etas(problem: Problem, psi: jax.Array, reference: jax.Array, eta: 
 
 
 def _second_stage_objective(x, problem, reference, at, eta, errors, is_kept):
-    """−2 ln likelihood of the second stage, without constants. `x` are the entries of ψ at the places `at`; the others are those
-    of `reference`, around which η̂ `eta` (q, kept) was found with covariances `errors` (kept, q, q), None to leave them out."""
+    """−2 ln likelihood of the second stage, without constants. `x` are the entries of ψ at the places `at`; the others are
+    those of `reference`, around which η̂ `eta` (q, kept) was found with covariances `errors` (kept, q, q), None to leave them
+    out."""
     psi = reference.at[np.array(at)].set(x)
     e = eta - (_typical_coordinates(problem, psi) - _typical_coordinates(problem, reference))[:, np.array(is_kept)]
     omega = problem.unpack(psi)[1]

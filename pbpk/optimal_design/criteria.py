@@ -19,20 +19,20 @@ from pbpk.optimal_design.moments import ObservationMoments, compute_information_
 
 CRITERIA = ("D", "Ds", "ED")
 _CHOICES_AT_ONCE = 16
-_SMALLEST_EIGENVALUE = 1e-10  # an eigenvalue of the information's correlation that counts as none
+_SMALLEST_EIGENVALUE = 1e-10  # of the information's correlation; one below counts as none
 
 
 def compute_criterion(m: Any, interest: tuple[int, ...]) -> jax.Array:
     """The criterion of M (..., P, P), to be maximised; −∞ where M is singular. `interest` () is D."""
-    whole = _log_det(m)
+    log_det = _log_det(m)
     others = np.setdiff1d(np.arange(m.shape[-1]), interest)
     if not interest or not len(others):
-        return whole
-    return jnp.where(whole > -jnp.inf, whole - _log_det(m[..., others[:, None], others]), -jnp.inf)
+        return log_det
+    return jnp.where(log_det > -jnp.inf, log_det - _log_det(m[..., others[:, None], others]), -jnp.inf)
 
 
 def compute_mean_criterion(m: Any, interest: tuple[int, ...]) -> jax.Array:
-    """Of (..., D, P, P): the mean over the D draws."""
+    """The criterion of M (..., D, P, P), its mean over the D draws."""
     return jnp.mean(compute_criterion(m, interest), axis=-1)
 
 
@@ -41,47 +41,52 @@ def compute_sensitivity(m: np.ndarray, parts: np.ndarray, interest: tuple[int, .
 
     tr(M⁻¹Mₑ), less tr(M₂₂⁻¹Mₑ₂₂) under Ds (Kiefer & Wolfowitz 1960, Can J Math 12:363; Silvey 1980, Optimal Design).
     """
-    found = np.einsum("dij,edji->e", np.linalg.inv(m), parts)
+    sensitivity = np.einsum("dij,edji->e", np.linalg.inv(m), parts)
     others = np.setdiff1d(np.arange(m.shape[-1]), interest)
     if interest and len(others):
         block = np.ix_(others, others)
         inverse = np.linalg.inv(m[:, *block])
-        found = found - np.einsum("dij,edji->e", inverse, parts[:, :, *block])
-    return found / len(m)
+        sensitivity = sensitivity - np.einsum("dij,edji->e", inverse, parts[:, :, *block])
+    return sensitivity / len(m)
 
 
 def count_parameters_of_interest(size: int, interest: tuple[int, ...]) -> int:
+    """How many parameters the criterion is about: those of `interest`, or all `size`."""
     return len(interest) or size
 
 
 @jax.jit
-def sum_information(m: ObservationMoments, to: jax.Array, counts: jax.Array, rows: jax.Array) -> jax.Array:
-    """(B, D, P, P): the information of all subjects for each of B choices of `rows` (B, N, R).
+def sum_information(
+    m: ObservationMoments, psi_per_coordinate: jax.Array, counts: jax.Array, rows: jax.Array
+) -> jax.Array:
+    """(B, D, P, P): the information of all subjects, `counts` (N,) of each kind, for each of B choices of `rows` (B, N, R).
 
     Moments carry two axes in front: D draws of the parameters, whose criteria are averaged, and S of η, whose information is.
     """
 
-    def one(choice):
-        def draw(moments, to):
-            m = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, choice)))(moments)
-            return to.T @ jnp.mean(m, axis=0) @ to
+    def of_choice(choice):
+        def of_draw(moments, psi_per_coordinate):
+            by_eta = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, choice)))(
+                moments
+            )
+            return psi_per_coordinate.T @ jnp.mean(by_eta, axis=0) @ psi_per_coordinate
 
-        return jax.vmap(draw)(m, to)
+        return jax.vmap(of_draw)(m, psi_per_coordinate)
 
-    return jax.lax.map(one, rows, batch_size=min(_CHOICES_AT_ONCE, len(rows)))
+    return jax.lax.map(of_choice, rows, batch_size=min(_CHOICES_AT_ONCE, len(rows)))
 
 
 def refuse_singular(m: np.ndarray, names: tuple[str, ...]) -> None:
-    """Raises `ScienceFailed` naming the parameters that a design with information `m` cannot tell."""
+    """Raises `ScienceFailed` naming the parameters that a design with information `m` (P, P) cannot tell."""
     if not np.isfinite(m).all():
         raise ScienceFailed(
             "the information is not finite", why="a prediction is not finite, or has no residual variance"
         )
     size = np.sqrt(np.diag(m))
-    blind = [n for n, s in zip(names, size, strict=True) if not s > 0]
-    if blind:
+    unseen = [n for n, s in zip(names, size, strict=True) if not s > 0]
+    if unseen:
         raise ScienceFailed(
-            f"these samples say nothing of {', '.join(blind)}",
+            f"these samples say nothing of {', '.join(unseen)}",
             hint="hold it (`fixed = true`), or sample something else",
         )
     values, vectors = np.linalg.eigh(m / np.outer(size, size))
@@ -97,8 +102,11 @@ def refuse_singular(m: np.ndarray, names: tuple[str, ...]) -> None:
 
 
 def _log_det(m: jax.Array) -> jax.Array:
+    """ln det of (..., P, P), −∞ where it is singular. It is scaled to a correlation first, so that what counts as singular
+    does not depend on units."""
     size = jnp.sqrt(jnp.maximum(jnp.diagonal(m, axis1=-2, axis2=-1), 1e-300))
     scaled = m / (size[..., :, None] * size[..., None, :])
     sign, log = jnp.linalg.slogdet(scaled)
-    good = (sign > 0) & (jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))[..., 0] > _SMALLEST_EIGENVALUE)
-    return jnp.where(good, log + 2 * jnp.sum(jnp.log(size), axis=-1), -jnp.inf)
+    # The eigenvalue only decides which branch holds: without stop_gradient its derivative would be computed for nothing.
+    is_regular = (sign > 0) & (jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled))[..., 0] > _SMALLEST_EIGENVALUE)
+    return jnp.where(is_regular, log + 2 * jnp.sum(jnp.log(size), axis=-1), -jnp.inf)

@@ -22,7 +22,8 @@ _LEAST_GAIN = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class CandidateInformation:
-    """The moments of every candidate row, and what they are worth."""
+    """What every choice among `candidates` would tell, from the `moments` of all their rows (axes D and S in front).
+    `psi_per_coordinate` (D, P, P); `interest`: positions of the parameters that count, () for all."""
 
     candidates: CandidateSamples
     moments: ObservationMoments
@@ -30,40 +31,47 @@ class CandidateInformation:
     interest: tuple[int, ...]
 
     def compute_arm(self, arm: str, choices: np.ndarray) -> np.ndarray:
-        """(B, D, P, P): what arm `arm` tells under each of `choices` (B, k)."""
-        own = self.candidates.find_lanes(arm)
-        moments = jax.tree.map(lambda x: x[..., own], self.moments._replace(omega=None, omega_slope=None))
+        """(B, D, P, P): the information from all subjects of arm `arm` under each of `choices` (B, k) of its candidates."""
+        lanes = self.candidates.find_lanes(arm)
+        moments = jax.tree.map(lambda x: x[..., lanes], self.moments._replace(omega=None, omega_slope=None))
         moments = moments._replace(omega=self.moments.omega, omega_slope=self.moments.omega_slope)
         rows = np.stack([self.candidates.select_rows(arm, c) for c in choices])
-        return np.asarray(sum_information(moments, self.psi_per_coordinate, self.candidates.counts[own], rows))
+        return np.asarray(sum_information(moments, self.psi_per_coordinate, self.candidates.counts[lanes], rows))
 
     def compute_criterion(self, m: np.ndarray) -> np.ndarray:
-        """The criterion of (..., D, P, P)."""
+        """The criterion of information matrices (..., D, P, P)."""
         return np.asarray(compute_mean_criterion(m, self.interest))
 
 
-def exchange_times(judge: CandidateInformation, space: SamplingSpace, starts: int, seed: int) -> list[tuple[float, dict[str, np.ndarray]]]:
+def exchange_times(
+    candidates: CandidateInformation, space: SamplingSpace, starts: int, seed: int
+) -> list[tuple[float, dict[str, np.ndarray]]]:
     """Choices of candidates by arm, each (k,), with their criterion: one for every start, the best first."""
     random = np.random.default_rng(seed)
-    found = [_climb(judge, space, space.choose_start(random if s else None)) for s in range(starts)]
-    return sorted(found, key=lambda f: -f[0])
+    ends = [_climb(candidates, space, space.choose_start(random if s else None)) for s in range(starts)]
+    return sorted(ends, key=lambda end: -end[0])
 
 
-def _climb(judge: CandidateInformation, space: SamplingSpace, chosen: Mapping[str, np.ndarray]) -> tuple[float, dict[str, np.ndarray]]:
-    now = {arm: np.array(c) for arm, c in chosen.items()}
-    told = {arm: judge.compute_arm(arm, c[None])[0] for arm, c in now.items()}
-    best = float(judge.compute_criterion(np.sum(list(told.values()), axis=0)))
+def _climb(
+    candidates: CandidateInformation, space: SamplingSpace, start: Mapping[str, np.ndarray]
+) -> tuple[float, dict[str, np.ndarray]]:
+    """The choice that no single move betters, reached from `start`, with its criterion."""
+    choice = {arm: np.array(c) for arm, c in start.items()}
+    information = {arm: candidates.compute_arm(arm, c[None])[0] for arm, c in choice.items()}
+    best = float(candidates.compute_criterion(np.sum(list(information.values()), axis=0)))
     gained = True
     while gained:
         gained = False
-        for arm, own in now.items():
-            others = sum((m for a, m in told.items() if a != arm), np.zeros_like(told[arm]))
-            for j in range(len(own)):
-                tried = np.repeat(own[None], len(space.times[arm]), axis=0)
-                tried[:, j] = np.arange(len(tried))
-                parts = judge.compute_arm(arm, tried)
-                worth = np.where(space.mark_allowed(arm, own, j), judge.compute_criterion(parts + others), -np.inf)
-                k = int(np.argmax(worth))
-                if worth[k] > best + _LEAST_GAIN:
-                    best, own[j], told[arm], gained = float(worth[k]), k, parts[k], True
-    return best, {arm: np.sort(c) if space.has_common_window(arm) else c for arm, c in now.items()}
+        for arm, chosen in choice.items():
+            others = sum((m for a, m in information.items() if a != arm), np.zeros_like(information[arm]))
+            for j in range(len(chosen)):
+                trials = np.repeat(chosen[None], len(space.times[arm]), axis=0)
+                trials[:, j] = np.arange(len(trials))
+                parts = candidates.compute_arm(arm, trials)
+                value = np.where(
+                    space.mark_allowed(arm, chosen, j), candidates.compute_criterion(parts + others), -np.inf
+                )
+                k = int(np.argmax(value))
+                if value[k] > best + _LEAST_GAIN:
+                    best, chosen[j], information[arm], gained = float(value[k]), k, parts[k], True
+    return best, {arm: np.sort(c) if space.has_common_window(arm) else c for arm, c in choice.items()}

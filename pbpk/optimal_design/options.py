@@ -1,8 +1,8 @@
-"""What is asked of a design, read and checked: samples, times, windows, arms, subjects, a prior, wanted errors and powers."""
+"""Options of a design, read and checked against the study: samples, times, windows, arms, subjects, a prior."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,42 +17,71 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
 
 
-def select_observables(study: Study, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Those whose samples are to be placed. Raises where the study observes several and none is named."""
+def select_observables(study: Study, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The observables whose samples are to be placed. Raises `BadInput` for one that the study does not observe, `WrongUsage`
+    where it observes several and none is named."""
     known = [e.name for e in study.problem.structure.endpoints]
-    for name in asked or ():
+    for name in names or ():
         if name not in known:
             raise BadInput(f"`{name}` has no error model in this study", hint=did_you_mean(name, known))
-    if not asked and len(known) > 1:
+    if not names and len(known) > 1:
         raise WrongUsage(
             "this study observes several things; which samples are to be placed?",
             hint="--observable " + " or ".join(known) + " (several, with commas, are taken at the same times)",
         )
-    return tuple(asked or known)
+    return tuple(names or known)
 
 
-def list_study_times(study: Study, people: Sequence[SubjectProfile], arms: str | None, observables: Sequence[str]) -> dict:
-    """By arm, each subject's own sampling times (h) of `observables`, as a list of arrays."""
+def list_study_times(
+    study: Study, profiles: Sequence[SubjectProfile], arms: str | None, observables: Sequence[str]
+) -> dict[str, list[np.ndarray]]:
+    """By arm, the sampling times (h) of `observables` that each subject of the data has."""
     frame = study.events.frame
-    seen = frame[(frame["MDV"] == 0) & frame["DVID"].isin(observables)]
-    found: dict[str, list[np.ndarray]] = {p.arm: [] for p in people}
-    for _, own in frame.groupby("ID", sort=False):
-        arm = "all" if arms is None else f"{own[arms].iloc[0]:g}"
-        mine = seen.loc[seen.index.intersection(own.index), "TIME"].to_numpy()
-        found[arm].append(np.sort(mine) if len(observables) == 1 else np.unique(mine))
-    return found
+    observed = frame[(frame["MDV"] == 0) & frame["DVID"].isin(observables)]
+    by_arm: dict[str, list[np.ndarray]] = {p.arm: [] for p in profiles}
+    for _, records in frame.groupby("ID", sort=False):
+        arm = "all" if arms is None else f"{records[arms].iloc[0]:g}"
+        times = observed.loc[observed.index.intersection(records.index), "TIME"].to_numpy()
+        by_arm[arm].append(np.sort(times) if len(observables) == 1 else np.unique(times))
+    return by_arm
 
 
 def build_space(
     study: Study,
-    own: Mapping[str, list[np.ndarray]],
+    study_times: Mapping[str, list[np.ndarray]],
     observables: Sequence[str],
     samples: int | Mapping[str, int] | None,
     times: np.ndarray | None,
     windows: Sequence[TimeWindow] | None,
     spacing: float,
 ) -> SamplingSpace:
-    """From what was given, else the data's TMIN and TMAX, else the study's own number of samples."""
+    """Where samples may be: at candidate `times` (h, sorted) or in `windows` (h), else in the data's TMIN and TMAX.
+
+    Without `samples` each subject has as many as there are windows, or as `study_times` has for its arm. Raises `WrongUsage`
+    and `BadInput` for what does not go together.
+    """
+    _check_placement(study_times, samples, times, windows, spacing)
+    windows_by_arm: dict[str, tuple[TimeWindow, ...]] = {}
+    for arm, arm_times in study_times.items():
+        count = samples.get(arm) if isinstance(samples, Mapping) else samples
+        windows_by_arm[arm] = _choose_windows(study, arm, arm_times, observables, count, times, windows)
+    if times is not None:
+        candidates = {arm: np.asarray(times, float) for arm in study_times}
+    else:
+        candidates = {
+            arm: np.unique(np.concatenate([spread_candidates(w) for w in dict.fromkeys(arm_windows)]))
+            for arm, arm_windows in windows_by_arm.items()
+        }
+    return SamplingSpace(candidates, windows_by_arm, spacing, times is not None)
+
+
+def _check_placement(
+    arms: Collection[str],
+    samples: int | Mapping[str, int] | None,
+    times: np.ndarray | None,
+    windows: Sequence[TimeWindow] | None,
+    spacing: float,
+) -> None:
     if times is not None and windows:
         raise WrongUsage("candidate times and windows exclude one another", hint="give --times or --window")
     if spacing < 0 or not np.isfinite(spacing):
@@ -64,35 +93,40 @@ def build_space(
             )
     if isinstance(samples, Mapping):
         for arm in samples:
-            if arm not in own:
-                raise BadInput(f"no arm `{arm}`", hint=did_you_mean(arm, own))
-    chosen: dict[str, tuple[TimeWindow, ...]] = {}
-    for arm, mine in own.items():
-        count = samples.get(arm) if isinstance(samples, Mapping) else samples
-        said = list(windows) if windows else None if times is not None else _read_windows(study, observables)
-        if said is None and times is None:
-            raise WrongUsage("where may the samples be?", hint="--times 0.5:48:0.5, or --window 0.5:48")
-        if count is None:
-            count = len(said) if said and len(said) > 1 else _count_study_samples(arm, mine)
-        if count < 1:
-            raise WrongUsage(f"{count} samples tell nothing")
-        if times is not None:
-            said = [(float(times.min()), float(times.max()))]
-        assert said is not None
-        if len(said) not in (1, count):
-            raise WrongUsage(
-                f"{len(said)} windows for {count} samples", hint="one window for all, or one for each sample"
-            )
-        chosen[arm] = tuple(said * count if len(said) == 1 else said)
+            if arm not in arms:
+                raise BadInput(f"no arm `{arm}`", hint=did_you_mean(arm, arms))
+
+
+def _choose_windows(
+    study: Study,
+    arm: str,
+    arm_times: list[np.ndarray],
+    observables: Sequence[str],
+    count: int | None,
+    times: np.ndarray | None,
+    windows: Sequence[TimeWindow] | None,
+) -> tuple[TimeWindow, ...]:
+    """One window (h) for each of an arm's samples."""
+    stated = list(windows) if windows else None if times is not None else _read_windows(study, observables)
+    if stated is None and times is None:
+        raise WrongUsage("where may the samples be?", hint="--times 0.5:48:0.5, or --window 0.5:48")
+    if count is None:
+        count = len(stated) if stated and len(stated) > 1 else _count_study_samples(arm, arm_times)
+    if count < 1:
+        raise WrongUsage(f"{count} samples tell nothing")
     if times is not None:
-        grid = {arm: np.asarray(times, float) for arm in own}
-    else:
-        grid = {arm: np.unique(np.concatenate([spread_candidates(w) for w in dict.fromkeys(ws)])) for arm, ws in chosen.items()}
-    return SamplingSpace(grid, chosen, spacing, times is not None)
+        stated = [(float(times.min()), float(times.max()))]
+    assert stated is not None
+    if len(stated) not in (1, count):
+        raise WrongUsage(
+            f"{len(stated)} windows for {count} samples", hint="one window for all, or one for each sample"
+        )
+    return tuple(stated * count if len(stated) == 1 else stated)
 
 
-def _count_study_samples(arm: str, mine: list[np.ndarray]) -> int:
-    counts = {len(t) for t in mine}
+def _count_study_samples(arm: str, times_by_subject: list[np.ndarray]) -> int:
+    """How many samples each subject of an arm has. Raises `WrongUsage` where they differ in that, or have none."""
+    counts = {len(t) for t in times_by_subject}
     if len(counts) != 1 or counts == {0}:
         raise WrongUsage(
             f"how many samples for each subject{'' if arm == 'all' else f' of arm {arm}'}?", hint="--samples 3"
@@ -101,39 +135,42 @@ def _count_study_samples(arm: str, mine: list[np.ndarray]) -> int:
 
 
 def _read_windows(study: Study, observables: Sequence[str]) -> list[TimeWindow] | None:
-    """The columns TMIN and TMAX of the first subject's samples, in the unit of TIME, as NONMEM's $DESIGN reads them."""
+    """The columns TMIN and TMAX of the first subject's samples, in the unit of TIME, as NONMEM's $DESIGN reads them; in h."""
     frame = study.events.frame
     if not {"TMIN", "TMAX"} <= set(frame.columns):
         return None
-    given = study.spec.data.units
-    factor = 1.0 if "TMIN" in given else units.require_dimension(given.get("TIME", "h"), "h", "TIME")
+    data_units = study.spec.data.units
+    factor = 1.0 if "TMIN" in data_units else units.require(data_units.get("TIME", "h"), "h", "TIME")
     first = frame[(frame["ID"] == frame["ID"].iloc[0]) & (frame["MDV"] == 0) & frame["DVID"].isin(observables)]
-    found = [(float(a) * factor, float(b) * factor) for a, b in zip(first["TMIN"], first["TMAX"], strict=True)]
-    for low, high in found:
+    windows = [(float(a) * factor, float(b) * factor) for a, b in zip(first["TMIN"], first["TMAX"], strict=True)]
+    for low, high in windows:
         if not 0 <= low < high:
             raise BadInput(f"TMIN {low:g} and TMAX {high:g} are no window", where=study.events.source)
-    for t, (low, high), row in zip(first["TIME"], found, first.index, strict=True):
+    for t, (low, high), row in zip(first["TIME"], windows, first.index, strict=True):
         if not low <= t <= high:
-            what = f"the sample at {t:g} h lies outside its window, {low:g} to {high:g} h"
-            raise BadInput(what, where=f"{study.events.source}: row {row}", hint="mend TIME, TMIN or TMAX")
-    return found or None
+            message = f"the sample at {t:g} h lies outside its window, {low:g} to {high:g} h"
+            raise BadInput(message, where=f"{study.events.source}: row {row}", hint="mend TIME, TMIN or TMAX")
+    return windows or None
 
 
-def scale_counts(people: Sequence[SubjectProfile], subjects: float | Mapping[str, float] | None) -> tuple[SubjectProfile, ...]:
-    """The same people in other numbers: of all, in proportion, or by arm."""
+def scale_counts(
+    profiles: Sequence[SubjectProfile], subjects: float | Mapping[str, float] | None
+) -> tuple[SubjectProfile, ...]:
+    """The same profiles in other numbers: `subjects` in all, in proportion, or by arm. Raises `BadInput` for an unknown arm,
+    `WrongUsage` for a number that is not above zero."""
     if subjects is None:
-        return tuple(people)
-    arms = {p.arm: sum(x.count for x in people if x.arm == p.arm) for p in people}
+        return tuple(profiles)
+    arms = {p.arm: sum(x.count for x in profiles if x.arm == p.arm) for p in profiles}
     if isinstance(subjects, Mapping):
         for arm in subjects:
             if arm not in arms:
                 raise BadInput(f"no arm `{arm}`", hint=did_you_mean(arm, arms))
-        wanted = {arm: float(subjects.get(arm, now)) for arm, now in arms.items()}
+        goals = {arm: float(subjects.get(arm, now)) for arm, now in arms.items()}
     else:
-        wanted = {arm: subjects * now / sum(arms.values()) for arm, now in arms.items()}
-    if not all(np.isfinite(n) and n > 0 for n in wanted.values()):
+        goals = {arm: subjects * now / sum(arms.values()) for arm, now in arms.items()}
+    if not all(np.isfinite(n) and n > 0 for n in goals.values()):
         raise WrongUsage("the number of subjects must be above zero")
-    return tuple(replace(p, count=p.count * wanted[p.arm] / arms[p.arm]) for p in people)
+    return tuple(replace(p, count=p.count * goals[p.arm] / arms[p.arm]) for p in profiles)
 
 
 def draw_from_prior(
@@ -141,7 +178,8 @@ def draw_from_prior(
 ) -> np.ndarray:
     """(D, P) draws of ψ: `prior` gives a standard deviation by name, relative (log-normal) or absolute (normal).
 
-    A scrambled Sobol' sequence (Owen 1998) covers the prior more evenly than as many random draws.
+    A scrambled Sobol' sequence (Owen 1998) covers the prior more evenly than as many random draws. Raises `BadInput` for a
+    parameter that is not estimated, or a prior that reaches where it cannot be.
     """
     from scipy.stats import norm, qmc
 
@@ -152,16 +190,16 @@ def draw_from_prior(
             raise BadInput(f"`{name}` is none of the parameters estimated", hint=did_you_mean(name, names))
     sobol = qmc.Sobol(len(prior), seed=np.random.default_rng(seed))
     z = norm.ppf(np.clip(sobol.random_base2(max(int(np.ceil(np.log2(draws))), 0))[:draws], 1e-6, 1 - 1e-6))
-    found = []
+    vectors = []
     for row in z:
-        here = natural.copy()
-        for (name, (size, relative)), x in zip(prior.items(), row, strict=True):
+        drawn = natural.copy()
+        for (name, (size, is_relative)), x in zip(prior.items(), row, strict=True):
             i = list(layout.names).index(name)
-            if relative:
-                here[i] *= np.exp(np.sqrt(np.log1p(size**2)) * x)
+            if is_relative:
+                drawn[i] *= np.exp(np.sqrt(np.log1p(size**2)) * x)
             else:
-                here[i] += size * np.asarray(study.scale)[i] * x
-        found.append(layout.to_unconstrained(here))
-    if not np.isfinite(found).all():
+                drawn[i] += size * np.asarray(study.scale)[i] * x
+        vectors.append(layout.to_unconstrained(drawn))
+    if not np.isfinite(vectors).all():
         raise BadInput("the prior reaches values that a parameter cannot have", hint="give its spread in percent")
-    return np.array(found)
+    return np.array(vectors)

@@ -7,7 +7,6 @@ own time alone, so one more forward direction gives all of them. Windows and spa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,68 +25,80 @@ from pbpk.optimal_design.records import SubjectProfile, build_candidates
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
+    from pbpk.optimal_design.linearisation import LinearisationPoints
     from pbpk.optimal_design.sampling_space import SamplingSpace
     from pbpk.study.load import Study
 
 _MOST_ITERATIONS = 100
 
 
-@dataclass(frozen=True, eq=False)
-class LinearisationPoints:
-    """The points that the model is linearised at: psi (D, P), eta (D, S, q) for every subject, and `to` (D, P, P)."""
-
-    psi: np.ndarray
-    eta: np.ndarray
-    psi_per_coordinate: np.ndarray
-    form: str
-    centred: bool
-    interest: tuple[int, ...]
-
-
 @partial(jax.jit, static_argnames=("form", "centred", "interest"))
-def _differentiate_criterion(problem: Problem, psi, eta, to, rows, look, counts, moved, *, form, centred, interest):
-    """The criterion and its derivative in `moved` (k,) sample times; `look` (T, N) says which of them each row follows."""
-    follows = look >= 0
+def _differentiate_criterion(
+    problem: Problem,
+    points: tuple[jax.Array, jax.Array, jax.Array],
+    rows: jax.Array,
+    sample_of_row: jax.Array,
+    counts: jax.Array,
+    shift: jax.Array,
+    *,
+    form: str,
+    centred: bool,
+    interest: tuple[int, ...],
+) -> tuple[jax.Array, jax.Array]:
+    """The criterion and its derivative in `shift` (k,), zeros by which the k sample times are moved.
 
-    def at(point):
+    `points`: psi (D, P), eta (D, S, q), ∂ψ/∂coordinate (D, P, P). `rows` (N, R) are taken; `sample_of_row` (T, N) says which of
+    the k samples each row is, −1 for none; `counts` (N,) are subjects of each kind.
+    """
+    is_sample = sample_of_row >= 0
+    psis, etas, psi_per_coordinate = points
+
+    def at_vector(point):
         psi, eta = point
 
-        def one(e):
+        def at_eta(e):
             wide = jnp.broadcast_to(e[:, None], (*e.shape, problem.subjects))
-            return compute_moments_and_time_slopes(problem, psi, wide, form, centred, follows)
+            return compute_moments_and_time_slopes(problem, psi, wide, form, centred, is_sample)
 
-        return jax.lax.map(one, eta)
+        return jax.lax.map(at_eta, eta)
 
-    now, then = jax.lax.map(at, (psi, eta))
+    # Only the derivative at a shift of 0 is asked for: moments to first order in time give it, and nothing is solved again.
+    moments, slopes = jax.lax.map(at_vector, (psis, etas))
 
     def criterion(shift):
-        by_row = jnp.where(follows, shift[look], 0.0)
+        shift_of_row = jnp.where(is_sample, shift[sample_of_row], 0.0)
 
-        def later(a, b):
-            return a if jnp.ndim(b) == 0 else a + b * by_row.reshape(by_row.shape[0], *[1] * (b.ndim - 4), -1)
+        def move(moment, slope):
+            if jnp.ndim(slope) == 0:
+                return moment
+            return moment + slope * shift_of_row.reshape(shift_of_row.shape[0], *[1] * (slope.ndim - 4), -1)
 
-        here = ObservationMoments(
-            *(later(a, b) if i < 5 and a is not None else a for i, (a, b) in enumerate(zip(now, then, strict=True)))
+        moved = ObservationMoments(  # only the first five have a row for each observation
+            *(
+                move(m, s) if i < 5 and m is not None else m
+                for i, (m, s) in enumerate(zip(moments, slopes, strict=True))
+            )
         )
 
-        def draw(m, to):
-            every = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, rows)))(m)
-            return to.T @ jnp.mean(every, axis=0) @ to
+        def of_draw(m, psi_per_coordinate):
+            by_eta = jax.vmap(lambda s: jnp.einsum("n,npq->pq", counts, compute_information_by_subject(s, rows)))(m)
+            return psi_per_coordinate.T @ jnp.mean(by_eta, axis=0) @ psi_per_coordinate
 
-        return compute_mean_criterion(jax.vmap(draw)(here, to), interest)
+        return compute_mean_criterion(jax.vmap(of_draw)(moved, psi_per_coordinate), interest)
 
-    return jax.value_and_grad(criterion)(jnp.zeros_like(moved))
+    return jax.value_and_grad(criterion)(shift)
 
 
 def refine_times(
     study: Study,
-    people: Sequence[SubjectProfile],
+    profiles: Sequence[SubjectProfile],
     observables: Sequence[str],
     space: SamplingSpace,
     times: Mapping[str, np.ndarray],
-    around: LinearisationPoints,
+    points: LinearisationPoints,
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The criterion and the times by arm, from `times` on."""
+    """The criterion and the times by arm (h) at a local optimum, searched from `times`; −∞ and `times` where that breaks the
+    spacing."""
     from scipy.optimize import minimize
 
     arms = list(times)
@@ -96,78 +107,81 @@ def refine_times(
     # Early times matter by their ratio, late ones too: half-lives are what a schedule covers.
     offset = 0.0 if windows.min() > 0 else 0.01 * windows.max()
 
-    def unpack(x):
+    def unpack(x: np.ndarray) -> dict[str, np.ndarray]:
         t = np.clip(np.exp(x) - offset, windows[:, 0], windows[:, 1])
         return {a: t[ends[i] : ends[i + 1]] for i, a in enumerate(arms)}
 
-    def measure(x):
-        value, gradient = compute_criterion_and_slope(study, people, observables, unpack(x), around)
+    def measure(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = compute_criterion_and_slope(study, profiles, observables, unpack(x), points)
         if not np.isfinite(value):
             return 1e10, np.zeros_like(x)
         return -value, -gradient * np.exp(x)
 
-    begin = np.concatenate([times[a] for a in arms])
-    order = [ends[i] + np.argsort(times[a], kind="stable") for i, a in enumerate(arms)]
-    rules: Any = []
+    start = np.concatenate([times[a] for a in arms])
+    step = _make_spacing_matrix([times[a] for a in arms]) if space.spacing > 0 else np.zeros((0, len(start)))
+    constraints: Any = []
     if space.spacing > 0:
-        first, second = (np.concatenate([o[cut] for o in order]) for cut in (slice(0, -1), slice(1, None)))
-        step = np.zeros((len(first), len(begin)))
-        step[np.arange(len(first)), second], step[np.arange(len(first)), first] = 1.0, -1.0
-        rules = [
+        constraints = [
             {
                 "type": "ineq",
                 "fun": lambda x: step @ np.exp(x) - space.spacing,
                 "jac": lambda x: step * np.exp(x)[None],
             }
         ]
-    found = minimize(
+    optimum = minimize(
         measure,
-        np.log(begin + offset),
+        np.log(start + offset),
         jac=True,
         method="SLSQP",
         bounds=[(float(a), float(b)) for a, b in np.log(windows + offset)],
-        constraints=rules,
+        constraints=constraints,
         options={"maxiter": _MOST_ITERATIONS, "ftol": 1e-10},
     )
-    final = unpack(found.x)
-    if (
-        space.spacing > 0
-        and len(step)
-        and (step @ np.concatenate([final[a] for a in arms])).min() < space.spacing - 1e-6
-    ):
+    end = unpack(optimum.x)
+    if len(step) and (step @ np.concatenate([end[a] for a in arms])).min() < space.spacing - 1e-6:
         return -np.inf, dict(times)
-    return -float(found.fun), final
+    return -float(optimum.fun), end
+
+
+def _make_spacing_matrix(times: Sequence[np.ndarray]) -> np.ndarray:
+    """(pairs, k): what times all k sample times, arm after arm, gives the gap of each pair of neighbours within an arm."""
+    starts = np.cumsum([0, *map(len, times)])
+    order = [starts[i] + np.argsort(t, kind="stable") for i, t in enumerate(times)]
+    first, second = (np.concatenate([o[cut] for o in order]) for cut in (slice(0, -1), slice(1, None)))
+    step = np.zeros((len(first), starts[-1]))
+    step[np.arange(len(first)), second], step[np.arange(len(first)), first] = 1.0, -1.0
+    return step
 
 
 def compute_criterion_and_slope(
     study: Study,
-    people: Sequence[SubjectProfile],
+    profiles: Sequence[SubjectProfile],
     observables: Sequence[str],
     times: Mapping[str, np.ndarray],
-    around: LinearisationPoints,
+    points: LinearisationPoints,
 ) -> tuple[float, np.ndarray]:
-    """The criterion at `times` and its derivative in each (1/h), arms one after another."""
-    here = build_candidates(study, people, times, observables)
-    t, n = here.problem.observed_mask.shape
-    look, first = np.full((t, n), -1), 0
-    rows = np.full((n, max(len(c) for c in times.values()) * len(observables) + here.fixed_rows.shape[1]), -1)
-    for arm, own in times.items():
-        choice = here.select_rows(arm, np.arange(len(own)))
-        for lane, r in zip(here.find_lanes(arm), choice, strict=True):
-            rows[lane, : len(r)] = r
-            look[here.candidate_rows[lane, : len(own)], lane] = first + np.arange(len(own))[:, None]
-        first += len(own)
+    """The criterion at `times` {arm: (k,)} (h) and its derivative in each (1/h), arms one after another."""
+    candidates = build_candidates(study, profiles, times, observables)
+    t, n = candidates.problem.observed_mask.shape
+    sample_of_row, first = np.full((t, n), -1), 0
+    widest = max(len(c) for c in times.values()) * len(observables) + candidates.fixed_rows.shape[1]
+    rows = np.full((n, widest), -1)
+    for arm, arm_times in times.items():
+        choice = candidates.select_rows(arm, np.arange(len(arm_times)))
+        for lane, chosen in zip(candidates.find_lanes(arm), choice, strict=True):
+            rows[lane, : len(chosen)] = chosen
+            samples = first + np.arange(len(arm_times))[:, None]
+            sample_of_row[candidates.candidate_rows[lane, : len(arm_times)], lane] = samples
+        first += len(arm_times)
     value, gradient = _differentiate_criterion(
-        drop_window_plan(here.problem),
-        around.psi,
-        around.eta,
-        around.psi_per_coordinate,
+        drop_window_plan(candidates.problem),
+        (points.psi, points.eta, points.psi_per_coordinate),
         rows,
-        look,
-        here.counts,
+        sample_of_row,
+        candidates.counts,
         np.zeros(first),
-        form=around.form,
-        centred=around.centred,
-        interest=around.interest,
+        form=points.form,
+        centred=points.centred,
+        interest=points.interest,
     )
     return float(value), np.asarray(gradient)

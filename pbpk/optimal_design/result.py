@@ -1,19 +1,29 @@
-"""A design as handed back: its schedules, what it will tell of each parameter, how many patients that takes."""
+"""A design as it is handed back: its schedules, what it will tell of each parameter, how many patients that takes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from pbpk.optimal_design.sample_size import (
+    compute_wald_power,
+    count_patients_for_error,
+    count_patients_for_power,
+)
+
+if TYPE_CHECKING:
+    from pbpk.optimal_design.coordinates import DesignCoordinates
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
 class ArmSchedule:
-    """`subjects` of arm `arm` give samples of `observables` at `times` (h); None where times differ between subjects."""
+    """When an arm is sampled: `subjects` of arm `arm` give samples of `observables` at `times` (h); None where times differ
+    between subjects."""
 
     arm: str
     subjects: float
@@ -21,6 +31,7 @@ class ArmSchedule:
     times: tuple[float, ...] | None
 
     def to_json(self) -> dict[str, Any]:
+        """The schedule as design.json has it."""
         return {
             "arm": self.arm,
             "subjects": self.subjects,
@@ -31,7 +42,8 @@ class ArmSchedule:
 
 @dataclass(frozen=True)
 class Design:
-    """`value`: the criterion, to be maximised; `own_value` that of the study as it stands (None where it cannot be had).
+    """The answer of `pbpk.design`. `value`: the criterion, to be maximised; `own_value` that of the study as it stands (None
+    where it cannot be had).
 
     `parameters`: one row each (name, label, unit, value, se, rse, own_rse, power of the Wald test where 0 means no effect).
     `information` (P, P) is in the units shown, θ and Ω as they are and residual errors as variances. `at_most`: what no design
@@ -65,6 +77,7 @@ class Design:
         return -float(np.linalg.slogdet(self.information.to_numpy())[1])
 
     def to_json(self) -> dict[str, Any]:
+        """The design as design.json has it."""
         table = self.parameters.set_index("name")
         return {
             "schema_version": SCHEMA_VERSION,
@@ -94,3 +107,44 @@ class Design:
             "seconds": self.seconds,
             "settings": self.settings,
         }
+
+
+def tabulate_parameters(
+    coordinates: DesignCoordinates, information: np.ndarray, study_information: np.ndarray | None
+) -> pd.DataFrame:
+    """A row for each parameter (`Design.parameters`), from the information (P, P) of a design and of the study as it stands.
+
+    Only a covariate's effect has a power: that the other parameters are 0 is no question.
+    """
+    se = np.sqrt(np.diag(coordinates.compute_covariance(information)))
+    study_se = np.full(len(se), np.nan)
+    if study_information is not None:
+        study_se = np.sqrt(np.diag(coordinates.compute_covariance(study_information)))
+    value = coordinates.value
+    size = np.where(value == 0, np.nan, np.abs(value))
+    is_effect = np.array([label.startswith("effect of ") for label in coordinates.labels])
+    power = [compute_wald_power(v, s) if e and v else np.nan for v, s, e in zip(value, se, is_effect, strict=True)]
+    return pd.DataFrame(
+        {
+            "name": coordinates.names,
+            "label": coordinates.labels,
+            "unit": coordinates.units,
+            "value": value,
+            "se": se,
+            "rse": 100 * se / size,
+            "own_rse": 100 * study_se / size,
+            "power": power,
+        }
+    )
+
+
+def count_needed_subjects(table: pd.DataFrame, subjects: float, kind: str, name: str, goal: float) -> dict[str, Any]:
+    """How many patients reach a goal, as design.json has it. `kind`: "rse" or "power"; `goal` as a fraction; `table` is that of
+    a design with `subjects`."""
+    value, se, rse = (float(x) for x in table.loc[table["name"] == name, ["value", "se", "rse"]].to_numpy()[0])
+    needed = (
+        count_patients_for_error(rse / 100, subjects, goal)
+        if kind == "rse"
+        else count_patients_for_power(value, se, subjects, goal)
+    )
+    return {"parameter": name, "wanted": kind, "goal": goal, "subjects": needed}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Patients:
-    """Patients as arrays: their numbers `ids` (N,), the System's parameters `values` (m, N) in coherent units, and `covariates`,
+    """Patients as arrays: their numbers `ids` (N,), the System's parameters `values` (m, N), coherent, and `covariates`,
     one row per patient, in their own units."""
 
     ids: np.ndarray

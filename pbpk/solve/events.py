@@ -3,12 +3,14 @@
 NONMEM's semantics: records at one time act in the order of the data; what is implied (additional or lagged doses, ends of
 infusions, voids) acts before the records of its time; a reset or a steady state that replaces (SS = 1) cancels what is
 pending. A dose at steady state has been given every II forever: of the doses before its record, those that a lag still
-holds back and the ends of the infusions that still run are events to come (`intervals_back` counts them; steady.py masks the rest).
+holds back and the ends of the infusions that still run are events to come (`intervals_back` counts them; steady.py masks
+the rest).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,8 +36,8 @@ class Event(NamedTuple):
 
     `time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
     `steady_record` is the number (from 1) of the steady-state record that this event belongs to, `intervals_back` how many
-    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is the
-    number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a regimen.
+    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is
+    the number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a regimen.
     """
 
     time: float
@@ -56,8 +58,8 @@ class Event(NamedTuple):
 
 
 class RepeatedDose(NamedTuple):
-    """A dose at steady state, given every `interval` hours; 0: an endless infusion. `starts` and `ends` are how many events stand
-    for it."""
+    """A dose at steady state, given every `interval` hours; 0: an endless infusion. `starts` and `ends` are how many events
+    stand for it."""
 
     compartment: int
     amount: float
@@ -157,7 +159,7 @@ def _find_epoch_ends(times: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """When each epoch is cut off: at the next reset, or its own last record where the clock starts anew; the last: never."""
     by_epoch = [times[epochs == e] for e in range(int(epochs[-1]) + 1)]
     ends = np.full(len(by_epoch), np.inf)
-    for e, (of_epoch, of_next) in enumerate(zip(by_epoch[:-1], by_epoch[1:], strict=True)):
+    for e, (of_epoch, of_next) in enumerate(pairwise(by_epoch)):
         last = of_epoch.max(initial=-np.inf)
         ends[e] = max(last, of_next[0]) if of_next[0] >= last else last
     return ends

@@ -7,20 +7,22 @@ import pytest
 
 import pbpk
 from pbpk.errors import BadInput
-from pbpk.optimal_design.design_study import _around
+from pbpk.optimal_design.linearisation import choose_linearisation_points
 from pbpk.optimal_design.records import group_profiles
 from pbpk.optimal_design.refine_times import compute_criterion_and_slope
+from pbpk.optimal_design.spec import DesignSpec
 
 GRID = np.array([0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 72.0, 120.0])
 
 
 @pytest.mark.parametrize(("form", "approximation"), [("reduced", "fo"), ("full", "foce")])
 def test_slopes_in_time_are_those_of_the_criterion(oral, form, approximation):
-    around = _around(oral, oral.problem.initial_unconstrained[None], form=form, approximation=approximation, etas=4, interest=(), seed=1)
+    spec = DesignSpec(form=form, approximation=approximation, etas=4)
+    points = choose_linearisation_points(oral, np.asarray(oral.problem.initial_unconstrained)[None], spec, ())
     people = group_profiles(oral, None, ("cp",))
 
     def at(t):
-        return compute_criterion_and_slope(oral, people, ("cp",), {"all": np.array(t)}, around)
+        return compute_criterion_and_slope(oral, people, ("cp",), {"all": np.array(t)}, points)
 
     times = [0.7, 5.0, 60.0]
     value, slope = at(times)

@@ -14,17 +14,17 @@ from pbpk.optimal_design.schedule_mixture import optimise_split, round_subjects
 class Regression:
     """A quadratic in x on [−1, 1], each elementary design one x: D-optimal is a third at −1, 0 and 1."""
 
-    to = np.zeros((1, 3, 3))
+    psi_per_coordinate = np.zeros((1, 3, 3))
 
     def __init__(self, interest=()):
         self.interest = interest
 
-    def arm(self, _, choices):
+    def compute_arm(self, _, choices):
         x = np.linspace(-1, 1, 21)[choices[:, 0]]
         g = np.stack([np.ones_like(x), x, x**2], axis=1)
         return np.einsum("ei,ej->eij", g, g)[:, None]
 
-    def value(self, m):
+    def compute_criterion(self, m):
         return np.mean(np.asarray(compute_criterion(m, self.interest)), axis=-1)
 
 
@@ -54,9 +54,12 @@ def test_patients_follow_from_the_information():
     assert count_patients_for_error(0.2, 25, 0.1) == 100
     assert count_patients_for_error(0.2, 25, 0.2) == 25
     assert compute_wald_power(0.0, 1.0) == pytest.approx(0.05)
-    assert compute_wald_power(1.96, 1.0) == pytest.approx(norm.cdf(1.96 - norm.ppf(0.975)) + norm.cdf(-1.96 - norm.ppf(0.975)))
+    assert compute_wald_power(1.96, 1.0) == pytest.approx(
+        norm.cdf(1.96 - norm.ppf(0.975)) + norm.cdf(-1.96 - norm.ppf(0.975))
+    )
     n = count_patients_for_power(0.3, 0.12, 30, 0.8)
-    assert compute_wald_power(0.3, 0.12 * np.sqrt(30 / n)) >= 0.8 > compute_wald_power(0.3, 0.12 * np.sqrt(30 / (n - 1)))
+    power, fewer = (compute_wald_power(0.3, 0.12 * np.sqrt(30 / k)) for k in (n, n - 1))
+    assert power >= 0.8 > fewer
 
 
 def test_singular_information_is_worthless_and_named():
@@ -74,8 +77,9 @@ def test_a_space_counts_and_keeps_its_rules():
     every = space.list_elementary_designs("all", 1000)
     assert len(every) == 6 and (np.diff(times[every], axis=1) >= 2).all()
     assert space.mark_allowed("all", np.array([0, 2]), 0).tolist() == [True, False, False, False, True]
-    assert len(SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, False).list_elementary_designs("all", 1000)) == 15
-    assert len(SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 2}, 0.0, True).list_elementary_designs("all", 1000)) == 10
+    windows = {"all": ((0.0, 4.0),) * 2}
+    assert len(SamplingSpace({"all": times}, windows, 0.0, False).list_elementary_designs("all", 1000)) == 15
+    assert len(SamplingSpace({"all": times}, windows, 0.0, True).list_elementary_designs("all", 1000)) == 10
     with pytest.raises(BadInput, match="do not fit"):
         SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 4}, 2.0, True).choose_start(None)
     assert spread_candidates((0.01, 200.0))[1] / 0.01 == pytest.approx(20000 ** (1 / 59))

@@ -2,12 +2,12 @@
 
 from functools import partial
 
+import event_schedules
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-import solutions
 
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
@@ -15,8 +15,6 @@ from pbpk.results import ResultCode
 from pbpk.solve import segments
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
-
-EMPTY = {"EVID": 0, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": ""}
 
 
 @partial(jax.jit, static_argnums=(0, 1, 4))
@@ -27,21 +25,13 @@ def _run(solver, system, timeline, p, integrals=False):
 @pytest.fixture(scope="session")
 def dose():
     """One dose record: `dose(time, amount, compartment, RATE=…)`."""
-    return lambda time, amount, into, **more: {
-        **EMPTY,
-        "TIME": float(time),
-        "EVID": 1,
-        "AMT": float(amount),
-        "CMT": into,
-        "MDV": 1,
-        **more,
-    }
+    return event_schedules.dose
 
 
 @pytest.fixture(scope="session")
 def seen():
     """Observation records at the times given."""
-    return lambda *times: [{**EMPTY, "TIME": float(t), "MDV": 0} for t in times]
+    return event_schedules.observe
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +65,7 @@ def lanes():
     """Many patients in one batch: amounts (T, n, N), their integrals (or None) and result codes.
 
     They share `records`, or these are a timeline; p is (m, N). With `surely`, patients whose solution failed are solved
-    again by the stricter solver, and so on, as users of the solvers do.
+    again by the fallback solver, and so on, as users of the solvers do.
     """
 
     def lanes(system, records, p, solver=None, *, integrals=False, surely=False):
@@ -122,9 +112,9 @@ def matrix_of():
 
 
 @pytest.fixture(scope="session")
-def case(dose, seen):
-    """`case("linear", "boluses")`: see solutions.py."""
-    return partial(solutions.case, solutions.records(dose, seen))
+def case():
+    """`case("linear", "boluses")`: see tests/helpers/event_schedules.py."""
+    return event_schedules.build_case
 
 
 @pytest.fixture

@@ -146,7 +146,9 @@ def test_the_longest_cycle_decides_the_nodes(graph):
 
 
 def test_refuses_a_ring_of_14(graph):
-    assert "a cycle of 14 compartments" in Contour().unsupported_reason(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
+    assert "a cycle of 14 compartments" in Contour().unsupported_reason(
+        graph(14, [(i, (i + 1) % 14) for i in range(14)])
+    )
     assert Contour().unsupported_reason(graph(12, [(i, (i + 1) % 12) for i in range(12)])) == ""
 
 

@@ -276,11 +276,17 @@ body, other = Compartment("body", "mg", volume="V"), Compartment("other", "mg", 
 
 def test_refuses_nonlinear_fluxes_by_name():
     system = build_system(Block((body,), (flux(body >> OUT, saturable, c=conc(body), vmax="VM", km="KM"),)))
-    assert Resolvent().unsupported_reason(system).startswith("nonlinear fluxes: body -> out (saturable, test_resolvent.py:")
+    assert (
+        Resolvent()
+        .unsupported_reason(system)
+        .startswith("nonlinear fluxes: body -> out (saturable, test_resolvent.py:")
+    )
 
 
 def test_refuses_what_the_contour_refuses(graph):
-    assert "a cycle of 14 compartments" in Resolvent().unsupported_reason(graph(14, [(i, (i + 1) % 14) for i in range(14)]))
+    assert "a cycle of 14 compartments" in Resolvent().unsupported_reason(
+        graph(14, [(i, (i + 1) % 14) for i in range(14)])
+    )
     assert Resolvent().fallback() == Contour()
 
 

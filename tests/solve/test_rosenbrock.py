@@ -203,7 +203,9 @@ def test_steps_are_remembered_between_looks(dose, seen):
     march = RosenbrockOptions(build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-9, 1000, False, None)
     x, p = jnp.array([[40.0], [30.0], [10.0]]), march.field.bind(jnp.asarray(wide()))
     stops = jnp.full((1, 1), 2.0)
-    fresh = choose_first_memory(march, x, Interval(stops, None, p, jnp.array([True]), StepMemory(jnp.ones(1), jnp.ones(1))))
+    fresh = choose_first_memory(
+        march, x, Interval(stops, None, p, jnp.array([True]), StepMemory(jnp.ones(1), jnp.ones(1)))
+    )
     amounts, _, _, memory = jax.jit(cross_window, static_argnums=0)(march, x, None, stops, p, fresh)
     after = choose_first_memory(march, amounts[-1], Interval(stops, None, p, jnp.array([False]), memory))
     assert float(after.length[0]) > 3 * float(fresh.length[0])

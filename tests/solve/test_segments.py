@@ -255,7 +255,8 @@ def test_integrals_run_from_the_first_event_through_resets(dose, seen, graph, mo
     timeline = build_timeline([pd.DataFrame([*first, *then])], system, moving=moving)
     p = jnp.full((1, 1, 1), k)
     run = jax.jit(
-        lambda p, asked: run_segments(system, timeline, p, SegmentSolver(one_compartment, p), integrals=asked), static_argnums=1
+        lambda p, asked: run_segments(system, timeline, p, SegmentSolver(one_compartment, p), integrals=asked),
+        static_argnums=1,
     )
     amounts, totals, _ = run(p, True)
     none = run(p, False)

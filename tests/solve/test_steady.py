@@ -164,7 +164,9 @@ def test_what_only_fills(graph):
         False,
     ]
     iodide = load_model("iodide").system
-    assert [name for name, lasts in zip(iodide.names, can_reach_steady_state(iodide), strict=True) if not lasts] == ["decayed"]
+    assert [name for name, lasts in zip(iodide.names, can_reach_steady_state(iodide), strict=True) if not lasts] == [
+        "decayed"
+    ]
 
 
 def test_a_body_of_many_organs(solve, dose, seen):

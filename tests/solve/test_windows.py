@@ -21,10 +21,10 @@ def plan(*patients, span=None):
 
 def crossed(windows, i):
     """One patient's windows as lists of events, without padding and repetition."""
-    first = windows.first - 1
+    first = windows.initial_events - 1
     out = []
-    for g in range(windows.closing.shape[0]):
-        own = list(dict.fromkeys(windows.stops[g, :, i].tolist()))
+    for g in range(windows.closing_event.shape[0]):
+        own = list(dict.fromkeys(windows.stop_events[g, :, i].tolist()))
         if own != [first if not out else out[-1][-1]]:
             out.append(own)
     return out
@@ -50,7 +50,9 @@ def test_random_schedules(seed):
     m = windows.stop_events.shape[1]
     for i, p in enumerate(patients):
         found = crossed(windows, i)
-        assert [k for own in found for k in own] == list(range(windows.initial_events, len(p)))  # each once, and in order
+        assert [k for own in found for k in own] == list(
+            range(windows.initial_events, len(p))
+        )  # each once, and in order
         before = windows.initial_events - 1
         for own in found:
             assert quiet[own[:-1], i].all()  # only the last may change something

@@ -1,6 +1,9 @@
-"""Whether chains have told the same story, and how much of one: rank-normalised split R-hat, and effective sample sizes.
+"""Whether chains have converged to one distribution, and how many independent draws they are worth: rank-normalised split
+R-hat, and effective sample sizes.
 
-Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021 (Bayesian Anal 16:667), which is what Stan and ArviZ report.
+Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021 (Bayesian Anal 16:667), which is what Stan and ArviZ report. Written here
+because ArviZ takes two seconds to import and brings Matplotlib, xarray and HDF5 for these few lines; it gives the same numbers
+(tests/against/test_nuts_diagnostics.py).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from scipy.stats import norm, rankdata
 
 
 def rhat(draws: np.ndarray) -> float:
-    """Of one quantity, draws (chains, n): the larger of the bulk's and the tails'."""
+    """R-hat of one quantity from its draws (chains, n): the larger of the bulk's and the tails'."""
     split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
@@ -18,7 +21,7 @@ def rhat(draws: np.ndarray) -> float:
 
 
 def ess_bulk(draws: np.ndarray) -> float:
-    """How many independent draws tell as much of the middle of the distribution."""
+    """How many independent draws determine the middle of the distribution as well."""
     split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
@@ -26,7 +29,7 @@ def ess_bulk(draws: np.ndarray) -> float:
 
 
 def ess_tail(draws: np.ndarray) -> float:
-    """The same of the 5 % and 95 % quantiles, the lesser of the two."""
+    """How many determine the 5 % and the 95 % quantile as well, the lesser of the two."""
     split = _split_chains(draws)
     if not np.isfinite(split).all() or np.ptp(split) == 0:
         return float("nan")
@@ -34,21 +37,24 @@ def ess_tail(draws: np.ndarray) -> float:
 
 
 def ess_mean(draws: np.ndarray) -> float:
-    """The same of the mean, whose Monte Carlo error is SD/√ESS."""
+    """How many determine the mean as well, whose Monte Carlo error is SD/√ESS."""
     return _estimate_ess(_split_chains(draws))
 
 
 def _split_chains(draws: np.ndarray) -> np.ndarray:
+    """Each chain as two, so that a trend within a chain shows; the middle draw of an odd number is left out."""
     half = draws.shape[1] // 2
     return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
 
 
 def _normal_scores(x: np.ndarray) -> np.ndarray:
+    """The normal quantiles of the ranks among all draws, so that no moment of the distribution need exist."""
     rank = rankdata(x, method="average").reshape(x.shape)
     return norm.ppf((rank - 0.375) / (x.size + 0.25))
 
 
 def _plain_rhat(x: np.ndarray) -> float:
+    """R-hat without ranks: the variance of all chains over that within them."""
     n = x.shape[1]
     within = x.var(axis=1, ddof=1).mean()
     between = n * x.mean(axis=1).var(ddof=1)
@@ -56,7 +62,7 @@ def _plain_rhat(x: np.ndarray) -> float:
 
 
 def _estimate_ess(x: np.ndarray) -> float:
-    """By Geyer's initial monotone sequence of the autocorrelations of all chains together."""
+    """The effective size by Geyer's initial monotone sequence of the autocorrelations of all chains together."""
     chains, n = x.shape
     if n < 4 or np.ptp(x) == 0:
         return float("nan")
@@ -75,6 +81,7 @@ def _estimate_ess(x: np.ndarray) -> float:
 
 
 def _autocovariance(x: np.ndarray) -> np.ndarray:
+    """Of one chain at all lags, by the fast Fourier transform, padded so that it does not wrap around."""
     n = len(x)
     size = 2 ** int(np.ceil(np.log2(2 * n)))
     f = np.fft.rfft(x - x.mean(), size)

@@ -27,24 +27,27 @@ if TYPE_CHECKING:
     from pbpk.likelihood.parameter_layout import OmegaBlock, Theta
     from pbpk.likelihood.problem import Problem
 
-_LOG_SD, _SD_FACTOR, _LKJ_SHAPE = 1.5, 3.0, 2.0
+_LOG_SD = 1.5  # of a positive θ
+_SD_FACTOR = 3.0  # SD of a half-normal prior over the initial standard deviation
+_LKJ_SHAPE = 2.0
 
 
 @dataclass(frozen=True)
 class ShiftedPrior:
-    """`prior` is of the distance of x from `edge`, above it or (`below`) below it."""
+    """The prior of a θ with one bound: `prior` is of the distance of x from `edge`, above it or (`below`) below it."""
 
     prior: Prior
     edge: float
     below: bool = False
 
     def log_density(self, x: Any) -> Any:
+        """ln p of the natural value x, up to a constant."""
         return self.prior.log_density(self.edge - x if self.below else x - self.edge)
 
 
 @dataclass(frozen=True)
 class OmegaBlockPrior:
-    """On a block of Ω: its standard deviations half-normal with these SDs, its correlations LKJ."""
+    """The prior of a block of Ω: its standard deviations half-normal with these SDs, its correlations LKJ."""
 
     sds: tuple[float, ...]
     shape: float = _LKJ_SHAPE
@@ -60,7 +63,8 @@ class OmegaBlockPrior:
 
 @dataclass(frozen=True)
 class AssumedPrior:
-    """A prior on the natural values at `at` (a block of Ω: its lower triangle by rows), and the sentence that states it."""
+    """A prior that the study does not state, on the natural values at `at` (a block of Ω: its lower triangle by rows), and the
+    sentence that states it."""
 
     name: str
     at: tuple[int, ...]
@@ -68,6 +72,7 @@ class AssumedPrior:
     statement: str
 
     def log_density(self, natural: Any) -> Any:
+        """ln p of its part of the natural vector, up to a constant."""
         if not isinstance(self.prior, OmegaBlockPrior):
             return self.prior.log_density(natural[self.at[0]])
         k = len(self.prior.sds)
@@ -79,7 +84,8 @@ class AssumedPrior:
 def assume_priors(
     problem: Problem, scale: np.ndarray | None = None, units: tuple[str, ...] | None = None
 ) -> tuple[AssumedPrior, ...]:
-    """What is assumed of the parameters without a prior. `scale` and `units` are those of the shown natural values."""
+    """The priors of the estimated parameters that the study gives none. `scale` and `units` of the shown natural values
+    (names,) are for the statements."""
     layout, initial = problem.structure.layout, np.asarray(problem.initial)
     scale = np.ones(len(initial)) if scale is None else scale
     units = units or ("1",) * len(initial)
@@ -95,8 +101,8 @@ def assume_priors(
         places = tuple(range(at, at + len(block.names)))
         if not block.fixed and not with_prior & set(places):
             relative = [distributions[e].multiplies or distributions[e].bounded for e in block.etas]
-            prior, words = _assume_for_block(block, initial[list(places)], scale[list(places)], relative)
-            out.append(AssumedPrior(block.names[0], places, prior, words))
+            prior, statement = _assume_for_block(block, initial[list(places)], scale[list(places)], relative)
+            out.append(AssumedPrior(block.names[0], places, prior, statement))
         at += len(places)
     for name in layout.sigmas:
         if name not in layout.fixed_sigmas and at not in with_prior:
@@ -109,6 +115,8 @@ def assume_priors(
 
 @dataclass(frozen=True)
 class _UnitFormatter:
+    """A coherent number as text in the unit that is shown; `scale` is that unit in coherent ones."""
+
     scale: float
     unit: str
 
@@ -117,6 +125,7 @@ class _UnitFormatter:
 
 
 def _assume_for_theta(theta: Theta, start: float, text_of: _UnitFormatter) -> tuple[Prior | ShiftedPrior, str]:
+    """The prior of a θ that starts from `start`, and the sentence that states it."""
     low, high = theta.interval
     if low > -inf and high < inf:
         return UniformPrior(low, high), f"uniform from {text_of(low)} to {text_of(high)}"
@@ -125,10 +134,10 @@ def _assume_for_theta(theta: Theta, start: float, text_of: _UnitFormatter) -> tu
     if low > -inf or high < inf:
         edge, below = (low, False) if low > -inf else (high, True)
         prior = ShiftedPrior(LogNormalPrior(abs(start - edge), _LOG_SD), edge, below)
-        words = (
+        statement = (
             f"{'below' if below else 'above'} {text_of(edge)} by what is log-normal around {text_of(abs(start - edge))}"
         )
-        return prior, f"{words}, SD of the logarithm {_LOG_SD}"
+        return prior, f"{statement}, SD of the logarithm {_LOG_SD}"
     sd = max(2 * abs(start), text_of.scale)
     return NormalPrior(start, sd), f"normal around {text_of(start)} with SD {text_of(sd)}"
 
@@ -136,12 +145,16 @@ def _assume_for_theta(theta: Theta, start: float, text_of: _UnitFormatter) -> tu
 def _assume_for_block(
     block: OmegaBlock, lower: np.ndarray, scale: np.ndarray, relative: list[bool]
 ) -> tuple[OmegaBlockPrior, str]:
+    """The prior of a block of Ω and its statement. `lower`: its initial lower triangle by rows; `relative`: for each η, whether
+    it acts on a logarithm or a logit."""
     k = len(block.etas)
     diagonal = [i * (i + 3) // 2 for i in range(k)]
     start = np.sqrt(lower[diagonal])
     sds = [max(_SD_FACTOR * s, 1.0) if r else _SD_FACTOR * s for s, r in zip(start, relative, strict=True)]
     sds_text = ", ".join(f"{sd / unit:.4g}" for sd, unit in zip(sds, np.sqrt(scale[diagonal]), strict=True))
-    words = f"standard deviation{'s' if k > 1 else ''} of η on {', '.join(block.etas)} half-normal with SD {sds_text}"
-    return OmegaBlockPrior(tuple(float(s) for s in sds)), words + (
+    statement = (
+        f"standard deviation{'s' if k > 1 else ''} of η on {', '.join(block.etas)} half-normal with SD {sds_text}"
+    )
+    return OmegaBlockPrior(tuple(float(s) for s in sds)), statement + (
         f"; correlations LKJ({_LKJ_SHAPE:g})" if k > 1 else ""
     )

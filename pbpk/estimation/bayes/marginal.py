@@ -17,14 +17,12 @@ _evaluate_data = jax.jit(Problem.data_minus2ll)
 
 
 def evaluate_marginal(problem: Problem, psi: np.ndarray, eta: Numbers) -> tuple[Evaluation, float]:
-    """By subject, and the Monte Carlo error of the sum."""
+    """The marginal likelihood by subject, without its gradient where there is no η, and the Monte Carlo error of the sum."""
     if not eta.shape[0]:
         value = _evaluate_data(problem, psi, eta)
         nothing = jnp.zeros((len(psi), len(value)))
         return combine_classes(problem, jnp.asarray(psi), Evaluation(value, nothing, eta, jnp.isfinite(value))), 0.0
-    samples_of_eta, effective = evaluate_by_sampling(problem, psi, eta, _SAMPLES, _SEED)
+    evaluation, effective = evaluate_by_sampling(problem, psi, eta, _SAMPLES, _SEED)
     spread = np.maximum(1 / np.asarray(effective) - 1 / _SAMPLES, 0.0)
-    good = jnp.isfinite(
-        samples_of_eta.objective
-    )  # whether the mode around which it samples was found is of no weight here
-    return samples_of_eta._replace(good=good), 2 * float(np.sqrt(spread.sum()))
+    good = jnp.isfinite(evaluation.objective)  # it does not matter whether the mode around which it samples was found
+    return evaluation._replace(good=good), 2 * float(np.sqrt(spread.sum()))

@@ -22,7 +22,7 @@ from pbpk.estimation.bayes.default_priors import assume_priors
 from pbpk.estimation.bayes.marginal import evaluate_marginal
 from pbpk.estimation.bayes.posterior import convert_draws, describe_posterior
 from pbpk.estimation.bayes.target import LogPosterior, build_log_posterior
-from pbpk.estimation.map import evaluate_most_probable as most_probable_eta
+from pbpk.estimation.map import evaluate_most_probable
 from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
 from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
@@ -33,62 +33,64 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
     from pbpk.study.schema import EstimationPart
 
-_BLOCK = 50
+_BLOCK = 50  # iterations of a step, after which all is saved
 _TARGET_ACCEPTANCE = 0.9  # hierarchical posteriors have sharp corners: steps a little shorter than the usual 0.8 gives
 _JITTER = 0.2  # spread of the chains' starts, in ψ and in z
 _RHAT_LIMIT, _RHAT_WARNING = 1.05, 1.01  # R-hat above which nothing may be read from the draws, and below which all may
 _ESS_LIMIT, _ESS_WARNING = 100, 400  # effective draws, likewise
-_DIVERGENT_LIMIT = 0.01
+_DIVERGENT_LIMIT = 0.01  # share of the trajectories
 
 
 def _build_kernels():
+    """numpyro's functions that initialise and move a chain. Raises `MissingExtra` where numpyro is not installed."""
     try:
         from numpyro.infer.hmc import hmc
     except ImportError:
         raise MissingExtra("nuts needs numpyro", hint='pip install "pbpk[bayes]"') from None
 
-    def potential(t: LogPosterior):
-        return lambda x: -t.log_density(x["psi"], x["z"])
+    def potential(posterior: LogPosterior):
+        return lambda x: -posterior.log_density(x["psi"], x["z"])
 
     return hmc(potential_fn_gen=potential, algo="NUTS")
 
 
 @jax.jit
-def _evaluate_density(t: LogPosterior, psi: jax.Array, eta: jax.Array, noise: jax.Array):
+def _evaluate_density(posterior: LogPosterior, psi: jax.Array, eta: jax.Array, noise: jax.Array):
     """Each chain's z around the same η; −ln of the density at ψ (C, P) and z (C, q, N), and its gradient."""
 
     def one(p, e):
-        x = {"psi": p, "z": t.z(p, eta) + e}
-        return x, *jax.value_and_grad(lambda at: -t.log_density(at["psi"], at["z"]))(x)
+        x = {"psi": p, "z": posterior.z(p, eta) + e}
+        return x, *jax.value_and_grad(lambda at: -posterior.log_density(at["psi"], at["z"]))(x)
 
     return jax.vmap(one)(psi, noise)
 
 
 @partial(jax.jit, static_argnames="warmup")
-def _start_chains(measured: Any, keys: jax.Array, warmup: int):
-    """The chains' first states."""
-    return jax.vmap(lambda m, k: _initialise_chain(_build_kernels()[0], m, k, warmup))(measured, keys)
+def _start_chains(densities: Any, keys: jax.Array, warmup: int):
+    """The first states of all chains, from the densities and gradients where they start."""
+    return jax.vmap(lambda m, k: _initialise_chain(_build_kernels()[0], m, k, warmup))(densities, keys)
 
 
-def _initialise_chain(init_kernel: Any, measured: Any, key: jax.Array, warmup: int):
+def _initialise_chain(init_kernel: Any, densities: Any, key: jax.Array, warmup: int):
+    """The first state of one chain; it also fixes the settings that numpyro's kernels keep to themselves."""
     from numpyro.infer.util import ParamInfo
 
     settings = {"dense_mass": [("psi",)], "target_accept_prob": _TARGET_ACCEPTANCE, "model_args": (None,)}
-    return init_kernel(ParamInfo(*measured), warmup, rng_key=key, **settings)
+    return init_kernel(ParamInfo(*densities), warmup, rng_key=key, **settings)
 
 
 @partial(jax.jit, static_argnames=("warmup", "count"))
-def _run_chains(t: LogPosterior, state: Any, warmup: int, count: int):
+def _run_chains(posterior: LogPosterior, state: Any, warmup: int, count: int):
     """`count` iterations of every chain, and (count, C, …) what came of each."""
     init_kernel, sample_kernel = _build_kernels()
     first = jax.tree.map(lambda a: a[0], (state.z, state.potential_energy, state.z_grad))
     _initialise_chain(
         init_kernel, first, state.rng_key[0], warmup
-    )  # for what numpyro's kernel remembers of its settings
+    )  # its state is not used: the kernels need its settings
 
     def once(s, _):
-        s = jax.vmap(lambda one: sample_kernel(one, (t,)))(s)
-        eta = jax.vmap(t.eta)(s.z["psi"], s.z["z"])
+        s = jax.vmap(lambda one: sample_kernel(one, (posterior,)))(s)
+        eta = jax.vmap(posterior.eta)(s.z["psi"], s.z["z"])
         rest = (s.potential_energy, s.diverging, s.accept_prob, s.num_steps, s.adapt_state.step_size)
         return s, (s.z["psi"], eta, *rest)
 
@@ -125,16 +127,18 @@ class Nuts(EstimationMethod):
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
-        t, rng = self._build_posterior(problem), np.random.default_rng([self.seed, 1])
+        posterior, rng = self._build_posterior(problem), np.random.default_rng([self.seed, 1])
         shape = (len(problem.structure.layout.etas), problem.columns)
         apart = rng.standard_normal((self.chains, len(problem.initial_unconstrained)))
         noise = rng.standard_normal((self.chains, *shape))
-        first_modes = most_probable_eta(problem, problem.initial_unconstrained, np.zeros(shape))
+        first_modes = evaluate_most_probable(problem, problem.initial_unconstrained, np.zeros(shape))
         mode = np.where(np.isfinite(first_modes.eta), first_modes.eta, 0.0)
         jitter = _JITTER
         for _ in range(10):
-            measured = _evaluate_density(t, problem.initial_unconstrained + jitter * apart, mode, jitter * noise)
-            if np.isfinite(measured[1]).all():
+            densities = _evaluate_density(
+                posterior, problem.initial_unconstrained + jitter * apart, mode, jitter * noise
+            )
+            if np.isfinite(densities[1]).all():
                 break
             jitter /= 2
         else:
@@ -144,7 +148,7 @@ class Nuts(EstimationMethod):
                 hint="try other initial values:  --set CL=…",
             )
         keys = jax.random.split(jax.random.PRNGKey(self.seed), self.chains)
-        chains = _start_chains(measured, keys, self.warmup)
+        chains = _start_chains(densities, keys, self.warmup)
         objective = np.asarray(first_modes.objective)
         empty = {
             "psi": np.zeros((self.chains, 0, len(problem.initial_unconstrained))),
@@ -153,25 +157,20 @@ class Nuts(EstimationMethod):
             "log_density": np.zeros((self.chains, 0)),
             "steps": np.zeros((self.chains, 0), int),
         }
+        psi0 = problem.initial_unconstrained
         return EstimationState(
-            *(
-                problem.initial_unconstrained,
-                float(objective.sum()),
-                objective,
-                np.zeros((len(problem.initial_unconstrained), problem.subjects)),
-                mode,
-            ),
+            *(psi0, float(objective.sum()), objective, np.zeros((len(psi0), problem.subjects)), mode),
             inverse=np.zeros((0, 0)),
             evaluations=1,
             more=empty | _name_leaves(chains),
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
-        t = self._build_posterior(problem)
+        posterior = self._build_posterior(problem)
         structure = jax.eval_shape(partial(_start_chains, warmup=self.warmup), *self._shapes(problem))
         saved = [state.more[f"chain.{k:02d}"] for k in range(len(jax.tree.leaves(structure)))]
         chains = jax.tree.unflatten(jax.tree.structure(structure), [jnp.asarray(a) for a in saved])
-        new, record = _run_chains(t, chains, self.warmup, _BLOCK)
+        new, record = _run_chains(posterior, chains, self.warmup, _BLOCK)
         psi, eta, potential, diverged, accept, steps, size = (np.moveaxis(np.asarray(a), 0, 1) for a in record)
         first = max(self.warmup - state.iteration, 0)  # of this block that is a draw
         last = self.warmup + self.draws - state.iteration
@@ -184,25 +183,22 @@ class Nuts(EstimationMethod):
             evaluations=state.evaluations + int(steps.sum()),
             more=draws | _name_leaves(new),
         )
-        info = IterationRecord(
+        line = IterationRecord(
             iteration, 2 * float(potential.mean()), float(diverged.sum()), float(accept.mean()), float(size[:, -1].mean()),
             state.evaluations,
         )  # fmt: skip
-        return (self._end_at_medians(problem, state), info) if iteration == self.warmup + self.draws else (state, info)
+        return (self._end_at_medians(problem, state), line) if iteration == self.warmup + self.draws else (state, line)
 
     def _shapes(self, problem: Problem) -> tuple[Any, jax.ShapeDtypeStruct]:
-        c, p, q, n = (
-            self.chains,
-            len(problem.initial_unconstrained),
-            len(problem.structure.layout.etas),
-            problem.columns,
-        )
+        """The shapes of the arguments of `_start_chains`, from which the structure of a saved state follows."""
+        c, p = self.chains, len(problem.initial_unconstrained)
+        q, n = len(problem.structure.layout.etas), problem.columns
         real = partial(jax.ShapeDtypeStruct, dtype=jnp.float64)
         x = {"psi": real((c, p)), "z": real((c, q, n))}
         return (x, real((c,)), x), jax.ShapeDtypeStruct((c, 2), jnp.uint32)
 
     def _end_at_medians(self, problem: Problem, state: EstimationState) -> EstimationState:
-        """At the medians of ψ and the means of η; the OFV there."""
+        """The last state: the medians of ψ, the means of η, and the OFV there."""
         psi = np.median(state.more["psi"].reshape(-1, len(problem.initial_unconstrained)), axis=0)
         eta = state.more["eta"].mean(axis=(0, 1))
         objective = np.asarray(self.evaluate(problem, psi, eta).objective)
@@ -216,6 +212,7 @@ class Nuts(EstimationMethod):
         )
 
     def _judge_convergence(self, problem: Problem, state: EstimationState) -> str:
+        """`converged`, or the first of the limits that the draws do not keep."""
         diagnostics = _compute_diagnostics(state.more["psi"])
         worst_at = int(diagnostics["rhat"].fillna(np.inf).argmax())
         if not diagnostics["rhat"].iloc[worst_at] < _RHAT_LIMIT:
@@ -228,16 +225,43 @@ class Nuts(EstimationMethod):
 
     def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
         psi = state.more["psi"]
-        shown, names = convert_draws(study, problem, psi)
-        told = _compute_diagnostics(shown)
+        values, names = convert_draws(study, problem, psi)
+        diagnostics = _compute_diagnostics(values)
         _, error = evaluate_marginal(problem, state.psi, state.eta)
-        diverged, warnings = int(state.more["diverged"].sum()), list(fit.warnings)
-        slow = [f"{n} {r:.3f}" for n, r in zip(names, told["rhat"], strict=True) if r >= _RHAT_WARNING]
-        few = [
-            f"{n} {e:.0f}"
-            for n, e in zip(names, told[["ess_bulk", "ess_tail"]].min(axis=1), strict=True)
-            if e < _ESS_WARNING
-        ]
+        diverged = int(state.more["diverged"].sum())
+        extra = {
+            "chains": self.chains,
+            "warmup": self.warmup,
+            "draws": self.draws,
+            "divergences": diverged,
+            **{column: dict(zip(names, diagnostics[column], strict=True)) for column in diagnostics},
+            "ofv_se": error,
+        }
+        note = (
+            f"Posterior of {self.chains} chains of {self.draws} draws after {self.warmup} of warm-up: R-hat at most"
+            f" {diagnostics['rhat'].max():.4f}, effective draws at least"
+            f" {diagnostics[['ess_bulk', 'ess_tail']].min(axis=None):.0f}, {diverged} divergent. Est. is the median, SE the"
+            " standard deviation, the interval that of the 2.5 % and 97.5 % quantiles. OFV: at the medians, by importance"
+            f" sampling (Monte Carlo error {error:.2g})."
+        )
+        flat, assumed_priors = psi.reshape(-1, psi.shape[-1]), assume_priors(problem, study.scale, study.units)
+        result = describe_posterior(study, problem, fit, flat, diagnostics, assumed_priors, extra, [note])
+        arrays = {
+            "names": np.array(names),
+            "parameters": values,
+            "eta": state.more["eta"],
+            "eta_names": np.array(problem.structure.layout.etas),
+        }
+        arrays |= {k: state.more[k] for k in ("diverged", "log_density", "steps")}
+        warnings = (*fit.warnings, *self._warn_of_draws(names, diagnostics, diverged, psi.shape[0] * psi.shape[1]))
+        return replace(result, warnings=warnings, files={**result.files, "draws.npz": arrays})
+
+    def _warn_of_draws(self, names: list[str], diagnostics: pd.DataFrame, diverged: int, draws: int) -> list[str]:
+        """What is not as it should be of so many draws, the parameters concerned by name."""
+        slow = [f"{n} {r:.3f}" for n, r in zip(names, diagnostics["rhat"], strict=True) if r >= _RHAT_WARNING]
+        least = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1)
+        few = [f"{n} {e:.0f}" for n, e in zip(names, least, strict=True) if e < _ESS_WARNING]
+        warnings = []
         if slow:
             warnings.append(f"R-hat of {_RHAT_WARNING} or more ({', '.join(slow)}): take more draws")
         if few:
@@ -247,46 +271,22 @@ class Nuts(EstimationMethod):
         if diverged:
             other = "false" if self.centred else "true"
             warnings.append(
-                f"{diverged} of {psi.shape[0] * psi.shape[1]} trajectories diverged: part of the posterior may be missing;"
+                f"{diverged} of {draws} trajectories diverged: part of the posterior may be missing;"
                 f" try estimation.centred={other}, or closer priors"
             )
-        stated = assume_priors(problem, study.scale, study.units)
-        extra = {
-            "chains": self.chains,
-            "warmup": self.warmup,
-            "draws": self.draws,
-            "divergences": diverged,
-            "rhat": dict(zip(names, told["rhat"], strict=True)),
-            "ess_bulk": dict(zip(names, told["ess_bulk"], strict=True)),
-            "ess_tail": dict(zip(names, told["ess_tail"], strict=True)),
-            "ofv_se": error,
-        }
-        notes = [
-            f"Posterior of {self.chains} chains of {self.draws} draws after {self.warmup} of warm-up: R-hat at most"
-            f" {told['rhat'].max():.4f}, effective draws at least {told[['ess_bulk', 'ess_tail']].min(axis=None):.0f},"
-            f" {diverged} divergent. Est. is the median, SE the standard deviation, the interval that of the 2.5 % and 97.5 %"
-            f" quantiles. OFV: at the medians, by importance sampling (Monte Carlo error {error:.2g})."
-        ]
-        found = describe_posterior(study, problem, fit, psi.reshape(-1, psi.shape[-1]), told, stated, extra, notes)
-        kept = {
-            "names": np.array(names),
-            "parameters": shown,
-            "eta": state.more["eta"],
-            "eta_names": np.array(problem.structure.layout.etas),
-        }
-        kept |= {k: state.more[k] for k in ("diverged", "log_density", "steps")}
-        return replace(found, warnings=tuple(warnings), files={**found.files, "draws.npz": kept})
+        return warnings
 
 
 def _name_leaves(state: Any) -> dict[str, np.ndarray]:
+    """numpyro's state as arrays by name, for a checkpoint."""
     return {f"chain.{k:02d}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(state))}
 
 
 def _compute_diagnostics(draws: np.ndarray) -> pd.DataFrame:
-    """R-hat and effective sizes of draws (C, D, K), a row for each of K."""
+    """R-hat and effective sizes of draws (C, D, K): a row for each of K, a column for each diagnostic."""
     each = [draws[:, :, k] for k in range(draws.shape[2])]
-    found = {f.__name__: [f(d) for d in each] for f in (convergence.rhat, convergence.ess_bulk, convergence.ess_tail)}
-    return pd.DataFrame(found)
+    columns = {f.__name__: [f(d) for d in each] for f in (convergence.rhat, convergence.ess_bulk, convergence.ess_tail)}
+    return pd.DataFrame(columns)
 
 
 NUTS = Nuts()

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
 
 QUANTILES = (0.025, 0.05, 0.25, 0.75, 0.95, 0.975)
-POSTERIOR = "posterior"
+POSTERIOR = "posterior"  # the name of its covariance matrix in a result
 
 
 @partial(jax.jit, static_argnames="layout")
-def _natural(layout: ParameterLayout, psi: jax.Array, initial: jax.Array) -> jax.Array:
+def _convert_to_natural(layout: ParameterLayout, psi: jax.Array, initial: jax.Array) -> jax.Array:
+    """Natural vectors (S, names) of draws ψ (S, P)."""
     return jax.vmap(lambda x: layout.to_natural(x, initial))(psi)
 
 
@@ -31,16 +32,25 @@ def convert_draws(study: Study, problem: Problem, psi: np.ndarray) -> tuple[np.n
     """The free natural parameters of draws (..., P), in shown units, and their names."""
     layout = problem.structure.layout
     free = np.flatnonzero(~layout.fixed_mask)
-    flat = np.asarray(_natural(layout, jnp.asarray(psi.reshape(-1, psi.shape[-1])), np.asarray(problem.initial)))
+    flat = np.asarray(
+        _convert_to_natural(layout, jnp.asarray(psi.reshape(-1, psi.shape[-1])), np.asarray(problem.initial))
+    )
     values = flat[:, free] / np.asarray(study.scale)[free]
     return values.reshape(*psi.shape[:-1], len(free)), [layout.names[i] for i in free]
 
 
 def describe_posterior(
-    study: Study, problem: Problem, fit: Fit, psi: np.ndarray, more_columns: pd.DataFrame | None, assumed_priors: tuple[AssumedPrior, ...],
-    extra: dict[str, Any], notes: list[str],
-) -> Fit:  # fmt: skip
-    """`psi` (S, P) draws; `beside`: further columns of the table, a row for each free parameter."""
+    study: Study,
+    problem: Problem,
+    fit: Fit,
+    psi: np.ndarray,
+    more_columns: pd.DataFrame | None,
+    assumed_priors: tuple[AssumedPrior, ...],
+    extra: dict[str, Any],
+    notes: list[str],
+) -> Fit:
+    """`fit` with estimates, errors and intervals from the draws `psi` (S, P), and posterior.csv beside it. `more_columns` of
+    that table have a row for each free parameter; `extra` and `notes` are what else the method has to say."""
     values, names = convert_draws(study, problem, psi)
     median, sd = np.median(values, axis=0), values.std(axis=0, ddof=1)
     quantiles = np.quantile(values, QUANTILES, axis=0)
@@ -93,8 +103,9 @@ def _replace_intervals(
     errors: dict[str, float],
     ends: dict[str, np.ndarray],
 ) -> pd.DataFrame:
+    """The table of parameters with estimates, errors and intervals from the draws; a held parameter keeps its value."""
     rows = []
-    for row, fixed in zip(parameters.to_dict("records"), problem.structure.layout.fixed_mask, strict=True):
+    for row, is_fixed in zip(parameters.to_dict("records"), problem.structure.layout.fixed_mask, strict=True):
         name = str(row["name"])
         if name in estimates:
             value, se = estimates[name], errors[name]
@@ -102,5 +113,5 @@ def _replace_intervals(
             row |= {"ci_low": ends[name][0], "ci_high": ends[name][1]}
             if np.isfinite(row["cv"]):
                 row["cv"] = 100 * np.sqrt(np.expm1(value)) if value < 50 else np.nan
-        rows.append(row | {"fixed": bool(fixed)})
+        rows.append(row | {"fixed": bool(is_fixed)})
     return pd.DataFrame(rows, columns=parameters.columns)

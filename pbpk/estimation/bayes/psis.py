@@ -1,7 +1,8 @@
 """How far importance weights can be relied on: the shape k̂ of the generalised Pareto distribution of the largest of them.
 
 Below 0.5 their variance is finite; up to 0.7 what is made of them is still usable; above, it is not (Vehtari, Simpson, Gelman,
-Yao & Gabry 2024, J Mach Learn Res 25:72). The fit is Zhang & Stephens 2009 (Technometrics 51:316).
+Yao & Gabry 2024, J Mach Learn Res 25:72). The fit is Zhang & Stephens 2009 (Technometrics 51:316). Written here for the reason
+that convergence.py states; ArviZ gives the same numbers (tests/against/test_nuts_diagnostics.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def pareto_k(log_weights: np.ndarray) -> float:
 
 
 def _fit_shape(x: np.ndarray) -> float:
-    """Of sorted positive excesses; the prior of the paper's small-sample correction pulls k̂ a little towards 0.5."""
+    """k̂ of sorted positive excesses over the tail's start; the prior of the paper's small-sample correction pulls k̂ a little
+    towards 0.5."""
     n = len(x)
     m = 30 + int(np.sqrt(n))
     theta = 1 / x[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * x[int(n / 4 + 0.5) - 1])

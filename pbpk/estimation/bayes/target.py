@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LogPosterior:
+    """The log density of a problem's posterior, as a function of ψ (P,) and z (q, N). `assumed_priors` are added to the study's
+    own; `centred`: z is η itself."""
+
     problem: Problem
     assumed_priors: tuple[AssumedPrior, ...] = field(metadata={"static": True})
     centred: bool = field(default=False, metadata={"static": True})
@@ -37,11 +40,13 @@ class LogPosterior:
         return z if self.centred or not z.shape[0] else jnp.linalg.cholesky(self.problem.unpack(psi)[1]) @ z
 
     def z(self, psi: jax.Array, eta: jax.Array) -> jax.Array:
+        """z (q, N) from η (q, N)."""
         if self.centred or not eta.shape[0]:
             return eta
         return jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(self.problem.unpack(psi)[1]), eta, lower=True)
 
     def log_density(self, psi: jax.Array, z: jax.Array) -> jax.Array:
+        """ln p(y, ψ, z) up to a constant."""
         return self.log_likelihood(psi, z) + self.log_random_effects(psi, z) + self.log_prior(psi)
 
     def log_likelihood(self, psi: jax.Array, z: jax.Array) -> jax.Array:
@@ -63,7 +68,7 @@ class LogPosterior:
         return -0.5 * (jnp.sum(z * jnp.linalg.solve(omega, z)) + z.shape[1] * jnp.linalg.slogdet(omega)[1])
 
     def log_prior(self, psi: jax.Array) -> jax.Array:
-        """ln p(ψ)."""
+        """ln p(ψ), the Jacobian of the natural parameters included."""
         layout, initial = self.problem.structure.layout, jnp.asarray(self.problem.initial)
         free = np.flatnonzero(~layout.fixed_mask)
 
@@ -78,6 +83,7 @@ class LogPosterior:
 def build_log_posterior(
     problem: Problem, assumed_priors: tuple[AssumedPrior, ...], centred: bool = False
 ) -> LogPosterior:
-    """With the solver ready for reverse mode: a gradient costs a few solutions, however many coordinates there are."""
-    spec = replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver))
-    return LogPosterior(replace(problem, structure=spec), assumed_priors, centred)
+    """The posterior with its solver ready for reverse mode: a gradient costs a few solutions, however many coordinates there
+    are."""
+    structure = replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver))
+    return LogPosterior(replace(problem, structure=structure), assumed_priors, centred)

@@ -25,7 +25,7 @@ from pbpk.estimation.bayes.marginal import evaluate_marginal
 from pbpk.estimation.bayes.posterior import convert_draws, describe_posterior
 from pbpk.estimation.bayes.psis import pareto_k
 from pbpk.estimation.bayes.target import LogPosterior, build_log_posterior
-from pbpk.estimation.map import evaluate_most_probable as most_probable_eta
+from pbpk.estimation.map import evaluate_most_probable
 from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, EstimationState, IterationRecord
 from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from pbpk.study.load import Study
     from pbpk.study.schema import EstimationPart
 
-_STEPS_OF_BLOCK = 100  # steps of one compiled call
-_ANTITHETIC_PAIRS = 4  # antithetic pairs of draws a step
-_RATES = (0.03, 0.01, 0.003, 0.001)
+_STEPS_OF_BLOCK = 100  # of one compiled call
+_ANTITHETIC_PAIRS = 4  # of draws in a step: what is odd in a draw cancels in its pair
+_RATES = (0.03, 0.01, 0.003, 0.001)  # lengths of Adam's steps, one after the other
 _WINDOW = 3  # blocks whose mean bound is compared with that of as many before
-_DRAWS = 4000
-_PARETO_K_LIMIT = 0.7
+_DRAWS = 4000  # from the approximation, for the result
+_PARETO_K_LIMIT = 0.7  # above which its uncertainties are not to be relied on
 _MOST_FULL_RANK = 1500  # coordinates: beyond, a full covariance has more than a million entries
 _ADAM = optax.scale_by_adam()
 
@@ -51,33 +51,38 @@ class _NormalApproximation:
 
     @staticmethod
     def draw(mean: jax.Array, raw: jax.Array, e: jax.Array) -> jax.Array:
+        """The draw (d,) that the standard normal numbers `e` (d,) make."""
         if raw.ndim == 1:
             return mean + jnp.exp(raw) * e
         return mean + jnp.tril(raw, -1) @ e + jnp.exp(jnp.diag(raw)) * e
 
     @staticmethod
     def log_scale(raw: jax.Array) -> jax.Array:
+        """ln |L|, by which the entropy differs from that of standard normal numbers."""
         return jnp.sum(raw if raw.ndim == 1 else jnp.diag(raw))
 
 
-def _split_coordinates(t: LogPosterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    layout = t.problem.structure.layout
+def _split_coordinates(posterior: LogPosterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """ψ (P,) and z (q, N) from all coordinates (d,)."""
+    layout = posterior.problem.structure.layout
     p = int((~layout.fixed_mask).sum())
-    return x[:p], x[p:].reshape(len(layout.etas), t.problem.columns)
+    return x[:p], x[p:].reshape(len(layout.etas), posterior.problem.columns)
 
 
-def _evaluate_log_density(t: LogPosterior, x: jax.Array) -> jax.Array:
-    psi, z = _split_coordinates(t, x)
-    return t.log_density(psi, z)
+def _evaluate_log_density(posterior: LogPosterior, x: jax.Array) -> jax.Array:
+    """ln p(y, ψ, z) at all coordinates (d,)."""
+    psi, z = _split_coordinates(posterior, x)
+    return posterior.log_density(psi, z)
 
 
 @partial(jax.jit, static_argnames="count")
-def _run_adam(t: LogPosterior, params: tuple, adam: Any, key: jax.Array, rate: jax.Array, count: int):
+def _run_adam(posterior: LogPosterior, params: tuple, adam: Any, key: jax.Array, rate: jax.Array, count: int):
     """`count` steps: the parameters after them and their mean over them, Adam's state, each step's bound and gradient."""
     d = params[0].shape[0]
 
-    def bound(at, e):
-        values = jax.vmap(lambda one: _evaluate_log_density(t, _NormalApproximation.draw(at[0], at[1], one)))(
+    def evidence_bound(at, e):
+        """The mean over pairs of draws of ln p − ln q."""
+        values = jax.vmap(lambda one: _evaluate_log_density(posterior, _NormalApproximation.draw(at[0], at[1], one)))(
             jnp.concatenate([e, -e])
         )
         return jnp.mean(values) + _NormalApproximation.log_scale(at[1]) + 0.5 * d * jnp.log(2 * jnp.pi * jnp.e)
@@ -85,9 +90,11 @@ def _run_adam(t: LogPosterior, params: tuple, adam: Any, key: jax.Array, rate: j
     def once(carry, k):
         at, adam, total = carry
         e = jax.random.normal(jax.random.fold_in(key, k), (_ANTITHETIC_PAIRS, d))
-        value, slope = jax.value_and_grad(bound)(at, e)
-        sound = jnp.isfinite(value) & jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in slope]))
-        slope = jax.tree.map(lambda g: jnp.where(sound, g, 0.0), slope)  # a draw that cannot be solved moves nothing
+        value, slope = jax.value_and_grad(evidence_bound)(at, e)
+        is_finite = jnp.isfinite(value) & jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in slope]))
+        slope = jax.tree.map(
+            lambda g: jnp.where(is_finite, g, 0.0), slope
+        )  # a draw that cannot be solved moves nothing
         move, adam = _ADAM.update(slope, adam)
         at = jax.tree.map(lambda a, m: a + rate * m, at, move)
         return (at, adam, jax.tree.map(jnp.add, total, at)), (value, jnp.max(jnp.abs(slope[0])))
@@ -98,7 +105,7 @@ def _run_adam(t: LogPosterior, params: tuple, adam: Any, key: jax.Array, rate: j
 
 
 @jax.jit
-def _draw_approximation(t: LogPosterior, params: tuple, key: jax.Array):
+def _draw_approximation(posterior: LogPosterior, params: tuple, key: jax.Array):
     """Draws of ψ (S, P) and η (S, q, N), and ln p − ln q of each."""
     mean, raw = params
     d = mean.shape[0]
@@ -106,9 +113,9 @@ def _draw_approximation(t: LogPosterior, params: tuple, key: jax.Array):
     def one(k):
         e = jax.random.normal(jax.random.fold_in(key, k), (d,))
         x = _NormalApproximation.draw(mean, raw, e)
-        psi, z = _split_coordinates(t, x)
+        psi, z = _split_coordinates(posterior, x)
         log_q = -0.5 * jnp.sum(e**2) - 0.5 * d * jnp.log(2 * jnp.pi) - _NormalApproximation.log_scale(raw)
-        return psi, t.eta(psi, z), t.log_density(psi, z) - log_q
+        return psi, posterior.eta(psi, z), posterior.log_density(psi, z) - log_q
 
     return jax.lax.map(one, jnp.arange(_DRAWS), batch_size=2 * _ANTITHETIC_PAIRS)
 
@@ -128,7 +135,9 @@ class VariationalInference(EstimationMethod):
     iteration_headings = ("step", "−2 bound", "change", "|g|", "rate")
 
     def configure(self, estimation: EstimationPart, seed: int) -> VariationalInference:
-        return replace(self, family=estimation.family, most=estimation.steps, centred=estimation.centred, seed=seed)
+        return replace(
+            self, family=estimation.family, most_steps=estimation.steps, centred=estimation.centred, seed=seed
+        )
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
         return evaluate_marginal(problem, psi, eta)[0]
@@ -137,7 +146,7 @@ class VariationalInference(EstimationMethod):
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
-        t, psi = self._build_posterior(problem), problem.initial_unconstrained
+        posterior, psi = self._build_posterior(problem), problem.initial_unconstrained
         q, n = len(problem.structure.layout.etas), problem.columns
         if self.family == "full_rank" and len(psi) + q * n > _MOST_FULL_RANK:
             raise ScienceFailed(
@@ -145,9 +154,9 @@ class VariationalInference(EstimationMethod):
                 why=f"it would have {(len(psi) + q * n) ** 2} entries",
                 hint="--set estimation.family=mean_field",
             )
-        first_modes = most_probable_eta(problem, psi, np.zeros((q, n)))
+        first_modes = evaluate_most_probable(problem, psi, np.zeros((q, n)))
         eta = np.where(np.isfinite(first_modes.eta), first_modes.eta, 0.0)
-        mean = np.concatenate([psi, np.asarray(jax.jit(t.z)(psi, eta)).ravel()])
+        mean = np.concatenate([psi, np.asarray(jax.jit(posterior.z)(psi, eta)).ravel()])
         omega = np.sqrt(np.diag(np.asarray(jax.jit(Problem.unpack)(problem, psi)[1])))
         width = np.repeat(0.5 * omega if self.centred else np.full(q, 0.5), n)
         log_sd = np.log(np.concatenate([np.full(len(psi), 0.1), width]))
@@ -160,16 +169,13 @@ class VariationalInference(EstimationMethod):
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
-        t, key, more = (
-            self._build_posterior(problem),
-            jax.random.fold_in(jax.random.key(self.seed), state.iteration),
-            state.more,
-        )
+        posterior, more = self._build_posterior(problem), state.more
+        key = jax.random.fold_in(jax.random.key(self.seed), state.iteration)
         params = (jnp.asarray(more["mean"]), jnp.asarray(more["raw"]))
         structure = jax.tree.structure(_ADAM.init(params))
         adam = jax.tree.unflatten(structure, [jnp.asarray(more[f"adam.{k}"]) for k in range(structure.num_leaves)])
         rate_index = int(more["rate"])
-        new, mean, adam, (values, slopes) = _run_adam(t, params, adam, key, _RATES[rate_index], _STEPS_OF_BLOCK)
+        new, mean, adam, (values, slopes) = _run_adam(posterior, params, adam, key, _RATES[rate_index], _STEPS_OF_BLOCK)
         values = np.asarray(values)
         finite_values = values[np.isfinite(values)]
         height = float(finite_values.mean()) if len(finite_values) else float("-inf")
@@ -195,28 +201,31 @@ class VariationalInference(EstimationMethod):
             status=status,
             more=_pack_arrays(new, adam) | counts,
         )
-        info = IterationRecord(
+        line = IterationRecord(
             iteration, -2 * height, change, float(np.asarray(slopes)[-1]), _RATES[rate_index], state.evaluations
         )
-        return (self._end_at_medians(problem, state), info) if state.finished else (state, info)
+        return (self._end_at_medians(problem, state), line) if state.finished else (state, line)
 
     def _draw(self, problem: Problem, state: EstimationState) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws of ψ (S, P) and η (S, q, N) from the approximation, and ln p − ln q of each (S,); always the same ones."""
         params = (jnp.asarray(state.more["mean"]), jnp.asarray(state.more["raw"]))
-        found = _draw_approximation(self._build_posterior(problem), params, jax.random.key(self.seed + 1))
-        psi, eta, ratio = (np.asarray(a) for a in found)
-        return psi, eta, ratio
+        draws = _draw_approximation(self._build_posterior(problem), params, jax.random.key(self.seed + 1))
+        psi, eta, log_ratio = (np.asarray(a) for a in draws)
+        return psi, eta, log_ratio
 
     def _end_at_medians(self, problem: Problem, state: EstimationState) -> EstimationState:
+        """The last state: the medians of ψ and the means of η under the approximation, and the OFV there."""
         draws, etas, _ = self._draw(problem, state)
         psi, eta = np.median(draws, axis=0), etas.mean(axis=0)
         objective = np.asarray(self.evaluate(problem, psi, eta).objective)
         return replace(state, psi=psi, eta=eta, objective=objective, ofv=float(objective.sum()))
 
     def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
-        psi, _, ratio = self._draw(problem, state)
+        psi, _, log_ratio = self._draw(problem, state)
         _, error = evaluate_marginal(problem, state.psi, state.eta)
-        k, sound = pareto_k(ratio), np.where(np.isnan(ratio), -np.inf, ratio)
-        elbo, iw = float(sound[np.isfinite(sound)].mean()), float(np.logaddexp.reduce(sound) - np.log(len(sound)))
+        k, weights = pareto_k(log_ratio), np.where(np.isnan(log_ratio), -np.inf, log_ratio)
+        elbo = float(weights[np.isfinite(weights)].mean())
+        weighted_elbo = float(np.logaddexp.reduce(weights) - np.log(len(weights)))
         warnings = list(fit.warnings)
         warnings.append(
             "a variational approximation: standard errors and intervals may be too small; nuts samples the posterior itself"
@@ -231,15 +240,23 @@ class VariationalInference(EstimationMethod):
             " draws. Est. is the median, SE the standard deviation, the interval that of the 2.5 % and 97.5 % quantiles. OFV:"
             f" at the medians, by importance sampling (Monte Carlo error {error:.2g}). k̂ = {k:.2f}."
         ]
-        extra = {"family": self.family, "elbo": elbo, "importance_weighted_elbo": iw, "pareto_k": k, "ofv_se": error}
-        stated = assume_priors(problem, study.scale, study.units)
-        found = describe_posterior(study, problem, fit, psi, None, stated, extra, notes)
-        shown, names = convert_draws(study, problem, psi)
-        kept = {"names": np.array(names), "parameters": shown[None], "log_ratio": ratio, "bound": state.more["bound"]}
-        return replace(found, warnings=tuple(warnings), files={**found.files, "draws.npz": kept})
+        extra = {
+            "family": self.family,
+            "elbo": elbo,
+            "importance_weighted_elbo": weighted_elbo,
+            "pareto_k": k,
+            "ofv_se": error,
+        }
+        assumed_priors = assume_priors(problem, study.scale, study.units)
+        result = describe_posterior(study, problem, fit, psi, None, assumed_priors, extra, notes)
+        values, names = convert_draws(study, problem, psi)
+        arrays = {"names": np.array(names), "parameters": values[None], "log_ratio": log_ratio}
+        arrays["bound"] = state.more["bound"]
+        return replace(result, warnings=tuple(warnings), files={**result.files, "draws.npz": arrays})
 
 
 def _pack_arrays(params: tuple, adam: Any) -> dict[str, np.ndarray]:
+    """The approximation's parameters and Adam's state as arrays by name, for a checkpoint."""
     leaves = {f"adam.{k}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(adam))}
     return {"mean": np.asarray(params[0]), "raw": np.asarray(params[1])} | leaves
 

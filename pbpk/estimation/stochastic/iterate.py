@@ -31,8 +31,8 @@ _ADDED_VARIANCE = 1e-3  # of the prior's variance, so that no proposal is a poin
 
 
 class SaemIterate(NamedTuple):
-    """The state that an iteration hands to the next: ψ, η (chains, q, N), averaged moments and, for the proposals, running means of η
-    (q, N) and of ηη' (q, q, N)."""
+    """The state that an iteration hands to the next: ψ, η (chains, q, N), averaged moments and, for the proposals, running
+    means of η (q, N) and of ηη' (q, q, N)."""
 
     psi: Numbers
     eta: Numbers
@@ -72,8 +72,8 @@ def run_stretch(
     seed: jax.Array,
     schedule: StretchSchedule,
 ) -> tuple[SaemIterate, jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The state `current` after the scheduled iterations, the part accepted of each kernel's proposals (5, N), the path of ψ, that of
-    −2 ln p(y, η), and the last slope of the OFV in ψ, as the draws have it (Fisher's identity)."""
+    """The state `current` after the scheduled iterations, the part accepted of each kernel's proposals (5, N), the path of ψ,
+    that of −2 ln p(y, η), and the last slope of the OFV in ψ, as the draws have it (Fisher's identity)."""
     key = jax.random.key(seed)
     shift = find_shifts(problem, current.psi, jnp.zeros_like(current.mean))[0]
     prior = jnp.diag(jnp.diag(problem.unpack(current.psi)[1]))

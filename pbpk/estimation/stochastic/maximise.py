@@ -130,8 +130,8 @@ def _prior_curvature(problem: Problem, psi: jax.Array, at: np.ndarray) -> jax.Ar
 
 
 def _make_positive(matrix: jax.Array) -> jax.Array:
-    """The symmetric matrix with the absolute values of its eigenvalues, in the scale of its diagonal: a descent direction follows
-    from it whatever the curvature."""
+    """The symmetric matrix with the absolute values of its eigenvalues, in the scale of its diagonal: a descent direction
+    follows from it whatever the curvature."""
     scale = jnp.sqrt(jnp.maximum(jnp.abs(jnp.diag(matrix)), 1e-12))
     values, vectors = jnp.linalg.eigh(matrix / jnp.outer(scale, scale))
     values = jnp.maximum(jnp.abs(values), 1e-6)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from solutions import CASES, LINEAR, SATURABLE, SOLVERS, VOIDS, close
+from event_schedules import LINEAR, SATURABLE, SOLUTION_CASES, SOLVERS, VOIDS, assert_close
 
 from pbpk.compile.xla import jit
 from pbpk.results import ResultCode
@@ -18,7 +18,7 @@ from pbpk.results import ResultCode
 pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
 
 
-@pytest.mark.parametrize("kind, what, integrals", CASES)
+@pytest.mark.parametrize("kind, what, integrals", SOLUTION_CASES)
 def test_what_is_seen_and_its_gradient(kind, what, integrals, case, by_scan, calls):
     system, timeline, p = case(kind, what)
     solver, mask = SOLVERS[kind], timeline.output_mask[:, None, :]
@@ -37,8 +37,8 @@ def test_what_is_seen_and_its_gradient(kind, what, integrals, case, by_scan, cal
     (_, (shown_, code_)), slopes_ = by_scan(both, p, doses)
     np.testing.assert_array_equal(code, code_)
     assert not np.any(code)
-    close(shown, shown_, 1e-13)
-    close(slopes, slopes_, 1e-11)
+    assert_close(shown, shown_, 1e-13)
+    assert_close(slopes, slopes_, 1e-11)
 
 
 READINGS = ((1,), (0, 1, 2, 3), (2, 0))
@@ -83,9 +83,9 @@ def test_sums_of_amounts_may_be_all_that_is_computed(kind, what, integrals, case
     np.testing.assert_array_equal(code, code_)
     assert [bool(c & ResultCode.NOT_FINITE) for c in code] == [k == 4 for k in range(9)]
     assert not code[sane].any()
-    close(value, value_, 1e-13)
-    close(seen[0], value_, 1e-13)
-    close(slope, slope_, 1e-12)
+    assert_close(value, value_, 1e-13)
+    assert_close(seen[0], value_, 1e-13)
+    assert_close(slope, slope_, 1e-12)
     assert value[0].shape == (len(timeline.output_index), len(READINGS), 9)
 
 
@@ -102,7 +102,7 @@ def test_voids(kind, what, case, by_scan, calls):
     both = jax.value_and_grad(run, has_aux=True)
     found = jax.jit(both)(p)
     assert calls == [True]
-    close(found, by_scan(both, p), 1e-11)
+    assert_close(found, by_scan(both, p), 1e-11)
 
 
 @pytest.mark.parametrize("kind", ["linear", "saturable"])
@@ -129,8 +129,8 @@ def test_hessian(kind, case, by_scan):
     slope, steps = jax.jit(jax.grad(together)), 1e-5 * jnp.eye(len(u))
     wanted = np.array([(slope(u + h) - slope(u - h)) / 2e-5 for h in steps])
     for f in (together, chunks):
-        close(jax.jit(jax.hessian(f))(u), wanted, 1e-5 if kind == "saturable" else 1e-7)
-    close(by_scan(jax.hessian(together), u), wanted, 1e-5 if kind == "saturable" else 1e-7)
+        assert_close(jax.jit(jax.hessian(f))(u), wanted, 1e-5 if kind == "saturable" else 1e-7)
+    assert_close(by_scan(jax.hessian(together), u), wanted, 1e-5 if kind == "saturable" else 1e-7)
 
 
 def test_gradients_may_be_differentiated_by_time(case, by_scan):
@@ -146,7 +146,7 @@ def test_gradients_may_be_differentiated_by_time(case, by_scan):
     time = jnp.asarray(timeline.time)
     slope = jax.jit(slope)
     _, mixed = jax.jvp(lambda h: slope(p, time * (1 + h)), (0.0,), (1.0,))  # together: what is at one time stays there
-    close(mixed, (slope(p, time * (1 + 1e-5)) - slope(p, time * (1 - 1e-5))) / 2e-5, 1e-7)
+    assert_close(mixed, (slope(p, time * (1 + 1e-5)) - slope(p, time * (1 - 1e-5))) / 2e-5, 1e-7)
 
 
 @pytest.mark.parametrize("kind", ["linear", "saturable"])
@@ -159,7 +159,7 @@ def test_times_of_records_can_be_differentiated(kind, case, by_scan):
 
     time = jnp.asarray(timeline.time)
     slope = jax.jit(jax.grad(run))(time)
-    close(slope, by_scan(jax.grad(run), time), 1e-12)
+    assert_close(slope, by_scan(jax.grad(run), time), 1e-12)
     k = int(np.flatnonzero(np.asarray(timeline.time)[:, 0] == 6.0)[0])  # the dose into the tissue
 
     def late(h):
@@ -192,7 +192,7 @@ def test_members_of_a_vmap_may_have_other_parameters_other_times_and_other_event
             found = jax.jit(jax.vmap(f, in_axes=axes))(*given)
             for k in range(2):
                 one = [jax.tree.map(lambda a: a[k], x) if on == 0 else x for x, on in zip(given, axes, strict=True)]  # noqa: B023
-                close(found[k], alone(*one), 1e-13)
+                assert_close(found[k], alone(*one), 1e-13)
     assert all(calls)
 
 
@@ -231,7 +231,12 @@ def test_what_goes_wrong_is_said_of_the_patient_alone(kind, case):
 def test_observations_that_nothing_writes_are_no_results(case):
     """Two observations of one event are no records of ours, and would leave a row that nobody has written."""
     system, timeline, p = case("linear", "boluses")
-    twice = replace(timeline, output_index=np.where(np.arange(len(timeline.output_index))[:, None] == 4, timeline.output_index[3], timeline.output_index))
+    twice = replace(
+        timeline,
+        output_index=np.where(
+            np.arange(len(timeline.output_index))[:, None] == 4, timeline.output_index[3], timeline.output_index
+        ),
+    )
     found = jax.jit(lambda p: LINEAR.solve(system, twice, p))(p)
     assert np.all(np.asarray(found.result) & ResultCode.NOT_FINITE)
 
@@ -241,7 +246,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import pbpk, jax, jax.numpy as jnp, numpy as np, pandas as pd
 from jax.sharding import Mesh, PartitionSpec as P
-from solutions import BODIES, SOLVERS, VALUES
+from event_schedules import BODIES, SOLVERS, VALUES
 from pbpk.solve.timeline import build_timeline
 no = {{"RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0, "CMT": "blood"}}
 rows = [{{"TIME": 0.0, "EVID": 1, "AMT": 9.0, "MDV": 1, **no}}]
@@ -268,7 +273,7 @@ def test_patients_shared_out_to_two_devices():
     """By `shard_map`: values, gradients and derivatives of those; of the linear body to the last digit, while what a law's
     parameters are made of is XLA's to round."""
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    program = _DEVICES.format(folder=str(Path(__file__).parent))
+    program = _DEVICES.format(folder=str(Path(__file__).parents[1] / "helpers"))
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "2 True True True\n" * 2

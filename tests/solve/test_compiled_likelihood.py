@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from solutions import BODIES, CASES, OWN, SOLVERS, VALUES, VOIDS, close
+from event_schedules import BODIES, MIXED, SOLUTION_CASES, SOLVERS, VALUES, VOIDS, assert_close
 
 from pbpk.compile.engine import using
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms, unsupported_likelihood
@@ -40,11 +40,17 @@ KINDS = {
     "power": GaussianEndpoint("cp", "cp", (("prop", "prop"), ("power", "power")), "power"),
     "log": GaussianEndpoint("cp", "cp", (("add", "add"),), "additive", transform="log", has_limits=True),
     "boxcox": GaussianEndpoint("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="boxcox"),
-    "yeojohnson": GaussianEndpoint("cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="yeojohnson"),
-    "logit": GaussianEndpoint("cp", "cp", (("add", "add"),), "additive", transform="logit", transform_constants=(-1.0, 90.0)),
+    "yeojohnson": GaussianEndpoint(
+        "cp", "cp", (("add", "add"), ("lambda", "lambda")), "additive", transform="yeojohnson"
+    ),
+    "logit": GaussianEndpoint(
+        "cp", "cp", (("add", "add"),), "additive", transform="logit", transform_constants=(-1.0, 90.0)
+    ),
     "binary": BinaryEndpoint("cp", "cp", (("intercept", "intercept"), ("slope", "slope"))),
     "counts": CountEndpoint("cp", "cp", ()),
-    "overdispersed": CountEndpoint("cp", "cp", (("dispersion", "k"), ("intercept", "intercept")), log_link=True, overdispersed=True),
+    "overdispersed": CountEndpoint(
+        "cp", "cp", (("dispersion", "k"), ("intercept", "intercept")), log_link=True, overdispersed=True
+    ),
     "grades": OrdinalEndpoint("cp", "cp", (("cut_1", "cut_1"), ("cut_2", "cut_2")), 2),
 }
 NUMBERS = {
@@ -83,7 +89,9 @@ def in_one(system, solver, timeline, endpoints, given, p, sigma):
     judge = likelihood_terms(system, endpoints)
     which, seen, o = given
     assert solver.supports_likelihood(system, p, judge)
-    return solver.solve_likelihood(system, timeline, p, judge, likelihood_data(system, endpoints, p, which, seen, o, sigma))
+    return solver.solve_likelihood(
+        system, timeline, p, judge, likelihood_data(system, endpoints, p, which, seen, o, sigma)
+    )
 
 
 def apart(system, solver, timeline, endpoints, given, p, sigma):
@@ -92,10 +100,12 @@ def apart(system, solver, timeline, endpoints, given, p, sigma):
     path = solver.solve(system, timeline, p)
     f = observe_all(system, [e.observable for e in endpoints], path.amounts, p)
     f = jnp.take_along_axis(f, which[None], axis=0)[0]
-    return jnp.sum(record_minus2ll(endpoints, which, seen, arrange_predictions(endpoints, f, f, o), o, sigma), axis=0), path.result
+    return jnp.sum(
+        record_minus2ll(endpoints, which, seen, arrange_predictions(endpoints, f, f, o), o, sigma), axis=0
+    ), path.result
 
 
-RECORDS = [*((kind, what) for kind, what, _ in CASES), ("linear", "voids"), ("saturable", "voids")]
+RECORDS = [*((kind, what) for kind, what, _ in SOLUTION_CASES), ("linear", "voids"), ("saturable", "voids")]
 
 
 @pytest.mark.parametrize("kind, what", dict.fromkeys(RECORDS))
@@ -118,9 +128,9 @@ def test_verdict_and_slopes(kind, what, case):
     with using("jax" if kind == "linear" else None):  # own steps are chosen by numbers that differ in the last digit
         (_, (loss_, _)), slopes_ = jax.jit(both(apart))(*asked)
     assert not np.any(code) and not np.any(code_)
-    close(value, loss, 1e-13)
-    close(loss, loss_, 1e-10)
-    close(slopes, slopes_, 1e-8 if kind == "linear" else 1e-10)
+    assert_close(value, loss, 1e-13)
+    assert_close(loss, loss_, 1e-10)
+    assert_close(slopes, slopes_, 1e-8 if kind == "linear" else 1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +148,7 @@ def test_every_kind_of_endpoint(kind, case):
 
     found, wanted = both(in_one), both(apart)
     assert np.isfinite(float(found[0]))
-    close(found, wanted, 1e-10)
+    assert_close(found, wanted, 1e-10)
 
 
 @pytest.mark.parametrize("kind", ["linear", "saturable"])
@@ -157,11 +167,11 @@ def test_derivatives_forward_and_second_ones(kind, case):
     steps = 1e-5 * jnp.eye(len(u))
     solver, ahead = SOLVERS[kind], SOLVERS[kind].forward_mode()
     slope = jax.jit(jax.grad(along(in_one, solver)))
-    close(jax.jit(jax.jacfwd(along(in_one, ahead)))(u), slope(u), 1e-10)
+    assert_close(jax.jit(jax.jacfwd(along(in_one, ahead)))(u), slope(u), 1e-10)
     by_steps = np.array([(slope(u + h) - slope(u - h)) / 2e-5 for h in steps])
     found = jax.jit(jax.hessian(along(in_one, solver)))(u)
-    close(found, by_steps, 1e-6)
-    close(jax.jit(jax.jacfwd(jax.jacfwd(along(in_one, ahead))))(u), found, 1e-9)
+    assert_close(found, by_steps, 1e-6)
+    assert_close(jax.jit(jax.jacfwd(jax.jacfwd(along(in_one, ahead))))(u), found, 1e-9)
 
 
 def lagged(bent):
@@ -242,7 +252,7 @@ def test_draws_of_parameters_side_by_side(case):
     together = jax.jit(jax.vmap(both))(draws, adds)
     one = jax.jit(both)
     for k in range(3):
-        close(jax.tree.map(lambda a: a[k], together), one(draws[k], adds[k]), 1e-13)  # noqa: B023
+        assert_close(jax.tree.map(lambda a: a[k], together), one(draws[k], adds[k]), 1e-13)  # noqa: B023
 
 
 def test_padding_and_looks_that_nobody_judges_count_for_nothing(case):
@@ -265,7 +275,7 @@ def test_losses_of_readings_are_the_endpoints_own(case):
     judge = likelihood_terms(system, TWO)
     path = SOLVERS["linear"].solve(system, timeline, p, readings=judge.readings)
     found = losses_of(judge, likelihood_data(system, TWO, p, which, seen, o, SIGMA), path.amounts)
-    close(found, apart(system, SOLVERS["linear"], timeline, TWO, (which, seen, o), p, SIGMA)[0], 1e-13)
+    assert_close(found, apart(system, SOLVERS["linear"], timeline, TWO, (which, seen, o), p, SIGMA)[0], 1e-13)
 
 
 def test_who_does_not_judge(case):
@@ -281,15 +291,21 @@ def test_who_does_not_judge(case):
             with using(engine):
                 assert not solver.supports_likelihood(system, p, judge)
     odd = LikelihoodTerms(((0,),), (LikelihoodTerm(lambda f, y: jnp.arctan(f - y) ** 2, (0,), ("y",), ()),), 0)
-    assert unsupported_likelihood(odd) == "a likelihood uses `atan`" and not Resolvent().supports_likelihood(system, p, odd)
-    assert likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
+    assert unsupported_likelihood(odd) == "a likelihood uses `atan`" and not Resolvent().supports_likelihood(
+        system, p, odd
+    )
+    assert (
+        likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
+    )
     ring = [Compartment(f"c{k}", "mg") for k in range(8)]
     around = [flux(a >> b, first_order, a=amount(a), k="K") for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
     turning = build_system(Block(tuple(ring), tuple(around), (observe("cp", amount(ring[0]), "c0"),)))
     of_ring = likelihood_terms(turning, (GaussianEndpoint("cp", "cp", (("add", "add"),), "additive"),))
-    assert Resolvent().supports_likelihood(turning, p, of_ring) and not Resolvent().forward_mode().supports_likelihood(turning, p, of_ring)
+    assert Resolvent().supports_likelihood(turning, p, of_ring) and not Resolvent().forward_mode().supports_likelihood(
+        turning, p, of_ring
+    )
 
 
 def test_the_cases_are_all_there():
-    assert set(OWN) | {"boluses", "infusions", "resets", "voids"} == {what for _, what in RECORDS}
+    assert set(MIXED) | {"boluses", "infusions", "resets", "voids"} == {what for _, what in RECORDS}
     assert {kind for kind, _ in RECORDS} == set(BODIES)

@@ -1,8 +1,8 @@
 """Tables that a user owns: SAF files of ICRP 133, S values of OpenDose, of OLINDA or of one's own. None is shipped.
 
-    absorbed_dose(path, table=icrp133_s_values("I-131", "adult-male", "folder with the .SAF files"))
+    absorbed_dose(simulation, table=icrp133_s_values("I-131", "adult-male", "folder with the .SAF files"))
 
-Files name regions in their own way; `NAMES` says which are ours.
+Files name regions in their own way: `ICRP133` has the names of its files, `names` of `table_of` those of other tables.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ _LAYERS = {
 
 
 def read_icrp133(path: Path | str) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
-    """Energies (MeV) and SAF (1/g) by (target, source) of one file: five lines of head, the energies in the fourth."""
+    """Read one SAF file of ICRP 133: energies (MeV) and SAF (1/g) by (target, source).
+
+    Five lines of head, the energies in the fourth. Raises `BadInput` for any other file.
+    """
     lines = read_text(Path(path)).split("\n")
     if len(lines) < 6 or "<-" not in lines[5]:
         raise BadInput(
@@ -99,7 +102,7 @@ def read_icrp133(path: Path | str) -> tuple[np.ndarray, dict[tuple[str, str], np
         )
     head = lines[3].split()[2:]
     energy = np.array([float(x) for x in head if _number(x)])
-    found = {}
+    fractions = {}
     for k, line in enumerate(lines[5:], 6):
         if "<-" not in line:
             continue
@@ -108,8 +111,8 @@ def read_icrp133(path: Path | str) -> tuple[np.ndarray, dict[tuple[str, str], np
         values = [float(x) for x in words[1:] if _number(x)][: len(energy)]
         if len(values) != len(energy):
             raise BadInput(f"{len(values)} values for {len(energy)} energies", where=f"{path} row {k}")
-        found[target.strip(), words[0]] = np.array(values) / 1e3
-    return energy, found
+        fractions[target.strip(), words[0]] = np.array(values) / 1e3
+    return energy, fractions
 
 
 def _number(text: str) -> bool:
@@ -123,7 +126,10 @@ def _number(text: str) -> bool:
 def icrp133_s_values(
     nuclide: str, phantom: str, folder: Path | str, recoil: bool = False, evaluation: Evaluation = "ensdf"
 ) -> SValues:
-    """S values from a user's SAF files of alphas, electrons and photons in `folder`, under our names of regions."""
+    """Make S values from a user's SAF files of alphas, electrons and photons in `folder`, under our names of regions.
+
+    Ours stand in where ICRP 133 has no such region. Raises `BadInput` for a missing file.
+    """
     body = check_phantom(phantom)
     sex = {"adult-male": "am", "adult-female": "af"}[body]
     files = {}
@@ -156,7 +162,7 @@ def icrp133_s_values(
 
 
 def read_opendose(path: Path | str, source: str) -> dict[tuple[str, str], float]:
-    """S in Gy/(Bq·s) by (target, source) of a JSON file of OpenDose, one source: [target, mGy/(MBq·s), sd, mass] each."""
+    """Read S in Gy/(Bq·s) by (target, source) of a JSON file of OpenDose, one source: rows [target, mGy/(MBq·s), sd, mass]."""
     try:
         rows = json.loads(read_text(Path(path)))
         return {(str(r[0]), source): float(r[1]) * 1e-9 for r in rows}
@@ -165,11 +171,14 @@ def read_opendose(path: Path | str, source: str) -> dict[tuple[str, str], float]
 
 
 def read_s_table(path: Path | str) -> dict[tuple[str, str], float]:
-    """S in Gy/(Bq·s) by (target, source) of a CSV file: long (target, source, S, unit), or wide as OLINDA prints it, a first
-    column of targets and one column for each source, in mGy/(MBq·s)."""
+    """Read S in Gy/(Bq·s) by (target, source) of a CSV file.
+
+    Long (target, source, S, unit), or wide as OLINDA prints it: a first column of targets and one column for each source, in
+    mGy/(MBq·s).
+    """
     rows = read_csv(Path(path))
     columns = list(rows.columns)
-    found: dict[tuple[str, str], float] = {}
+    s: dict[tuple[str, str], float] = {}
 
     def value(text: str, row: int) -> float:
         if not _number(text):
@@ -180,27 +189,27 @@ def read_s_table(path: Path | str) -> dict[tuple[str, str], float]:
         for row, r in zip(rows.index, rows.to_dict("records"), strict=True):
             unit = r.get("unit") or "mGy/(MBq*s)"
             factor = units.require_dimension(unit, "Gy/(Bq*s)", f"S in {unit}", where=f"{path} row {row}")
-            found[r["target"], r["source"]] = value(r["S"], row) * factor / units.unit_factor("Gy/(Bq*s)")
-        return found
+            s[r["target"], r["source"]] = value(r["S"], row) * factor / units.unit_factor("Gy/(Bq*s)")
+        return s
     for row, r in zip(rows.index, rows.to_dict("records"), strict=True):
         for source in columns[1:]:
-            found[r[columns[0]], source] = value(r[source], row) * 1e-9
-    return found
+            s[r[columns[0]], source] = value(r[source], row) * 1e-9
+    return s
 
 
 def table_of(
     s: Mapping[tuple[str, str], float], nuclide: str, phantom: str, names: Mapping[str, str] | None = None
 ) -> SValues:
-    """A user's S values as a table for `absorbed_dose`. `names` says what is ours: {"Urinary bladder wall": "bladder_wall"}.
+    """Make a user's S values a table for `absorbed_dose`. `names` says what is ours: {"Urinary bladder wall": "bladder_wall"}.
 
-    Regions of neither name are refused; what the table lacks is 0, and said by `absorbed_dose` of a source without a column.
-    The table says nothing of radiations: all of it counts as `electron`, so it is not for alpha emitters.
+    Regions of neither name are refused; what the table lacks is 0. The table says nothing of radiations: all of it counts as
+    `electron`, so it is not for alpha emitters.
     """
     body: Phantom = check_phantom(phantom)
-    given, targets, sources = names or {}, list_targets(body), list_sources(body)
+    translation, targets, sources = names or {}, list_targets(body), list_sources(body)
     out = np.zeros((3, len(targets), len(sources)))
     for (target, source), value in s.items():
-        t, u = given.get(target, _ours(target)), given.get(source, _ours(source))
+        t, u = translation.get(target, _ours(target)), translation.get(source, _ours(source))
         for name, known in ((t, targets), (u, sources)):
             if name not in known:
                 close = "".join(f"did you mean `{n}`? " for n in nearest_names(name, known, count=1))

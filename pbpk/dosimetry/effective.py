@@ -40,24 +40,27 @@ _SEX = {"adult-male": ("testes", "prostate"), "adult-female": ("ovaries", "uteru
 
 
 def equivalent_dose(dose: AbsorbedDose) -> dict[str, Any]:
-    """mSv/MBq by tissue of ICRP 103, (N,)."""
-    gonads, own = _SEX[dose.phantom]
+    """Equivalent dose by tissue of ICRP 103, mSv/MBq (N,): alphas by w_R = 20, all else by 1."""
+    gonads, sex_organ = _SEX[dose.phantom]
 
     def h(target: str) -> Any:
         parts = {k: v[target] for k, v in dose.by_radiation.items()}
         return ALPHA_WEIGHT * parts["alpha"] + parts["electron"] + parts["photon"]
 
-    found = {t: h(t) for t in TISSUE_WEIGHTS if t not in ("lung", "colon", "gonads")}
+    doses = {t: h(t) for t in TISSUE_WEIGHTS if t not in ("lung", "colon", "gonads")}
     # lungs: airways 2/3 (bronchial and bronchiolar), alveoli 1/3; colon: by the masses of its walls, ICRP 133
-    found["lung"] = (2 * h("airways") + h("lungs")) / 3
-    found["colon"] = 0.4 * h("right_colon_wall") + 0.4 * h("left_colon_wall") + 0.2 * h("rectosigmoid_wall")
-    found["gonads"] = h(gonads)
-    found["remainder"] = sum(h(t) for t in (*REMAINDER, own)) / (len(REMAINDER) + 1)
-    return found
+    doses["lung"] = (2 * h("airways") + h("lungs")) / 3
+    doses["colon"] = 0.4 * h("right_colon_wall") + 0.4 * h("left_colon_wall") + 0.2 * h("rectosigmoid_wall")
+    doses["gonads"] = h(gonads)
+    doses["remainder"] = sum(h(t) for t in (*REMAINDER, sex_organ)) / (len(REMAINDER) + 1)
+    return doses
 
 
 def effective_dose(male: AbsorbedDose, female: AbsorbedDose) -> Any:
-    """mSv/MBq (N,): tissues weighted, the mean of both sexes."""
+    """Effective dose of a reference person, mSv/MBq (N,): tissues weighted, the mean of both sexes.
+
+    Raises `BadInput` for doses that are not an adult male's and an adult female's, in this order.
+    """
     if (male.phantom, female.phantom) != ("adult-male", "adult-female"):
         raise BadInput(
             "effective dose is the mean of an adult male's and an adult female's", hint="give both, in this order"

@@ -31,7 +31,7 @@ _MASSES = np.geomspace(1e-4, 1e4, 65)  # g
 def tabulate_spheres(
     nuclide: str, recoil: bool = False, evaluation: Evaluation = "ensdf", followed: frozenset[str] = frozenset()
 ) -> dict[str, np.ndarray]:
-    """Energy absorbed per decay in spheres of `_MASSES`, Gy·g/(Bq·s), by radiation."""
+    """Energy absorbed per decay in spheres of `_MASSES`, Gy·g/(Bq·s), by radiation (masses,)."""
     with jax.ensure_compile_time_eval():
         rows = [
             sphere_absorbed_energy(nuclide, float(sphere_radius(m)), "water", recoil, evaluation, followed)

@@ -52,20 +52,23 @@ _MODEL = {"adult-male": ("ICRP 89 Adult Male", 73000.0), "adult-female": ("ICRP 
 
 
 def format_olinda_case(tiac: Tiac, phantom: Phantom) -> str:
-    """The file's text, of the first patient. What OLINDA has no source for (walls, blood, other) goes to its `Total Body`.
+    """The text of a case file for OLINDA/EXM 2, of the first patient.
 
-    Alphas in walls lose their meaning in that, so a case with activity in a wall or mucosa is for photons and betas.
+    What OLINDA has no source for (walls, blood, other) goes to its `Total Body`. Alphas in walls lose their meaning in that, so a
+    case with activity in a wall or mucosa is for photons and betas. Raises `BadInput` for more than one nuclide.
     """
     if len(tiac.hours) > 1:
         raise BadInput(
             "a case file holds one nuclide", hint="daughters that are followed apart need a file of their own"
         )
     hours = {k: float(np.asarray(v)[0]) for k, v in tiac.hours[tiac.nuclide].items()}
-    by_source = {name: sum(hours.pop(r, 0.0) for r in ours) for name, ours in _SOURCES.items()}
+    by_source = {name: sum(hours.pop(r, 0.0) for r in regions) for name, regions in _SOURCES.items()}
     by_source[_REST] = sum(hours.values())
-    model, body = _MODEL[phantom]
+    model, body_mass = _MODEL[phantom]
     known = load_regions(phantom)
-    mass = {n: sum(known[r].mass for r in ours if r in known) for n, ours in _SOURCES.items()} | {_REST: body}
+    mass = {n: sum(known[r].mass for r in regions if r in known) for n, regions in _SOURCES.items()} | {
+        _REST: body_mass
+    }
     organs = [f"{n}|{mass[n]:.1f}|{v:.6f}" for n, v in by_source.items()]
     targets = [f"{n}|{mass[n]:.1f}" for n in _SOURCES]
     kinetic = [f"{n}|{v:.6f}" for n, v in by_source.items()]

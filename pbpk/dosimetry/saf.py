@@ -21,8 +21,11 @@ LOCAL_BELOW = 0.010  # MeV; photons of less stay where they are set free
 
 @dataclass(frozen=True, eq=False)
 class PhotonFractions:
-    """`saf` (sources, targets, energies), 1/g; `relative_error` its statistical standard error; `energy` in MeV; `mass`
-    (targets,) of the phantom's own regions, g."""
+    """Specific absorbed fractions of photons in one phantom.
+
+    `saf` (sources, targets, energies), 1/g; `relative_error` its statistical standard error; `energy` in MeV; `mass`
+    (targets,) of the phantom's own regions, g; `histories` for each source and energy.
+    """
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
@@ -33,18 +36,18 @@ class PhotonFractions:
     histories: int
 
     def interpolate(self, energies: np.ndarray) -> np.ndarray:
-        """(sources, targets, energies asked for)."""
-        low = 1e-30
-        x, y = np.log(self.energy), np.log(np.maximum(self.saf, low))
-        at = np.clip(np.log(energies), x[0], x[-1])
-        k = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
-        w = (at - x[k]) / (x[k + 1] - x[k])
-        log = np.exp(y[..., k] * (1 - w) + y[..., k + 1] * w)
-        straight = self.saf[..., k] * (1 - w) + self.saf[..., k + 1] * w
-        return np.where((self.saf[..., k] > low) & (self.saf[..., k + 1] > low), log, straight)
+        """(sources, targets, energies asked for), 1/g: log-log, and in proportion where a value is 0."""
+        smallest = 1e-30
+        x, y = np.log(self.energy), np.log(np.maximum(self.saf, smallest))
+        log_energy = np.clip(np.log(energies), x[0], x[-1])
+        k = np.clip(np.searchsorted(x, log_energy) - 1, 0, len(x) - 2)
+        w = (log_energy - x[k]) / (x[k + 1] - x[k])
+        log_log = np.exp(y[..., k] * (1 - w) + y[..., k + 1] * w)
+        linear = self.saf[..., k] * (1 - w) + self.saf[..., k + 1] * w
+        return np.where((self.saf[..., k] > smallest) & (self.saf[..., k + 1] > smallest), log_log, linear)
 
     def between(self, target: str, source: str) -> np.ndarray:
-        """Over the table's energies, 1/g."""
+        """SAF to a target from a source at the table's energies, 1/g. Raises `BadInput` for a name it lacks."""
         for name, known in ((target, self.targets), (source, self.sources)):
             if name not in known:
                 raise BadInput(f"no `{name}` in this table of photons", hint=did_you_mean(name, known))
@@ -53,7 +56,7 @@ class PhotonFractions:
 
 @cache
 def load_photon_fractions(phantom: Phantom) -> PhotonFractions:
-    """Of a bundled phantom. tables/make_saf.py made them."""
+    """Read the table of a bundled phantom, which tables/make_saf.py made. Raises `BadInput` where it has not been made."""
     path = _TABLES / f"saf_{phantom}.npz"
     if not path.exists():
         hint = f"python -m pbpk.dosimetry.tables.make_saf {phantom}"
@@ -72,6 +75,7 @@ def load_photon_fractions(phantom: Phantom) -> PhotonFractions:
 
 @cache
 def _load_sphere_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Areal radii (g/cm²), energies (MeV) and absorbed fractions (radii, energies)."""
     table = pd.read_csv(_TABLES / "sphere_photons.csv").pivot(
         index="radius_g_cm2", columns="MeV", values="absorbed_fraction"
     )
@@ -85,8 +89,8 @@ def sphere_photon_fraction(energy: np.ndarray, radius: float) -> np.ndarray:
     """
     radii, energies, table = _load_sphere_table()
     log = np.log(table)
-    at = np.clip(np.log(np.maximum(energy, 1e-6)), np.log(energies[0]), np.log(energies[-1]))
+    log_energy = np.clip(np.log(np.maximum(energy, 1e-6)), np.log(energies[0]), np.log(energies[-1]))
     r = np.clip(radius, radii[0], radii[-1])
     by_radius = np.array([np.interp(np.log(r), np.log(radii), log[:, k]) for k in range(len(energies))])
-    found = np.exp(np.interp(at, np.log(energies), by_radius)) * min(radius / radii[0], 1.0)
-    return np.where(energy < energies[0], 1.0, found)
+    fraction = np.exp(np.interp(log_energy, np.log(energies), by_radius)) * min(radius / radii[0], 1.0)
+    return np.where(energy < energies[0], 1.0, fraction)

@@ -38,9 +38,9 @@ def sphere_s(
         raise BadInput(f"a sphere of {mass:g} g and {density:g} g/cm³ has no dose", hint="give a mass above 0, in g")
     round_ = tuple(axes) == (1.0, 1.0, 1.0)
     radius = float(sphere_radius(mass, density) if round_ else ellipsoid_radius(mass, axes, density))
-    found = sphere_absorbed_energy(nuclide, radius, tissue, recoil, evaluation)
-    each = {k: v * GY_PER_MEV_G / mass for k, v in found.items()}
-    return {**each, "total": sum(each.values())}
+    absorbed = sphere_absorbed_energy(nuclide, radius, tissue, recoil, evaluation)
+    by_radiation = {k: v * GY_PER_MEV_G / mass for k, v in absorbed.items()}
+    return {**by_radiation, "total": sum(by_radiation.values())}
 
 
 def sphere_absorbed_energy(
@@ -51,7 +51,10 @@ def sphere_absorbed_energy(
     evaluation: Evaluation = "ensdf",
     followed: Iterable[str] = (),
 ) -> dict[str, float]:
-    """Energy absorbed per decay of the parent in a sphere of areal `radius`, MeV, by radiation."""
+    """Energy absorbed per decay of the parent in a sphere of areal `radius` g/cm², MeV, by radiation.
+
+    Daughters that decay in place are counted, but those in `followed`; `recoil` adds the energy of recoils to the alphas.
+    """
     energy = {"alpha": 0.0, "electron": 0.0, "photon": 0.0}
     electron_tissue = "bone" if tissue == "bone" else "water"
     for name, share in count_in_situ_decays(nuclide, followed).items():

@@ -44,9 +44,12 @@ _FROM_BONE = {
 
 @dataclass(frozen=True, eq=False)
 class SValues:
-    """`s` (radiations, targets, sources), Gy/(Bq·s) at reference masses. `mass` (sources,) g is what charged particles from a
-    source are diluted in, NaN where a patient's mass changes nothing; `own` (targets, sources) marks self-irradiation, whose
-    photons go with m^(−2/3). `error` (targets, sources) is the relative statistical error of the photons."""
+    """A table of S values at reference masses.
+
+    `s` (radiations, targets, sources), Gy/(Bq·s); `mass` (sources,) g that charged particles from a source are diluted in, NaN
+    where a patient's mass changes nothing; `self_irradiation` (targets, sources) marks a region's own photons, which go with
+    m^(−2/3); `error` (targets, sources) the relative statistical error of the photons.
+    """
 
     phantom: Phantom
     nuclide: str
@@ -59,7 +62,7 @@ class SValues:
 
 
 def list_targets(phantom: Phantom) -> tuple[str, ...]:
-    """In MIRDcalc's order, which is the alphabet's, the whole body last."""
+    """Names of the targets, in MIRDcalc's order, which is the alphabet's, the whole body last."""
     kinds = ("tissue", "wall", "marrow")
     hidden = ("adipose", "cartilage", "lymph_nodes", "yellow_marrow")
     named = [n for n, r in load_regions(phantom).items() if r.kind in kinds and n not in hidden]
@@ -67,6 +70,7 @@ def list_targets(phantom: Phantom) -> tuple[str, ...]:
 
 
 def list_sources(phantom: Phantom) -> tuple[str, ...]:
+    """Names of the sources: all regions, and the blood in the lungs apart."""
     return (*load_regions(phantom), LUNG_BLOOD)
 
 
@@ -77,8 +81,9 @@ def s_values(
     evaluation: Evaluation = "ensdf",
     followed: frozenset[str] = frozenset(),
 ) -> SValues:
-    """Of a nuclide with the daughters that decay where it does and are not followed `apart`; energy of recoils only if
-    asked for.
+    """S values of a nuclide with the daughters that decay where it does and are not `followed` by the model.
+
+    Energy of recoils is counted only if asked for. Made once in a process, which takes up to half a minute.
     """
     with jax.ensure_compile_time_eval():  # numbers, even where the activities they meet are traced
         return _s_values(load_nuclide(nuclide).name, phantom, recoil, evaluation, followed)
@@ -133,6 +138,7 @@ def _pad_spectrum(e: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _diluting_mass(known: dict[str, PhantomRegion], source: str) -> float:
+    """g; NaN for bone surfaces and volumes, blood and such."""
     name = "lungs" if source == LUNG_BLOOD else source
     region = known[name]
     return region.mass if region.kind in ("tissue", "wall", "marrow", "contents", "mucosa") else np.nan
@@ -143,51 +149,54 @@ def _charged_doses(
 ) -> dict[str, float]:
     """MeV/g by target, per decay."""
     name = "lungs" if source == LUNG_BLOOD else source
-    region, all_of_it = known[name], float(e @ n)
-    body = sum(r.mass for r in known.values() if r.kind not in ("contents", "mucosa"))
-    found = {BODY: all_of_it / body}
+    region, energy = known[name], float(e @ n)
+    body_mass = sum(r.mass for r in known.values() if r.kind not in ("contents", "mucosa"))
+    doses = {BODY: energy / body_mass}
     if region.kind in ("tissue", "marrow"):
         radius = float(sphere_radius(region.mass / region.parts))
         inside = float((e * n) @ np.asarray(_absorbed_fraction(e, np.full(e.shape, radius), particle)))
         if name in list_targets(phantom):
-            found[name] = inside / region.mass
+            doses[name] = inside / region.mass
         if name == "lungs":
             blood = BLOOD_MASS[phantom]
             tissue = region.mass - region.blood * blood
             share = 1.0 if source == "lungs" else _BRONCHIAL / region.blood
-            found[AIRWAYS] = share * all_of_it / (tissue + _BRONCHIAL * blood)
+            doses[AIRWAYS] = share * energy / (tissue + _BRONCHIAL * blood)
         if name == "red_marrow":
-            found["endosteum"] = found[name]
+            doses["endosteum"] = doses[name]
     elif region.kind == "wall":
         layer = region.layer or (0.0, _THICK)
         depth = layer[1] if layer[0] == 0 else _THICK
-        found[name] = float((e * n) @ np.asarray(_from_layer(e, (0.0, depth), layer, particle))) / region.mass
+        doses[name] = float((e * n) @ np.asarray(_from_layer(e, (0.0, depth), layer, particle))) / region.mass
     elif region.kind == "mucosa":
         thick = region.layer or (0.0, _THICK)
         layer = known[region.wall].layer or (0.0, _THICK)
-        found[region.wall] = float((e * n) @ np.asarray(_from_layer(e, thick, layer, particle))) / region.mass
+        doses[region.wall] = float((e * n) @ np.asarray(_from_layer(e, thick, layer, particle))) / region.mass
     elif region.kind == "contents" and region.wall in known:
         layer = known[region.wall].layer or (0.0, _THICK)
-        found[region.wall] = float((e * n) @ np.asarray(_from_contents(e, layer, particle))) / region.mass
+        doses[region.wall] = float((e * n) @ np.asarray(_from_contents(e, layer, particle))) / region.mass
     elif region.kind == "bone":
         grams = {"red_marrow": known["red_marrow"].mass, "endosteum": ENDOSTEUM_MASS[phantom]}
         for (target, bone), share in _FROM_BONE.items():
             if bone == name:
-                found[target] = share[particle != "alpha"] * all_of_it / grams[target]
-    return found
+                doses[target] = share[particle != "alpha"] * energy / grams[target]
+    return doses
 
 
 def _photon_target(known: dict[str, PhantomRegion], target: str) -> str:
+    """The photon table's target that stands for one of ours."""
     if target in ("endosteum", BODY):
         return target
     return "lungs" if target == AIRWAYS else known[target].photons
 
 
 def _photon_source(known: dict[str, PhantomRegion], source: str) -> str:
+    """The photon table's source that stands for one of ours."""
     return "lungs" if source == LUNG_BLOOD else known[source].photons
 
 
 def _select_pairs(known, targets, sources, table: PhotonFractions, of: np.ndarray) -> np.ndarray:
+    """(targets, sources), of an array over the photon table's sources and targets."""
     rows = [table.sources.index(_photon_source(known, n)) for n in sources]
     columns = [table.targets.index(_photon_target(known, n)) for n in targets]
     return of[np.ix_(rows, columns)].T
@@ -197,12 +206,12 @@ def _photon_doses(
     known, targets, sources, table: PhotonFractions, per_gram: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """MeV/g (targets, sources), with a region's own photons carried from the phantom's mass to the reference mass."""
-    found = _select_pairs(known, targets, sources, table, per_gram)
-    own = np.zeros(found.shape, bool)
+    doses = _select_pairs(known, targets, sources, table, per_gram)
+    itself = np.zeros(doses.shape, bool)
     for j, source in enumerate(sources):
         name = "lungs" if source == LUNG_BLOOD else source
         if name in targets and known[name].kind in ("tissue", "wall") and known[name].photons != "other":
             i = targets.index(name)
-            own[i, j] = True
-            found[i, j] *= (table.mass[table.targets.index(known[name].photons)] / known[name].mass) ** (2 / 3)
-    return found, own
+            itself[i, j] = True
+            doses[i, j] *= (table.mass[table.targets.index(known[name].photons)] / known[name].mass) ** (2 / 3)
+    return doses, itself

@@ -13,16 +13,7 @@ import jax.numpy as jnp
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
-
-
-class DoseRecords(NamedTuple):
-    """Dose records as arrays (K, N): their row of parameters and what timeline.py says of the rest."""
-
-    row: jax.Array
-    compartment: jax.Array
-    amount: jax.Array
-    rate: jax.Array
-    duration: jax.Array
+    from pbpk.solve.timeline import SteadyRecords, Timeline
 
 
 class DoseInEffect(NamedTuple):
@@ -36,19 +27,24 @@ class DoseInEffect(NamedTuple):
     invalid: jax.Array | None
 
 
-def evaluate_doses(system: System, p: jax.Array, records: DoseRecords, modelled: bool) -> DoseInEffect:
-    """The doses (K, N) under p (C, m, N). `modelled`: some rates are -1 (a parameter's) or -2 (a duration's)."""
+def evaluate_doses(
+    system: System, p: jax.Array, doses: Timeline | SteadyRecords, shape: tuple[int, ...], modelled: bool
+) -> DoseInEffect:
+    """The doses, broadcast to `shape` (K, N), under p (C, m, N). `modelled`: some rates are -1 (a parameter's) or -2 (a
+    duration's)."""
+    columns = (doses.row, doses.compartment, doses.amount, doses.rate, doses.duration)
+    row, compartment, recorded, rate, duration = (jnp.broadcast_to(a, shape) for a in columns)
+    invalid = None
 
     def look_up(role: str, default: float) -> jax.Array:
-        return _look_up_role(system, p, records.row, records.compartment, role, default)
+        return _look_up_role(system, p, row, compartment, role, default)
 
-    rate, duration, invalid = records.rate, records.duration, None
     if modelled:
         modelled_rate, modelled_duration = look_up("rate", 0.0), look_up("duration", 0.0)
         invalid = ((rate == -1) & ~(modelled_rate > 0)) | ((rate == -2) & ~(modelled_duration > 0))
         duration = jnp.where(rate == -2, modelled_duration, duration)
         rate = jnp.where(rate == -1, modelled_rate, jnp.where(rate == -2, 0.0, rate))
-    amount = look_up("bioavailability", 1.0) * records.amount
+    amount = look_up("bioavailability", 1.0) * recorded
     by_rate = rate > 0
     return DoseInEffect(
         lag=look_up("lag", 0.0),

@@ -20,7 +20,7 @@ from jax import lax
 
 from pbpk.results import ResultCode
 from pbpk.solve.base import Readings, as_code
-from pbpk.solve.dose_in_effect import DoseRecords, evaluate_doses
+from pbpk.solve.dose_in_effect import evaluate_doses
 from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
 from pbpk.solve.interval import Advance, Interval
 from pbpk.solve.schedule import CompiledSchedule, Schedule, ScheduleResult, SegmentEvents, sum_readings
@@ -292,8 +292,7 @@ def _evaluate_events(
         return jnp.broadcast_to(a, (timeline.time.shape[0], patients))
 
     kind, time, rank = wide(timeline.kind), wide(timeline.time), None
-    records = DoseRecords(*(wide(getattr(timeline, name)) for name in DoseRecords._fields))
-    dose = evaluate_doses(system, p, records, timeline.has_modelled_rates)
+    dose = evaluate_doses(system, p, timeline, kind.shape, timeline.has_modelled_rates)
     is_dose = (kind == BOLUS) | (kind == START) | (kind == END)
     is_record = kind == RECORD
     if timeline.has_moving_events:
@@ -323,8 +322,8 @@ def _evaluate_events(
             inflow_change = inflow_change + jnp.where(steady_record > 0, running, 0.0)
     voids = timeline.target is not None
     events = SegmentEvents(
-        row=records.row,
-        compartment=records.compartment,
+        row=wide(timeline.row),
+        compartment=wide(timeline.compartment),
         jump=takes_place * jnp.where(kind == BOLUS, dose.amount, 0.0),
         reset=wide(timeline.reset) if timeline.has_resets else None,
         inflow_change=inflow_change,

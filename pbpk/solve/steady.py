@@ -25,7 +25,7 @@ from jax import lax
 from pbpk.results import ResultCode
 from pbpk.solve.base import as_code
 from pbpk.solve.dose_checks import can_reach_steady_state
-from pbpk.solve.dose_in_effect import DoseInEffect, DoseRecords, evaluate_doses
+from pbpk.solve.dose_in_effect import DoseInEffect, evaluate_doses
 from pbpk.solve.interval import Advance, Interval
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _ENDLESS_HOURS = 100.0  # over which an endless infusion must change nothing; any length has the same fixed point
 _STEP_TOLERANCE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
 _MAX_NEWTON_STEPS = 60
-_PER_RECORD = (*DoseRecords._fields, "interval", "starts", "ends", "exists")
+_PER_RECORD = ("row", "compartment", "interval", "starts", "ends", "exists")
 _LARGEST_INVERSE = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady state to speak of: a half-life of 1e8 intervals
 
 
@@ -76,7 +76,7 @@ def find_steady_states(
     assert s is not None
     count = s.interval.shape[0]
     wide = {k: jnp.broadcast_to(getattr(s, k), (count, patients)) for k in _PER_RECORD}
-    dose = evaluate_doses(system, p, DoseRecords(*(wide[k] for k in DoseRecords._fields)), timeline.has_modelled_rates)
+    dose = evaluate_doses(system, p, s, (count, patients), timeline.has_modelled_rates)
     endless = wide["interval"] == 0
     gap = jnp.where(endless, _ENDLESS_HOURS, wide["interval"])
     waiting = jnp.floor(dose.lag / gap)

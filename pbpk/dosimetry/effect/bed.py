@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 def bed(dose: Any, alpha_beta: Any, protraction: Any = 1.0) -> Any:
-    """Gy, of a dose in Gy with the Lea–Catcheside factor `protraction`; shapes broadcast."""
+    """BED, Gy, of a dose in Gy with the Lea–Catcheside factor `protraction`; shapes broadcast."""
     return dose * (1 + protraction * dose / alpha_beta)
 
 
 def eqd2(bed: Any, alpha_beta: Any) -> Any:
-    """Gy in fractions of 2 Gy."""
+    """The dose in fractions of 2 Gy that has this BED, Gy."""
     return bed / (1 + 2 / alpha_beta)
 
 
 def bed_of(course: Exponentials | Sampled, alpha_beta: Any, t_repair: Any) -> Any:
-    """Gy, of a course of dose rate; `t_repair` h."""
+    """BED, Gy, of a course of dose rate; `t_repair` h."""
     return course.dose() + course.pairs(t_repair) / alpha_beta
 
 
 def rbe_bed(alpha: Any, low: Any, rbe_max: Any, alpha_beta: Any, protraction: Any = 1.0, rbe_min: Any = 1.0) -> Any:
-    """Gy, of `alpha` and `low`-LET doses (Gy) that share a course, so a `protraction`. `alpha_beta` is that of low LET."""
+    """BED, Gy, of `alpha` and `low`-LET doses (Gy) that share a course, so a `protraction`. `alpha_beta` is that of low LET."""
     return rbe_max * alpha + low + protraction * (low + rbe_min * alpha) ** 2 / alpha_beta
 
 
 def rbe_bed_of(
     alpha: Exponentials, low: Exponentials, rbe_max: Any, alpha_beta: Any, t_repair: Any, rbe_min: Any = 1.0
 ) -> Any:
-    """Gy, where each has a course of its own: damage of one meets damage of the other."""
+    """BED, Gy, of alphas and low LET with a course each: damage of one meets damage of the other."""
     parts = [jnp.concatenate([jnp.asarray(x), jnp.asarray(y)]) for x, y in zip(alpha.scaled(rbe_min), low, strict=True)]
     return rbe_max * alpha.dose() + low.dose() + Exponentials(*parts).pairs(t_repair) / alpha_beta

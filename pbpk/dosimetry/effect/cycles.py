@@ -31,11 +31,11 @@ def cycles_bed(
     dose, total = jnp.zeros(()), jnp.zeros(())
     for later in range(count):
         dose = dose + (a[later] / rate[later]).sum(0)
-        own = (a[later] / rate[later]).sum(0) + Exponentials(a[later], rate[later]).pairs(t_repair) / alpha_beta
+        added = (a[later] / rate[later]).sum(0) + Exponentials(a[later], rate[later]).pairs(t_repair) / alpha_beta
         for earlier in range(later):
             gap = starts[later] - starts[earlier]
-            own = own + 2 * _meet(a[earlier], rate[earlier], a[later], rate[later], gap, mu) / alpha_beta
-        total = total * (1 - recovered) + own
+            added = added + 2 * _meet(a[earlier], rate[earlier], a[later], rate[later], gap, mu) / alpha_beta
+        total = total * (1 - recovered) + added
     return dose, total
 
 
@@ -43,16 +43,18 @@ def _meet(a: Any, rate: Any, b: Any, later: Any, gap: Any, mu: Any) -> Any:
     """∬ R_a R_b e^(−μ|t−w|), Gy², summed over the terms of both (K, …)."""
     i, j = rate[:, None], later[None]
     # given before the later one begins; by the slower of the two, as the other way about overflows
-    left = gap * jnp.exp(-jnp.minimum(mu, i) * gap) * phi(1, -jnp.abs(mu - i) * gap) / (j + mu)
+    unrepaired = gap * jnp.exp(-jnp.minimum(mu, i) * gap) * phi(1, -jnp.abs(mu - i) * gap) / (j + mu)
     tails = jnp.exp(-i * gap) / (i + j) * (1 / (j + mu) + 1 / (i + mu))
-    return (a[:, None] * b[None] * (left + tails)).sum((0, 1))
+    return (a[:, None] * b[None] * (unrepaired + tails)).sum((0, 1))
 
 
 def repeated(course: Exponentials, scale: Any) -> Exponentials:
-    """The same course with a cycle's activity each: `scale` (C,) or (C, patients)."""
-    given, scale = jnp.asarray(course.amplitude, float), jnp.asarray(scale, float)
-    scale = scale.reshape(len(scale), *[1] * given.ndim) if scale.ndim == 1 else scale[:, None]
-    amplitude = scale * (given[None] if given.ndim >= scale.ndim - 1 else given[None, :, None])
+    """The same course once for each cycle, with that cycle's activity: `scale` (C,) or (C, patients)."""
+    course_amplitude, scale = jnp.asarray(course.amplitude, float), jnp.asarray(scale, float)
+    scale = scale.reshape(len(scale), *[1] * course_amplitude.ndim) if scale.ndim == 1 else scale[:, None]
+    amplitude = scale * (
+        course_amplitude[None] if course_amplitude.ndim >= scale.ndim - 1 else course_amplitude[None, :, None]
+    )
     rate = jnp.asarray(course.rate, float)
     rate = rate[None] if rate.ndim >= amplitude.ndim - 1 else rate[None, :, None]
     return Exponentials(amplitude, jnp.broadcast_to(rate, amplitude.shape))

@@ -14,8 +14,11 @@ from pbpk.tables import read_toml
 
 @dataclass(frozen=True)
 class RadiobiologyNumber:
-    """`status`: "published", read at the source; "recalled", the source is named but was not read again for this file;
-    "assumed", no such source."""
+    """A number with its source.
+
+    `status`: "published", read at the source; "recalled", the source is named but was not read again for this file; "assumed",
+    no such source.
+    """
 
     value: float
     unit: str
@@ -25,7 +28,11 @@ class RadiobiologyNumber:
 
 @dataclass(frozen=True)
 class Radiobiology:
-    """Of one tissue: alpha_beta (Gy), t_repair (h); td50 (Gy, EQD2), m, n of `endpoint` where there is one; `rbe` of alphas."""
+    """Radiobiology of one tissue.
+
+    `numbers` by name: alpha_beta (Gy), t_repair (h); td50 (Gy, EQD2), m, n of `endpoint` where there is one. `rbe` of alphas,
+    known as well as `rbe_status` says.
+    """
 
     tissue: str
     endpoint: str
@@ -42,10 +49,12 @@ class Radiobiology:
 
 @cache
 def load_radiobiology() -> dict[str, Radiobiology]:
+    """All that defaults.toml has, by tissue."""
     return {name: _read_tissue(name, row) for name, row in read_toml(Path(__file__).parent / "defaults.toml").items()}
 
 
 def radiobiology(tissue: str) -> Radiobiology:
+    """Of one tissue on file. Raises `BadInput` for another."""
     known = load_radiobiology()
     if tissue not in known:
         raise BadInput(f"no radiobiology on file for `{tissue}`", hint=did_you_mean(tissue, known))
@@ -53,7 +62,7 @@ def radiobiology(tissue: str) -> Radiobiology:
 
 
 def _read_tissue(name: str, row: dict) -> Radiobiology:
-    given = dict(row)
-    rbe, endpoint = dict(given.pop("rbe")), given.pop("endpoint")
+    numbers = dict(row)
+    rbe, endpoint = dict(numbers.pop("rbe")), numbers.pop("endpoint")
     status = rbe.pop("status")
-    return Radiobiology(name, endpoint, {k: RadiobiologyNumber(**v) for k, v in given.items()}, Rbe(**rbe), status)
+    return Radiobiology(name, endpoint, {k: RadiobiologyNumber(**v) for k, v in numbers.items()}, Rbe(**rbe), status)

@@ -33,6 +33,6 @@ def together(cycles: Any, recovered: Any) -> Any:
     closer than that are for `cycles_bed`.
     """
     total = jnp.zeros_like(cycles[0])
-    for own in cycles:
-        total = total * (1 - recovered) + own
+    for cycle in cycles:
+        total = total * (1 - recovered) + cycle
     return total

@@ -1,4 +1,4 @@
-"""The RBE of an endpoint as what it is, uncertain: a distribution with a source, and doses weighted by it.
+"""The RBE of an endpoint as an uncertain number: a distribution with a source, and doses weighted by it.
 
 D_RBE = RBE·D_α + D_low (MIRD 22, Sgouros 2010). An RBE belongs to an endpoint, a tissue and a level of dose. w_R is not one.
 """
@@ -18,7 +18,11 @@ from pbpk.errors import BadInput
 
 @dataclass(frozen=True)
 class Rbe:
-    """Lognormal with median `a` and geometric SD `b`; uniform from `a` to `b`; or fixed at `a`. `source` must be said."""
+    """An uncertain RBE of one endpoint.
+
+    Lognormal with median `a` and geometric SD `b`; uniform from `a` to `b`; or fixed at `a`. `source` must be said; without one,
+    or for numbers that cannot be, `BadInput`.
+    """
 
     endpoint: str
     distribution: Literal["lognormal", "uniform", "fixed"]
@@ -39,9 +43,11 @@ class Rbe:
             raise BadInput(f"the RBE for {self.endpoint} has no source", hint='source="…", or "assumed: why"')
 
     def median(self) -> float:
+        """The median."""
         return (self.a + self.b) / 2 if self.distribution == "uniform" else self.a
 
     def mean(self) -> float:
+        """The mean."""
         return {
             "lognormal": self.a * math.exp(math.log(max(self.b, 1.0)) ** 2 / 2),
             "uniform": (self.a + self.b) / 2,
@@ -49,6 +55,7 @@ class Rbe:
         }[self.distribution]
 
     def sd(self) -> float:
+        """The standard deviation."""
         return {
             "lognormal": self.mean() * math.sqrt(math.expm1(math.log(max(self.b, 1.0)) ** 2)),
             "uniform": (self.b - self.a) / math.sqrt(12),
@@ -56,6 +63,7 @@ class Rbe:
         }[self.distribution]
 
     def draws(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Draws of that shape."""
         if self.distribution == "lognormal":
             return self.a * jnp.exp(math.log(self.b) * jax.random.normal(key, shape))
         if self.distribution == "uniform":
@@ -64,12 +72,12 @@ class Rbe:
 
 
 def rbe_weighted(alpha: Any, low: Any, rbe: Any) -> Any:
-    """Gy, RBE-weighted; `rbe` a number or draws, shapes broadcast."""
+    """RBE-weighted dose, Gy; `rbe` a number or draws, shapes broadcast."""
     return rbe * alpha + low
 
 
 def weighted_moments(rbe: Rbe, alpha: Any, low: Any, alpha_sd: Any = 0.0, low_sd: Any = 0.0) -> tuple[Any, Any]:
-    """Mean and SD, Gy, for doses independent of the RBE and of each other (exact for such)."""
+    """Mean and SD of the RBE-weighted dose, Gy, for doses independent of the RBE and of each other (exact for such)."""
     m, s = rbe.mean(), rbe.sd()
     variance = s**2 * (alpha**2 + alpha_sd**2) + (m * alpha_sd) ** 2 + low_sd**2
     return m * alpha + low, jnp.sqrt(variance)

@@ -13,8 +13,10 @@ from jax.scipy.special import ndtr
 
 
 def eud(dose: Any, volumes: Any, n: Any) -> Any:
-    """Generalised equivalent uniform dose (Σ v D^(1/n))^n, Gy; n = 1 the mean, n → 0 the maximum (Niemierko 1999). `volumes`
-    has the shape of `dose`, or ends in axes of 1."""
+    """Generalised equivalent uniform dose (Σ v D^(1/n))^n, Gy; n = 1 the mean, n → 0 the maximum (Niemierko 1999).
+
+    `volumes` has the shape of `dose`, or ends in axes of 1.
+    """
     dose, volumes = jnp.asarray(dose, float), jnp.asarray(volumes, float)
     top = jnp.maximum(dose.max(0), 1e-300)  # out of the power, which would overflow for a small n
     return top * ((volumes * (dose / top) ** (1 / n)).sum(0)) ** n
@@ -31,5 +33,8 @@ def surviving_fraction(bed: Any, alpha: Any) -> Any:
 
 
 def tcp(bed: Any, alpha: Any, clonogens: Any) -> Any:
-    """e^(−Σ N e^(−α·BED)): no clonogen left. `bed` and `clonogens` (voxels, …); BED counts repair and quadratic damage."""
+    """Probability of tumour control e^(−Σ N e^(−α·BED)): no clonogen left.
+
+    `bed` and `clonogens` (voxels, …); BED counts repair and quadratic damage.
+    """
     return jnp.exp(-(jnp.asarray(clonogens) * surviving_fraction(jnp.asarray(bed), alpha)).sum(0))

@@ -17,7 +17,10 @@ from pbpk.dosimetry.effect.phi_functions import phi, phi1_slope
 
 
 class Sampled(NamedTuple):
-    """`rate` (T, …) Gy/h at `time` (T,) h; `tail` 1/h, how fast it falls after the last (physical decay at least)."""
+    """A course of dose rate known at times: `rate` (T, …) Gy/h at `time` (T,) h.
+
+    `tail` 1/h, how fast it falls after the last (physical decay at least); `between` samples it is exponential or linear.
+    """
 
     time: Any
     rate: Any
@@ -29,10 +32,11 @@ class Sampled(NamedTuple):
         return self._both(1.0)[0]
 
     def scaled(self, by: Any) -> Sampled:
+        """The course with `by` times the dose rate."""
         return self._replace(rate=self.rate * by)
 
     def pairs(self, t_repair: Any) -> jax.Array:
-        """G·D², Gy²."""
+        """G·D², Gy²: damage that meets damage not yet repaired, for a half-time of repair `t_repair`, h."""
         return self._both(t_repair)[1]
 
     def protraction(self, t_repair: Any) -> jax.Array:
@@ -41,19 +45,20 @@ class Sampled(NamedTuple):
         return pairs / dose**2
 
     def _both(self, t_repair: Any) -> tuple[jax.Array, jax.Array]:
+        """Dose and G·D² by one pass over the intervals, carrying the damage not yet repaired."""
         mu, step = math.log(2) / jnp.asarray(t_repair, float), jnp.diff(jnp.asarray(self.time, float))
         rate = jnp.asarray(self.rate, float)
 
         def across(carry: Any, piece: Any) -> Any:
-            left, dose, pairs = carry
+            unrepaired, dose, pairs = carry
             r0, r1, h = piece
-            d, kept, made, met = _piece(r0, r1, h, mu, self.between)
-            return (left * jnp.exp(-mu * h) + made, dose + d, pairs + left * kept + met), None
+            d, lasting, made, met = _piece(r0, r1, h, mu, self.between)
+            return (unrepaired * jnp.exp(-mu * h) + made, dose + d, pairs + unrepaired * lasting + met), None
 
         zero = jnp.zeros(jnp.broadcast_shapes(rate.shape[1:], jnp.shape(mu)))
-        (left, dose, pairs), _ = jax.lax.scan(across, (zero, zero, zero), (rate[:-1], rate[1:], step))
+        (unrepaired, dose, pairs), _ = jax.lax.scan(across, (zero, zero, zero), (rate[:-1], rate[1:], step))
         last, tail = rate[-1], self.tail
-        pairs = pairs + last * left / (tail + mu) + last**2 / (2 * tail * (tail + mu))
+        pairs = pairs + last * unrepaired / (tail + mu) + last**2 / (2 * tail * (tail + mu))
         return dose + last / tail, 2 * pairs
 
 

@@ -66,7 +66,9 @@ class _Photons(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: steps done; photons still to begin and whether one is under way, by lane; what is scored, (GROUPS · labels,)."""
+    """Of the loop: steps done; photons still to begin and whether one is under way, by lane; what is scored, (GROUPS · labels,)
+    MeV.
+    """
 
     step: Any
     waiting: Any
@@ -77,7 +79,9 @@ class _State(NamedTuple):
 
 
 class _Collision(NamedTuple):
-    """A tentative collision: energy `cell` and `majorant` of the flight; `within` the grid; the place's `label` and `material`."""
+    """A tentative collision: energy `cell` and `majorant` of the flight; `within` the grid; `label` and `material` of the
+    place.
+    """
 
     cell: Any
     majorant: Any

@@ -1,1 +1,1 @@
-"""What is observed and how likely it is: one file per kind of endpoint, `base.py` the page they share."""
+"""What is observed and how likely it is: one file for each kind of endpoint; `base.py` is the interface they share."""

@@ -6,39 +6,45 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammaln
 
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, ParameterValues, Predicted
 
 
-def linear_predictor(own: dict, f: Numbers) -> Numbers:
-    """intercept + slope · f, each where the endpoint has it."""
-    return own.get("intercept", 0.0) + own.get("slope", 1.0) * f
+def linear_predictor(parameters: dict, f: Numbers) -> Numbers:
+    """intercept + slope · f; 0 and 1 where the endpoint does not have them."""
+    return parameters.get("intercept", 0.0) + parameters.get("slope", 1.0) * f
 
 
 @dataclass(frozen=True)
 class CountEndpoint(Endpoint):
-    """`spread`: variance mean + dispersion · mean² (negative binomial, NB2), else Poisson."""
+    """How often something happened. `log_link`: the mean is exp(intercept + slope · f), else f; `overdispersed`: variance
+    mean + dispersion · mean² (negative binomial, NB2), else Poisson."""
 
     log_link: bool = False
     overdispersed: bool = False
 
-    def mean(self, p: Predicted, sigma: ParameterValues) -> Numbers:
-        return jnp.exp(linear_predictor(self.select_parameters(sigma), p.f)) if self.log_link else p.f
+    def mean(self, p: Predicted, values: ParameterValues) -> Numbers:
+        """The expected count (T, ...)."""
+        return jnp.exp(linear_predictor(self.select_parameters(values), p.f)) if self.log_link else p.f
 
-    def minus2ll(self, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
-        mean, y = self.mean(p, sigma), o.y
+    def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        return (y < 0) | (y != y.round()), "it is a count"
+
+    def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        mean, y = self.mean(p, values), o.y
         if not self.overdispersed:
             return 2 * (mean - y * jnp.log(mean) + gammaln(y + 1))
-        k = self.select_parameters(sigma)["dispersion"]
+        k = self.select_parameters(values)["dispersion"]
         size = 1 / k
-        found = gammaln(y + size) - gammaln(size) - gammaln(y + 1)
-        return -2 * (found - size * jnp.log1p(k * mean) + y * (jnp.log(k * mean) - jnp.log1p(k * mean)))
+        coefficient = gammaln(y + size) - gammaln(size) - gammaln(y + 1)
+        return -2 * (coefficient - size * jnp.log1p(k * mean) + y * (jnp.log(k * mean) - jnp.log1p(k * mean)))
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
-        mean = self.mean(p, sigma)
-        if self.overdispersed:
-            k = self.select_parameters(sigma)["dispersion"]
+    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        mean = self.mean(p, values)
+        if self.overdispersed:  # Poisson with a mean that is gamma-distributed
+            k = self.select_parameters(values)["dispersion"]
             gamma = jax.vmap(jax.vmap(lambda key: jax.random.gamma(jax.random.fold_in(key, 1), 1 / k)))(keys)
             mean = mean * gamma * k
         return jax.vmap(jax.vmap(jax.random.poisson))(keys, mean).astype(float)

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, ParameterValues, Predicted
 
 
 @dataclass(frozen=True)
 class EventEndpoint(Endpoint):
+    """Whether and when an event happened. `baseline` names the baseline hazard, or the observable is the cumulative hazard and
+    `hazard` the observable of the hazard; `interval`: only the interval in which it happened is known."""
+
     baseline: str | None = None
     hazard: str | None = None
     interval: bool = False
@@ -32,31 +36,35 @@ class EventEndpoint(Endpoint):
     def data_columns(self) -> None:
         return None
 
-    def _cumulative_hazard(self, t: Numbers, own: dict) -> Numbers:
+    def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        return (y != 0) & (y != 1), "it is 0 or 1"
+
+    def _cumulative_hazard(self, t: Numbers, parameters: dict) -> Numbers:
         if self.baseline == "exponential":
-            return t / own["scale"]
+            return t / parameters["scale"]
         if self.baseline == "weibull":
             positive = jnp.where(t > 0, t, 1.0)
-            return jnp.where(t > 0, jnp.exp(own["shape"] * jnp.log(positive / own["scale"])), 0.0)
-        return jnp.expm1(own["shape"] * t) / own["shape"] / own["scale"]
+            return jnp.where(t > 0, jnp.exp(parameters["shape"] * jnp.log(positive / parameters["scale"])), 0.0)
+        return jnp.expm1(parameters["shape"] * t) / parameters["shape"] / parameters["scale"]
 
-    def _log_hazard(self, t: Numbers, own: dict) -> Numbers:
+    def _log_hazard(self, t: Numbers, parameters: dict) -> Numbers:
+        scale = parameters["scale"]
         if self.baseline == "exponential":
-            return -jnp.log(own["scale"]) + 0 * t
+            return -jnp.log(scale) + 0 * t
         if self.baseline == "weibull":
             safe = jnp.where(t > 0, t, 1.0)
-            return jnp.log(own["shape"] / own["scale"]) + (own["shape"] - 1) * jnp.log(safe / own["scale"])
-        return own["shape"] * t - jnp.log(own["scale"])
+            return jnp.log(parameters["shape"] / scale) + (parameters["shape"] - 1) * jnp.log(safe / scale)
+        return parameters["shape"] * t - jnp.log(scale)
 
-    def minus2ll(self, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
-        own = self.select_parameters(sigma)
+    def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        parameters = self.select_parameters(values)
         if self.baseline is None:
             gained, log_hazard = p.f - p.previous, jnp.log(p.second)
         else:
-            effect = own.get("slope", 0.0) * p.f
-            then = self._previous_time(o)
-            gained = (self._cumulative_hazard(o.time, own) - self._cumulative_hazard(then, own)) * jnp.exp(effect)
-            log_hazard = self._log_hazard(o.time, own) + effect
+            effect = parameters.get("slope", 0.0) * p.f
+            before = self._cumulative_hazard(self._previous_time(o), parameters)
+            gained = (self._cumulative_hazard(o.time, parameters) - before) * jnp.exp(effect)
+            log_hazard = self._log_hazard(o.time, parameters) + effect
         if self.interval:
             safe = jnp.where(gained > 0, gained, 1.0)
             return jnp.where(o.y > 0.5, -2 * jnp.log(-jnp.expm1(-safe)), 2 * gained)
@@ -68,7 +76,7 @@ class EventEndpoint(Endpoint):
         last = jnp.take_along_axis(o.time, jnp.maximum(o.previous_record, 0), axis=0)
         return jnp.where(o.previous_record >= 0, last, 0.0)
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, sigma: ParameterValues) -> Numbers:
+    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
         """Whether the event falls between the previous record and this one, for the records that there are."""
-        survived = jnp.exp(-self.minus2ll(p, o._replace(y=jnp.zeros_like(p.f)), sigma) / 2)
+        survived = jnp.exp(-self.minus2ll(p, o._replace(y=jnp.zeros_like(p.f)), values) / 2)
         return (jax.vmap(jax.vmap(jax.random.uniform))(keys) > survived).astype(float)

@@ -30,7 +30,7 @@ from clock import best, figures, machine, versions
 
 from pbpk.compile.engine import using
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_likelihood_terms
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
@@ -61,12 +61,12 @@ def observed(system: System, p: jax.Array) -> Observed:
 def objective(system: System, solver: Solver, o: Observed, *, judged: bool) -> Callable:
     """(p (1, m, N), SDs) -> −2 ln likelihood of all."""
     endpoints = (GaussianEndpoint("cp", "cp", NAMES, "combined2", has_limits=True),)
-    judge, plan = likelihood_terms(system, endpoints), ours.timeline(system)
+    judge, plan = make_likelihood_terms(system, endpoints), ours.timeline(system)
     assert judge is not None
     seen = np.ones((len(TIMES), o.y.shape[1]), bool)
 
     def run(p: jax.Array, sd: jax.Array) -> jax.Array:
-        facts = likelihood_data(system, endpoints, p, np.zeros(seen.shape), seen, o, {"add": sd[0], "prop": sd[1]})
+        facts = make_likelihood_data(system, endpoints, p, np.zeros(seen.shape), seen, o, {"add": sd[0], "prop": sd[1]})
         if judged:
             found = solver.solve_likelihood(system, plan, p, judge, facts)  # type: ignore[attr-defined]
             return jnp.sum(found.minus2ll)

@@ -1,4 +1,4 @@
-"""Where along time observations are taken together: natural breaks, equal counts, equal widths, or edges that were given."""
+"""Bins of time, in which observations are taken together: natural breaks, equal counts, equal widths, or stated edges."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from pbpk.errors import BadInput, did_you_mean
 
 BIN_METHODS = ("jenks", "quantile", "time")
-_MOST_DISTINCT = 600  # values that natural breaks choose among; more are first taken together
+_MOST_DISTINCT = 600  # values that natural breaks choose among: the search is quadratic in them; more are first grouped
 
 
 @dataclass(frozen=True, eq=False)
 class TimeBins:
-    """`where` (n,): the bin of each observation, −1 for none; `centre`, `low`, `high`: the median, least and greatest time."""
+    """`index` (n,): the bin of each observation, −1 for none; by bin, `centre`, `low`, `high`: the median, least and greatest
+    time."""
 
     index: np.ndarray
     centre: np.ndarray
@@ -24,12 +25,12 @@ class TimeBins:
     def __len__(self) -> int:
         return len(self.centre)
 
-    def exclude(self, lost: np.ndarray) -> TimeBins:
-        """The same bins less some observations; one that is left empty is no bin."""
-        where = np.where(lost, -1, self.index)
+    def exclude(self, excluded: np.ndarray) -> TimeBins:
+        """The same bins without the observations of a mask (n,); one that is left empty is no bin."""
+        where = np.where(excluded, -1, self.index)
         used = np.unique(where[where >= 0])
-        again = np.where(where >= 0, np.searchsorted(used, where), -1)
-        return TimeBins(again, self.centre[used], self.low[used], self.high[used])
+        renumbered = np.where(where >= 0, np.searchsorted(used, where), -1)
+        return TimeBins(renumbered, self.centre[used], self.low[used], self.high[used])
 
 
 def choose_bin_count(observations: int, subjects: int) -> int:
@@ -39,7 +40,11 @@ def choose_bin_count(observations: int, subjects: int) -> int:
 
 
 def make_bins(time: np.ndarray, bins: int | tuple[float, ...] | None, method: str, subjects: int) -> TimeBins:
-    """`bins`: how many, or their edges (a time on an inner edge belongs to the bin that begins there)."""
+    """The bins of observations at `time` (n,), of that many subjects. `bins`: how many, or their edges (a time on an inner edge
+    belongs to the bin that begins there). `method` is one of `BIN_METHODS`.
+
+    Raises `BadInput` for an unknown method, or where no observation lies inside the edges.
+    """
     if method not in BIN_METHODS:
         raise BadInput(f"no way of binning called `{method}`", hint=did_you_mean(method, BIN_METHODS))
     if isinstance(bins, tuple):
@@ -58,6 +63,7 @@ def make_bins(time: np.ndarray, bins: int | tuple[float, ...] | None, method: st
 
 
 def _assign_bins(time: np.ndarray, edges: np.ndarray, closed: bool = False) -> TimeBins:
+    """Bins from `edges`, each closed below and open above; `closed`: the last one also above."""
     where = np.searchsorted(edges, time, side="right") - 1
     if closed:
         where = np.where(time == edges[-1], len(edges) - 2, where)

@@ -1,4 +1,4 @@
-"""A fit as a check by simulation takes it: the study, its problem, and the parameters to simulate under."""
+"""A fit as a check by simulation takes it: the study, its problem, and the parameters to simulate with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FittedStudy:
-    """ψ (P,) of the problem's own layout."""
+    """What is simulated: a study with its problem and ψ (P,) in the problem's layout; `notes` are sentences for the reader."""
 
     study: Study
     problem: Problem
@@ -25,8 +25,13 @@ class FittedStudy:
     notes: tuple[str, ...] = ()
 
 
-def build_fitted_study(study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()) -> FittedStudy:
-    """From estimates by name, in shown units. Raises `BadInput` where they are not this study's."""
+def build_fitted_study(
+    study: Study, problem: Problem, estimates: dict[str, float], notes: tuple[str, ...] = ()
+) -> FittedStudy:
+    """A fitted study from estimates by name, in shown units.
+
+    Raises `BadInput` where they are not this study's, `ScienceFailed` where their Ω is not positive definite.
+    """
     layout, names = problem.structure.layout, study.problem.structure.layout.names
     if missing := [n for n in layout.names if not np.isfinite(estimates.get(n, np.nan))]:
         raise BadInput(f"the run has no estimate of `{missing[0]}`", where=study.name, hint="fit the study again")
@@ -46,7 +51,10 @@ def build_fitted_study(study: Study, problem: Problem, estimates: dict[str, floa
 
 
 def check_predictions_unchanged(fit: FittedStudy, recorded: np.ndarray, quantified: np.ndarray, where: str) -> None:
-    """The typical predictions must be those that the run recorded (n,), where `quantified`; else something has changed."""
+    """Raises `ScienceFailed` where the typical predictions are not those that the run recorded (n,): something has changed.
+
+    `quantified` says which of the problem's observations have a record.
+    """
     now = predict_typical(fit.problem, fit.psi)[quantified]
     scale = max(1e-12, float(np.nanmax(np.abs(recorded), initial=0.0)))
     if len(now) != len(recorded) or not np.allclose(now, recorded, rtol=1e-5, atol=1e-6 * scale):

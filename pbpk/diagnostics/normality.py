@@ -17,7 +17,8 @@ SIGNIFICANCE_LEVEL = 0.05
 
 @dataclass(frozen=True)
 class NormalityTest:
-    """`kurtosis` is 0 for a normal. The p are adjusted; NaN with fewer than three numbers."""
+    """Moments of `count` numbers with their standard errors, and the p of the tests. `kurtosis` is 0 for a normal. The p are
+    adjusted; NaN with fewer than three numbers."""
 
     count: int
     mean: float
@@ -33,10 +34,12 @@ class NormalityTest:
     normality_test: str
 
     def to_dict(self) -> dict[str, Any]:
+        """The test as npde.json has it."""
         return asdict(self)
 
     @property
     def verdict(self) -> str:
+        """A sentence: whether the numbers may be a standard normal sample, and if not, why."""
         if not np.isfinite(self.p_global):
             return "Too few values for a test."
         if self.p_global >= SIGNIFICANCE_LEVEL:
@@ -56,7 +59,7 @@ class NormalityTest:
 
 
 def check_normality(values: np.ndarray) -> NormalityTest:
-    """NaN are left out."""
+    """The tests of `values` (n,), of which NaN are left out."""
     from scipy import stats
 
     x = values[np.isfinite(values)]
@@ -88,8 +91,13 @@ def check_normality(values: np.ndarray) -> NormalityTest:
     )
 
 
-def compute_percentile_bands(count: int, levels: tuple[float, ...], interval: float = 95.0, draws: int = 2000) -> np.ndarray:
-    """(levels, 2): the interval in which percentiles of `count` standard normals lie. Drawn once, from a seed of its own."""
+def compute_percentile_bands(
+    count: int, levels: tuple[float, ...], interval: float = 95.0, draws: int = 2000
+) -> np.ndarray:
+    """(levels, 2): the interval (per cent) in which percentiles (`levels`, per cent) of `count` standard normals lie.
+
+    It is simulated, from a seed that depends on `count` alone, so that a page shows the same band each time.
+    """
     drawn = np.random.default_rng([20061, count]).normal(size=(draws, count))
     percentiles = np.quantile(drawn, np.asarray(levels) / 100, axis=1)
     return np.quantile(percentiles, [(1 - interval / 100) / 2, (1 + interval / 100) / 2], axis=1).T

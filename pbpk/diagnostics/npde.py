@@ -74,7 +74,9 @@ def compute_npde(
             hint=f"pbpk vpc {fit.study.name} compares shares of categories and times to events",
         )
     own = observed.table["DVID"].isin(kept).to_numpy()
-    simulated, notes = drop_failed_replicates(simulate_replicates(fit.problem, fit.psi, count, seed, progress) / observed.scale, fit.study.name)
+    simulated, notes = drop_failed_replicates(
+        simulate_replicates(fit.problem, fit.psi, count, seed, progress) / observed.scale, fit.study.name
+    )
     longest = int(np.bincount(observed.subject[own]).max())
     if longest >= len(simulated):
         raise WrongUsage(

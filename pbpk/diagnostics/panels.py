@@ -36,14 +36,20 @@ StatisticRow = dict[str, Any]
 
 
 def compare_with_replicates(observed: np.ndarray, simulated: np.ndarray, interval: float) -> dict[str, np.ndarray]:
-    """Observed statistics (k,) against those of the replicates (k, R): the columns of the table from OBSERVED on."""
+    """Observed statistics (k,) against those of the replicates (k, R): the columns of the table from OBSERVED on.
+
+    `interval` is in per cent.
+    """
     tail = (1 - interval / 100) / 2
     low, middle, high = compute_percentiles(simulated, np.array([tail, 0.5, 1 - tail]))
-    found = {"OBSERVED": observed, "LOW": low, "MEDIAN": middle, "HIGH": high}
-    return {k: blank_infinite(v) for k, v in found.items()} | {"INSIDE": mark_inside(observed, low, high)}
+    columns = {"OBSERVED": observed, "LOW": low, "MEDIAN": middle, "HIGH": high}
+    return {k: blank_infinite(v) for k, v in columns.items()} | {"INSIDE": mark_inside(observed, low, high)}
 
 
-def _walk_rows(panel: str, levels: list[str], bins: TimeBins, b: int, found: dict[str, np.ndarray]) -> Iterator[StatisticRow]:
+def _walk_rows(
+    panel: str, levels: list[str], bins: TimeBins, b: int, columns: dict[str, np.ndarray]
+) -> Iterator[StatisticRow]:
+    """A row for each level of one panel in bin `b`, with the `columns` of `compare_with_replicates`."""
     where = {
         "BIN": b + 1,
         "TIME": bins.centre[b],
@@ -52,7 +58,7 @@ def _walk_rows(panel: str, levels: list[str], bins: TimeBins, b: int, found: dic
         "N": int((bins.index == b).sum()),
     }
     for k, level in enumerate(levels):
-        yield {"PANEL": panel, "LEVEL": level, **where, **{name: float(v[k]) for name, v in found.items()}}
+        yield {"PANEL": panel, "LEVEL": level, **where, **{name: float(v[k]) for name, v in columns.items()}}
 
 
 def walk_percentiles(
@@ -63,41 +69,57 @@ def walk_percentiles(
     quantiles: tuple[float, ...],
     interval: float,
 ) -> Iterator[StatisticRow]:
-    """`observed` (n,) and `simulated` (R, n) with ∓∞ beyond a limit; `limits` (n,) each, on the same scale."""
+    """Rows of percentiles (`quantiles`, per cent) in each bin, from `observed` (n,) and `simulated` (R, n) with ∓∞ beyond a
+    limit; `limits`, lower and upper, (n,) each on the same scale."""
     levels = np.asarray(quantiles) / 100
     for b in range(len(bins)):
-        own = bins.index == b
-        ends = float(limits[0][own].max()), float(limits[1][own].min())
-        seen = hide_beyond_limits(compute_percentiles(observed[own], levels), *ends)
-        expected = hide_beyond_limits(compute_percentiles(simulated[:, own], levels), *ends)
+        in_bin = bins.index == b
+        ends = float(limits[0][in_bin].max()), float(limits[1][in_bin].min())
+        statistics = hide_beyond_limits(compute_percentiles(observed[in_bin], levels), *ends)
+        expected = hide_beyond_limits(compute_percentiles(simulated[:, in_bin], levels), *ends)
         names = [f"{q:g}" for q in quantiles]
-        yield from _walk_rows(PERCENTILE, names, bins, b, compare_with_replicates(seen, expected, interval))
+        yield from _walk_rows(PERCENTILE, names, bins, b, compare_with_replicates(statistics, expected, interval))
 
 
-def walk_shares_beyond_limits(observed: np.ndarray, simulated: np.ndarray, bins: TimeBins, interval: float) -> Iterator[StatisticRow]:
-    """The share below the lower limit and above the upper, where values lie beyond at all."""
+def walk_shares_beyond_limits(
+    observed: np.ndarray, simulated: np.ndarray, bins: TimeBins, interval: float
+) -> Iterator[StatisticRow]:
+    """Rows of the share below the lower limit and above the upper, where values lie beyond at all: `observed` (n,) and
+    `simulated` (R, n) with ∓∞ there."""
     for panel, end in ((BELOW, -np.inf), (ABOVE, np.inf)):
         if not (observed == end).any() and not (simulated == end).any():
             continue
         for b in range(len(bins)):
-            own = bins.index == b
-            seen, expected = (observed[own] == end).mean(keepdims=True), (simulated[:, own] == end).mean(axis=1)[None]
-            yield from _walk_rows(panel, [""], bins, b, compare_with_replicates(seen, expected, interval))
+            in_bin = bins.index == b
+            shares, expected = (
+                (observed[in_bin] == end).mean(keepdims=True),
+                (simulated[:, in_bin] == end).mean(axis=1)[None],
+            )
+            yield from _walk_rows(panel, [""], bins, b, compare_with_replicates(shares, expected, interval))
 
 
 def walk_categories(
     observed: np.ndarray, simulated: np.ndarray, groups: list[tuple[str, float, float]], bins: TimeBins, interval: float
 ) -> Iterator[StatisticRow]:
-    """The share of each group (name, least, greatest)."""
+    """Rows of the share of each group (name, least value, greatest value) in each bin."""
     for b in range(len(bins)):
-        own = bins.index == b
-        seen = np.array([((low <= observed[own]) & (observed[own] <= high)).mean() for _, low, high in groups])
-        each = [((low <= simulated[:, own]) & (simulated[:, own] <= high)).mean(axis=1) for _, low, high in groups]
-        yield from _walk_rows(CATEGORY, [g[0] for g in groups], bins, b, compare_with_replicates(seen, np.stack(each), interval))
+        in_bin = bins.index == b
+        shares = np.array([((low <= observed[in_bin]) & (observed[in_bin] <= high)).mean() for _, low, high in groups])
+        replicate_shares = [
+            ((low <= simulated[:, in_bin]) & (simulated[:, in_bin] <= high)).mean(axis=1) for _, low, high in groups
+        ]
+        yield from _walk_rows(
+            CATEGORY,
+            [g[0] for g in groups],
+            bins,
+            b,
+            compare_with_replicates(shares, np.stack(replicate_shares), interval),
+        )
 
 
 def group_values(observed: np.ndarray, simulated: np.ndarray) -> list[tuple[str, float, float]]:
-    """Every grade or count by itself where they are few, else about four groups of equal size; the last has no end."""
+    """Groups (name, least, greatest) of grades or counts: each value by itself where they are few, else about four groups of
+    equal size, of which the last has no end. Of 0 and 1 only 1 is shown: the shares add to 1."""
     values = np.unique(np.concatenate([observed, simulated.ravel()]))
     if len(values) == 2 and set(values) == {0.0, 1.0}:
         return [("1", 1.0, 1.0)]

@@ -6,7 +6,8 @@ import numpy as np
 
 
 def compute_percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Along the last axis (..., n) → (levels, ...), linear between order statistics; ∓∞ where the percentile is beyond."""
+    """Percentiles along the last axis, (..., n) → (levels, ...): linear between order statistics; ∓∞ where one is beyond a
+    limit. `levels` are fractions."""
     ordered = np.sort(values, axis=-1)
     at = (values.shape[-1] - 1) * np.asarray(levels, dtype=float)
     below, part = np.floor(at).astype(int), at - np.floor(at)
@@ -19,15 +20,18 @@ def compute_percentiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def hide_beyond_limits(values: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    """Percentiles among limits of their own: what is not beyond all of them cannot be told from a censored value."""
+    """Percentiles of values with several limits: one below the largest lower limit, or above the least upper one, cannot be
+    told from a censored value and becomes ∓∞."""
     return np.where(values < lower, -np.inf, np.where(values > upper, np.inf, values))
 
 
 def mark_inside(observed: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """1 or 0; NaN where nothing can be seen, observed and simulated alike beyond the limit."""
+    """1 where an observed statistic lies in its interval, else 0; NaN where both it and the interval are beyond a limit, so
+    that nothing can be compared."""
     unseen = ~np.isfinite(observed) & (observed == low) & (observed == high)
     return np.where(unseen | np.isnan(observed), np.nan, ((low <= observed) & (observed <= high)).astype(float))
 
 
 def blank_infinite(values: np.ndarray) -> np.ndarray:
+    """The values with NaN for what lies beyond a limit, as tables show it."""
     return np.where(np.isfinite(values), values, np.nan)

@@ -1,4 +1,4 @@
-"""The prediction-corrected VPC: what doses, covariates and times make differ within a bin is taken out of data and replicates.
+"""The correction of a prediction-corrected VPC: it removes what doses, covariates and times change within a bin.
 
 Bergstrand, Hooker, Wallin & Karlsson 2011 (AAPS J 13:143), with 0 as the lower bound of what is positive:
 
@@ -17,7 +17,8 @@ from pbpk.errors import BadInput
 
 
 class PredictionCorrection(NamedTuple):
-    """Corrected = factor · y + shift, elementwise (n,). `kept`: False where it has no meaning (a typical prediction of 0)."""
+    """Corrected = factor · y + shift, elementwise (n,). `kept`: False where it has no meaning (a typical prediction of 0).
+    What is not finite, beyond a limit, stays as it is."""
 
     factor: np.ndarray
     shift: np.ndarray
@@ -39,18 +40,22 @@ def compute_correction(
             why="the correction is a ratio of predictions, which are taken to be positive",
         )
     for b in np.unique(bin_index[bin_index >= 0]):
-        own = bin_index == b
-        typical = float(np.median(pred[own]))
+        in_bin = bin_index == b
+        typical = float(np.median(pred[in_bin]))
         if additive:
-            shift[own] = typical - pred[own]
+            shift[in_bin] = typical - pred[in_bin]
         else:
-            flat = pred[own] == typical  # among them 0 in a bin of zeros, where there is nothing to correct
-            some = pred[own] > 0
-            factor[own] = np.where(flat, 1.0, np.divide(typical, pred[own], out=np.ones(own.sum()), where=some))
-            kept[own] = flat | (some & (typical > 0))
+            unchanged = pred[in_bin] == typical  # among them 0 in a bin of zeros, where there is nothing to correct
+            positive = pred[in_bin] > 0
+            factor[in_bin] = np.where(
+                unchanged, 1.0, np.divide(typical, pred[in_bin], out=np.ones(in_bin.sum()), where=positive)
+            )
+            kept[in_bin] = unchanged | (positive & (typical > 0))
         if variability:
-            sd = (factor[own] * simulated[:, own] + shift[own]).std(axis=0, ddof=1)
-            usable = (sd > 0) & kept[own]
-            ratio = np.divide(np.median(sd[usable]) if usable.any() else 1.0, sd, out=np.ones(own.sum()), where=usable)
-            factor[own], shift[own] = factor[own] * ratio, typical + (shift[own] - typical) * ratio
+            sd = (factor[in_bin] * simulated[:, in_bin] + shift[in_bin]).std(axis=0, ddof=1)
+            usable = (sd > 0) & kept[in_bin]
+            ratio = np.divide(
+                np.median(sd[usable]) if usable.any() else 1.0, sd, out=np.ones(in_bin.sum()), where=usable
+            )
+            factor[in_bin], shift[in_bin] = factor[in_bin] * ratio, typical + (shift[in_bin] - typical) * ratio
     return PredictionCorrection(factor, shift, kept)

@@ -1,4 +1,4 @@
-"""Subjects told apart by a covariate: its values where these are few, else below and above its median."""
+"""Strata of subjects by a covariate: its values where these are few, else below and above its median."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MOST_VALUES = 6  # values of a covariate that are strata of their own
 
 
 def stratify_subjects(study: Study, covariate: str | None) -> tuple[list[str], np.ndarray]:
-    """Names, and which of them each subject (N,) is in. Raises `BadInput` for a covariate that the data do not have."""
+    """The strata's names, and which of them each subject (N,) is in; without a covariate all are in one, "".
+
+    Raises `BadInput` for a covariate that the data do not have.
+    """
     count = len(study.subjects)
     if covariate is None:
         return [""], np.zeros(count, dtype=int)

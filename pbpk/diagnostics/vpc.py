@@ -102,7 +102,9 @@ def describe_inside(found: dict[str, tuple[int, int]], interval: float) -> str:
     return f"{'; '.join(parts)}: {told}."
 
 
-def run_vpc(fit: FittedStudy, options: VpcOptions, progress: Callable[[int, int], None] = lambda done, of: None) -> VpcResult:
+def run_vpc(
+    fit: FittedStudy, options: VpcOptions, progress: Callable[[int, int], None] = lambda done, of: None
+) -> VpcResult:
     """Raises `WrongUsage` for the plan, `BadInput` for an endpoint or covariate that is not there, `ScienceFailed` where many
     replicates cannot be solved."""
     options.check()
@@ -179,12 +181,19 @@ def _select_limits(o: Observations, own: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _compare_survival(
-    fit: FittedStudy, endpoint: str, options: VpcOptions, names: list[str], stratum: np.ndarray, progress: Callable[[int, int], None]
+    fit: FittedStudy,
+    endpoint: str,
+    options: VpcOptions,
+    names: list[str],
+    stratum: np.ndarray,
+    progress: Callable[[int, int], None],
 ) -> tuple[list[StatisticRow], pd.DataFrame, list[str]]:
     """Kaplan–Meier of the time to the first event, in each stratum."""
     study, unit = fit.study, hours_per_time_unit(fit.study)
     laid = build_follow_up(study, fit.problem, endpoint)
-    drawn, notes = drop_failed_replicates(simulate_replicates(laid.problem, fit.psi, options.replicates, options.seed, progress), endpoint)
+    drawn, notes = drop_failed_replicates(
+        simulate_replicates(laid.problem, fit.psi, options.replicates, options.seed, progress), endpoint
+    )
     if laid.has_repeated_events:
         notes.append(f"{endpoint} happens more than once: its curve is of the time to the first")
     time, event = laid.find_first_events(drawn)

@@ -20,8 +20,11 @@ from pbpk.nuclides import load_nuclide
 
 @dataclass(frozen=True)
 class TacFit:
-    """`tia` in the activities' unit · h with its standard error `se`; `parameters` with their names; `aicc`; `weight` among all
-    functions that could be fitted (Akaike's); `curve(t)` gives the activity."""
+    """A function fitted to a time-activity curve.
+
+    `tia` in the activities' unit · h with its standard error `se`; `parameters` with their names; `aicc`; `weight` among all
+    functions that could be fitted (Akaike's); `curve(t)` gives the activity.
+    """
 
     function: str
     tia: float
@@ -32,7 +35,7 @@ class TacFit:
     curve: Callable[[np.ndarray], np.ndarray]
 
 
-# Sums of exponentials: amplitudes and rates from positive parameters. The rates are λ + k.
+# Sums of exponentials: amplitudes and rates from positive parameters q and the decay constant. The rates are λ + k.
 def _mono(q, lam):
     return [q[0]], [lam + q[1]]
 
@@ -84,32 +87,33 @@ def fit_tac(
         raise BadInput("times and activities must be two lists of as many numbers")
     if (t < 0).any() or (y < 0).any() or not (y > 0).any():
         raise BadInput("times and activities must not be negative")
-    known = sd is not None
+    known_sd = sd is not None
     weight = 1 / (np.asarray(sd, float) if sd is not None else np.where(y > 0, y, y[y > 0].min()))
     if not (np.isfinite(weight) & (weight > 0)).all():
         raise BadInput("standard deviations must be above 0")
     lam = load_nuclide(nuclide).decay_constant
-    found = []
+    fits = []
     for name in functions or FUNCTIONS:
         if name not in FUNCTIONS:
             raise BadInput(f"no function `{name}`", hint=", ".join(FUNCTIONS))
         if len(t) >= len(FUNCTIONS[name][1]) + 2 or (functions and len(t) > len(FUNCTIONS[name][1])):
-            found.append(_fit(name, t, y, weight, lam, known))
-    if not found:
+            fits.append(_fit(name, t, y, weight, lam, known_sd))
+    if not fits:
         raise BadInput(
             f"{len(t)} points are too few for a fit",
             hint="three at least; for one point hanscheid(t, A) or madsen(t, A, T_eff)",
         )
-    best = min(f.aicc for f in found)
-    shares = np.exp([-(f.aicc - best) / 2 for f in found])
+    best = min(f.aicc for f in fits)
+    shares = np.exp([-(f.aicc - best) / 2 for f in fits])
     weighted = [
         TacFit(f.function, f.tia, f.se, f.parameters, f.aicc, float(w), f.curve)
-        for f, w in zip(found, shares / shares.sum(), strict=True)
+        for f, w in zip(fits, shares / shares.sum(), strict=True)
     ]
     return sorted(weighted, key=lambda f: f.aicc)
 
 
-def _fit(name: str, t: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float, known: bool) -> TacFit:
+def _fit(name: str, t: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float, known_sd: bool) -> TacFit:
+    """One function, from several starts: sums of exponentials have many optima."""
     form, names = FUNCTIONS[name]
 
     def curve(q: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -123,31 +127,26 @@ def _fit(name: str, t: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float
 
     top, span = float(y.max()), max(float(t.max()), 1e-3)
     fits = []
-    for fast in (
-        0.3,
-        1.0,
-        3.0,
-        10.0,
-        30.0,
-    ):  # rates are found from several starts: sums of exponentials have many optima
-        slow = 0.3 / span
-        first = [
-            top if n.startswith("A") else {"k_uptake": fast * 3 / span, "k2": slow}.get(n, fast / span) for n in names
+    for fast_rate in (0.3, 1.0, 3.0, 10.0, 30.0):
+        slow_rate = 0.3 / span
+        start = [
+            top if n.startswith("A") else {"k_uptake": fast_rate * 3 / span, "k2": slow_rate}.get(n, fast_rate / span)
+            for n in names
         ]
         fits.append(
-            least_squares(lambda u: weight * (curve(np.exp(u), t) - y), np.log(first), method="trf", max_nfev=2000)
+            least_squares(lambda u: weight * (curve(np.exp(u), t) - y), np.log(start), method="trf", max_nfev=2000)
         )
     best = min(fits, key=lambda f: f.cost)
     q, n, k = np.exp(best.x), len(t), len(names)
     sse = 2 * best.cost
     # with known deviations −2 log L is χ²; without, the scatter is one more parameter
-    count = k if known else k + 1
+    count = k if known_sd else k + 1
     spare = n - count - 1
-    aicc = (sse if known else n * math.log(max(sse / n, 1e-300))) + 2 * count
+    aicc = (sse if known_sd else n * math.log(max(sse / n, 1e-300))) + 2 * count
     aicc += 2 * count * (count + 1) / spare if spare > 0 else 0.0
     step = 1e-6
     slope = np.array([(tia(q * np.exp(step * e)) - tia(q * np.exp(-step * e))) / (2 * step) for e in np.eye(k)])
-    covariance = np.linalg.pinv(best.jac.T @ best.jac) * (1.0 if known else sse / max(n - k, 1))
+    covariance = np.linalg.pinv(best.jac.T @ best.jac) * (1.0 if known_sd else sse / max(n - k, 1))
     se = float(np.sqrt(max(slope @ covariance @ slope, 0.0)))
     return TacFit(name, tia(q), se, dict(zip(names, q.tolist(), strict=True)), aicc, 0.0, lambda at: curve(q, at))
 

@@ -54,8 +54,8 @@ _MODEL = {"adult-male": ("ICRP 89 Adult Male", 73000.0), "adult-female": ("ICRP 
 def format_olinda_case(tiac: Tiac, phantom: Phantom) -> str:
     """The text of a case file for OLINDA/EXM 2, of the first patient.
 
-    What OLINDA has no source for (walls, blood, other) goes to its `Total Body`. Alphas in walls lose their meaning in that, so a
-    case with activity in a wall or mucosa is for photons and betas. Raises `BadInput` for more than one nuclide.
+    What OLINDA has no source for (walls, blood, other) goes to its `Total Body`. Alphas in walls lose their meaning in that, so
+    a case with activity in a wall or mucosa is for photons and betas. Raises `BadInput` for more than one nuclide.
     """
     if len(tiac.hours) > 1:
         raise BadInput(

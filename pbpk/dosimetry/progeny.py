@@ -24,8 +24,9 @@ def decays_in_place(parent: Nuclide, daughter: Nuclide) -> bool:
 
 @cache
 def _follow_chain(name: str, followed: frozenset[str] = frozenset()) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Decays per decay of the parent, of it and of daughters in place, and the daughters left out. Those in `followed` by the
-    model are in neither.
+    """Follow a decay chain: decays per decay of the parent, of all that decays in place, and the daughters left out.
+
+    Daughters in `followed` by the model are in neither.
     """
     parent, share, omitted = load_nuclide(name), {load_nuclide(name).name: 1.0}, []
     for member in chain(parent.name, evaluation="icrp107").members:  # parents before what comes of them
@@ -41,8 +42,9 @@ def _follow_chain(name: str, followed: frozenset[str] = frozenset()) -> tuple[di
 
 
 def count_in_situ_decays(nuclide: str, followed: Iterable[str] = ()) -> dict[str, float]:
-    """Decays of the parent and of each daughter that stays with it, per decay of the parent. Daughters in `followed`, and what
-    comes of them alone, have time-integrated activities of their own.
+    """Decays of the parent and of each daughter that stays with it, per decay of the parent.
+
+    Daughters in `followed`, and what comes of them alone, have time-integrated activities of their own.
     """
     return dict(_follow_chain(load_nuclide(nuclide).name, frozenset(followed))[0])
 

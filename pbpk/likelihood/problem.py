@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_likelihood_terms
 from pbpk.likelihood.endpoints.likelihood import Endpoints, arrange_predictions, record_minus2ll, subject_minus2ll
 from pbpk.likelihood.priors import PlacedPrior, total_penalty
 from pbpk.observe.readings import observe_all
@@ -135,14 +135,14 @@ class Problem:
     def minus2ll_at(self, u: jax.Array, sigma: dict) -> jax.Array:
         """The same from u (slots, N) and all parameters by name, each the same for all or (N,): in one call of the solver where
         it can judge by itself."""
-        spec, judge = self.structure, likelihood_terms(self.structure.system, self.structure.endpoints)
+        spec, judge = self.structure, make_likelihood_terms(self.structure.system, self.structure.endpoints)
         p = self._system_parameters(u)
         if judge is None or not (
             isinstance(spec.solver, LikelihoodSolver) and spec.solver.supports_likelihood(spec.system, p, judge)
         ):
             x, result = self.predict_all(u)
             return jnp.where(result == 0, self.minus2ll_of_predictions(x, sigma), jnp.inf)
-        facts = likelihood_data(
+        facts = make_likelihood_data(
             spec.system, spec.endpoints, p, self.endpoint_index, self.observed_mask, self.observed_on_device(), sigma
         )
         found = spec.solver.solve_likelihood(spec.system, self.timeline, p, judge, facts)
@@ -151,7 +151,7 @@ class Problem:
     @property
     def has_compiled_likelihood(self) -> bool:
         """Whether that is one call, which gives all slopes backwards too."""
-        spec, judge = self.structure, likelihood_terms(self.structure.system, self.structure.endpoints)
+        spec, judge = self.structure, make_likelihood_terms(self.structure.system, self.structure.endpoints)
         if judge is None or not isinstance(spec.solver, LikelihoodSolver):
             return False
         u = jax.ShapeDtypeStruct((len(spec.individual_model.slots), self.columns), float)

@@ -36,8 +36,9 @@ class Event(NamedTuple):
 
     `time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
     `steady_record` is the number (from 1) of the steady-state record that this event belongs to, `intervals_back` how many
-    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes. `dose` is
-    the number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a regimen.
+    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes.
+    `dose` is the number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a
+    regimen.
     """
 
     time: float

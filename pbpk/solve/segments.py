@@ -120,6 +120,7 @@ def build_schedule(
     events, order, invalid = _evaluate_events(system, timeline, p, patients, steady)
     permutation = None
     if timeline.has_moving_events:
+        assert order.rank is not None
         permutation = jnp.lexsort((order.rank, order.time, order.epoch), axis=0)
         unsorted = events, order._replace(rank=None)
         events, order = jax.tree.map(lambda a: jnp.take_along_axis(a, permutation, axis=0), unsorted)
@@ -164,20 +165,22 @@ def apply_event(
     x: jax.Array, inflow: jax.Array | None, event: SegmentEvents, reset_state: jax.Array, steady: SteadyState | None
 ) -> tuple[jax.Array, jax.Array | None]:
     """Amounts and inflows (n, N) after an event: a reset, the bolus, the void, a steady state's amounts, in this order."""
-    slot = jnp.arange(len(x))[:, None]
+    slot, record = jnp.arange(len(x))[:, None], event.steady_record
     if event.reset is not None:  # SS = 1 begins at its own level
-        level = reset_state if steady is None else jnp.where(event.steady_record > 0, 0.0, reset_state)
+        level = reset_state if record is None else jnp.where(record > 0, 0.0, reset_state)
         x = jnp.where(event.reset, level, x)
     into = slot == event.compartment
     x = x + into * event.jump
     if event.target is not None:
+        assert event.void_fraction is not None
         voided = jnp.sum(into * x, axis=0) * event.void_fraction
         x = x + (1.0 * (slot == event.target) - into) * voided
     if steady is not None:
-        record = jnp.asarray(event.steady_record)
+        assert record is not None
         amounts = jnp.take_along_axis(steady.amounts, jnp.maximum(record - 1, 0)[None, None, :], axis=0)[0]
         x = x + jnp.where(record > 0, amounts, 0.0)
     if inflow is not None:
+        assert event.inflow_change is not None
         inflow = jnp.where(event.reset, 0.0, inflow) if event.reset is not None else inflow
         inflow = inflow + into * event.inflow_change
     return x, inflow

@@ -22,7 +22,7 @@ from pbpk.compile.programs.linear.kernel import handler_arguments
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import bind, cuda, jit
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_likelihood_terms
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.linalg.series import design
 from pbpk.solve.resolvent import Resolvent
@@ -247,10 +247,10 @@ def test_a_likelihood_and_its_slopes(body, all_launched, kind):
     o = Observed(
         y, np.where(y < 1, -np.inf, y), np.maximum(y, 1.0), np.full(y.shape, -np.inf), 0 * y, -np.ones(y.shape)
     )
-    judge = likelihood_terms(system, endpoints)
+    judge = make_likelihood_terms(system, endpoints)
 
     def loss(p, add):
-        facts = likelihood_data(system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2})
+        facts = make_likelihood_data(system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2})
         return jnp.sum(solver.solve_likelihood(system, timeline, p, judge, facts).minus2ll)
 
     def both():

@@ -65,7 +65,9 @@ def test_a_block_stays_positive_definite():
     initial = np.array([1.5, 2.5, 30, 0.5, 0.05, 0.1, 0.1, 1.0])
     problem = replace(own.problem, structure=replace(own.problem.structure, layout=layout), initial=initial)
     blocked = replace(own, problem=problem, scale=np.ones(8), units=("1",) * 8, labels=("",) * 8)
-    begun, _ = apply_starting_values(blocked, start({"OMEGA_KA": 0.01, "OMEGA_CL": 0.01}))  # 0.05 is too much beside these
+    begun, _ = apply_starting_values(
+        blocked, start({"OMEGA_KA": 0.01, "OMEGA_CL": 0.01})
+    )  # 0.05 is too much beside these
     new = begun.problem.initial
     assert new[[3, 5]] == pytest.approx([0.01, 0.01], rel=1e-12)
     assert 0 < new[4] < 0.01

@@ -90,10 +90,16 @@ def test_gradient_is_that_of_the_objective(theophylline):
 def test_same_seed_same_digits_whatever_the_batch(problem):
     eta = np.zeros((1, 3))
     whole = np.asarray(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 7).evaluation.objective)
-    np.testing.assert_array_equal(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 7).evaluation.objective, whole)
-    part = evaluate_by_sampling(select_columns(problem, np.arange(2)), problem.initial_unconstrained, eta[:, :2], 256, 7).evaluation.objective
+    np.testing.assert_array_equal(
+        evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 7).evaluation.objective, whole
+    )
+    part = evaluate_by_sampling(
+        select_columns(problem, np.arange(2)), problem.initial_unconstrained, eta[:, :2], 256, 7
+    ).evaluation.objective
     np.testing.assert_allclose(part, whole[:2], rtol=1e-12)
-    assert not np.allclose(evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 8).evaluation.objective, whole, atol=1e-6)
+    assert not np.allclose(
+        evaluate_by_sampling(problem, problem.initial_unconstrained, eta, 256, 8).evaluation.objective, whole, atol=1e-6
+    )
 
 
 def test_nodes_are_of_the_density_they_say():

@@ -28,7 +28,9 @@ def test_starts_spread_as_stated(study):
     apart = psi[1:] - problem.initial_unconstrained
     np.testing.assert_allclose(compute_start_widths(study, problem), np.log([THETA_FACTOR] * 3 + [3.0] * 4))
     assert (np.abs(apart) <= compute_start_widths(study, problem)).all()
-    for column, width in zip(apart.T, compute_start_widths(study, problem), strict=True):  # one start in each of forty layers
+    for column, width in zip(
+        apart.T, compute_start_widths(study, problem), strict=True
+    ):  # one start in each of forty layers
         np.testing.assert_array_equal(np.sort(np.floor((column / width + 1) * 20)), np.arange(40))
 
 
@@ -104,7 +106,12 @@ def test_the_best_is_the_result(found):
 def test_ends_that_are_known_are_not_searched_again(found, study):
     from pbpk.estimation import multistart
 
-    ends = [StartOutcome(k, study.problem.initial_unconstrained, study.problem.initial_unconstrained, 200.0 + k, "converged", 1) for k in range(1, 6)]
+    ends = [
+        StartOutcome(
+            k, study.problem.initial_unconstrained, study.problem.initial_unconstrained, 200.0 + k, "converged", 1
+        )
+        for k in range(1, 6)
+    ]
     seen = []
     psis = multistart.draw_starts(study, study.problem, 6, seed=3)
     all_of_them = multistart._search_from_starts(

@@ -68,7 +68,10 @@ def test_density_is_the_sum_of_its_parts(problem, here):
 
 def test_centred_differs_by_the_jacobian_of_eta_alone(problem, here):
     psi, z = here
-    plain, centred = build_log_posterior(problem, assume_priors(problem)), build_log_posterior(problem, assume_priors(problem), centred=True)
+    plain, centred = (
+        build_log_posterior(problem, assume_priors(problem)),
+        build_log_posterior(problem, assume_priors(problem), centred=True),
+    )
     omega = np.asarray(problem.unpack(psi)[1])
     found = jax.jit(lambda p, x: (plain.log_density(p, x), centred.log_density(p, plain.eta(p, x))))(psi, z)
     assert float(found[0] - found[1]) == pytest.approx(12 * 0.5 * np.linalg.slogdet(omega)[1], rel=1e-9)

@@ -149,7 +149,9 @@ def test_two_endpoints_a_block_and_a_normal_effect(mixed, evaluate):
     names = ("CL", "V1", "Q", "V2", "OMEGA_CL", "OMEGA_CL_V1", "OMEGA_V1", "add_cp", "prop_cp", "add_ct")
     assert problem.structure.layout.names == names
     compare(mixed, "focei", problem.initial_unconstrained, two_endpoints, by_endpoint, evaluate)
-    shifted = problem.initial_unconstrained + np.random.default_rng(1).normal(0, 0.1, len(problem.initial_unconstrained))
+    shifted = problem.initial_unconstrained + np.random.default_rng(1).normal(
+        0, 0.1, len(problem.initial_unconstrained)
+    )
     compare(mixed, "focei", shifted, two_endpoints, by_endpoint, evaluate)
 
 

@@ -28,7 +28,10 @@ class Fake(QuasiNewton):
 
 def problem(start, layout=FLAT):
     return SimpleNamespace(
-        initial_unconstrained=np.array(start, float), subjects=2, columns=2, structure=SimpleNamespace(layout=layout, priors=())
+        initial_unconstrained=np.array(start, float),
+        subjects=2,
+        columns=2,
+        structure=SimpleNamespace(layout=layout, priors=()),
     )
 
 

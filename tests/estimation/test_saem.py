@@ -30,7 +30,11 @@ def problem():
 
 
 def named(problem, places):
-    free = [n for n, held in zip(problem.structure.layout.names, problem.structure.layout.fixed_mask, strict=True) if not held]
+    free = [
+        n
+        for n, held in zip(problem.structure.layout.names, problem.structure.layout.fixed_mask, strict=True)
+        if not held
+    ]
     return {free[k] for k in places}
 
 
@@ -168,7 +172,9 @@ def walked(small):
     def walked(problem, chains, rounds):
         n = problem.columns
         tuning = ProposalTuning.from_moments(jnp.zeros((1, n)), jnp.full((1, 1, n), 0.1), initial_step_lengths(1, n))
-        return np.asarray(run(problem, problem.initial_unconstrained, np.zeros((chains, 1, n)), tuning, np.arange(rounds)))
+        return np.asarray(
+            run(problem, problem.initial_unconstrained, np.zeros((chains, 1, n)), tuning, np.arange(rounds))
+        )
 
     return walked
 

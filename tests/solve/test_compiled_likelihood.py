@@ -13,7 +13,7 @@ from pbpk.compile.engine import using
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms, unsupported_likelihood
 from pbpk.compile.xla import jit
 from pbpk.likelihood.endpoints.base import Observed
-from pbpk.likelihood.endpoints.compiled_terms import likelihood_data, likelihood_terms
+from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_likelihood_terms
 from pbpk.likelihood.endpoints.counts import CountEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
@@ -86,11 +86,11 @@ def observed(timeline, patients, endpoints=TWO, seed=5):
 
 def in_one(system, solver, timeline, endpoints, given, p, sigma):
     """(Loss of each patient, codes), as one call."""
-    judge = likelihood_terms(system, endpoints)
+    judge = make_likelihood_terms(system, endpoints)
     which, seen, o = given
     assert solver.supports_likelihood(system, p, judge)
     return solver.solve_likelihood(
-        system, timeline, p, judge, likelihood_data(system, endpoints, p, which, seen, o, sigma)
+        system, timeline, p, judge, make_likelihood_data(system, endpoints, p, which, seen, o, sigma)
     )
 
 
@@ -272,9 +272,9 @@ def test_losses_of_readings_are_the_endpoints_own(case):
     """What derivatives of derivatives are taken of."""
     system, timeline, p = case("linear", "mixed")
     which, seen, o = observed(timeline, 9)
-    judge = likelihood_terms(system, TWO)
+    judge = make_likelihood_terms(system, TWO)
     path = SOLVERS["linear"].solve(system, timeline, p, readings=judge.readings)
-    found = losses_of(judge, likelihood_data(system, TWO, p, which, seen, o, SIGMA), path.amounts)
+    found = losses_of(judge, make_likelihood_data(system, TWO, p, which, seen, o, SIGMA), path.amounts)
     assert_close(found, apart(system, SOLVERS["linear"], timeline, TWO, (which, seen, o), p, SIGMA)[0], 1e-13)
 
 
@@ -282,7 +282,7 @@ def test_who_does_not_judge(case):
     """Parameters that change on the way, single precision, other engines, laws and likelihoods that no kernel has, residuals
     that correlate, and where the contour may be needed."""
     system, _, p = case("linear", "mixed")
-    judge = likelihood_terms(system, TWO)
+    judge = make_likelihood_terms(system, TWO)
     for solver in (Resolvent(), Rosenbrock(), Resolvent().forward_mode()):
         assert solver.supports_likelihood(system, p, judge)
         assert not solver.supports_likelihood(system, jnp.concatenate([p, p]), judge)
@@ -295,12 +295,12 @@ def test_who_does_not_judge(case):
         system, p, odd
     )
     assert (
-        likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
+        make_likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
     )
     ring = [Compartment(f"c{k}", "mg") for k in range(8)]
     around = [flux(a >> b, first_order, a=amount(a), k="K") for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
     turning = build_system(Block(tuple(ring), tuple(around), (observe("cp", amount(ring[0]), "c0"),)))
-    of_ring = likelihood_terms(turning, (GaussianEndpoint("cp", "cp", (("add", "add"),), "additive"),))
+    of_ring = make_likelihood_terms(turning, (GaussianEndpoint("cp", "cp", (("add", "add"),), "additive"),))
     assert Resolvent().supports_likelihood(turning, p, of_ring) and not Resolvent().forward_mode().supports_likelihood(
         turning, p, of_ring
     )

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 
 
 def apportion_decays(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Decays by region, (…), in the unit of `integral` (T, …), which runs from 0 at the first dose; `factors` (T,) or (T, …)
-    are each region's shares of the activity at those times."""
+    """Decays by region, (…), in the unit of `integral` (T, …), which runs from 0 at the first dose.
+
+    `factors` (T,) or (T, …) are each region's shares of the activity at those times.
+    """
     steps = jnp.diff(jnp.asarray(integral, float), axis=0)
 
     def mean(share: Any) -> Any:
@@ -28,9 +30,9 @@ def apportion_decays(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax
 
 
 def apportion_shares(integral: Any, factors: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """The same as shares of all decays in the organ: for `Tissue.hits`."""
-    whole = jnp.asarray(integral)[-1] - jnp.asarray(integral)[0]
-    return {k: v / whole for k, v in apportion_decays(integral, factors).items()}
+    """Decays by region as shares of all decays in the organ: for `Tissue.hits`."""
+    total = jnp.asarray(integral)[-1] - jnp.asarray(integral)[0]
+    return {k: v / total for k, v in apportion_decays(integral, factors).items()}
 
 
 def filling_share(time: Any, half_time: Any, final: Any = 1.0) -> jax.Array:

@@ -13,8 +13,10 @@ CellPart = Literal["nucleus", "cytoplasm", "surface", "cell", "medium"]
 
 
 def cell_part(name: CellPart, cell: Any, nucleus: Any) -> SourceDistances:
-    """Of a cell of radius `cell` with a nucleus of radius `nucleus` at its centre, µm. Per decay; the medium, which has no
-    end, per decay/µm³."""
+    """One part of a cell of radius `cell` with a nucleus of radius `nucleus` at its centre, µm, as a source.
+
+    Per decay; the medium, which has no end, per decay/µm³.
+    """
     volume = 4 / 3 * jnp.pi
     match name:
         case "nucleus":

@@ -24,19 +24,24 @@ from pbpk.errors import BadInput
 
 
 class ClusterContributions(NamedTuple):
-    """What each cell gets, (cells,), from itself and from the others."""
+    """What each cell's nucleus gets, (cells,): doses (Gy) or hits, from the decays in itself and in all other cells."""
 
     from_itself: jax.Array
     from_others: jax.Array
 
     @property
     def total(self) -> jax.Array:
+        """From all cells."""
         return self.from_itself + self.from_others
 
 
 @dataclass(frozen=True, eq=False)
 class CellCluster:
-    """`sites` (cells, 3) on a grid of `step` µm; `pairs` the hits of a nucleus by a decay at each of `distances` grid² (K,)."""
+    """A spherical cluster of cells on a lattice.
+
+    `radius` µm; `sites` (cells, 3) on a grid of `step` µm; `self_hits` of a nucleus by a decay in its own cell, `cross_hits` by one
+    at each of `distances` grid² (K,).
+    """
 
     radius: float
     step: float
@@ -48,6 +53,7 @@ class CellCluster:
 
     @property
     def cells(self) -> int:
+        """How many cells there are."""
         return len(self.sites)
 
     def bulk_dose(self, decays: Any) -> Any:
@@ -63,28 +69,29 @@ class CellCluster:
         return self._convolve(decays, self.self_hits.count, self.cross_hits.frequency.sum(-1))
 
     def survival(self, decays: Any, z0: Any) -> jax.Array:
-        """Of each cell, (cells,): a hit kills with 1 − e^(−z/z0)."""
+        """Of each cell, (cells,), where a hit kills with 1 − e^(−z/z0)."""
         kill = (self.cross_hits.frequency * -jnp.expm1(-self.cross_hits.z / z0)).sum(-1)
-        own = (self.self_hits.frequency * -jnp.expm1(-self.self_hits.z / z0)).sum()
-        return jnp.exp(-self._convolve(decays, own, kill).total)
+        self_kill = (self.self_hits.frequency * -jnp.expm1(-self.self_hits.z / z0)).sum()
+        return jnp.exp(-self._convolve(decays, self_kill, kill).total)
 
     def tcp(self, decays: Any, z0: Any) -> jax.Array:
         """That no cell survives, Π(1 − S)."""
         return jnp.exp(jnp.log1p(-jnp.minimum(self.survival(decays, z0), 1 - 1e-16)).sum())
 
-    def _convolve(self, decays: Any, own: Any, by_distance: Any) -> ClusterContributions:
+    def _convolve(self, decays: Any, by_itself: Any, by_distance: Any) -> ClusterContributions:
+        """Self and cross contributions of `decays` (cells,), by one convolution of the grid with what a decay does by distance."""
         reach = math.isqrt(int(self.distances[-1]))
-        low = self.sites.min(0)
+        lowest = self.sites.min(0)
         size = tuple(int(n) + 2 * reach + 1 for n in np.ptp(self.sites, axis=0))
-        at = tuple((self.sites - low).T)
+        site_index = tuple((self.sites - lowest).T)
         axis = [np.minimum(np.arange(n), n - np.arange(n)) for n in size]
         square = axis[0][:, None, None] ** 2 + axis[1][None, :, None] ** 2 + axis[2][None, None] ** 2
         place = np.searchsorted(self.distances, square)
-        found = (place < len(self.distances)) & (self.distances[np.minimum(place, len(self.distances) - 1)] == square)
-        kernel = jnp.where(found, by_distance[np.minimum(place, len(self.distances) - 1)], 0.0)
-        grid = jnp.zeros(size).at[at].set(decays)
-        cross = jnp.fft.irfftn(jnp.fft.rfftn(grid) * jnp.fft.rfftn(kernel), size)[at]
-        return ClusterContributions(decays * own, jnp.maximum(cross, 0.0))
+        present = (place < len(self.distances)) & (self.distances[np.minimum(place, len(self.distances) - 1)] == square)
+        kernel = jnp.where(present, by_distance[np.minimum(place, len(self.distances) - 1)], 0.0)
+        grid = jnp.zeros(size).at[site_index].set(decays)
+        cross = jnp.fft.irfftn(jnp.fft.rfftn(grid) * jnp.fft.rfftn(kernel), size)[site_index]
+        return ClusterContributions(decays * by_itself, jnp.maximum(cross, 0.0))
 
 
 def build_cluster(
@@ -95,8 +102,11 @@ def build_cluster(
     packing: float = 1.0,
     nuclide: str = "At-211",
 ) -> CellCluster:
-    """A spherical cluster of cells (µm), decays in `part` of each. `packing` is the share of the volume that is cells: 1 in
-    solid tumour, where cells are not round and fill all; at most 0.74 if they are round."""
+    """Build a spherical cluster of cells (µm), decays in `part` of each.
+
+    `packing` is the share of the volume that is cells: 1 in solid tumour, where cells are not round and fill all; at most 0.74 if
+    they are round. Raises `BadInput` for sizes that cannot be, and decays outside the cells.
+    """
     if part == "medium" or not 0 < packing <= 1 or not 0 < nucleus <= cell or radius < cell:
         what = f"a cluster of radius {radius:g} with cells {cell:g}/{nucleus:g} µm, packing {packing:g}, source {part}"
         raise BadInput(what, hint="0 < nucleus ≤ cell ≤ radius in µm, 0 < packing ≤ 1, a source within the cell")
@@ -106,21 +116,23 @@ def build_cluster(
     grid = np.stack(np.meshgrid(i, i, i, indexing="ij"), -1).reshape(-1, 3)
     sites = grid[(grid.sum(1) % 2 == 0) & ((grid**2).sum(1) * step**2 <= radius**2)]
     reach = max(float(load_range_table("alpha").reach(e)) for _, e, _ in list_alphas(nuclide)) * 1e4 + nucleus + cell
-    most = int(reach / step) + 1
-    j = np.arange(most + 1) ** 2
+    farthest = int(reach / step) + 1
+    j = np.arange(farthest + 1) ** 2
     squares = np.unique(j[:, None, None] + j[None, :, None] + j[None, None])
-    squares = squares[(squares > 0) & (squares % 2 == 0) & (squares <= most**2)]  # x + y + z even where x² + y² + z² is
+    squares = squares[
+        (squares > 0) & (squares % 2 == 0) & (squares <= farthest**2)
+    ]  # x + y + z even where x² + y² + z² is
     pairs = jax.lax.map(
         lambda d: compute_hits(_neighbour_source(part, cell, nucleus, d), nucleus, nuclide),
         step * jnp.sqrt(squares.astype(float)),
         batch_size=32,
     )
-    own = cell_hits(part, cell, nucleus, nuclide)
-    return CellCluster(radius, step, sites, own, squares, pairs._replace(mass=own.mass), nuclide)
+    self_hits = cell_hits(part, cell, nucleus, nuclide)
+    return CellCluster(radius, step, sites, self_hits, squares, pairs._replace(mass=self_hits.mass), nuclide)
 
 
 def _neighbour_source(part: CellPart, cell: Any, nucleus: Any, away: Any) -> SourceDistances:
-    """Of a cell whose centre is `away`; per decay."""
+    """The decays in a cell whose centre is `away` µm; per decay."""
     volume = 4 / 3 * jnp.pi
 
     def ball(radius: Any) -> SourceDistances:
@@ -131,8 +143,8 @@ def _neighbour_source(part: CellPart, cell: Any, nucleus: Any, away: Any) -> Sou
     if part == "surface":
         return surface(cell, away)
     if part == "cytoplasm":
-        whole, inner = ball(cell), ball(nucleus).scaled(-1.0)
-        both = SourceDistances(*(jnp.concatenate([x, y]) for x, y in zip(whole, inner, strict=True)))
+        outer, inner = ball(cell), ball(nucleus).scaled(-1.0)
+        both = SourceDistances(*(jnp.concatenate([x, y]) for x, y in zip(outer, inner, strict=True)))
         return both.scaled(1 / (volume * (cell**3 - nucleus**3)))
     radius = nucleus if part == "nucleus" else cell
     return ball(radius).scaled(1 / (volume * radius**3))

@@ -32,7 +32,9 @@ _LEAST = 1e-4  # alphas per decay: rarer lines are left out
 
 
 class Hits(NamedTuple):
-    """Kinds of hit (K,): how often per unit of the source, MeV on entry and on leaving; `mass` of the nucleus, kg."""
+    """Kinds of hit (K,) of a nucleus: `frequency` per unit of the source, energies on entry and on leaving, MeV; `mass` of the
+    nucleus, kg.
+    """
 
     frequency: Any
     entry_energy: Any
@@ -69,6 +71,7 @@ class Hits(NamedTuple):
         return _divide((self.frequency * jnp.exp(-self.z / z0)).sum(), self.count)
 
     def scaled(self, by: Any) -> Hits:
+        """Hits of `by` times the source."""
         return self._replace(often=self.frequency * by)
 
 
@@ -85,7 +88,7 @@ def nucleus_mass(radius: Any) -> Any:
 def list_alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
     """(emitter, MeV, per decay of the nuclide), with daughters that decay where it does; lines under 1e-4 left out.
 
-    At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %.
+    At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %. Raises `BadInput` for a nuclide without alphas.
     """
     rows = []
     for name, share in count_in_situ_decays(nuclide).items():
@@ -106,7 +109,10 @@ def alpha_energy(nuclide: str) -> float:
 def compute_hits(
     source: SourceDistances, radius: Any, nuclide: str = "At-211", daughters: SourceDistances | None = None
 ) -> Hits:
-    """Hits of a nucleus of `radius` µm. `daughters`: where its daughters' decays are, if not where its own are (`diffused`)."""
+    """Hits of a nucleus of `radius` µm by a source's alphas.
+
+    `daughters`: where its daughters' decays are, if not where its own are (`diffuse`).
+    """
     table, parts, parent = load_range_table("alpha"), [], load_nuclide(nuclide).name
     for name, energy, often in list_alphas(nuclide):
         where = daughters if daughters is not None and name != parent else source

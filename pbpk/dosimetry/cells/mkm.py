@@ -28,7 +28,7 @@ _U, _V = (_X + 1) / 2, _W / 2
 
 
 class Mkm(NamedTuple):
-    """α₀ 1/Gy and β 1/Gy² at the limit of low LET, radii µm of domain and nucleus."""
+    """The model's parameters: α₀ 1/Gy and β 1/Gy² at the limit of low LET, radii µm of domain and nucleus."""
 
     alpha0: Any
     beta: Any
@@ -42,6 +42,7 @@ class Mkm(NamedTuple):
         return ratio**2 / jnp.sqrt(self.beta * (1 + ratio**2))
 
     def log_survival(self, dose: Any, z_star: Any) -> Any:
+        """ln S at `dose` Gy."""
         return -(self.alpha0 + self.beta * z_star) * dose - self.beta * dose**2
 
     def rbe_max(self, z_star: Any, alpha_reference: Any) -> Any:
@@ -63,6 +64,7 @@ def stopping_power(energy: Any) -> Any:
 
 
 def _z_star(energy: Any, let: Any, domain: Any, z0: Any) -> Any:
+    """Of one energy (MeV) and LET (MeV/cm): the integral over tracks at all distances from the domain's axis."""
     per_u = energy / _MASS
     velocity = jnp.sqrt(1 - 1 / (1 + per_u / _NUCLEON) ** 2)
     charge = _CHARGE * (1 - jnp.exp(-125 * velocity * _CHARGE ** (-2 / 3)))
@@ -76,22 +78,22 @@ def _z_star(energy: Any, let: Any, domain: Any, z0: Any) -> Any:
         """Of a track that passes the domain's axis at b µm: arcs within the domain, r on a log scale from core to penumbra."""
         low = jnp.maximum(core, b - domain)
         high = jnp.maximum(jnp.minimum(penumbra, b + domain), low * (1 + 1e-12))
-        whole = jnp.clip(domain - b, low, high)  # circles up to here lie within
-        inner = 2 * jnp.pi * k * jnp.log(whole / low)
+        within = jnp.clip(domain - b, low, high)  # circles up to here lie within
+        inner = 2 * jnp.pi * k * jnp.log(within / low)
         # arcs beyond, with the square roots at both ends taken out
         u, v = (1 - jnp.cos(jnp.pi * _U)) / 2, jnp.pi / 2 * jnp.sin(jnp.pi * _U) * _V
-        r = whole * (high / whole) ** u
+        r = within * (high / within) ** u
         arc = 2 * jnp.arccos(
             jnp.clip((r**2 + b**2 - domain**2) / (2 * r * jnp.maximum(b, 1e-12)), -1 + 1e-15, 1 - 1e-15)
         )
-        outer = k * jnp.log(high / whole) * (arc * v).sum()
+        outer = k * jnp.log(high / within) * (arc * v).sum()
         return (inner + outer + jnp.where(b < domain, centre, 0.0)) / (jnp.pi * domain**2)
 
     b = jnp.concatenate([domain * (1 - _U**2), domain + penumbra * _U**2])  # towards the rim from both sides
     weight = b * jnp.concatenate([domain * 2 * _U * _V, penumbra * 2 * _U * _V])
-    found = jax.vmap(z)(b)
-    saturated = -(z0**2) * jnp.expm1(-((found / z0) ** 2))
-    return (weight * saturated).sum() / (weight * found).sum()
+    energies = jax.vmap(z)(b)
+    saturated = -(z0**2) * jnp.expm1(-((energies / z0) ** 2))
+    return (weight * saturated).sum() / (weight * energies).sum()
 
 
 def z_star(hits: Hits, model: Mkm) -> jax.Array:

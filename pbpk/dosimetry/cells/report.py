@@ -62,8 +62,11 @@ class Target:
 
 
 class AlphaScaleResult(NamedTuple):
-    """Of nuclei: mean dose of alphas (Gy), hits, share not hit, SD of z (Gy), zF, zD (Gy); survival by three models (single
-    hit, LQ over f(z), MKM); MKM's z* (Gy); RBE-weighted dose, its SD over the RBE (Gy), BED (Gy)."""
+    """What alphas do to nuclei.
+
+    Mean dose of alphas (Gy), hits, share not hit, SD of z (Gy), zF, zD (Gy); survival by three models (single hit, LQ over f(z),
+    MKM); MKM's z* (Gy); RBE-weighted dose, its SD over the RBE (Gy), BED (Gy).
+    """
 
     dose: Any
     hits: Any
@@ -81,7 +84,10 @@ class AlphaScaleResult(NamedTuple):
 
 
 class BetaFormalismResult(NamedTuple):
-    """Of the tissue's mean dose (Gy): all radiations alike; its survival and BED (Gy) without and with the mean RBE."""
+    """What the beta formalism makes of the tissue's mean dose (Gy), all radiations alike.
+
+    Its survival and BED (Gy) without and with the mean RBE.
+    """
 
     dose: Any
     survival: Any
@@ -101,10 +107,12 @@ def compare(
     protraction: Any,
     cell: CellBiology,
 ) -> tuple[AlphaScaleResult, BetaFormalismResult]:
-    """`per_gray` from `Tissue.hits`; `nucleus` µm; `alpha`, `low` mean doses, Gy (numbers: vmap over patients); `rbe` its
-    mean and SD. Low LET reaches all cells alike and multiplies every survival by e^(−α₀D − GβD²); that its damage meets that of
-    alphas is in BED alone. α of a nucleus's specific energy is RBE·α₀, so S by LQ differs from the last column of the beta
-    formalism by the spread of z, where the nuclei are, and nothing else.
+    """Compute one tissue's alphas, and beside them the beta formalism.
+
+    `per_gray` from `Tissue.hits`; `nucleus` µm; `alpha`, `low` mean doses, Gy (numbers: vmap over patients); `rbe` its mean and SD.
+    Low LET reaches all cells alike and multiplies every survival by e^(−α₀D − GβD²); that its damage meets that of alphas is in
+    BED alone. α of a nucleus's specific energy is RBE·α₀, so S by LQ differs from the last column of the beta formalism by the
+    spread of z, where the nuclei are, and nothing else.
     """
     mean, sd = rbe
     dose = alpha * per_gray.dose
@@ -112,7 +120,7 @@ def compare(
     star = z_star(per_gray, model)
     spared = jnp.exp(-cell.alpha0 * low - protraction * cell.beta * low**2)
     linear = mean * cell.alpha0
-    ours = AlphaScaleResult(
+    by_alphas = AlphaScaleResult(
         dose,
         mean_hits(per_gray, dose),
         unhit(per_gray, dose),
@@ -127,16 +135,16 @@ def compare(
         sd * dose,
         rbe_bed(dose, low, mean, alpha_beta, protraction),
     )
-    whole = alpha + low
-    theirs = BetaFormalismResult(
-        whole,
-        survival.mean_dose(whole, cell.alpha0, protraction * cell.beta),
-        bed(whole, alpha_beta, protraction),
+    total = alpha + low
+    by_mean = BetaFormalismResult(
+        total,
+        survival.mean_dose(total, cell.alpha0, protraction * cell.beta),
+        bed(total, alpha_beta, protraction),
         mean * alpha + low,
-        jnp.exp(-linear * alpha - cell.alpha0 * low - protraction * cell.beta * whole**2),
+        jnp.exp(-linear * alpha - cell.alpha0 * low - protraction * cell.beta * total**2),
         rbe_bed(alpha, low, mean, alpha_beta, protraction),
     )
-    return ours, theirs
+    return by_alphas, by_mean
 
 
 _COMPARE = jax.jit(compare)
@@ -144,7 +152,10 @@ _COMPARE = jax.jit(compare)
 
 @dataclass(frozen=True, eq=False)
 class AlphaReportRow:
-    """`interval`: 90 % of the RBE-weighted dose, Gy, over the RBE alone."""
+    """One target of `alpha_report`, by alphas and by the beta formalism.
+
+    `interval`: 90 % of the RBE-weighted dose, Gy, over the RBE alone.
+    """
 
     target: Target
     rbe: Rbe
@@ -153,6 +164,7 @@ class AlphaReportRow:
     interval: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
+        """The row as one JSON object."""
         numbers = {f"alpha_{k}": float(v) for k, v in self.alpha._asdict().items()}
         numbers |= {f"beta_{k}": float(v) for k, v in self.beta._asdict().items()}
         t = self.target
@@ -171,22 +183,22 @@ class AlphaReportRow:
 def alpha_report(
     targets: Sequence[Target], nuclide: str = "At-211", draws: int = 20_000, seed: int = 1
 ) -> list[AlphaReportRow]:
-    """Of each target. The interval is that of `draws` of its RBE. Raises `BadInput` for a dose below 0 or not a number."""
+    """Report each target. The interval is that of `draws` of its RBE. Raises `BadInput` for a dose below 0 or not a number."""
     rows = []
     for t in targets:
         for value in (t.alpha, t.low):
             if not np.all(np.isfinite(value)) or np.any(np.asarray(value) < 0):
                 raise BadInput(f"the dose of {t.name} is {value}", hint="Gy, 0 or more")
-        known = radiobiology(t.biology)
-        rbe = t.rbe or known.rbe
+        biology = radiobiology(t.biology)
+        rbe = t.rbe or biology.rbe
         per_gray = t.tissue.hits(t.shares, t.beyond, nuclide)
         moments = (rbe.mean(), rbe.sd())
-        ours, theirs = _COMPARE(
-            per_gray, t.tissue.nucleus, t.alpha, t.low, moments, known["alpha_beta"], t.protraction, t.cell
+        by_alphas, by_mean = _COMPARE(
+            per_gray, t.tissue.nucleus, t.alpha, t.low, moments, biology["alpha_beta"], t.protraction, t.cell
         )
-        drawn = np.asarray(rbe.draws(jax.random.key(seed), (draws,))) * float(ours.dose) + float(t.low)
+        drawn = np.asarray(rbe.draws(jax.random.key(seed), (draws,))) * float(by_alphas.dose) + float(t.low)
         low, high = np.quantile(drawn, [0.05, 0.95])
-        rows.append(AlphaReportRow(t, rbe, ours, theirs, (float(low), float(high))))
+        rows.append(AlphaReportRow(t, rbe, by_alphas, by_mean, (float(low), float(high))))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Sources as a nucleus sees them: how many decays happen at which distance from its centre.
+"""Sources as a nucleus meets them: how many decays happen at which distance from its centre.
 
 Alphas leave in all directions alike and tissue is water, so of any source only the distances to the centre of a spherical
 nucleus matter. At distance r lie 4πr²·Φ(r) dr of a region's volume, Φ being the share of that sphere which is in the region:
@@ -20,23 +20,25 @@ _COS, _COS_W = np.polynomial.legendre.leggauss(64)
 
 
 class SourceDistances(NamedTuple):
-    """`weight` (K,) decays at `distance` (K,) from the nucleus's centre, per unit of the source."""
+    """A source as a nucleus meets it: `weight` (K,) decays at `distance` (K,) µm from its centre, per unit of the source."""
 
     distance: Any
     weight: Any
 
     def scaled(self, by: Any) -> SourceDistances:
+        """The source with `by` times the decays."""
         return SourceDistances(self.distance, self.weight * by)
 
 
 def join_sources(*sources: SourceDistances) -> SourceDistances:
+    """Several sources as one."""
     return SourceDistances(*(jnp.concatenate([jnp.asarray(x) for x in part]) for part in zip(*sources, strict=True)))
 
 
 def region_distances(
     share: Callable[[Any], Any], edges: Sequence[Any], cut: Any = 0.0, panels: int = 6
 ) -> SourceDistances:
-    """Of a region whose Φ(r) is `share`, smooth between `edges`, the last where it ends or FAR; per decay/µm³.
+    """The distances of a region whose Φ(r) is `share`, smooth between `edges`, the last where it ends or FAR; per decay/µm³.
 
     `cut`, here and below, is the radius of the nucleus: whether a track must enter first or is born inside is a kink in all
     that follows, which no panel of the quadrature may straddle.
@@ -58,9 +60,9 @@ def point_source(distance: Any) -> SourceDistances:
 
 def ball_share(r: Any, radius: Any, away: Any) -> Any:
     """Φ of a ball whose centre is `away`: the cap of the sphere r within it."""
-    far = jnp.maximum(away, 1e-9)
-    cap = jnp.clip((radius**2 - (far - r) ** 2) / (4 * far * jnp.maximum(r, 1e-9)), 0.0, 1.0)
-    return jnp.where(r < radius - far, 1.0, cap)
+    centre = jnp.maximum(away, 1e-9)
+    cap = jnp.clip((radius**2 - (centre - r) ** 2) / (4 * centre * jnp.maximum(r, 1e-9)), 0.0, 1.0)
+    return jnp.where(r < radius - centre, 1.0, cap)
 
 
 def ball(radius: Any, away: Any = 0.0, cut: Any = 0.0) -> SourceDistances:
@@ -108,10 +110,10 @@ def plane(distance: Any) -> SourceDistances:
 
 def _cylinder_share(r: Any, radius: Any, away: Any) -> Any:
     """Φ of an endless cylinder whose axis is `away`: over the angle to the axis, of the arc within it."""
-    cos = (_COS + 1) / 2  # one half is as the other
+    cos = (_COS + 1) / 2  # both halves are alike
     side = jnp.maximum(r[..., None] * jnp.sqrt(1 - cos**2), 1e-9)
-    far = jnp.maximum(away, 1e-9)
-    arc = (side**2 + far**2 - radius**2) / (2 * side * far)
+    axis = jnp.maximum(away, 1e-9)
+    arc = (side**2 + axis**2 - radius**2) / (2 * side * axis)
     inside = jnp.arccos(jnp.clip(arc, -1 + 1e-12, 1 - 1e-12)) / jnp.pi
     return (inside * _COS_W).sum(-1) / 2
 
@@ -122,14 +124,14 @@ def tube(inner: Any, outer: Any, away: Any, cut: Any = 0.0) -> SourceDistances:
     edges = (jnp.abs(inner - away), inner + away, jnp.abs(reach - away), reach + away, FAR)
 
     def share(r: Any) -> Any:
-        whole = jnp.where(reach >= 1e6, 1.0, _cylinder_share(r, reach, away))
-        return whole - jnp.where(inner > 0, _cylinder_share(r, jnp.maximum(inner, 1e-6), away), 0.0)
+        outer_share = jnp.where(reach >= 1e6, 1.0, _cylinder_share(r, reach, away))
+        return outer_share - jnp.where(inner > 0, _cylinder_share(r, jnp.maximum(inner, 1e-6), away), 0.0)
 
     return region_distances(share, edges, cut)
 
 
 def diffuse(source: SourceDistances, length: Any) -> SourceDistances:
-    """After each decay's daughter has wandered: the kernel e^(−r/L)/(4πL²r), L = √(Dτ), `length` µm > 0.
+    """A source after each decay's daughter has wandered: the kernel e^(−r/L)/(4πL²r), L = √(Dτ), `length` µm > 0.
 
     A point at distance a is then at r with density r/(2aL)·(e^(−|r−a|/L) − e^(−(r+a)/L)), a density in closed form.
     """

@@ -19,15 +19,17 @@ POINTS = 131072
 
 
 class SpecificEnergySpectrum(NamedTuple):
-    """`share` (POINTS,) of nuclei with specific energy `z` Gy; share[0] are those not hit."""
+    """A distribution of specific energy: `share` (POINTS,) of nuclei with `z` Gy; share[0] are those not hit."""
 
     z: Any
     share: Any
 
     def mean(self) -> jax.Array:
+        """Gy."""
         return (self.z * self.share).sum()
 
     def variance(self) -> jax.Array:
+        """Gy²."""
         return ((self.z - self.mean()) ** 2 * self.share).sum()
 
     def expectation(self, of: Any) -> jax.Array:
@@ -40,7 +42,7 @@ class SpecificEnergySpectrum(NamedTuple):
 
 
 def single_hit_spectrum(hits: Hits, top: Any) -> SpecificEnergySpectrum:
-    """f₁ on a grid from 0 to `top` Gy."""
+    """f₁, of single hits, on a grid from 0 to `top` Gy."""
     step, z = top / POINTS, hits.z
     place = jnp.clip(z / step, 0.0, POINTS - 2.0)
     low = jnp.floor(place)

@@ -20,8 +20,8 @@ def single_hit(hits: Hits, dose: Any, z0: Any) -> jax.Array:
 
 def lq(hits: Hits, dose: Any, alpha: Any, beta: Any) -> jax.Array:
     """S = ∫ f(z; D) e^(−αz − βz²) dz: α 1/Gy and β 1/Gy² are the cell's own, of its specific energy; `dose` a number."""
-    found = compute_spectrum(hits, dose, damp=alpha)
-    return found.expectation(jnp.exp(-beta * found.z**2))
+    spectrum = compute_spectrum(hits, dose, damp=alpha)
+    return spectrum.expectation(jnp.exp(-beta * spectrum.z**2))
 
 
 def mean_dose(dose: Any, alpha: Any, beta: Any, rbe: Any = 1.0) -> jax.Array:

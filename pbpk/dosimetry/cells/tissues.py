@@ -1,4 +1,4 @@
-"""Tissues as a nucleus in them sees them, and what it gets per gray of the tissue's mean dose.
+"""Tissues around a nucleus, and what it gets per gray of the tissue's mean dose.
 
 A region filled like everything around it gives a nucleus φ of the dose that is everywhere; over all regions φ adds up to 1.
 Where a share f of the tissue's decays is in a region with a share v of its volume, it holds f/v times the mean, and the nucleus
@@ -24,9 +24,12 @@ _FILLED = 1e-15  # kg/µm³
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """`regions` as seen, per decay/µm³; `volume` their shares of the tissue; `around` is all else of it, with the tissue's mean
+    """A tissue around one nucleus: its regions as sources, and how it is filled.
+
+    `regions` as sources, per decay/µm³; `volume` their shares of the tissue; `around` is all else of it, with the tissue's mean
     concentration where it is more of the same ("mean"), or with what the regions leave ("rest"); `beyond` is not part of the
-    tissue: contents, bone."""
+    tissue: contents, bone. `cell` whose nucleus it is, `nucleus` its radius, `dimensions` in words.
+    """
 
     name: str
     cell: str
@@ -39,6 +42,7 @@ class Tissue:
     dimensions: str
 
     def even_shares(self) -> dict[str, float]:
+        """Shares of decays by region where all is filled evenly."""
         return dict(self.volume)
 
     def concentrations(self, shares: Mapping[str, float]) -> dict[str, float]:
@@ -47,20 +51,20 @@ class Tissue:
             if name not in self.volume:
                 what = f"{self.name} has no region `{name}`"
                 raise BadInput(what, hint=did_you_mean(name, self.volume))
-        held = sum(shares.values())
-        if min(shares.values(), default=0.0) < 0 or held > 1 + 1e-9:
+        placed = sum(shares.values())
+        if min(shares.values(), default=0.0) < 0 or placed > 1 + 1e-9:
             raise BadInput(
-                f"shares of decays in the {self.name} add up to {held:.4g}", hint="0 or more each, at most 1 in all"
+                f"shares of decays in the {self.name} add up to {placed:.4g}", hint="0 or more each, at most 1 in all"
             )
-        found = {k: shares.get(k, 0.0) / v for k, v in self.volume.items()}
+        relative = {k: shares.get(k, 0.0) / v for k, v in self.volume.items()}
         room = 1 - sum(self.volume.values())
         if self.surroundings == "mean":
-            return found | {"around": 1.0}
-        if room < 1e-9 and held < 1 - 1e-9:
+            return relative | {"around": 1.0}
+        if room < 1e-9 and placed < 1 - 1e-9:
             raise BadInput(
-                f"{held:.4g} of the decays are placed, and the {self.name} has nothing else", hint="add up to 1"
+                f"{placed:.4g} of the decays are placed, and the {self.name} has nothing else", hint="add up to 1"
             )
-        return found | {"around": (1 - held) / room if room > 1e-9 else 0.0}
+        return relative | {"around": (1 - placed) / room if room > 1e-9 else 0.0}
 
     def hits(
         self,
@@ -83,21 +87,21 @@ class Tissue:
         parts += [(self.around, relative["around"])] if self.around is not None else []
         parts += [(self.beyond[k], v) for k, v in (beyond or {}).items()]
         per_gray = _FILLED / (alpha_energy(nuclide) * MEV)  # decays/µm³ for 1 Gy
-        each = [compute_hits(seen, self.nucleus, nuclide).scaled(per_gray * c) for seen, c in parts]
-        often, enter, leave = (jnp.concatenate([h[i] for h in each]) for i in range(3))
-        return Hits(often, enter, leave, each[0].mass)
+        all_hits = [compute_hits(source, self.nucleus, nuclide).scaled(per_gray * c) for source, c in parts]
+        often, enter, leave = (jnp.concatenate([h[i] for h in all_hits]) for i in range(3))
+        return Hits(often, enter, leave, all_hits[0].mass)
 
 
 def follicle(lumen: float = 100.0, height: float = 10.0, nucleus: float = 3.5, stroma: float = 0.1) -> Tissue:
     """Thyroid: the nucleus in the middle of a follicular cell, colloid on one side, more thyroid on the other."""
-    away, outer, whole = lumen + height / 2, lumen + height, 1 - stroma
+    away, outer, parenchyma = lumen + height / 2, lumen + height, 1 - stroma
     share = (lumen / outer) ** 3
     return Tissue(
         "thyroid follicle",
         "follicular cell",
         nucleus,
         {"lumen": ball(lumen, away, nucleus), "epithelium": shell(lumen, outer, away, nucleus)},
-        {"lumen": whole * share, "epithelium": whole * (1 - share), "stroma": stroma},
+        {"lumen": parenchyma * share, "epithelium": parenchyma * (1 - share), "stroma": stroma},
         outside(outer, away, nucleus),
         "mean",
         {},
@@ -209,12 +213,12 @@ def tumour(cell: float = 7.0, nucleus: float = 5.0, cells: float = 0.7) -> Tissu
     """A cell among its like, deep in a lesion; `cells` of the volume is cells."""
     inside = (nucleus / cell) ** 3
     volume = 4 / 3 * jnp.pi
-    own = {"nucleus": nucleus**3, "cytoplasm": cell**3 - nucleus**3}
+    cubes = {"nucleus": nucleus**3, "cytoplasm": cell**3 - nucleus**3}
     return Tissue(
         "tumour",
         "tumour cell",
         nucleus,
-        {k: cell_part(k, cell, nucleus).scaled(volume * v) for k, v in own.items()},  # type: ignore[arg-type]
+        {k: cell_part(k, cell, nucleus).scaled(volume * v) for k, v in cubes.items()},  # type: ignore[arg-type]
         {"nucleus": cells * inside, "cytoplasm": cells * (1 - inside), "interstitium": 1 - cells},
         outside(cell),
         "mean",

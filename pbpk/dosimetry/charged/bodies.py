@@ -23,7 +23,10 @@ def sphere_radius(mass: Any, density: Any = 1.0) -> Any:
 
 
 def ellipsoid_radius(mass: Any, axes: Any, density: Any = 1.0) -> Any:
-    """3V/S of an ellipsoid with half axes in the ratio `axes`, areal. The surface is Thomsen's approximation, within 1 %."""
+    """Areal radius 3V/S, g/cm², of an ellipsoid with half axes in the ratio `axes`.
+
+    The surface is Thomsen's approximation, within 1 %.
+    """
     a, b, c = axes
     stretch = (3 * mass / (4 * np.pi * density * a * b * c)) ** (1 / 3)
     p = 1.6075
@@ -32,9 +35,9 @@ def ellipsoid_radius(mass: Any, axes: Any, density: Any = 1.0) -> Any:
 
 
 def absorbed_fraction(energy: Any, radius: Any, particle: Particle, tissue: str = "water") -> Any:
-    """Of particles of `energy` (MeV, any shape) in a sphere of areal `radius` (g/cm², the same shape or a number).
+    """Absorbed fraction of particles of `energy` (MeV, any shape) in a sphere of areal `radius` (g/cm²).
 
-    Traceable and differentiable in both.
+    `radius` has the same shape or is a number. Traceable and differentiable in both.
     """
     table = load_range_table(particle, tissue)
     energy, radius = jnp.asarray(energy, float), jnp.asarray(radius, float)

@@ -28,11 +28,11 @@ class RangeTable(NamedTuple):
     range: np.ndarray
 
     def reach(self, energy: Any) -> Any:
-        """How far it gets, g/cm²."""
+        """How far a particle of this energy gets, g/cm²."""
         return _log_log(energy, self.energy, self.range)
 
     def residual_energy(self, way: Any) -> Any:
-        """The energy (MeV) whose range is `way`: what is left that far before the end."""
+        """The energy (MeV) whose range is `way`, g/cm²: what is left that far before the end."""
         return _log_log(way, self.range, self.energy)
 
     def energy_lost(self, energy: Any, way: Any) -> Any:
@@ -49,7 +49,10 @@ def _log_log(x: Any, xs: np.ndarray, ys: np.ndarray) -> Any:
 
 
 def load_range_table(particle: Particle, tissue: str = "water") -> RangeTable:
-    """Of an alpha in water, muscle, adipose or bone; of an electron in water or bone."""
+    """The ranges of an alpha in water, muscle, adipose or bone; of an electron in water or bone.
+
+    Raises `BadInput` for another tissue.
+    """
     known = _tables()[particle]
     if tissue not in known:
         raise BadInput(f"no ranges of {particle}s in `{tissue}`", hint=did_you_mean(tissue, known))
@@ -58,11 +61,12 @@ def load_range_table(particle: Particle, tissue: str = "water") -> RangeTable:
 
 @cache
 def _tables() -> dict[str, dict[str, RangeTable]]:
-    found: dict[str, dict[str, RangeTable]] = {}
+    """By particle and tissue."""
+    tables: dict[str, dict[str, RangeTable]] = {}
     for particle, name, factor in (("alpha", "alphas", 1.0), ("electron", "electrons", STRAIGHTNESS)):
         rows = pd.read_csv(_TABLES / f"{name}.csv")
-        found[particle] = {
+        tables[particle] = {
             str(tissue): RangeTable(part["MeV"].to_numpy(), factor * part["range_g_cm2"].to_numpy())
             for tissue, part in rows.groupby("tissue")
         }
-    return found
+    return tables

@@ -19,7 +19,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
 
 def half_space_dose(energy: Any, depth: Any, particle: Particle, tissue: str = "water") -> Any:
-    """φ at `depth` (areal, g/cm²) of particles of `energy` (MeV); shapes broadcast.
+    """φ at `depth` (areal, g/cm²) beyond a filled half-space, of particles of `energy` (MeV); shapes broadcast.
 
     By parts, and with u = x/r the cosine at which a track that far long still reaches: φ = 1/2E ∫ E_left(x/u) du, u from x/R
     to 1, which has no pole at the end of the range.
@@ -30,12 +30,12 @@ def half_space_dose(energy: Any, depth: Any, particle: Particle, tissue: str = "
     x = jnp.clip(depth, 0.0, reach)
     first = x / reach
     u = first[..., None] + (1 - first)[..., None] * (_NODES + 1) / 2
-    left = table.residual_energy(jnp.maximum(reach[..., None] - x[..., None] / u, 0.0))
-    return (left * _WEIGHTS).sum(-1) * (1 - first) / 2 / (2 * energy)
+    residual = table.residual_energy(jnp.maximum(reach[..., None] - x[..., None] / u, 0.0))
+    return (residual * _WEIGHTS).sum(-1) * (1 - first) / 2 / (2 * energy)
 
 
 def dose_from_contents(energy: Any, layer: tuple[float, float], particle: Particle, tissue: str = "water") -> Any:
-    """Mean φ over a target layer between two depths (areal, g/cm²)."""
+    """Mean φ over a target layer between two depths (areal, g/cm²) beyond filled contents."""
     low, high = layer
     depth = low + (high - low) * (_NODES + 1) / 2
     phi = half_space_dose(jnp.asarray(energy, float)[..., None], depth, particle, tissue)
@@ -45,8 +45,10 @@ def dose_from_contents(energy: Any, layer: tuple[float, float], particle: Partic
 def dose_from_layer(
     energy: Any, source: tuple[float, float], layer: tuple[float, float], particle: Particle, tissue: str = "water"
 ) -> Any:
-    """Mean over the target `layer` of the dose relative to that deep in an endless source, from a source between two depths
-    of the same wall (areal, g/cm²); they may overlap."""
+    """Mean dose over the target `layer`, relative to that deep in an endless source, from a source layer of the same wall.
+
+    Both between two depths (areal, g/cm²); they may overlap.
+    """
     low, high = layer
     depth = low + (high - low) * (_NODES + 1) / 2
     e = jnp.asarray(energy, float)[..., None]

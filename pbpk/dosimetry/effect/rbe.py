@@ -20,8 +20,8 @@ from pbpk.errors import BadInput
 class Rbe:
     """An uncertain RBE of one endpoint.
 
-    Lognormal with median `a` and geometric SD `b`; uniform from `a` to `b`; or fixed at `a`. `source` must be said; without one,
-    or for numbers that cannot be, `BadInput`.
+    Lognormal with median `a` and geometric SD `b`; uniform from `a` to `b`; or fixed at `a`. `source` must be said. Raises
+    `BadInput` without one, or for numbers that cannot be.
     """
 
     endpoint: str

@@ -10,8 +10,9 @@ TUMOUR, OTHER = "tumour", "other"
 
 
 def find_biology(target: str, lesions: Collection[str] = ()) -> Radiobiology:
-    """The radiobiology of a target: its own; a tumour's for a lesion; that of other tissue, which is assumed throughout, for what
-    has none.
+    """Find the radiobiology of a target: its own, or a tumour's for a lesion.
+
+    What has none gets that of other tissue, which is assumed throughout.
     """
     if target in lesions:
         return radiobiology(TUMOUR)

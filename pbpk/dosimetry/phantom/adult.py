@@ -37,8 +37,9 @@ THYROID_SHIFT = (1.0, -7.0)
 
 
 def list_solids(as_reported: bool = False) -> list[tuple[str, str, Inside]]:
-    """(name, material, shape) from the innermost outwards; `as_reported` leaves the thyroid in the head, and the sternum
-    out.
+    """(name, material, shape) from the innermost outwards.
+
+    `as_reported` leaves the thyroid in the head, and the sternum out.
     """
     return [
         *_head((0.0, 0.0) if as_reported else THYROID_SHIFT),

@@ -26,8 +26,12 @@ _ELSEWHERE = 0.0192  # of all blood, in the tissues that have no share of their 
 
 @dataclass(frozen=True)
 class PhantomRegion:
-    """`mass` in g, with its blood; `blood` its share of all blood; `photons` the phantom's region that stands for it; `parts`
-    how many bodies it is made of; `layer` the depth of its target cells, g/cm², None where all of it is the target."""
+    """A region of the reference body, as a source and target of dose.
+
+    `kind`: tissue, wall, contents, mucosa, marrow, bone or blood; `mass` in g, with its blood; `blood` its share of all blood;
+    `photons` the voxel phantom's region that stands for it; `parts` how many bodies it is made of; `layer` the depth of its
+    target cells, g/cm², None where all of it is the target.
+    """
 
     name: str
     kind: str
@@ -44,6 +48,7 @@ class PhantomRegion:
 
 
 def check_phantom(phantom: str) -> Phantom:
+    """The phantom of this name. Raises `BadInput` for another."""
     for known in PHANTOMS:
         if phantom == known:
             return known
@@ -52,21 +57,23 @@ def check_phantom(phantom: str) -> Phantom:
 
 @cache
 def load_regions(phantom: Phantom) -> dict[str, PhantomRegion]:
-    """All that this phantom has, by name."""
+    """All regions that this phantom has, by name."""
     sex = check_phantom(phantom).removeprefix("adult-")
     rows = pd.read_csv(Path(__file__).parent / "regions.csv", comment="#")
     blood, mass = rows[f"blood_{sex}"], rows[f"{sex}_g"]
     plain = rows["kind"].isin(["tissue", "wall"]) & blood.isna() & mass.notna()
     share = blood.fillna(0.0).where(~plain, _ELSEWHERE * mass / mass[plain].sum())
     share = share / share.sum()
-    found = {}
-    for row, own in zip(rows.to_dict("records"), share, strict=True):
+    regions = {}
+    for row, blood_share in zip(rows.to_dict("records"), share, strict=True):
         grams, kind, low, high = (row[k] for k in (f"{sex}_g", "kind", "layer_low_um", "layer_high_um"))
         if np.isnan(grams) and kind not in ("blood", "bone"):
             continue
-        own = 0.0 if kind == "mucosa" else float(own)
-        whole = (0.0 if np.isnan(grams) else grams) + own * BLOOD_MASS[phantom]
+        blood_share = 0.0 if kind == "mucosa" else float(blood_share)
+        total = (0.0 if np.isnan(grams) else grams) + blood_share * BLOOD_MASS[phantom]
         layer = None if np.isnan(low) else (low * 1e-4, high * 1e-4)
         name = str(row["region"])
-        found[name] = PhantomRegion(name, str(kind), float(whole), own, str(row["photons"]), int(row["parts"]), layer)
-    return found
+        regions[name] = PhantomRegion(
+            name, str(kind), float(total), blood_share, str(row["photons"]), int(row["parts"]), layer
+        )
+    return regions

@@ -19,7 +19,11 @@ _FEMALE = {"trunk": (17.25, 9.80, 63.1), "head": (7.77, 9.76, 16.50), "legs": 78
 
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:
-    """`label` (x, y, z): 0 outside, else 1 + the place of the region in `names`; `material` by label, −1 outside."""
+    """A phantom of labelled voxels.
+
+    `label` (x, y, z): 0 outside, else 1 + the place of the region in `names`; `material` by label, −1 outside; `origin` and
+    edge `voxel`, cm.
+    """
 
     names: tuple[str, ...]
     material: np.ndarray
@@ -28,14 +32,14 @@ class VoxelGrid:
     voxel: float
 
     def mass(self) -> np.ndarray:
-        """(regions,) g."""
+        """Of each region, (regions,) g."""
         count = np.bincount(self.label.ravel(), minlength=len(self.names) + 1)[1:]
         density = np.array([DENSITY[MATERIALS[m]] for m in self.material[1:]])
         return count * self.voxel**3 * density
 
 
 def build_grid(phantom: str, voxel: float = 0.2, as_reported: bool = False) -> VoxelGrid:
-    """Voxels of edge `voxel` (cm), each labelled by what is at its centre; `as_reported` without what we changed."""
+    """Label voxels of edge `voxel` (cm) by what is at their centre; `as_reported` without what we changed."""
     rows = adult.list_solids(as_reported)
     low, high = np.array([-20.4, -14.0, -82.0]), np.array([20.4, 10.4, 94.6])
     count = np.ceil((high - low) / voxel).astype(int)

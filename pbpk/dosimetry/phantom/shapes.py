@@ -13,12 +13,13 @@ Inside = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def ellipsoid(centre: Sequence[float], axes: Sequence[float]) -> Inside:
+    """With half axes along x, y and z."""
     (x0, y0, z0), (a, b, c) = centre, axes
     return lambda x, y, z: ((x - x0) / a) ** 2 + ((y - y0) / b) ** 2 + ((z - z0) / c) ** 2 <= 1
 
 
 def elliptic_cylinder(centre: Sequence[float], axes: Sequence[float], z: Sequence[float]) -> Inside:
-    """Upright."""
+    """Upright, between two heights `z`."""
     (x0, y0), (a, b), (low, high) = centre, axes, z
     return lambda x, y, z: (((x - x0) / a) ** 2 + ((y - y0) / b) ** 2 <= 1) & (z >= low) & (z <= high)
 
@@ -32,25 +33,28 @@ def intersection(*shapes: Inside) -> Inside:
     """What is inside all of them."""
 
     def inside(x, y, z):
-        found = shapes[0](x, y, z)
+        mask = shapes[0](x, y, z)
         for shape in shapes[1:]:
-            found = found & shape(x, y, z)
-        return found
+            mask = mask & shape(x, y, z)
+        return mask
 
     return inside
 
 
 def union(*shapes: Inside) -> Inside:
+    """What is inside any of them."""
+
     def inside(x, y, z):
-        found = shapes[0](x, y, z)
+        mask = shapes[0](x, y, z)
         for shape in shapes[1:]:
-            found = found | shape(x, y, z)
-        return found
+            mask = mask | shape(x, y, z)
+        return mask
 
     return inside
 
 
 def difference(shape: Inside, hole: Inside) -> Inside:
+    """What is inside the shape and not in the hole."""
     return lambda x, y, z: shape(x, y, z) & ~hole(x, y, z)
 
 

@@ -21,13 +21,15 @@ SHAFTS = ("leg_bones", "arm_bones")
 
 
 def share_among_bones(part: str, mass: dict[str, float]) -> dict[str, float]:
-    """Of `red_marrow`, `cortical_bone` or `trabecular_bone`, the share in each bone; `mass` (g) of the bones. Cortical bone is
-    spread by mass, trabecular bone by mass outside the shafts: both assumed."""
+    """Of `red_marrow`, `cortical_bone` or `trabecular_bone`, the share in each bone; `mass` (g) of the bones.
+
+    Cortical bone is spread by mass, trabecular bone by mass outside the shafts: both assumed.
+    """
     if part == "red_marrow":
-        given = {k: v for k, v in MARROW_SHARES.items() if k in mass}
+        weights = {k: v for k, v in MARROW_SHARES.items() if k in mass}
     elif part == "cortical_bone":
-        given = mass
+        weights = mass
     else:
-        given = {k: m for k, m in mass.items() if k not in SHAFTS}
-    whole = sum(given.values())
-    return {k: v / whole for k, v in given.items()}
+        weights = {k: m for k, m in mass.items() if k not in SHAFTS}
+    total = sum(weights.values())
+    return {k: v / total for k, v in weights.items()}

@@ -18,9 +18,12 @@ _TABLES = Path(__file__).resolve().parent.parent / "tables"
 
 
 class PhotonMedia(NamedTuple):
-    """Per cm, by material (rows as MATERIALS, then a vacuum) and energy cell. `deposit` counts the fraction of the energy
-    that an interaction leaves where it happens, so that E · deposit · path is the energy left behind; `in_soft` is that of
-    soft tissue at the material's own density, for the marrow in bone. `angle` (rows of energy, quantiles): cos θ."""
+    """Coefficients per cm, by material (rows as MATERIALS, then a vacuum) and energy cell.
+
+    `deposit` counts the fraction of the energy that an interaction leaves where it happens, so that E · deposit · path is the
+    energy left behind; `in_soft` is that of soft tissue at the material's own density, for the marrow in bone; `majorant` the
+    largest `total` of any material. `angle` (rows of energy, quantiles): cos θ.
+    """
 
     total: np.ndarray
     scatter: np.ndarray
@@ -39,11 +42,12 @@ def energy_cell(energy):
 
 
 def angle_row(energy):
+    """Where an energy (MeV) lies among the rows of `angle`, as a real number."""
     return energy_cell(energy) * ((_ROWS - 1) / (_CELLS - 1))
 
 
 def klein_nishina(energy: float, cosine: np.ndarray) -> np.ndarray:
-    """Per solid angle, in units of r_e²/2 (Klein and Nishina 1929)."""
+    """Cross-section per solid angle, in units of r_e²/2 (Klein and Nishina 1929)."""
     left = 1 / (1 + energy / ELECTRON_MASS * (1 - cosine))
     return left**2 * (left + 1 / left - 1 + cosine**2)
 
@@ -56,10 +60,10 @@ def transferred_share(energy: float) -> float:
 
 
 def mass_coefficients(tissue: str, energy: np.ndarray) -> np.ndarray:
-    """(3, energies) cm²/g: Compton, photoelectric, pair. Between XCOM's energies log-log."""
+    """(3, energies) cm²/g of a tissue: Compton, photoelectric, pair. Between XCOM's energies log-log."""
     table = _load_coefficients()[tissue]
-    at = np.log(energy)
-    out = [np.exp(np.interp(at, np.log(table["MeV"]), np.log(table[c]))) for c in table.columns[2:4]]
+    log_energy = np.log(energy)
+    out = [np.exp(np.interp(log_energy, np.log(table["MeV"]), np.log(table[c]))) for c in table.columns[2:4]]
     last = table[table.columns[4]].to_numpy()
     above = last > 0
     first = float(np.interp(1.022, table["MeV"], last))  # nothing below the threshold, and linear from there
@@ -74,17 +78,18 @@ def _load_coefficients() -> dict[str, pd.DataFrame]:
 
 @cache
 def build_media() -> PhotonMedia:
+    """The media of the phantom's tissues, by XCOM's coefficients."""
     energy = np.geomspace(LOWEST, HIGHEST, _CELLS)
-    given = np.interp(np.log(energy), np.log(energy[::16]), [transferred_share(e) for e in energy[::16]])
-    kept = np.where(energy > 1.022, 1 - 1.022 / energy, 0.0)
+    transferred = np.interp(np.log(energy), np.log(energy[::16]), [transferred_share(e) for e in energy[::16]])
+    after_pair = np.where(energy > 1.022, 1 - 1.022 / energy, 0.0)
     per_gram = {m: mass_coefficients(m, energy) for m in MATERIALS}
 
     def rows(of) -> np.ndarray:
         return np.array([*(DENSITY[m] * of(m) for m in MATERIALS), np.zeros(_CELLS)], np.float32)
 
-    def left(m: str) -> np.ndarray:
+    def deposit_per_gram(m: str) -> np.ndarray:
         compton, photoelectric, pair = per_gram[m]
-        return compton * given + photoelectric + pair * kept
+        return compton * transferred + photoelectric + pair * after_pair
 
     total = rows(lambda m: per_gram[m].sum(axis=0))
     cosine = np.linspace(-1, 1, 2001)
@@ -98,8 +103,8 @@ def build_media() -> PhotonMedia:
         total,
         rows(lambda m: per_gram[m][0] + per_gram[m][2]),
         rows(lambda m: per_gram[m][2]),
-        rows(left),
-        rows(lambda m: left("soft")),
+        rows(deposit_per_gram),
+        rows(lambda m: deposit_per_gram("soft")),
         total.max(axis=0),
         angle,
     )

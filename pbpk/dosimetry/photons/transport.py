@@ -66,9 +66,7 @@ class _Photons(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: steps done; photons still to begin and whether one is under way, by lane; what is scored, (GROUPS · labels,)
-    MeV.
-    """
+    """Of the loop: steps done; by lane, photons still to begin and whether one is under way; MeV scored, (GROUPS · labels,)."""
 
     step: Any
     waiting: Any
@@ -79,9 +77,7 @@ class _State(NamedTuple):
 
 
 class _Collision(NamedTuple):
-    """A tentative collision: energy `cell` and `majorant` of the flight; `within` the grid; `label` and `material` of the
-    place.
-    """
+    """A tentative collision: the flight's energy `cell` and `majorant`; `within` the grid; the place's `label`, `material`."""
 
     cell: Any
     majorant: Any

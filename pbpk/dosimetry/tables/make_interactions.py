@@ -84,18 +84,19 @@ def photons() -> pd.DataFrame:
     energy = np.unique(np.round(np.concatenate([np.geomspace(1e-3, 10.0, 81), [0.511, 1.022, 1.25, 1.5]]), 6))
     rows = []
     for name, shares in TISSUES.items():
-        whole, found = sum(shares.values()), np.zeros((3, len(energy)))
+        total, coefficients = sum(shares.values()), np.zeros((3, len(energy)))
         for z, share in shares.items():
             barn = xcom.calculate_cross_section(z, energy * 1e6)
-            per_gram = share / whole * 0.602214076 / MaterialFactory.get_element_mass(z)
+            per_gram = share / total * 0.602214076 / MaterialFactory.get_element_mass(z)
             pair = barn["pair_atom"] + barn["pair_electron"]
-            found += per_gram * np.array([barn["incoherent"], barn["photoelectric"], pair])
-        found[2, energy <= 1.022] = 0.0
-        rows += [(name, e, *f) for e, f in zip(energy, found.T, strict=True)]
+            coefficients += per_gram * np.array([barn["incoherent"], barn["photoelectric"], pair])
+        coefficients[2, energy <= 1.022] = 0.0
+        rows += [(name, e, *f) for e, f in zip(energy, coefficients.T, strict=True)]
     return pd.DataFrame(rows, columns=["tissue", "MeV", "compton_cm2_g", "photoelectric_cm2_g", "pair_cm2_g"])
 
 
 def alphas() -> pd.DataFrame:
+    """Ranges and stopping powers of alphas from ASTAR."""
     from star import AlphaMaterials, AlphaSTARCalculator  # pyright: ignore[reportMissingImports]
 
     energy, rows = np.round(np.concatenate([np.geomspace(0.001, 0.9, 40), np.arange(1.0, 12.01, 0.25)]), 5), []
@@ -126,6 +127,7 @@ def electrons() -> pd.DataFrame:
 
 
 def main() -> None:
+    """Write the three tables beside this file."""
     for name, make in (("photons", photons), ("alphas", alphas), ("electrons", electrons)):
         make().to_csv(HERE / f"{name}.csv", index=False, float_format="%.5g")
 

@@ -31,6 +31,7 @@ _DRAWN = 1 << 19  # voxels of a source
 
 
 def source_names(grid: VoxelGrid) -> list[str]:
+    """Names of the photon sources: all regions but single bones, which are drawn from together, and the body."""
     of_bone = {n for n, m in zip(grid.names, grid.material[1:], strict=True) if m == 1}
     return [n for n in grid.names if n not in of_bone] + [*BONES, BODY]
 
@@ -41,9 +42,9 @@ def voxels(grid: VoxelGrid, name: str, seed: int) -> np.ndarray:
     if name in grid.names:
         return _drawn(draw, np.flatnonzero(flat == grid.names.index(name) + 1), _DRAWN)
     if name == BODY:
-        found = np.flatnonzero(flat > 0)
-        density = np.array([0.0, 1.04, 1.4, 0.296])[grid.material[flat[found]] + 1]
-        return _drawn(draw, found[draw.random(len(found)) < density / density.max()], _DRAWN)
+        inside = np.flatnonzero(flat > 0)
+        density = np.array([0.0, 1.04, 1.4, 0.296])[grid.material[flat[inside]] + 1]
+        return _drawn(draw, inside[draw.random(len(inside)) < density / density.max()], _DRAWN)
     mass = dict(zip(grid.names, grid.mass().tolist(), strict=True))
     bone = {n: mass[n] for n, m in zip(grid.names, grid.material[1:], strict=True) if m == 1}
     drawn = [
@@ -55,11 +56,12 @@ def voxels(grid: VoxelGrid, name: str, seed: int) -> np.ndarray:
 
 def _drawn(draw: np.random.Generator, places: np.ndarray, count: int) -> np.ndarray:
     """So many of them: each as often as the next, but for the remainder, which is drawn."""
-    whole, rest = divmod(count, len(places))
-    return np.concatenate([np.tile(places, whole), draw.choice(places, rest, replace=False)])
+    times, rest = divmod(count, len(places))
+    return np.concatenate([np.tile(places, times), draw.choice(places, rest, replace=False)])
 
 
 def score(phantom: str, histories: int) -> None:
+    """Run the Monte Carlo of all sources and energies, and write what was scored into the current folder."""
     grid = build_grid(phantom)
     sources, labels, mass = source_names(grid), len(grid.names) + 1, grid.mass()
     place, shape = build_geometry(grid), (len(sources), len(ENERGIES), GROUPS, labels)
@@ -69,8 +71,8 @@ def score(phantom: str, histories: int) -> None:
         where = voxels(grid, name, s)
         for k, energy in enumerate(ENERGIES):
             few = histories // 4 if energy <= 0.02 else histories
-            found = transport_photons(place, where, energy, few, 1000 * s + k, labels)
-            fraction[s, k], soft[s, k] = found.fraction, found.soft
+            scored = transport_photons(place, where, energy, few, 1000 * s + k, labels)
+            fraction[s, k], soft[s, k] = scored.fraction, scored.soft
         print(f"{phantom} {name} {time.time() - began:.0f} s", flush=True)
     np.savez_compressed(
         RAW / f"saf_{phantom}.raw.npz",
@@ -86,7 +88,7 @@ def score(phantom: str, histories: int) -> None:
 
 
 def finish(phantom: str) -> None:
-    """SAF (sources, targets, energies), 1/g, and its relative standard error."""
+    """Make SAF (sources, targets, energies), 1/g, and its relative standard error of what was scored."""
     raw = np.load(RAW / f"saf_{phantom}.raw.npz")
     names, mass, bone = [str(n) for n in raw["regions"]], raw["mass"], raw["material"] == 1
     per_gram = raw["fraction"].astype(float) / mass
@@ -126,14 +128,15 @@ def finish(phantom: str) -> None:
 
 
 def main() -> None:
+    """The command line."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("phantom", nargs="*", default=["adult-male", "adult-female"])
     ask.add_argument("--histories", type=int, default=500_000)
     ask.add_argument("--finish", action="store_true", help="only make the tables anew from what was scored")
-    given = ask.parse_args()
-    for phantom in given.phantom:
-        if not given.finish:
-            score(phantom, given.histories)
+    arguments = ask.parse_args()
+    for phantom in arguments.phantom:
+        if not arguments.finish:
+            score(phantom, arguments.histories)
         finish(phantom)
 
 

@@ -22,7 +22,7 @@ ENERGIES = (0.005, 0.010, 0.015, 0.020, 0.030, 0.040, 0.060, 0.100, 0.200, 0.350
 
 
 def ball(radius: float, across: int = 72) -> VoxelGrid:
-    """Of areal `radius`, in a cube of so many voxels, with a margin of vacuum."""
+    """A ball of soft tissue of areal `radius` (g/cm²), in a cube of so many voxels, with a margin of vacuum."""
     voxel = 2 * radius / DENSITY["soft"] / (across - 2)
     at = (np.arange(across) + 0.5 - across / 2) * voxel
     square = at[:, None, None] ** 2 + at[:, None] ** 2 + at**2
@@ -31,13 +31,16 @@ def ball(radius: float, across: int = 72) -> VoxelGrid:
 
 
 def main() -> None:
+    """Run the Monte Carlo of all spheres and energies, and write the table beside this file."""
     rows = []
     for k, radius in enumerate(RADII):
         grid = ball(radius)
         place, inside = build_geometry(grid), np.flatnonzero(grid.label.ravel())
         for i, energy in enumerate(ENERGIES):
-            found = transport_photons(place, inside, energy, 200_000, 100 * k + i, 2).fraction[:, 1]
-            rows.append((radius, energy, found.mean(), found.std(ddof=1) / len(found) ** 0.5 / found.mean()))
+            fraction = transport_photons(place, inside, energy, 200_000, 100 * k + i, 2).fraction[:, 1]
+            rows.append(
+                (radius, energy, fraction.mean(), fraction.std(ddof=1) / len(fraction) ** 0.5 / fraction.mean())
+            )
     table = pd.DataFrame(rows, columns=["radius_g_cm2", "MeV", "absorbed_fraction", "relative_error"])
     table.to_csv(Path(__file__).parent / "sphere_photons.csv", index=False, float_format="%.5g")
 

@@ -33,8 +33,11 @@ S_SD: Mapping[str, float] = MappingProxyType({"alpha": 0.02, "electron": 0.05, "
 
 @dataclass(frozen=True, eq=False)
 class UncertainKinetics:
-    """Rows of a model that are uncertain, in their own units, of normals z (len(origins), N). `ranges`: what is possible at
-    all, by row; `about`: where this is from, in words."""
+    """What is not known of a model's rows, as functions of standard normals z (len(origins), N).
+
+    `origins` of each normal; `values(z, linear)` the rows in their own units; `ranges`: what is possible at all, by row;
+    `about`: where this is from, in words.
+    """
 
     origins: tuple[str, ...]
     values: Callable[[Any, bool], dict[str, Any]]
@@ -43,11 +46,12 @@ class UncertainKinetics:
 
 
 def log_sd(relative: float) -> float:
-    """Of the logarithm, for a relative SD."""
+    """The SD of the logarithm, for a relative SD: σ = √ln(1 + u²)."""
     return math.sqrt(math.log1p(relative**2))
 
 
 def check_relative_sd(name: str, value: float) -> float:
+    """The value itself; raises `BadInput` below 0 and from 10 on, which is rather a per cent."""
     if not 0 <= value < 10:
         raise BadInput(f"the relative SD of {name} is {value:g}", hint="0.2 is 20 %")
     return value
@@ -56,29 +60,32 @@ def check_relative_sd(name: str, value: float) -> float:
 def kinetics_from_table(
     model: Model, masses: Collection[str], relative: Mapping[str, float] | None = None, spreads: bool = True
 ) -> UncertainKinetics:
-    """The spreads between patients that the model's own table states, but for covariates, and `relative` SDs by row, which
-    go before them (0: known exactly). Rows in `masses` hold masses."""
-    given = dict(relative or {})
-    for name, value in given.items():
+    """The spreads between patients that the model's own table states, but for covariates, and `relative` SDs by row.
+
+    The latter go before the former (0: known exactly). Rows in `masses` hold masses. Raises `BadInput` for a row the model
+    lacks.
+    """
+    stated = dict(relative or {})
+    for name, value in stated.items():
         if name not in model.parameters or name not in model.system.parameter_names:
             hint = did_you_mean(name, model.parameters)
             raise BadInput(f"`{model.name}` has no parameter `{name}` to be uncertain", hint=hint)
         check_relative_sd(name, value)
-    rows = [r for r in model.parameters.rows.values() if r.name in given or (spreads and r.spread)]
-    rows = [r for r in rows if given.get(r.name, 1.0) > 0]
+    rows = [r for r in model.parameters.rows.values() if r.name in stated or (spreads and r.spread)]
+    rows = [r for r in rows if stated.get(r.name, 1.0) > 0]
     typical = build_typical_patient(model).values[:, 0]  # with what covariates do to it
-    at = {r.name: float(typical[model.system.parameter_index(r.name)]) / units.unit_factor(r.unit) for r in rows}
+    usual = {r.name: float(typical[model.system.parameter_index(r.name)]) / units.unit_factor(r.unit) for r in rows}
 
     def values(z: Any, linear: bool) -> dict[str, Any]:
-        return {r.name: _row_at(r, at[r.name], given.get(r.name), z[i], linear) for i, r in enumerate(rows)}
+        return {r.name: _row_at(r, usual[r.name], stated.get(r.name), z[i], linear) for i, r in enumerate(rows)}
 
-    told = sum(r.name not in given for r in rows)
-    about = f"{told} rows of `{model.name}` by the spread between patients that its table states"
+    from_table = sum(r.name not in stated for r in rows)
+    about = f"{from_table} rows of `{model.name}` by the spread between patients that its table states"
     return UncertainKinetics(
         tuple(MASS if r.name in masses else KINETICS for r in rows),
         values,
         {r.name: r.range for r in rows if r.range},
-        about + (f"; {len(rows) - told} as given" if len(rows) > told else ""),
+        about + (f"; {len(rows) - from_table} as given" if len(rows) > from_table else ""),
     )
 
 
@@ -95,7 +102,7 @@ def _row_at(row: Parameter, typical: float, relative: float | None, z: Any, line
 
 
 def uniform_at(low: float, high: float, z: Any, linear: bool) -> Any:
-    """From `low` to `high`; `linear`: its mean and SD."""
+    """Uniform from `low` to `high`, of a normal z; `linear`: its mean and SD."""
     return (low + high) / 2 + (high - low) / math.sqrt(12) * z if linear else low + (high - low) * ndtr(z)
 
 

@@ -22,8 +22,11 @@ StandardNormals = dict[str, Any]  # by group, (size, N)
 
 
 class UncertainOutcomes(Protocol):
-    """`origins`: for each group its normals' origins. Called with z, the outcomes (N,); `linear` where only their slopes at 0
-    are wanted, so that what is not log-normal has the slope of its SD."""
+    """Outcomes that are functions of independent standard normals.
+
+    `origins`: for each group its normals' origins. Called with z, the outcomes (N,); `linear` where only their slopes at 0 are
+    wanted, so that what is not log-normal has the slope of its SD.
+    """
 
     origins: Mapping[str, tuple[str, ...]]
 
@@ -32,8 +35,11 @@ class UncertainOutcomes(Protocol):
 
 @dataclass(frozen=True)
 class DoseSpread:
-    """`value` with all inputs as they are usually taken; mean, SD and interval over what is not known; `share` of the variance
-    of the logarithm by origin, adding up to 1 (empty where nothing is uncertain)."""
+    """What is not known of one outcome.
+
+    `value` with all inputs as they are usually taken; mean, SD and interval over what is not known; `share` of the variance of
+    the logarithm by origin, adding up to 1 (empty where nothing is uncertain).
+    """
 
     value: float
     mean: float
@@ -44,13 +50,13 @@ class DoseSpread:
 
 
 def propagate(outcomes: UncertainOutcomes, level: float = 0.9) -> dict[OutcomeKey, DoseSpread]:
-    """Of first order on the logarithm; mean, SD and interval are those of a log-normal."""
-    still = {g: jnp.zeros((len(o), 1)) for g, o in outcomes.origins.items()}
+    """Propagate to first order on the logarithm; mean, SD and interval are those of a log-normal."""
+    zeros = {g: jnp.zeros((len(o), 1)) for g, o in outcomes.origins.items()}
 
     def central(z: StandardNormals) -> dict[OutcomeKey, Any]:
         return {k: v[0] for k, v in outcomes(z, True).items()}
 
-    value, slope = jax.jit(lambda z: (central(z), jax.jacfwd(central)(z)))(still)
+    value, slope = jax.jit(lambda z: (central(z), jax.jacfwd(central)(z)))(zeros)
     return {k: _first_order(float(v), slope[k], outcomes.origins, level) for k, v in value.items()}
 
 
@@ -60,8 +66,8 @@ def _first_order(
     if value <= 0:
         return DoseSpread(value, value, 0.0, value, value, {})
     by_origin: dict[str, float] = {}
-    for group, of in origins.items():
-        for origin, s in zip(of, np.asarray(slope[group]).reshape(-1) / value, strict=True):
+    for group, group_origins in origins.items():
+        for origin, s in zip(group_origins, np.asarray(slope[group]).reshape(-1) / value, strict=True):
             by_origin[origin] = by_origin.get(origin, 0.0) + float(s) ** 2
     variance = sum(by_origin.values())
     factor = np.exp(NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance))
@@ -73,43 +79,48 @@ def _first_order(
 def run_montecarlo(
     outcomes: UncertainOutcomes, draws: int, seed: int = 1, level: float = 0.9
 ) -> tuple[dict[OutcomeKey, DoseSpread], dict[OutcomeKey, int]]:
-    """Of `draws`; the shares are by letting one origin at a time vary, so each leaves out how origins act together. Also how
-    many draws gave no number, by outcome: they are left out."""
+    """Spreads of `draws`, and how many of them gave no number, by outcome: they are left out.
+
+    The shares are by letting one origin at a time vary, so each leaves out how origins act together. A group's random numbers
+    depend on `seed` and its name alone.
+    """
     key = jax.random.key(seed)
     z = {
         g: jax.random.normal(jax.random.fold_in(key, zlib.crc32(g.encode())), (len(o), draws))
         for g, o in outcomes.origins.items()
     }
     names = dict.fromkeys(o for of in outcomes.origins.values() for o in of)
-    still = {g: jnp.zeros((len(o), 1)) for g, o in outcomes.origins.items()}
-    value, whole = (_arrays(outcomes(x, False)) for x in (still, z))
+    zeros = {g: jnp.zeros((len(o), 1)) for g, o in outcomes.origins.items()}
+    value, drawn_all = (_arrays(outcomes(x, False)) for x in (zeros, z))
     alone = {}
     for origin in names:
-        only = {g: v * np.array([o == origin for o in outcomes.origins[g]])[:, None] for g, v in z.items()}
-        alone[origin] = _arrays(outcomes(only, False))
-    found, lost = {}, {}
-    for k, drawn in whole.items():
-        known = drawn[np.isfinite(drawn)]
-        lost[k] = len(drawn) - len(known)
-        low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) if len(known) else (np.nan, np.nan)
-        sd = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+        varied = {g: v * np.array([o == origin for o in outcomes.origins[g]])[:, None] for g, v in z.items()}
+        alone[origin] = _arrays(outcomes(varied, False))
+    spreads, failed = {}, {}
+    for k, drawn in drawn_all.items():
+        finite = drawn[np.isfinite(drawn)]
+        failed[k] = len(drawn) - len(finite)
+        low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2]) if len(finite) else (np.nan, np.nan)
+        sd = float(finite.std(ddof=1)) if len(finite) > 1 else 0.0
         by_origin = {o: _variance_of_log(v[k]) for o, v in alone.items()}
-        found[k] = DoseSpread(float(value[k][0]), float(known.mean()), sd, float(low), float(high), _shares(by_origin))
-    return found, lost
+        spreads[k] = DoseSpread(
+            float(value[k][0]), float(finite.mean()), sd, float(low), float(high), _shares(by_origin)
+        )
+    return spreads, failed
 
 
-def _arrays(found: Mapping[OutcomeKey, Any]) -> dict[OutcomeKey, np.ndarray]:
-    return {k: np.asarray(v) for k, v in found.items()}
+def _arrays(outcomes: Mapping[OutcomeKey, Any]) -> dict[OutcomeKey, np.ndarray]:
+    return {k: np.asarray(v) for k, v in outcomes.items()}
 
 
 def _variance_of_log(drawn: np.ndarray) -> float:
-    known = drawn[np.isfinite(drawn) & (drawn > 0)]
-    return float(np.log(known).var(ddof=1)) if len(known) > 1 else 0.0
+    positive = drawn[np.isfinite(drawn) & (drawn > 0)]
+    return float(np.log(positive).var(ddof=1)) if len(positive) > 1 else 0.0
 
 
 def _shares(by_origin: Mapping[str, float]) -> dict[str, float]:
-    whole = sum(by_origin.values())
-    return {o: v / whole if v > 1e-12 * whole else 0.0 for o, v in by_origin.items()} if whole > 0 else {}
+    total = sum(by_origin.values())
+    return {o: v / total if v > 1e-12 * total else 0.0 for o, v in by_origin.items()} if total > 0 else {}
 
 
 Function = Callable[[StandardNormals], Mapping[OutcomeKey, Any]]

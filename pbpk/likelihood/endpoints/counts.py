@@ -30,9 +30,11 @@ class CountEndpoint(Endpoint):
         return jnp.exp(linear_predictor(self.select_parameters(values), p.f)) if self.log_link else p.f
 
     def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        """Whatever is no whole number from 0."""
         return (y < 0) | (y != y.round()), "it is a count"
 
     def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """−2 ln of the probability of the count."""
         mean, y = self.mean(p, values), o.y
         if not self.overdispersed:
             return 2 * (mean - y * jnp.log(mean) + gammaln(y + 1))
@@ -42,6 +44,7 @@ class CountEndpoint(Endpoint):
         return -2 * (coefficient - size * jnp.log1p(k * mean) + y * (jnp.log(k * mean) - jnp.log1p(k * mean)))
 
     def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """A count for each key."""
         mean = self.mean(p, values)
         if self.overdispersed:  # Poisson with a mean that is gamma-distributed
             k = self.select_parameters(values)["dispersion"]

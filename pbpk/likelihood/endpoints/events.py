@@ -30,13 +30,16 @@ class EventEndpoint(Endpoint):
 
     @property
     def second_observable(self) -> str | None:
+        """That of the hazard, where the model has one of its own."""
         return self.hazard
 
     @property
     def data_columns(self) -> None:
+        """None: the likelihood of a record needs the one before."""
         return None
 
     def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        """Whatever is neither 0 nor 1."""
         return (y != 0) & (y != 1), "it is 0 or 1"
 
     def _cumulative_hazard(self, t: Numbers, parameters: dict) -> Numbers:
@@ -57,6 +60,7 @@ class EventEndpoint(Endpoint):
         return parameters["shape"] * t - jnp.log(scale)
 
     def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """−2 ln of h(t) exp(−H), or of what the interval says, with H cumulated since the previous record."""
         parameters = self.select_parameters(values)
         if self.baseline is None:
             gained, log_hazard = p.f - p.previous, jnp.log(p.second)

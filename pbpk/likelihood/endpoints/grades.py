@@ -24,15 +24,18 @@ class BinaryEndpoint(Endpoint):
     identity: bool = False
 
     def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        """Whatever is neither 0 nor 1."""
         return (y != 0) & (y != 1), "it is 0 or 1"
 
     def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """−2 ln of the probability of the answer."""
         if self.identity:
             return -2 * jnp.where(o.y > 0.5, jnp.log(p.f), jnp.log1p(-p.f))
         x = linear_predictor(self.select_parameters(values), p.f)
         return 2 * jnp.where(o.y > 0.5, jax.nn.softplus(-x), jax.nn.softplus(x))
 
     def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """1 or 0 for each key."""
         chance = p.f if self.identity else jax.nn.sigmoid(linear_predictor(self.select_parameters(values), p.f))
         return (jax.vmap(jax.vmap(jax.random.uniform))(keys) < chance).astype(float)
 
@@ -44,6 +47,7 @@ class OrdinalEndpoint(Endpoint):
     grades: int = 1
 
     def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
+        """Whatever is no grade from 0 to `grades`."""
         return (y < 0) | (y > self.grades) | (y != y.round()), f"grades are 0 to {self.grades}"
 
     def _logits(self, p: Predicted, values: ParameterValues) -> list[Numbers]:
@@ -53,6 +57,7 @@ class OrdinalEndpoint(Endpoint):
         return [parameters[f"cut_{k}"] + slope * p.f for k in range(1, self.grades + 1)]
 
     def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """−2 ln of the probability of the grade."""
         x = self._logits(p, values)
         # ln(σ(a) − σ(b)) = ln σ(a) + ln σ(−b) + ln(1 − e^(b − a)), exact in both tails
         terms = [-jax.nn.softplus(x[0])]
@@ -64,5 +69,6 @@ class OrdinalEndpoint(Endpoint):
         return -2 * log_probability
 
     def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+        """A grade for each key."""
         u = jax.vmap(jax.vmap(jax.random.uniform))(keys)
         return sum(((u < jax.nn.sigmoid(x)).astype(float) for x in self._logits(p, values)), 0.0 * p.f)

@@ -1,4 +1,4 @@
-"""Scales on which a residual is normal: both y and its prediction are transformed. To add one: a line in `TRANSFORMS`.
+"""Scales on which a residual is normal: both y and its prediction are transformed. To add one: a row in `TRANSFORMS`.
 
 Each gives h(x), ln|h'(x)| (the Jacobian that keeps objectives comparable between scales) and the inverse.
 """
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 
 class ResidualTransform(NamedTuple):
-    """Functions of x and the transform's own numbers (λ, or the ends); `takes`: their names; `positive`: x must be."""
+    """A scale for residuals: h, ln|h'| and the inverse of h, functions of x (or z) and of the transform's own numbers (λ, or
+    the ends). `parameters` are the names of those that are estimated; `positive`: x must be."""
 
     apply: Callable
     log_slope: Callable

@@ -33,8 +33,8 @@ from clock import figures, machine, versions
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Buffer
 from pbpk.compile.backend.llvm import Vectors, write_kernel
-from pbpk.compile.programs.linear.window import LinearWindowForward, cross
-from pbpk.compile.programs.window import LinearWindow
+from pbpk.compile.programs.linear.layout import LinearWindow
+from pbpk.compile.programs.linear.window import LinearWindowForward, propagate_window
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.bind import assembly
 from pbpk.compile.xla.handler import CHUNK, write_handler
@@ -222,7 +222,7 @@ def flops(system: System, rtol: float, integrals: bool) -> int:
     span, stops = windows(system)
     count = Count()
     for own in stops:
-        cross(count, LinearWindow(system, design(span, rtol * 1e-4), len(own), True, integrals, False))
+        propagate_window(count, LinearWindow(system, design(span, rtol * 1e-4), len(own), True, integrals, False))
     return count.flops
 
 

@@ -50,7 +50,7 @@ def measure(subjects: int, replicates: int, repeats: int) -> dict[str, float]:
     import pbpk  # noqa: F401
     from pbpk.diagnostics.fitted_model import build_fitted_study
     from pbpk.diagnostics.npde import compute_npde
-    from pbpk.diagnostics.options import VpcOptions
+    from pbpk.diagnostics.options import NpdeOptions, VpcOptions
     from pbpk.diagnostics.vpc import run_vpc
     from pbpk.study.load import load_study
 
@@ -59,7 +59,7 @@ def measure(subjects: int, replicates: int, repeats: int) -> dict[str, float]:
     fit = build_fitted_study(study, study.problem, ESTIMATES)
     figures: dict[str, float] = {"subjects": subjects, "replicates": replicates}
     plan = VpcOptions(replicates=replicates)
-    for name, run in {"vpc": lambda: run_vpc(fit, plan), "npde": lambda: compute_npde(fit, replicates)}.items():
+    for name, run in {"vpc": lambda: run_vpc(fit, plan), "npde": lambda: compute_npde(fit, NpdeOptions(replicates))}.items():
         begun = time.perf_counter()
         run()
         figures[f"{name}_first_s"] = time.perf_counter() - begun

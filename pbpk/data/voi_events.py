@@ -1,4 +1,4 @@
-"""A VOI table as an event table: one dose for each subject, then its activities, in the order that `read_events` wants."""
+"""A VOI table as an event table: one dose for each subject, then its activities, in the order that `read_events` needs."""
 
 from __future__ import annotations
 

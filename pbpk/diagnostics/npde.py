@@ -1,4 +1,4 @@
-"""Normalised prediction distribution errors: where each observation lies in its own predictive distribution, as a normal score.
+"""Normalised prediction distribution errors: where each observation lies in its predictive distribution, as a normal score.
 
     pd_ij = share of replicates below y_ij          npd = Φ⁻¹(pd)
     pde: the same after decorrelation, y* = L⁻¹(y − mean), LL' the covariance of the subject's replicates       npde = Φ⁻¹(pde)
@@ -21,12 +21,13 @@ from scipy.special import ndtri
 
 from pbpk.diagnostics.normality import NormalityTest, check_normality
 from pbpk.diagnostics.observations import CONTINUOUS, read_observations
-from pbpk.diagnostics.options import check_replicates
 from pbpk.diagnostics.simulate_replicates import drop_failed_replicates, predict_typical, simulate_replicates
 from pbpk.errors import BadInput, WrongUsage
 
 if TYPE_CHECKING:
     from pbpk.diagnostics.fitted_model import FittedStudy
+    from pbpk.diagnostics.observations import Observations
+    from pbpk.diagnostics.options import NpdeOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +44,11 @@ class NpdeResult:
 
     @property
     def verdict(self) -> str:
+        """What the test of npde says, of all endpoints together."""
         return next(iter(self.tests["npde"].values())).verdict
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as npde.json has it."""
         return {
             "study": self.study,
             "replicates": self.replicates,
@@ -57,62 +60,74 @@ class NpdeResult:
 
 
 def compute_npde(
-    fit: FittedStudy,
-    count: int = 1000,
-    seed: int = 1,
-    endpoint: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    fit: FittedStudy, options: NpdeOptions, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> NpdeResult:
-    """Raises `WrongUsage` for too few replicates, `BadInput` where nothing continuous was observed."""
-    check_replicates(count)
+    """The errors of every continuous observation, and tests of them. `progress(done, of)` is called as replicates come.
+
+    Raises `WrongUsage` for too few replicates, `BadInput` where nothing continuous was observed, `ScienceFailed` where many
+    replicates cannot be solved.
+    """
+    options.check()
     observed = read_observations(fit.study, fit.problem)
-    kept = [e for e in observed.select_endpoints(endpoint) if observed.kinds[e] == CONTINUOUS]
-    if not kept:
+    endpoints = [e for e in observed.select_endpoints(options.endpoint) if observed.kinds[e] == CONTINUOUS]
+    if not endpoints:
         raise BadInput(
             "no continuous endpoint was observed, so there are no prediction distribution errors",
             where=fit.study.name,
             hint=f"pbpk vpc {fit.study.name} compares shares of categories and times to events",
         )
-    own = observed.table["DVID"].isin(kept).to_numpy()
-    simulated, notes = drop_failed_replicates(
-        simulate_replicates(fit.problem, fit.psi, count, seed, progress) / observed.scale, fit.study.name
-    )
-    longest = int(np.bincount(observed.subject[own]).max())
+    is_scored = observed.table["DVID"].isin(endpoints).to_numpy()
+    simulated = simulate_replicates(fit.problem, fit.psi, options.replicates, options.seed, progress)
+    simulated, notes = drop_failed_replicates(simulated / observed.scale, fit.study.name)
+    longest = int(np.bincount(observed.subject[is_scored]).max())
     if longest >= len(simulated):
         raise WrongUsage(
             f"{len(simulated)} replicates cannot decorrelate a subject with {longest} observations",
             why="the covariance of its replicates has no inverse",
             hint=f"--replicates {10 * longest} or more",
         )
-    found, lost, still = np.full((2, own.sum()), np.nan), [], 0
-    subject, values = observed.subject[own], observed.ranked_values[own]
-    for i in np.unique(subject):
-        mine = subject == i
-        at = np.flatnonzero(own)[mine]
-        limits = observed.lower[at], observed.upper[at]
-        scores, well = score_subject(values[mine], simulated[:, at], limits, np.random.default_rng([seed, int(i)]))
-        found[:, mine] = scores
-        still += int(np.isnan(scores[1]).sum())
-        lost += [] if well else [fit.study.subjects[i]]
-    if still:
-        notes.append(f"{still} observations have no error: every replicate of them is the same")
-    if lost:
-        notes.append(f"no npde for ID {', '.join(lost[:5])}: the replicates' covariance has no Cholesky factor")
-    pred = (predict_typical(fit.problem, fit.psi) / observed.scale)[own]
+    scores, score_notes = _score_subjects(fit, observed, is_scored, simulated, options.seed)
+    values = observed.ranked_values[is_scored]
+    pred = (predict_typical(fit.problem, fit.psi) / observed.scale)[is_scored]
     beyond = np.isneginf(values).astype(int) - np.isposinf(values).astype(int)
-    table = observed.table.loc[own, ["ID", "TIME", "DVID"]].reset_index(drop=True)
-    table = table.assign(NPDE=found[0], NPD=found[1], PRED=pred, CENS=beyond)
+    table = observed.table.loc[is_scored, ["ID", "TIME", "DVID"]].reset_index(drop=True)
+    table = table.assign(NPDE=scores[0], NPD=scores[1], PRED=pred, CENS=beyond)
     return NpdeResult(
         fit.study.name,
-        count,
-        seed,
+        options.replicates,
+        options.seed,
         table,
-        {k: _check_endpoints(table, k.upper(), kept) for k in ("npde", "npd")},
-        (*fit.notes, *observed.notes, *notes),
+        {kind: _check_endpoints(table, kind.upper(), endpoints) for kind in ("npde", "npd")},
+        (*fit.notes, *observed.notes, *notes, *score_notes),
     )
 
 
+def _score_subjects(
+    fit: FittedStudy, observed: Observations, is_scored: np.ndarray, simulated: np.ndarray, seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """(2, n): npde and npd of the observations of a mask, and notes on those without. `simulated` (K, all observations)."""
+    scores, undecorrelated, constant = np.full((2, is_scored.sum()), np.nan), [], 0
+    subject, values = observed.subject[is_scored], observed.ranked_values[is_scored]
+    for i in np.unique(subject):
+        of_subject = subject == i
+        at = np.flatnonzero(is_scored)[of_subject]
+        limits = observed.lower[at], observed.upper[at]
+        random = np.random.default_rng([seed, int(i)])  # by subject, so that one left out changes no other's scores
+        subject_scores, is_decorrelated = score_subject(values[of_subject], simulated[:, at], limits, random)
+        scores[:, of_subject] = subject_scores
+        constant += int(np.isnan(subject_scores[1]).sum())
+        undecorrelated += [] if is_decorrelated else [fit.study.subjects[i]]
+    notes = []
+    if constant:
+        notes.append(f"{constant} observations have no error: every replicate of them is the same")
+    if undecorrelated:
+        first = ", ".join(undecorrelated[:5])
+        notes.append(f"no npde for ID {first}: the replicates' covariance has no Cholesky factor")
+    return scores, notes
+
+
 def _check_endpoints(table: pd.DataFrame, column: str, endpoints: list[str]) -> dict[str, NormalityTest]:
+    """The tests of a column, of all endpoints together where there are several, and of each."""
     parts = {"all": table} if len(endpoints) > 1 else {}
     parts |= {e: table[table["DVID"] == e] for e in endpoints}
     return {name: check_normality(part[column].to_numpy(dtype=float)) for name, part in parts.items()}
@@ -122,34 +137,35 @@ def score_subject(
     y: np.ndarray, simulated: np.ndarray, limits: tuple[np.ndarray, np.ndarray], random: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
     """(2, n): npde and npd of one subject's observations in their order, from `y` (n,) with ∓∞ beyond a limit and `simulated`
-    (K, n); and whether they could be decorrelated."""
+    (K, n); and whether they could be decorrelated. NaN where all replicates are the same."""
     k = len(simulated)
-    out = np.full((2, len(y)), np.nan)
-    moves = simulated.std(axis=0) > 1e-12 * np.maximum(np.abs(simulated).max(axis=0), 1e-300)
-    if not moves.any():
-        return out, True
-    y, simulated, (lower, upper) = y[moves], simulated[:, moves], (e[moves] for e in limits)
+    scores = np.full((2, len(y)), np.nan)
+    varies = simulated.std(axis=0) > 1e-12 * np.maximum(np.abs(simulated).max(axis=0), 1e-300)
+    if not varies.any():
+        return scores, True
+    y, simulated, (lower, upper) = y[varies], simulated[:, varies], (e[varies] for e in limits)
     ordered = np.sort(simulated, axis=0)
     p_low, p_high = (simulated < lower).mean(axis=0), (simulated > upper).mean(axis=0)
-    pd_ = (simulated < y).mean(axis=0)
+    share = (simulated < y).mean(axis=0)
     below, above = np.isneginf(y), np.isposinf(y)
     u = random.uniform(size=len(y))
-    pd_ = np.where(below, u * p_low, np.where(above, 1 - u * p_high, pd_))
-    out[1, moves] = ndtri(np.clip(pd_, 1 / (2 * k), 1 - 1 / (2 * k)))
-    whole = np.where(below | above, _order_statistic(ordered, pd_), y)
+    share = np.where(below, u * p_low, np.where(above, 1 - u * p_high, share))
+    scores[1, varies] = ndtri(np.clip(share, 1 / (2 * k), 1 - 1 / (2 * k)))
+    imputed = np.where(below | above, _order_statistic(ordered, share), y)
     # Replicates beyond a limit are censored too, so they are drawn anew in the same way.
     u = random.uniform(size=simulated.shape)
     low, high = simulated < lower, simulated > upper
-    again = np.where(low | high, _order_statistic(ordered, np.where(low, u * p_low, 1 - u * p_high)), simulated)
-    mean = again.mean(axis=0)
+    redrawn = _order_statistic(ordered, np.where(low, u * p_low, 1 - u * p_high))
+    redrawn = np.where(low | high, redrawn, simulated)
+    mean = redrawn.mean(axis=0)
     try:
-        factor = np.linalg.cholesky(np.atleast_2d(np.cov(again, rowvar=False)))
+        factor = np.linalg.cholesky(np.atleast_2d(np.cov(redrawn, rowvar=False)))
     except np.linalg.LinAlgError:
-        return out, False
-    seen = np.linalg.solve(factor, whole - mean)
-    drawn = np.linalg.solve(factor, (again - mean).T).T
-    out[0, moves] = ndtri(np.clip((drawn < seen).mean(axis=0), 1 / (2 * k), 1 - 1 / (2 * k)))
-    return out, True
+        return scores, False
+    decorrelated = np.linalg.solve(factor, imputed - mean)
+    replicates = np.linalg.solve(factor, (redrawn - mean).T).T
+    scores[0, varies] = ndtri(np.clip((replicates < decorrelated).mean(axis=0), 1 / (2 * k), 1 - 1 / (2 * k)))
+    return scores, True
 
 
 def _order_statistic(ordered: np.ndarray, p: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a VPC is asked for."""
+"""What a VPC and what prediction distribution errors are asked for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 
 from pbpk.errors import WrongUsage
 
-LEAST_REPLICATES = 20  # replicates: fewer give no interval
+LEAST_REPLICATES = 20  # fewer give no interval
 
 
 @dataclass(frozen=True)
 class VpcOptions:
-    """`bins`: how many, or their edges in the data's unit of time; None: as many as a subject has observations. `quantiles` and
-    `interval` in per cent. `variability`: the variability correction on top of the prediction correction."""
+    """`replicates`: how many are simulated. `bins`: how many, or their edges in the data's unit of time; None: as many as a
+    subject has observations. `method`: how bins are made (bins.BIN_METHODS). `by`: a covariate to stratify by. `corrected`:
+    for the prediction; `variability`: the variability correction on top of that. `quantiles` and `interval` in per cent.
+    `endpoint`: the only one looked at. `seed` decides every draw."""
 
     replicates: int = 1000
     bins: int | tuple[float, ...] | None = None
@@ -28,7 +30,7 @@ class VpcOptions:
     seed: int = 1
 
     def check(self) -> None:
-        """Raises `WrongUsage` for what no VPC can be made with."""
+        """Raises `WrongUsage` for options that no VPC can be made with."""
         check_replicates(self.replicates)
         if not self.quantiles or any(not 0 < q < 100 for q in self.quantiles):
             raise WrongUsage("quantiles lie between 0 and 100", hint="--quantiles 5,50,95")
@@ -42,7 +44,21 @@ class VpcOptions:
             raise WrongUsage("edges of bins must rise", hint="--bins 0,2,6,12,24")
 
 
+@dataclass(frozen=True)
+class NpdeOptions:
+    """`replicates`: how many are simulated. `endpoint`: the only one looked at. `seed` decides every draw."""
+
+    replicates: int = 1000
+    endpoint: str | None = None
+    seed: int = 1
+
+    def check(self) -> None:
+        """Raises `WrongUsage` for too few replicates."""
+        check_replicates(self.replicates)
+
+
 def check_replicates(count: int) -> None:
+    """Raises `WrongUsage` for too few replicates to give an interval."""
     if count < LEAST_REPLICATES:
-        why = "a 90 % interval has its ends at the 5th and 95th percentile of the replicates"
-        raise WrongUsage(f"{count} replicates are too few: {LEAST_REPLICATES} at least, 1000 as a rule", why=why)
+        reason = "a 90 % interval has its ends at the 5th and 95th percentile of the replicates"
+        raise WrongUsage(f"{count} replicates are too few: {LEAST_REPLICATES} at least, 1000 as a rule", why=reason)

@@ -31,7 +31,11 @@ class PredictionCorrection(NamedTuple):
 def compute_correction(
     pred: np.ndarray, bin_index: np.ndarray, additive: bool, simulated: np.ndarray, variability: bool, name: str
 ) -> PredictionCorrection:
-    """`pred` (n,), `where` (n,) the bin of each, `simulated` (R, n) before any limit."""
+    """The correction of observations with typical predictions `pred` (n,) in the bins `bin_index` (n,), −1 for none.
+
+    `additive`: residuals add, on a transformed scale. `simulated` (R, n) are replicates before any limit, from which
+    `variability` takes the spread. Raises `BadInput` for predictions below zero, of which a ratio has no meaning.
+    """
     n = len(pred)
     factor, shift, kept = np.ones(n), np.zeros(n), np.ones(n, dtype=bool)
     if not additive and (pred < 0).any():

@@ -129,10 +129,8 @@ def _fit(name: str, t: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float
     fits = []
     for fast_rate in (0.3, 1.0, 3.0, 10.0, 30.0):
         slow_rate = 0.3 / span
-        start = [
-            top if n.startswith("A") else {"k_uptake": fast_rate * 3 / span, "k2": slow_rate}.get(n, fast_rate / span)
-            for n in names
-        ]
+        first_rates = {"k_uptake": fast_rate * 3 / span, "k2": slow_rate}
+        start = [top if n.startswith("A") else first_rates.get(n, fast_rate / span) for n in names]
         fits.append(
             least_squares(lambda u: weight * (curve(np.exp(u), t) - y), np.log(start), method="trf", max_nfev=2000)
         )

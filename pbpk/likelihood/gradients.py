@@ -1,5 +1,5 @@
-"""The likelihood at given random effects with all its slopes: backwards in one call of a solver that judges by itself
-(pbpk.solve.compiled_likelihood), else from predictions and their derivatives taken forward."""
+"""The likelihood at given random effects with all its gradients: by the adjoint in one call of a solver that has compiled
+likelihoods (pbpk.solve.compiled_likelihood), else from predictions and their derivatives taken forward."""
 
 from __future__ import annotations
 
@@ -16,45 +16,44 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
 
 
-def minus2ll_and_gradients(problem: Problem, psi: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """−2 log p(y | η; ψ) of each subject (N,), its slopes in ψ (P, N) and in u (k, N).
+def minus2ll_and_gradients(
+    problem: Problem, unconstrained: jax.Array, eta: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """−2 log p(y | η; ψ) of each subject (N,), its gradients in ψ (P, N) and in the individual parameters (k, N).
 
-    By hand through u and the residuals' parameters: all of it runs along the subjects, where a gradient of each subject's own
-    would take them one by one.
+    The chain rule through the individual parameters and the residuals' parameters is written out, so that everything stays
+    vectorised over the subjects; `jax.grad` of each subject's own would take them one by one.
     """
-    theta, _, sigma = problem.unpack(psi)
-    u = problem.individual_parameters(theta, eta)
-    loss, by_u, by_sigma = (
-        _gradients_by_adjoint(problem, u, theta | sigma)
-        if problem.has_compiled_likelihood
-        else _gradients_by_jet(problem, u, theta | sigma)
-    )
+    theta, _, sigma = problem.unpack(unconstrained)
+    individual = problem.individual_parameters(theta, eta)
+    evaluate = _gradients_by_adjoint if problem.has_compiled_likelihood else _gradients_by_jet
+    minus2ll, by_individual, by_value = evaluate(problem, individual, theta | sigma)
 
-    def along(v: jax.Array) -> jax.Array:
-        def both(p: jax.Array):
-            theta, _, sigma = problem.unpack(p)
+    def directional(v: jax.Array) -> jax.Array:
+        def depends(x: jax.Array):
+            theta, _, sigma = problem.unpack(x)
             return problem.individual_parameters(theta, eta), theta | sigma
 
-        of_u, of_sigma = jax.jvp(both, (psi,), (v,))[1]
-        return jnp.sum(by_u * of_u, axis=0) + sum(bar * of_sigma[name] for name, bar in by_sigma.items())
+        d_individual, d_values = jax.jvp(depends, (unconstrained,), (v,))[1]
+        return jnp.sum(by_individual * d_individual, axis=0) + sum(g * d_values[name] for name, g in by_value.items())
 
-    return loss, jax.vmap(along)(jnp.eye(len(psi))), by_u
-
-
-def _gradients_by_adjoint(problem: Problem, u: jax.Array, sigma: dict) -> tuple[jax.Array, jax.Array, dict]:
-    """The loss and its slopes in u and in all parameters, (N,) each: one call of the solver."""
-    back = replace(problem, structure=replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver)))
-    own = {name: jnp.broadcast_to(value, u.shape[-1:]) for name, value in sigma.items()}
-    loss, pull = jax.vjp(back.minus2ll_at, u, own)
-    return loss, *pull(jnp.ones_like(loss))
+    return minus2ll, jax.vmap(directional)(jnp.eye(len(unconstrained))), by_individual
 
 
-def _gradients_by_jet(problem: Problem, u: jax.Array, sigma: dict) -> tuple[jax.Array, jax.Array, dict]:
+def _gradients_by_adjoint(problem: Problem, individual: jax.Array, values: dict) -> tuple[jax.Array, jax.Array, dict]:
+    """−2 log p(y | η) and its gradients in the individual parameters and in each value, (N,): one call of the solver."""
+    solver = restore_reverse_mode(problem.structure.solver)
+    reverse = replace(problem, structure=replace(problem.structure, solver=solver))
+    by_subject = {name: jnp.broadcast_to(value, individual.shape[-1:]) for name, value in values.items()}
+    minus2ll, pull_back = jax.vjp(reverse.minus2ll_at, individual, by_subject)
+    return minus2ll, *pull_back(jnp.ones_like(minus2ll))
+
+
+def _gradients_by_jet(problem: Problem, individual: jax.Array, values: dict) -> tuple[jax.Array, jax.Array, dict]:
     """The same from predictions and their first derivatives, taken forward."""
-    jet, own = (
-        first_order_jet(problem, u),
-        {name: jnp.broadcast_to(value, u.shape[-1:]) for name, value in sigma.items()},
-    )
-    loss, pull = jax.vjp(problem.minus2ll_of_predictions, jet.f, own)
-    by_f, by_sigma = pull(jnp.ones_like(loss))
-    return jnp.where(jet.result == 0, loss, jnp.inf), jnp.einsum("ktn,tn->kn", jet.first, by_f), by_sigma
+    jet = first_order_jet(problem, individual)
+    by_subject = {name: jnp.broadcast_to(value, individual.shape[-1:]) for name, value in values.items()}
+    minus2ll, pull_back = jax.vjp(problem.minus2ll_of_predictions, jet.f, by_subject)
+    by_f, by_value = pull_back(jnp.ones_like(minus2ll))
+    by_individual = jnp.einsum("ktn,tn->kn", jet.first, by_f)
+    return jnp.where(jet.result == 0, minus2ll, jnp.inf), by_individual, by_value

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def value_and_gradient_at_modes(
-    objective: Callable, joint: Callable, psi: jax.Array, eta: jax.Array, subjects: SubjectArrays
+    objective: Callable, joint: Callable, unconstrained: jax.Array, eta: jax.Array, subjects: SubjectArrays
 ) -> tuple[jax.Array, jax.Array]:
-    """Values (N,) and gradients in ψ (P, N) of `objective(psi, eta, subject)` where η (q, N) minimises `joint`."""
+    """Values (N,) and gradients in ψ (P, N) of `objective(ψ, η, subject)` where η (q, N) minimises `joint`, of the same
+    arguments."""
 
     def one(e, s):
-        value, (direct, through) = jax.value_and_grad(objective, argnums=(0, 1))(psi, e, s)
-        v = jnp.linalg.solve(jax.hessian(joint, argnums=1)(psi, e, s), through)
-        inner = jax.grad(lambda x: v @ jax.grad(joint, argnums=1)(x, e, s))(psi)
-        return value, direct - inner
+        value, (direct, by_eta) = jax.value_and_grad(objective, argnums=(0, 1))(unconstrained, e, s)
+        v = jnp.linalg.solve(jax.hessian(joint, argnums=1)(unconstrained, e, s), by_eta)
+        through_eta = jax.grad(lambda x: v @ jax.grad(joint, argnums=1)(x, e, s))(unconstrained)
+        return value, direct - through_eta
 
     return jax.vmap(one, in_axes=-1, out_axes=(0, -1))(eta, subjects)

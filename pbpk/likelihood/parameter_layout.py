@@ -1,8 +1,8 @@
-"""The estimated numbers as one vector: θ, Ω, σ and the free coordinates ψ an optimiser moves in.
+"""The estimated numbers as one vector: θ, Ω and σ, and the free coordinates that an optimiser moves in.
 
-ψ is unbounded: positive θ and standard deviations by their logarithm, Ω by the Cholesky factor of each block (log
-diagonal), so every step is a valid model. `natural` gives back the numbers people read: θ, variances and covariances,
-standard deviations.
+Natural values are the numbers people read: θ, variances and covariances, standard deviations. The unconstrained vector, ψ in
+formulas, has a coordinate for each that is estimated and any real value is a valid model: positive θ and standard deviations
+are there by their logarithm, a bounded θ by its logit, a block of Ω by its Cholesky factor with the diagonal in logarithms.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theta:
-    """`bounds`, where given, are the ends it stays between (either may be infinite); ψ is then its logit between them, or the
-    logarithm of its distance from the finite one."""
+    """A θ. `bounds`, where there are any, are the ends it stays between (either may be infinite); its unconstrained value is
+    then its logit between them, or the logarithm of its distance from the finite one."""
 
     name: str
     positive: bool
@@ -29,9 +29,11 @@ class Theta:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The ends that it stays between: `bounds`, or those that its sign sets."""
         return self.bounds or ((0.0, inf) if self.positive else (-inf, inf))
 
     def to_unconstrained(self, x: Any) -> Any:
+        """The free coordinate of the natural value `x`."""
         low, high = self.interval
         if low > -inf and high < inf:
             return np.log(x - low) - np.log(high - x)
@@ -49,7 +51,8 @@ class Theta:
 
 @dataclass(frozen=True)
 class OmegaBlock:
-    """Random effects that may correlate with one another; `copies`: one such set for each occasion, with the same Ω."""
+    """Random effects `etas` that may correlate with one another; with `occasions`, one such set for each occasion, all with the
+    same Ω."""
 
     etas: tuple[str, ...]
     fixed: bool = False
@@ -57,14 +60,14 @@ class OmegaBlock:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """All random effects that it stands for."""
+        """All random effects that it stands for; that of CL on occasion 1 is `CL@1`."""
         return (
             tuple(f"{e}@{k}" for k in range(1, self.occasions + 1) for e in self.etas) if self.occasions else self.etas
         )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its variances and covariances, the lower triangle by rows."""
+        """The names of its variances and covariances, the lower triangle by rows."""
         head = "OMEGA_IOV_" if self.occasions else "OMEGA_"
         return tuple(
             f"{head}{a}" if a == b else f"{head}{b}_{a}" for i, a in enumerate(self.etas) for b in self.etas[: i + 1]
@@ -73,9 +76,9 @@ class OmegaBlock:
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """`names` orders the natural vector: thetas, then each block's lower triangle by rows, then standard deviations.
+    """The order of the natural vector: θ, then each block's lower triangle by rows, then standard deviations.
 
-    `held`: those among the standard deviations that are not estimated.
+    `fixed_sigmas`: those among the standard deviations that are not estimated.
     """
 
     thetas: tuple[Theta, ...]
@@ -85,10 +88,12 @@ class ParameterLayout:
 
     @property
     def etas(self) -> tuple[str, ...]:
+        """All random effects, in the order of η and of Ω."""
         return tuple(e for b in self.blocks for e in b.members)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the natural vector's entries."""
         return (*(t.name for t in self.thetas), *(n for b in self.blocks for n in b.names), *self.sigmas)
 
     @property
@@ -99,17 +104,17 @@ class ParameterLayout:
 
     @property
     def log_sd_positions(self) -> list[int]:
-        """Where ψ holds the logarithm of an η's standard deviation (in a block, of what the η before it leave)."""
-        found, at = [], sum(not t.fixed for t in self.thetas)
+        """Where ψ has the logarithm of an η's standard deviation (in a block, of what the η before it leave)."""
+        positions, k = [], sum(not t.fixed for t in self.thetas)
         for block in self.blocks:
             if not block.fixed:
                 rows, columns = np.tril_indices(len(block.etas))
-                found += [at + int(k) for k in np.flatnonzero(rows == columns)]
-                at += len(rows)
-        return found
+                positions += [k + int(i) for i in np.flatnonzero(rows == columns)]
+                k += len(rows)
+        return positions
 
     def to_unconstrained(self, natural: np.ndarray) -> np.ndarray:
-        """ψ from natural values."""
+        """The unconstrained vector (P,) of natural values. Raises `LinAlgError` where a block of Ω is not positive definite."""
         out, at = [], 0
         for t in self.thetas:
             if not t.fixed:
@@ -127,14 +132,14 @@ class ParameterLayout:
         out += [np.log(x) for s, x in zip(self.sigmas, natural[at:], strict=True) if s not in self.fixed_sigmas]
         return np.array(out, dtype=float)
 
-    def unpack(self, psi: jax.Array, initial: jax.Array) -> tuple[dict, jax.Array, dict]:
-        """θ by name, Ω (q, q), σ by name from ψ; held entries come from `initial` (natural)."""
+    def unpack(self, unconstrained: jax.Array, initial: jax.Array) -> tuple[dict, jax.Array, dict]:
+        """θ by name, Ω (q, q) and σ by name; held entries come from `initial` (natural)."""
         theta, at, k = {}, 0, 0
         for t in self.thetas:
             if t.fixed:
                 theta[t.name] = initial[at]
             else:
-                theta[t.name] = t.from_unconstrained(psi[k])
+                theta[t.name] = t.from_unconstrained(unconstrained[k])
                 k += 1
             at += 1
         q = len(self.etas)
@@ -147,7 +152,7 @@ class ParameterLayout:
                 lower = lower.at[rows, columns].set(initial[at : at + len(rows)])
                 square = lower + jnp.tril(lower, -1).T
             else:
-                entries = psi[k : k + len(rows)]
+                entries = unconstrained[k : k + len(rows)]
                 lower = lower.at[rows, columns].set(jnp.where(rows == columns, jnp.exp(entries), entries))
                 square = lower @ lower.T
                 k += len(rows)
@@ -157,14 +162,14 @@ class ParameterLayout:
             at += len(rows)
         sigma = {}
         for name in self.sigmas:
-            sigma[name] = initial[at] if name in self.fixed_sigmas else jnp.exp(psi[k])
+            sigma[name] = initial[at] if name in self.fixed_sigmas else jnp.exp(unconstrained[k])
             k += name not in self.fixed_sigmas
             at += 1
         return theta, omega, sigma
 
-    def to_natural(self, psi: jax.Array, initial: jax.Array) -> jax.Array:
-        """The natural vector, differentiable in ψ."""
-        theta, omega, sigma = self.unpack(psi, initial)
+    def to_natural(self, unconstrained: jax.Array, initial: jax.Array) -> jax.Array:
+        """The natural vector, differentiable in the unconstrained one."""
+        theta, omega, sigma = self.unpack(unconstrained, initial)
         parts, first = [theta[t.name] for t in self.thetas], 0
         for block in self.blocks:
             rows, columns = np.tril_indices(len(block.etas))
@@ -175,7 +180,8 @@ class ParameterLayout:
 
 @partial(jax.jit, static_argnames="layout")
 def natural_with_jacobian(
-    layout: ParameterLayout, psi: jax.Array, initial: jax.Array
+    layout: ParameterLayout, unconstrained: jax.Array, initial: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The natural vector, its Jacobian (names, ψ) and Ω, in one compiled call."""
-    return layout.to_natural(psi, initial), jax.jacfwd(layout.to_natural)(psi, initial), layout.unpack(psi, initial)[1]
+    """The natural vector, its Jacobian (names, P) and Ω, in one compiled call."""
+    jacobian = jax.jacfwd(layout.to_natural)(unconstrained, initial)
+    return layout.to_natural(unconstrained, initial), jacobian, layout.unpack(unconstrained, initial)[1]

@@ -22,7 +22,7 @@ from pbpk.solve.base import Solver
 if TYPE_CHECKING:
     from pbpk.model.system import System
 
-_HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong whoever solves it
+_HOPELESS = ResultCode.NEGATIVE_RATE | ResultCode.BAD_DOSE | ResultCode.OVERLAPS  # these are wrong for every solver
 
 BatchTask = tuple[Solver, OutputRequest, Batch]
 BatchRunner = Callable[[Iterable[BatchTask]], Iterator[BatchResult]]

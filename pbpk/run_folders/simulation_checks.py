@@ -107,8 +107,9 @@ def npde(
     `progress(done, of)` is called as replicates come. Raises `WrongUsage` for too few replicates.
     """
     from pbpk.diagnostics.npde import compute_npde as check_fit
-    from pbpk.diagnostics.options import check_replicates
+    from pbpk.diagnostics.options import NpdeOptions
     from pbpk.run_folders.reopen import reopen_for_simulation
 
-    check_replicates(replicates)
-    return check_fit(reopen_for_simulation(run), replicates, seed, endpoint, progress)
+    options = NpdeOptions(replicates, endpoint, seed)
+    options.check()
+    return check_fit(reopen_for_simulation(run), options, progress)

@@ -57,9 +57,10 @@ def profile(
     cannot be asked of the run.
     """
     from pbpk.run_folders.reopen import reopen_fit
+    from pbpk.uncertainty.profile import ProfileOptions
     from pbpk.uncertainty.profile import profile_likelihood as profile_fit
 
-    return profile_fit(reopen_fit(run), parameters, level, progress)
+    return profile_fit(reopen_fit(run), ProfileOptions(tuple(parameters), level), progress)
 
 
 def sir(
@@ -103,8 +104,8 @@ def derived(
     """
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.reopen import read_sample, reopen_fit
-    from pbpk.uncertainty.derived import derive_quantities
+    from pbpk.uncertainty.derived import DerivedOptions, derive_quantities
 
     fit = reopen_fit(run)
     vectors = None if sample == "covariance" else read_sample(find_run(run), fit.names, sample)
-    return derive_quantities(fit, quantities, vectors, seed, level)
+    return derive_quantities(fit, DerivedOptions(quantities, seed, level), vectors)

@@ -140,7 +140,7 @@ def _plan_likelihood(
 ) -> tuple[SolutionLayout, NamedArrays]:
     data = inputs.data
     layout, arguments, _ = plan_solution(program, inputs.schedule, True, terms.readings)
-    arguments |= {"factor": data.factors, "parameters": data.parameters, "which": data.term_index}
+    arguments |= {"factors": data.factors, "parameters": data.parameters, "term_index": data.term_index}
     return layout, arguments | {column_buffer_name(name): a for name, a in data.columns.items()}
 
 
@@ -149,10 +149,10 @@ def _run(
 ) -> tuple[LikelihoodResult, NamedArrays]:
     """The likelihood, and its slopes by the name of the argument they are slopes in."""
     layout, arguments = _plan_likelihood(program, terms, inputs)
-    results = run_likelihood(layout, terms, arguments, sloped=with_slopes)
-    finite = as_code(jnp.where(results["sound"][0] == 0, 0, ResultCode.NOT_FINITE))
+    results = run_likelihood(layout, terms, arguments, with_slopes=with_slopes)
+    finite = as_code(jnp.where(results["nonfinite"][0] == 0, 0, ResultCode.NOT_FINITE))
     slopes = {name.removeprefix("of_"): a for name, a in results.items() if name.startswith("of_")}
-    return LikelihoodResult(results["loss"][0], program.result_codes(results["judged"]) | finite), slopes
+    return LikelihoodResult(results["minus2ll"][0], program.result_codes(results) | finite), slopes
 
 
 def _scale_slopes(
@@ -167,6 +167,6 @@ def _scale_slopes(
     scaled = {name: slope * bars[0] for name, slope in slopes.items()}
     return _DifferentiableInputs(
         collect_cotangents(program, inputs.schedule, layout, scaled),
-        scaled["factor"],
+        scaled["factors"],
         scaled.get("parameters", inputs.data.parameters),
     )

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.compile.programs.solution.kernel import NamedArrays, run_solution, run_solution_adjoint
-from pbpk.compile.programs.solution.layout import SolutionLayout
+from pbpk.compile.programs.solution.layout import InitialColumn, SolutionLayout, StopColumn
 from pbpk.results import ResultCode
 from pbpk.solve.base import Readings, as_code
 from pbpk.solve.compiled_or_scan import CompiledOrScan, evaluate_for_jvp, evaluate_for_vjp
@@ -37,10 +37,10 @@ class SegmentProgram(Protocol):
         ...
 
     def window_arguments(self, window: Any, rows: Any, stops: jax.Array, patients: int) -> NamedArrays:
-        """The window's arguments from parameters and stops (G, M), and `base`, what always flows in, by name."""
+        """The window's arguments from parameters and stops (G, M), and `production`, what always flows in, by name."""
         ...
 
-    def result_codes(self, judged: jax.Array) -> jax.Array:
+    def result_codes(self, diagnostics: NamedArrays) -> jax.Array:
         """Result codes (N,) from what the windows' estimates of their errors were."""
         ...
 
@@ -116,9 +116,9 @@ def _run(
 ) -> tuple[ScheduleResult, NamedArrays]:
     """The solution, and by name what the adjoint program needs of it if `keeps`."""
     layout, arguments, all_written = plan_solution(program, schedule, per_patient, readings)
-    results = run_solution(layout, arguments, keeps=keeps)
-    good = (results["sound"][0] == 0) & all_written
-    code = program.result_codes(results["judged"]) | as_code(jnp.where(good, 0, ResultCode.NOT_FINITE))
+    results = run_solution(layout, arguments, keep_residuals=keeps)
+    good = (results["nonfinite"][0] == 0) & all_written
+    code = program.result_codes(results) | as_code(jnp.where(good, 0, ResultCode.NOT_FINITE))
     residuals = {b.name: results[b.name] for b in layout.residuals} if keeps else {}
     return ScheduleResult(results["amounts"], results.get("integral"), code), residuals
 
@@ -153,7 +153,7 @@ def collect_cotangents(
 
     def patients_arguments(rows: Any) -> NamedArrays:
         """Those of a window's arguments that are each patient's own."""
-        names = {b.name for b in layout.window_parameters if not b.share} | ({"base"} if layout.inflow else set())
+        names = {b.name for b in layout.window.parameters if not b.share} | ({"production"} if layout.has_inflow else set())
         arguments = program.window_arguments(layout.window, rows, stops, patients)
         return {name: a for name, a in arguments.items() if name in names}
 
@@ -162,13 +162,13 @@ def collect_cotangents(
     steady_amounts = None
     if schedule.steady is not None:
         at_events = partial(_steady_amounts_at_events, schedule.events.steady_record)
-        (steady_amounts,) = jax.vjp(at_events, schedule.steady.amounts)[1](results["reached"])
+        (steady_amounts,) = jax.vjp(at_events, schedule.steady.amounts)[1](results["steady_amounts"])
     return Differentiable(
-        initial_states=results["firsts"],
-        inflow=results.get("inflow"),
-        reset_state=results["anew_from"] if layout.has_reset else jnp.zeros_like(schedule.reset_state),
+        initial_states=results["initial_states"],
+        inflow=results.get("initial_inflow"),
+        reset_state=results["reset_state"] if layout.has_reset else jnp.zeros_like(schedule.reset_state),
         jump=results["jump"],
-        inflow_change=results.get("change"),
+        inflow_change=results.get("inflow_change"),
         steady_amounts=steady_amounts,
         parameter_rows=of_rows,
     )
@@ -207,42 +207,48 @@ def _event_arguments(layout: SolutionLayout, schedule: Schedule) -> NamedArrays:
     def as_table(a: jax.Array) -> jax.Array:
         return (a if layout.per_patient else a[:, 0]).astype(float)
 
-    arguments: NamedArrays = {"firsts": schedule.initial_states, "jump": events.jump}
-    arguments |= {"into": as_table(events.compartment), "fresh": as_table(schedule.restart)}
+    arguments: NamedArrays = {"initial_states": schedule.initial_states, "jump": events.jump}
+    arguments |= {"compartment": as_table(events.compartment), "restart": as_table(schedule.restart)}
     if events.reset is not None:
-        arguments |= {"anew": as_table(events.reset), "anew_from": schedule.reset_state}
+        arguments |= {"reset": as_table(events.reset), "reset_state": schedule.reset_state}
     if schedule.steady is not None:
         assert events.steady_record is not None
-        arguments["reached"] = _steady_amounts_at_events(events.steady_record, schedule.steady.amounts)
+        arguments["steady_amounts"] = _steady_amounts_at_events(events.steady_record, schedule.steady.amounts)
         if events.reset is not None:  # 2: begins at the level of the steady state
-            arguments["anew"] = jnp.where(events.steady_record > 0, 2.0, 1.0) * arguments["anew"]
+            arguments["reset"] = jnp.where(events.steady_record > 0, 2.0, 1.0) * arguments["reset"]
     if schedule.inflow is not None:
         assert events.inflow_change is not None
-        arguments |= {"change": events.inflow_change, "inflow": schedule.inflow}
+        arguments |= {"inflow_change": events.inflow_change, "initial_inflow": schedule.inflow}
     if events.target is not None:
         assert events.void_fraction is not None
-        arguments |= {"target": as_table(events.target), "share": events.void_fraction}
+        arguments |= {"target": as_table(events.target), "void_fraction": events.void_fraction}
     return arguments
 
 
 def _output_arguments(layout: SolutionLayout, schedule: Schedule) -> tuple[NamedArrays, jax.Array]:
-    """Which stop's amounts each row of the result shows, by the names of layout.py; whether every row is written."""
+    """Which state each row of the result holds, by the names of layout.py; whether every row is written."""
     g, m, k, rows = layout.segments, layout.stops, layout.initial_events, layout.output_rows
-    last = np.arange(m) == m - 1
-    between = np.stack([np.where(last, 0.0, 1.0), np.where(last, 0, np.arange(1, m + 1))], axis=-1)
-    row = jnp.zeros((g * m, 2))
+    table = jnp.zeros((g * m, len(StopColumn)))
+    is_last = np.arange(g * m) % m == m - 1
+    table = table.at[:, StopColumn.HAS_NEXT].set(np.where(is_last, 0.0, 1.0))
+    table = table.at[:, StopColumn.NEXT_STOP].set(np.where(is_last, 0.0, np.arange(g * m) % m + 1.0))
     arguments: NamedArrays = {}
     all_written = jnp.asarray(True)
     if layout.per_patient:
         patients = schedule.reset_state.shape[-1]
-        arguments["look"] = jnp.broadcast_to(schedule.output_index, (rows, patients)).astype(float)
+        arguments["output_index"] = jnp.broadcast_to(schedule.output_index, (rows, patients)).astype(float)
     else:
-        place, number = schedule.output_index[:, 0], jnp.arange(rows)
-        stop = jnp.where(place >= k, place - k, g * m)
-        row = row.at[stop, 0].set(1.0, mode="drop").at[stop, 1].set(number, mode="drop")
-        initial = jnp.stack([jnp.where(place < k, 1.0, 0.0), jnp.where(place < k, place, 0)], axis=-1)
-        arguments["begun"], all_written = initial, row[:, 0].sum() + initial[:, 0].sum() == rows
-    arguments["row"] = jnp.concatenate([row.reshape(g, m, 2), jnp.broadcast_to(between, (g, m, 2))], axis=-1)
+        state, row = schedule.output_index[:, 0], jnp.arange(rows)
+        stop = jnp.where(state >= k, state - k, g * m)  # beyond the table, and so dropped, where it is an initial state
+        table = table.at[stop, StopColumn.IS_OUTPUT].set(1.0, mode="drop")
+        table = table.at[stop, StopColumn.OUTPUT_ROW].set(row, mode="drop")
+        initial = jnp.zeros((rows, len(InitialColumn)))
+        initial = initial.at[:, InitialColumn.IS_OUTPUT].set(jnp.where(state < k, 1.0, 0.0))
+        initial = initial.at[:, InitialColumn.EVENT].set(jnp.where(state < k, state, 0))
+        arguments["initial_outputs"] = initial
+        written = table[:, StopColumn.IS_OUTPUT].sum() + initial[:, InitialColumn.IS_OUTPUT].sum()
+        all_written = written == rows
+    arguments["stop_outputs"] = table.reshape(g, m, len(StopColumn))
     return arguments, all_written
 
 

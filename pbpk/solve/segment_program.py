@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.compile.programs.linear.kernel import series_tables
-from pbpk.compile.programs.rosenbrock.kernel import bind_arrays
+from pbpk.compile.programs.rosenbrock.kernel import bind_arrays, encode_result
 from pbpk.compile.programs.rosenbrock.step import step_weights
 from pbpk.compile.programs.solution.kernel import NamedArrays, linear_window, rosenbrock_window
 from pbpk.linalg.packing import produces
-from pbpk.solve.base import Readings, as_code
+from pbpk.solve.base import Readings
 from pbpk.solve.compiled_solution import flag_inaccurate
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class LinearSegments:
         """Rates, production, and the series' tables at the stops."""
         rates, production = (jnp.broadcast_to(a[0], (a.shape[1], patients)) for a in rows)
         tables = jax.vmap(lambda stops: series_tables(window, rates, stops))(stops)
-        named = dict(zip(("stops", "weights", "right"), tables, strict=False))
-        return named | {"rates": rates, "base": production}
+        named = dict(zip((b.name for b in window.stop_tables), tables, strict=False))
+        return named | {"rates": rates, "production": production}
 
-    def result_codes(self, judged: jax.Array) -> jax.Array:
+    def result_codes(self, diagnostics: NamedArrays) -> jax.Array:
         """INACCURATE where an estimated error exceeds the tolerance."""
-        return flag_inaccurate(judged[0], self.tolerance)
+        return flag_inaccurate(diagnostics["error"][0], self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class SaturableSegments:
         bound = jax.tree.map(lambda a: a[0], rows)
         arguments = bind_arrays(self.method.field, bound, patients)
         arguments["edges"] = jnp.pad(stops, ((0, 0), (1, 0), *[(0, 0)] * (stops.ndim - 2)))
-        arguments["table"] = jnp.asarray(step_weights(self.method.tableau))
-        return arguments | {"base": jnp.zeros_like(arguments["constant"])}
+        arguments["step_weights"] = jnp.asarray(step_weights(self.method.tableau))
+        return arguments | {"production": jnp.zeros_like(arguments["constant"])}
 
-    def result_codes(self, judged: jax.Array) -> jax.Array:
-        """The programs' own codes."""
-        return as_code(judged[0] + judged[1])
+    def result_codes(self, diagnostics: NamedArrays) -> jax.Array:
+        """GAVE_UP and INACCURATE, as the programs flag them."""
+        return encode_result(diagnostics["gave_up"][0], diagnostics["inaccurate"][0])

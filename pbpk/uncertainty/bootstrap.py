@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +20,14 @@ import pandas as pd
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.uncertainty.fit_objective import FitObjective
 from pbpk.uncertainty.intervals import compute_bca_interval, summarise_sample
-from pbpk.uncertainty.replicates import REPLICATE_COLUMNS, Replicate, Resample, count_zero_variances, refit_replicates
+from pbpk.uncertainty.replicates import (
+    REPLICATE_COLUMNS,
+    Replicate,
+    Resample,
+    ResampledStudy,
+    count_zero_variances,
+    refit_replicates,
+)
 from pbpk.uncertainty.resampling import assign_strata, draw_case_weights, simulate_observations, tabulate_weights
 
 if TYPE_CHECKING:
@@ -31,7 +39,11 @@ _MOST_FAILURES = 0.1  # of the replicates failing, above which the rest may be a
 
 @dataclass(frozen=True)
 class BootstrapOptions:
-    """What is asked for; with the fit it determines every digit of the result."""
+    """What is asked for; with the fit it determines every digit of the result.
+
+    `kind`: case (subjects are drawn) or parametric (studies are simulated). `strata`: a column of the data, within whose values
+    subjects are drawn. `bca`: also Efron's intervals. `level` of the intervals, a fraction.
+    """
 
     replicates: int = 500
     kind: BootstrapKind = "case"
@@ -41,6 +53,7 @@ class BootstrapOptions:
     level: float = 0.95
 
     def check(self) -> None:
+        """Raises `WrongUsage` for options that no bootstrap can be made with."""
         if self.replicates < 2:
             raise WrongUsage(
                 f"{self.replicates} replicates have no spread", hint="at least 2; 500 or more for intervals"
@@ -61,11 +74,11 @@ class BootstrapOptions:
 
 @dataclass
 class BootstrapProgress:
-    """What the caller sees as replicates come in, in order, those of the jackknife after the others; and what it has of an
-    earlier, interrupted call."""
+    """What the caller sees as replicates come, in order, those of the jackknife after the others; and the replicates that it
+    has of an earlier, interrupted call."""
 
-    on_replicate: Callable[[Replicate], None] = field(default=lambda one: None)
-    on_jackknife: Callable[[Replicate], None] = field(default=lambda one: None)
+    on_replicate: Callable[[Replicate], None] = field(default=lambda replicate: None)
+    on_jackknife: Callable[[Replicate], None] = field(default=lambda replicate: None)
     done: Sequence[Replicate] = ()
     done_jackknife: Sequence[Replicate] = ()
 
@@ -73,7 +86,8 @@ class BootstrapProgress:
 @dataclass(frozen=True, eq=False)
 class BootstrapResult:
     """`table`: a row for each replicate, failures among them. `summary`: a row for each parameter, of those that converged.
-    `drawn`: how often each subject was drawn, None for a parametric one. `correlation` is of the estimates."""
+    `drawn`: how often each subject was drawn, None for a parametric bootstrap. `correlation` is of the estimates. `failures`
+    and `at_zero`: how many replicates failed by cause, and have a variance at zero by parameter."""
 
     study: str
     options: BootstrapOptions
@@ -88,15 +102,17 @@ class BootstrapResult:
 
     @property
     def converged_count(self) -> int:
+        """How many replicates converged."""
         return int(self.table["converged"].sum())
 
     @property
     def is_reliable(self) -> bool:
-        """Whether so few failed that those left are no biased choice."""
+        """Whether so few replicates failed that the others are no biased choice."""
         return self.converged_count >= (1 - _MOST_FAILURES) * self.options.replicates
 
     @property
     def verdict(self) -> str:
+        """Sentences: how many converged, what failed, and whether the intervals may be used."""
         failed = self.options.replicates - self.converged_count
         words = [f"{self.converged_count} of {self.options.replicates} replicates converged."]
         if failed:
@@ -109,6 +125,7 @@ class BootstrapResult:
         return " ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as bootstrap.json has it."""
         rows = self.summary.set_index("name")
         by_name = {str(c): rows[c].to_dict() for c in rows if c not in ("label", "unit")}
         return {
@@ -135,68 +152,57 @@ class BootstrapResult:
 
 
 def run_bootstrap(
-    fit: FinishedFit, options: BootstrapOptions, progress: BootstrapProgress | None = None, objective: FitObjective | None = None
+    fit: FinishedFit,
+    options: BootstrapOptions,
+    progress: BootstrapProgress | None = None,
+    objective: FitObjective | None = None,
 ) -> BootstrapResult:
-    """Raises `WrongUsage` and `BadInput` for what is asked, `ScienceFailed` where fewer than two replicates converge."""
+    """Refits of resampled studies, and what they say of the estimates. `objective` is the fit's, if it is compiled already.
+
+    Raises `WrongUsage` and `BadInput` for the options, `ScienceFailed` where fewer than two replicates converge.
+    """
     options.check()
     progress = progress or BootstrapProgress()
-    study, strata = fit.study, assign_strata(fit.study, options.strata)
-    weights: dict[int, np.ndarray] = {}
-    observed, ones = fit.problem.observed, np.ones(fit.problem.subjects)
-
-    def case(number: int):
-        return _weights(number), observed, fit.eta
-
-    def parametric(number: int):
-        own, eta = simulate_observations(fit.problem, fit.psi, options.seed, number)
-        return ones, own, eta
-
-    def _weights(number: int) -> np.ndarray:
-        if number not in weights:
-            weights[number] = draw_case_weights(options.seed, number, strata)
-        return weights[number]
-
+    strata = assign_strata(fit.study, options.strata)
     objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
-    rows = _complete_replicates(
-        objective, case if options.kind == "case" else parametric, options.replicates, progress.done, progress.on_replicate
-    )
+    resample = _choose_resampling(fit, options, strata)
+    replicates = _complete_replicates(objective, resample, options.replicates, progress.done, progress.on_replicate)
     seconds = {"first evaluation": objective.compile_seconds, "replicates": time.perf_counter() - begun}
-    sample = np.array([r.estimates for r in rows if r.converged]).reshape(-1, len(fit.names))
-    failures = dict(Counter(r.cause for r in rows if not r.converged).most_common())
+    sample = np.array([r.estimates for r in replicates if r.converged]).reshape(-1, len(fit.names))
+    failures = dict(Counter(r.cause for r in replicates if not r.converged).most_common())
     if len(sample) < 2:
         raise ScienceFailed(
             f"{len(sample)} of {options.replicates} replicates converged",
-            where=study.name,
+            where=fit.study.name,
             why="; ".join(f"{n} × {cause}" for cause, n in failures.items()),
             hint="look at bootstrap.csv",
         )
-    table = summarise_sample(fit.names, fit.labels, fit.units, fit.estimates, sample, options.level)
+    summary = summarise_sample(fit.names, fit.labels, fit.units, fit.estimates, sample, options.level)
     if options.bca:
         begun = time.perf_counter()
-
-        def without(number: int):
-            w = ones.copy()
-            w[number - 1] = 0.0
-            return w, observed, fit.eta
-
-        left_out = _complete_replicates(objective, without, len(ones), progress.done_jackknife, progress.on_jackknife)
-        seconds["jackknife"] = time.perf_counter() - begun
-        table = table.assign(**_compute_bca_columns(fit, sample, left_out, options.level))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        correlation = pd.DataFrame(
-            np.atleast_2d(np.corrcoef(sample.T)), index=pd.Index(fit.names), columns=pd.Index(fit.names)
+        jackknife = _complete_replicates(
+            objective,
+            partial(_leave_out_subject, fit),
+            fit.problem.subjects,
+            progress.done_jackknife,
+            progress.on_jackknife,
         )
+        seconds["jackknife"] = time.perf_counter() - begun
+        summary = summary.assign(**_compute_bca_columns(fit, sample, jackknife, options.level))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = np.atleast_2d(np.corrcoef(sample.T))
     drawn = None
     if options.kind == "case":
-        drawn = tabulate_weights([_weights(k) for k in range(1, options.replicates + 1)], study.subjects)
+        weights = [draw_case_weights(options.seed, k, strata) for k in range(1, options.replicates + 1)]
+        drawn = tabulate_weights(weights, fit.study.subjects)
     return BootstrapResult(
-        study=study.name,
+        study=fit.study.name,
         options=options,
         ofv=fit.ofv,
-        table=_tabulate_replicates(rows, fit.names),
-        summary=table,
-        correlation=correlation,
+        table=_tabulate_replicates(replicates, fit.names),
+        summary=summary,
+        correlation=pd.DataFrame(correlation, index=pd.Index(fit.names), columns=pd.Index(fit.names)),
         drawn=drawn,
         failures=failures,
         at_zero=count_zero_variances(fit, sample),
@@ -204,23 +210,46 @@ def run_bootstrap(
     )
 
 
+def _choose_resampling(fit: FinishedFit, options: BootstrapOptions, strata: np.ndarray) -> Resample:
+    """What the replicate of a number is fitted to: drawn subjects, or observations simulated under the estimates."""
+
+    def draw_subjects(number: int) -> ResampledStudy:
+        return draw_case_weights(options.seed, number, strata), fit.problem.observed, fit.eta
+
+    def simulate(number: int) -> ResampledStudy:
+        observed, eta = simulate_observations(fit.problem, fit.psi, options.seed, number)
+        return np.ones(fit.problem.subjects), observed, eta
+
+    return draw_subjects if options.kind == "case" else simulate
+
+
+def _leave_out_subject(fit: FinishedFit, number: int) -> ResampledStudy:
+    """The study without its subject of that number, from 1: a replicate of the jackknife."""
+    weights = np.ones(fit.problem.subjects)
+    weights[number - 1] = 0.0
+    return weights, fit.problem.observed, fit.eta
+
+
 def _complete_replicates(
     objective: FitObjective,
-    resampled: Resample,
+    resample: Resample,
     count: int,
     done: Sequence[Replicate],
-    watch: Callable[[Replicate], None],
+    on_replicate: Callable[[Replicate], None],
 ) -> list[Replicate]:
-    rows = list(done[:count])
-    for one in refit_replicates(objective, resampled, range(len(rows) + 1, count + 1)):
-        rows.append(one)
-        watch(one)
-    return rows
+    """All replicates up to `count`: those that are `done`, and the rest as they come."""
+    replicates = list(done[:count])
+    for replicate in refit_replicates(objective, resample, range(len(replicates) + 1, count + 1)):
+        replicates.append(replicate)
+        on_replicate(replicate)
+    return replicates
 
 
 def _compute_bca_columns(
     fit: FinishedFit, sample: np.ndarray, left_out: Sequence[Replicate], level: float
 ) -> dict[str, list[float]]:
+    """The ends of Efron's intervals, from the fits `left_out`, without one subject each. Raises `ScienceFailed` where one of
+    these did not converge."""
     failed = [fit.study.subjects[r.number - 1] for r in left_out if not r.converged]
     if failed:
         raise ScienceFailed(

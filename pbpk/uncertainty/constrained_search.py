@@ -25,7 +25,8 @@ _ENOUGH, _FARTHEST, _MOST = rules.SMALLEST_FALL, rules.LONGEST_STEP, rules.MOST_
 
 @dataclass(frozen=True, eq=False)
 class ConstrainedOptimum:
-    """The optimum on the surface, with the inverse Hessian learnt on the way; `cause` as in descent.py."""
+    """The optimum on a surface, with the inverse Hessian built up on the way and the multiplier, `slope` ∂OFV/∂c; `cause` as in
+    weighted_descent.py."""
 
     point: Point
     inverse: np.ndarray
@@ -34,11 +35,12 @@ class ConstrainedOptimum:
 
     @property
     def converged(self) -> bool:
+        """Whether the search ended at an optimum."""
         return self.cause == "converged"
 
 
 def project_onto_surface(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -> np.ndarray | None:
-    """The point with c = value reached from ψ along H⁻¹c', by Newton's method; None where it does not get there."""
+    """The point with c = `value`, reached from ψ along H⁻¹c' by Newton's method; None where the method does not converge."""
     for _ in range(60):
         c, a = surface(psi)
         gap = value - c
@@ -62,7 +64,7 @@ def minimise_on_surface(
     point = yield from study.evaluate_at(start, eta)
     if not point.is_finite:
         return None
-    fresh = False
+    is_restarted = False
     for _ in range(_MOST):
         a = surface(point.psi)[1]
         multiplier, direction = _step_along_tangent(point.gradient, a, inverse)
@@ -73,16 +75,18 @@ def minimise_on_surface(
         if new is None:
             if -slope / 2 < 1e-4:  # below what the objective can resolve
                 return ConstrainedOptimum(point, inverse, multiplier, _name_cause(point))
-            if fresh:
+            if is_restarted:
                 return ConstrainedOptimum(point, inverse, multiplier, rules.STALLED)
-            inverse, fresh = rules.invert_scores(point.weighted_gradients), True
+            inverse, is_restarted = rules.invert_scores(point.weighted_gradients), True
             continue
         b = surface(new.psi)[1]
         after = _step_along_tangent(new.gradient, b, inverse)[0]
         change = (new.gradient - after * b) - (point.gradient - after * a)
         inverse = rules.update_inverse(inverse, new.psi - point.psi, change)
         point = new
-    return ConstrainedOptimum(point, inverse, _step_along_tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.ITERATION_LIMIT)
+    return ConstrainedOptimum(
+        point, inverse, _step_along_tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.ITERATION_LIMIT
+    )
 
 
 def _step_along_tangent(gradient: np.ndarray, a: np.ndarray, inverse: np.ndarray) -> tuple[float, np.ndarray]:
@@ -116,4 +120,5 @@ def _search_along_surface(
 
 
 def _name_cause(point: Point) -> str:
+    """Why a search that came to an optimum ended: one without some subject\'s mode is no optimum of the likelihood."""
     return "no individual optimum found" if point.failed.any() else rules.CONVERGED

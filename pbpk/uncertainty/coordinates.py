@@ -23,9 +23,9 @@ _POSITIVE = Theta("", positive=True)
 
 @dataclass(frozen=True, eq=False)
 class ProfileCoordinate:
-    """Parameter `index` of the free ones. `value(c)` is the natural one, coherent, of the coordinate's value; `at(psi)` the
-    coordinate with its gradient; `far` how far from the estimate a search goes before it calls a side open; `ends` (natural,
-    coherent) are where it can go at all."""
+    """A coordinate of parameter `index` of the free ones. `to_natural(c)`: the natural parameter, coherent, where the coordinate
+    is c; `evaluate(psi)`: the coordinate with its gradient (P,); `search_limit`: how far from the estimate a search goes before
+    it calls a side open; `bounds` (natural, coherent): where the parameter can go at all."""
 
     index: int
     to_natural: Callable[[float], float]
@@ -35,6 +35,7 @@ class ProfileCoordinate:
 
 
 def choose_coordinate(fit: FinishedFit, name: str) -> ProfileCoordinate:
+    """The coordinate in which a free parameter is profiled."""
     k = fit.names.index(name)
     theta = next((t for t in fit.layout.thetas if t.name == name), None)
     if theta is None and (name in list_variance_names(fit) or name in fit.layout.sigmas):
@@ -58,11 +59,13 @@ def choose_coordinate(fit: FinishedFit, name: str) -> ProfileCoordinate:
 
 
 def compute_standard_error(fit: FinishedFit, at: Callable[[np.ndarray], tuple[float, np.ndarray]]) -> float:
-    """Of a function of ψ, by the delta method; from the search's own curvature where the fit has no covariance."""
+    """The standard error of a function of ψ (its value and gradient), by the delta method; from the search's own curvature where
+    the fit has no covariance."""
     covariance = fit.psi_covariance
     slope = at(fit.psi)[1]
     return float(np.sqrt(slope @ (2 * fit.inverse_hessian if covariance is None else covariance) @ slope))
 
 
 def _invert_distance(distance: float) -> float:
+    """1/distance to a bound, 0 for one that is not there."""
     return 1 / distance if math.isfinite(distance) else 0.0

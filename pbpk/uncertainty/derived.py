@@ -27,8 +27,26 @@ COVARIANCE_DRAWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
+class DerivedOptions:
+    """`quantities` by name: an expression, or a function of all parameters by name in shown units, whose result has no unit.
+    Names in an expression are those of the fit, estimated or held, and of the model's other constants. `seed` of the sample
+    drawn from the covariance; `level` of the intervals, a fraction."""
+
+    quantities: Mapping[str, QuantityDefinition]
+    seed: int = 1
+    level: float = 0.95
+
+    def check(self) -> None:
+        """Raises `WrongUsage` where no quantity is asked for, or the level is no probability."""
+        if not self.quantities:
+            raise WrongUsage("no quantity is asked for", hint='--quantity "t_half=log(2)*V/CL"')
+        if not 0 < self.level < 1:
+            raise WrongUsage(f"a level of {self.level:g} is no probability", hint="0.95 is usual")
+
+
+@dataclass(frozen=True, eq=False)
 class ParameterSample:
-    """Vectors of the free parameters (R, P) in shown units, and where they are from, in words."""
+    """Vectors of the free parameters (R, P) in shown units, and in words where they come from."""
 
     values: np.ndarray
     source: str
@@ -46,6 +64,7 @@ class DerivedResult:
     table: pd.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as derived.json has it."""
         return {
             "study": self.study,
             "level": self.level,
@@ -55,35 +74,33 @@ class DerivedResult:
         }
 
 
-def derived(
-    fit: FinishedFit,
-    quantities: Mapping[str, QuantityDefinition],
-    sample: ParameterSample | None = None,
-    seed: int = 1,
-    level: float = 0.95,
+def derive_quantities(
+    fit: FinishedFit, options: DerivedOptions, sample: ParameterSample | None = None
 ) -> DerivedResult:
-    """`quantities` by name: an expression, or a function of all parameters by name in shown units, whose result has no unit.
+    """The quantities with their uncertainty, by the delta method and from `sample`, or one of the covariance.
 
-    Names are those of the fit, estimated or held, and of the model's other constants. Raises `BadInput` for an expression
-    that cannot be worked out, and for a fit that has neither a covariance nor a sample.
+    Raises `WrongUsage` for the options, `BadInput` for an expression that cannot be worked out, and for a fit that has neither
+    a covariance nor a sample.
     """
-    if not quantities:
-        raise WrongUsage("no quantity is asked for", hint='--quantity "t_half=log(2)*V/CL"')
-    if not 0 < level < 1:
-        raise WrongUsage(f"a level of {level:g} is no probability", hint="0.95 is usual")
+    options.check()
     if fit.covariance is None and sample is None:
         raise BadInput(
             "the fit has no covariance matrix",
             where=fit.study.name,
             hint="run pbpk bootstrap first: its sample will do",
         )
-    sample = sample or draw_from_covariance(fit, seed)
+    sample = sample or draw_from_covariance(fit, options.seed)
     names = ExpressionNames.from_fit(fit)
-    rows = [_evaluate_quantity(fit, names, name, quantity, sample, level) for name, quantity in quantities.items()]
-    return DerivedResult(fit.study.name, level, sample.source, fit.matrix, pd.DataFrame(rows))
+    rows = [
+        _evaluate_quantity(fit, names, name, quantity, sample, options.level)
+        for name, quantity in options.quantities.items()
+    ]
+    return DerivedResult(fit.study.name, options.level, sample.source, fit.matrix, pd.DataFrame(rows))
 
 
 def draw_from_covariance(fit: FinishedFit, seed: int, count: int = COVARIANCE_DRAWS) -> ParameterSample:
+    """Vectors drawn from the covariance on ψ, whose vectors are all valid models. Raises `BadInput` where a parameter is on
+    its edge."""
     covariance = fit.psi_covariance
     if covariance is None:
         raise BadInput(
@@ -93,12 +110,15 @@ def draw_from_covariance(fit: FinishedFit, seed: int, count: int = COVARIANCE_DR
         )
     z = np.random.default_rng(seed).standard_normal((count, len(fit.psi)))
     psis = fit.psi + z @ np.linalg.cholesky(covariance).T
-    return ParameterSample(np.array([fit.to_shown_units(x) for x in psis]), f"{count} vectors drawn from the covariance ({fit.matrix})")
+    return ParameterSample(
+        np.array([fit.to_shown_units(x) for x in psis]), f"{count} vectors drawn from the covariance ({fit.matrix})"
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class ExpressionNames:
-    """Every number that an expression may use: `constants`, in shown units, are what the fit does not estimate."""
+    """Every number that an expression may use: its unit, coherent units in one of these (`scale`), and for what the fit does not
+    estimate its value in shown units (`constants`)."""
 
     units: dict[str, str]
     scale: dict[str, float]
@@ -106,18 +126,18 @@ class ExpressionNames:
 
     @classmethod
     def from_fit(cls, fit: FinishedFit) -> ExpressionNames:
-        """The model's own, then the fit's, which win; left out is what the data give each subject for itself."""
+        """The model's constants, replaced by the fit's of the same name; without those that the data give each subject for itself."""
         from pbpk import units
 
-        own = set(fit.problem.structure.individual_model.overrides)
-        model = {n: p for n, p in fit.study.model.parameters.items() if n not in own}
+        individual = set(fit.problem.structure.individual_model.overrides)
+        model = {n: p for n, p in fit.study.model.parameters.items() if n not in individual}
         unit = {n: p.unit for n, p in model.items()}
         scale = {n: units.unit_factor(u) for n, u in unit.items()}
         constants = {n: p.internal / scale[n] for n, p in model.items()}
-        names, held = fit.layout.names, fit.layout.fixed_mask
+        names, fixed_mask = fit.layout.names, fit.layout.fixed_mask
         everything = fit.study.problem.structure.layout.names
         initial = np.asarray(fit.problem.initial)
-        for k, (name, fixed) in enumerate(zip(names, held, strict=True)):
+        for k, (name, fixed) in enumerate(zip(names, fixed_mask, strict=True)):
             at = everything.index(name)
             unit[name], scale[name] = fit.study.units[at], float(fit.study.scale[at])
             constants.pop(name, None)
@@ -126,7 +146,15 @@ class ExpressionNames:
         return cls(unit, scale, constants)
 
 
-def _evaluate_quantity(fit: FinishedFit, names: ExpressionNames, name: str, quantity: QuantityDefinition, sample: ParameterSample, level: float) -> dict[str, Any]:
+def _evaluate_quantity(
+    fit: FinishedFit,
+    names: ExpressionNames,
+    name: str,
+    quantity: QuantityDefinition,
+    sample: ParameterSample,
+    level: float,
+) -> dict[str, Any]:
+    """The row of one quantity. Raises `BadInput` where it has no finite value at the estimates or in the sample."""
     function, text, unit = _compile_quantity(fit, names, name, quantity)
     estimates = fit.estimates
     estimate = function(estimates)
@@ -160,9 +188,9 @@ def _evaluate_quantity(fit: FinishedFit, names: ExpressionNames, name: str, quan
 def _compile_quantity(
     fit: FinishedFit, names: ExpressionNames, name: str, quantity: QuantityDefinition
 ) -> tuple[Callable[[np.ndarray], float], str, str]:
-    """As a function of the free parameters (P,) in shown units; NaN where arithmetic fails. With its text and unit."""
+    """A quantity as a function of the free parameters (P,) in shown units, NaN where arithmetic fails; its text and its unit."""
     if callable(quantity):
-        given, text, unit = quantity, getattr(quantity, "__name__", "function"), ""
+        evaluate, text, unit = quantity, getattr(quantity, "__name__", "function"), ""
         sizes = dict.fromkeys(names.scale, 1.0)
         used = list(names.scale)
     else:
@@ -172,7 +200,7 @@ def _compile_quantity(
                 hint = did_you_mean(used_name, names.scale)
                 raise BadInput(f"`{name}`: no parameter `{used_name}`", where=fit.study.name, hint=hint)
         at_estimates = names.constants | dict(zip(fit.names, map(float, fit.estimates), strict=True))
-        given, unit = compile_with_units(expression, at_estimates, names.units)
+        evaluate, unit = compile_with_units(expression, at_estimates, names.units)
         text, used, sizes = expression.text, list(expression.names), names.scale
     constants = {n: names.constants[n] * sizes[n] for n in used if n in names.constants}
     free = [(k, n, sizes[n]) for k, n in enumerate(fit.names) if n in used]
@@ -180,8 +208,8 @@ def _compile_quantity(
     def function(row: np.ndarray) -> float:
         values = constants | {n: float(row[k]) * size for k, n, size in free}
         try:
-            found = given(values)
-            return math.nan if isinstance(found, complex) else float(found)
+            value = evaluate(values)
+            return math.nan if isinstance(value, complex) else float(value)
         except (ArithmeticError, ValueError):
             return math.nan
 
@@ -189,7 +217,7 @@ def _compile_quantity(
 
 
 def _compute_delta_error(fit: FinishedFit, function: Callable[[np.ndarray], float], estimates: np.ndarray) -> float:
-    """√(g'Cg), its slopes by central differences over a thousandth of each standard error."""
+    """The standard error √(g'Cg), slopes g by central differences over a thousandth of each parameter's standard error."""
     if fit.covariance is None:
         return math.nan
     covariance = fit.covariance / np.outer(fit.scale, fit.scale)
@@ -203,7 +231,8 @@ def _compute_delta_error(fit: FinishedFit, function: Callable[[np.ndarray], floa
 
 
 def _compute_delta_interval(estimate: float, se: float, level: float, by_logarithm: bool) -> tuple[float, float]:
-    """By the logarithm for what is positive in every vector of the sample, as a fit's table has it for its parameters."""
+    """Both ends of the delta method's interval; by the logarithm for what is positive in every vector of the sample, as a fit's
+    table has it for its parameters."""
     from scipy.special import ndtri
 
     if not math.isfinite(se):

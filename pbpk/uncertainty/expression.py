@@ -1,5 +1,8 @@
-"""A quantity written as text, `log(2)*V/CL`, as a function of parameters by name. Read by Python's own parser; of what it
-reads, arithmetic, a few functions, names and numbers are allowed and nothing else, so that no text can do anything."""
+"""A quantity written as text, `log(2)*V/CL`, as a function of parameters by name.
+
+Python's own parser reads it. Of what that accepts, arithmetic, a few functions, names and numbers are allowed and nothing else,
+so that no text can run code.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ FUNCTIONS: dict[str, Callable] = {
     "min": lambda *xs: min(xs),
     "max": lambda *xs: max(xs),
 }
-_ARGUMENT_COUNTS = {"pow": 2, "min": None, "max": None}  # None: as many as one likes; one where nothing is said
+_ARGUMENT_COUNTS = {"pow": 2, "min": None, "max": None}  # None: any number; functions that are not listed take one
 _LONGEST_TEXT = 1000
 
 

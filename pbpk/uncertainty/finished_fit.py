@@ -1,4 +1,4 @@
-"""A finished fit as the starting point of what is asked of it: the problem, its optimum, and the covariance there."""
+"""A finished fit as every analysis of its uncertainty starts from it: the problem, its optimum, and the covariance there."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ class FinishedFit:
 
     @property
     def layout(self) -> ParameterLayout:
+        """The layout of the problem\'s parameters."""
         return self.problem.structure.layout
 
     @property
     def estimates(self) -> np.ndarray:
-        """(P,), in shown units."""
+        """The free parameters (P,), in shown units."""
         return self.to_shown_units(self.psi)
 
     def to_shown_units(self, psi: np.ndarray) -> np.ndarray:
@@ -67,10 +68,10 @@ class FinishedFit:
                 back = np.linalg.inv(jacobian)
             except np.linalg.LinAlgError:
                 return None
-            found = back @ self.covariance @ back.T
-        found = (found + found.T) / 2
-        sound = np.isfinite(found).all() and np.linalg.eigvalsh(found).min() > 0
-        return found if sound else None
+            covariance = back @ self.covariance @ back.T
+        covariance = (covariance + covariance.T) / 2
+        sound = np.isfinite(covariance).all() and np.linalg.eigvalsh(covariance).min() > 0
+        return covariance if sound else None
 
 
 def build_finished_fit(
@@ -80,7 +81,8 @@ def build_finished_fit(
     covariance: np.ndarray | None = None,
     matrix: str = "R",
 ) -> FinishedFit:
-    """From the last state of an estimation. `covariance` is of the free natural parameters, coherent.
+    """A finished fit from the last state of an estimation. `covariance` is of the free natural parameters, coherent; `matrix`
+    names it (R, S, RSR).
 
     Raises `ScienceFailed` where the estimation did not converge.
     """
@@ -92,7 +94,7 @@ def build_finished_fit(
             why="what is asked of its minimum has no meaning at a point that is none",
         )
     layout = problem.structure.layout
-    free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    free = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
     at = [study.problem.structure.layout.names.index(n) for n in free]
     return FinishedFit(
         study=study,
@@ -112,7 +114,8 @@ def build_finished_fit(
 
 
 def require_exact_gradient(fit: FinishedFit) -> None:
-    """Refits, profiles and importance weights need an objective with an exact gradient, and subjects."""
+    """Raises `WrongUsage` for a fit that cannot be refitted, profiled or weighed: that takes an objective with an exact gradient,
+    and subjects."""
     if not fit.method.minimises_objective:
         *others, last = list_methods_with("minimises_objective")
         raise WrongUsage(

@@ -20,7 +20,8 @@ def summarise_sample(
     sample: np.ndarray,
     level: float,
 ) -> pd.DataFrame:
-    """A row for each parameter; `sample` (R, P). `bias` is the sample's mean less the estimate; intervals are percentiles."""
+    """A row for each parameter, of a `sample` (R, P) and the `estimates` (P,). `bias` is the sample's mean less the estimate;
+    the ends of intervals are percentiles. `level` is a fraction."""
     tail = (1 - level) / 2
     low, median, high = np.quantile(sample, [tail, 0.5, 1 - tail], axis=0)
     mean, se = sample.mean(axis=0), sample.std(axis=0, ddof=1)
@@ -43,7 +44,9 @@ def summarise_sample(
     )
 
 
-def compute_bca_interval(sample: np.ndarray, estimate: float, left_out: np.ndarray, level: float) -> tuple[float, float]:
+def compute_bca_interval(
+    sample: np.ndarray, estimate: float, left_out: np.ndarray, level: float
+) -> tuple[float, float]:
     """Bias-corrected and accelerated ends from a parameter's replicates (R,) and its values with one subject left out each;
     NaN where all replicates are on one side of the estimate."""
     from scipy.special import ndtr, ndtri

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def assign_strata(study: Study, column: str | None) -> np.ndarray:
-    """A number (N,) for each subject's group: by the value of a column of the data, which must not change within a subject."""
+    """The number of each subject's stratum (N,), by its value of a column of the data; 0 without a column.
+
+    Raises `BadInput` for a column that is not there or changes within a subject.
+    """
     if column is None:
         return np.zeros(study.problem.subjects, int)
     events = study.events
@@ -34,33 +37,37 @@ def assign_strata(study: Study, column: str | None) -> np.ndarray:
     by_subject = events.frame.groupby("ID", sort=False)[column]
     changing = by_subject.nunique()
     if (changing > 1).any():
-        who = str(changing.index[changing > 1][0])
-        raise BadInput(f"`{column}` changes within ID {who}, so it puts a subject in no one group", where=events.source)
+        subject = str(changing.index[changing > 1][0])
+        raise BadInput(
+            f"`{column}` changes within ID {subject}, so it puts a subject in no one group", where=events.source
+        )
     return pd.factorize(by_subject.first())[0]
 
 
 @partial(jax.jit, static_argnames="sizes")
 def _draw_indices(key: jax.Array, replicate: jax.Array, sizes: tuple[int, ...]) -> list[jax.Array]:
-    own = jax.random.fold_in(key, replicate)
-    return [jax.random.randint(jax.random.fold_in(own, h), (n,), 0, n) for h, n in enumerate(sizes)]
+    """Of each stratum, as many positions in it as its size, drawn with replacement."""
+    replicate_key = jax.random.fold_in(key, replicate)
+    return [jax.random.randint(jax.random.fold_in(replicate_key, h), (n,), 0, n) for h, n in enumerate(sizes)]
 
 
 def draw_case_weights(seed: int, replicate: int, strata: np.ndarray) -> np.ndarray:
-    """How often each subject (N,) is drawn, with replacement, as many from each stratum as are in it."""
+    """How often each subject (N,) is drawn, with replacement, from each stratum as many as are in it."""
     members = [np.flatnonzero(strata == h) for h in range(strata.max() + 1)]
     drawn = _draw_indices(jax.random.key(seed), replicate, tuple(len(m) for m in members))
     weights = np.zeros(len(strata))
-    for own, picks in zip(members, drawn, strict=True):
-        np.add.at(weights, own[np.asarray(picks)], 1.0)
+    for subjects, picks in zip(members, drawn, strict=True):
+        np.add.at(weights, subjects[np.asarray(picks)], 1.0)
     return weights
 
 
 @jax.jit
 def _simulate(problem: Problem, psi: jax.Array, key: jax.Array, replicate: jax.Array) -> tuple[Observed, jax.Array]:
-    own = jax.random.fold_in(key, replicate)
-    y, eta = draw_replicate(problem, psi, jax.random.fold_in(own, 0))
+    """`simulate_observations` in compiled code."""
+    replicate_key = jax.random.fold_in(key, replicate)
+    y, eta = draw_replicate(problem, psi, jax.random.fold_in(replicate_key, 0))
     if problem.structure.classes > 1:  # a column in each class, of which a subject is in one
-        member = draw_classes(problem, psi, jax.random.fold_in(own, 1))
+        member = draw_classes(problem, psi, jax.random.fold_in(replicate_key, 1))
         n = problem.subjects
         y = jnp.tile(jnp.take(y, member * n + jnp.arange(n), axis=1), (1, problem.structure.classes))
     return replace_observations(problem, y, *find_censoring_limits(problem)).observed, eta

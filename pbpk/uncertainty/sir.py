@@ -26,7 +26,10 @@ from pbpk.uncertainty.intervals import summarise_sample
 if TYPE_CHECKING:
     from pbpk.uncertainty.finished_fit import FinishedFit
 
-DEFAULT_SAMPLES, DEFAULT_RESAMPLES = (1000, 1000, 1000, 2000, 2000), (200, 400, 500, 1000, 1000)  # as in Dosne 2017 and in PsN
+DEFAULT_SAMPLES, DEFAULT_RESAMPLES = (
+    (1000, 1000, 1000, 2000, 2000),
+    (200, 400, 500, 1000, 1000),
+)  # as in Dosne 2017 and in PsN
 _LOWER_OFV = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
 _DEGREES_OF_FREEDOM = 6.0  # degrees of freedom of the proposal
 _LEAST_EFFECTIVE = 0.1  # effective samples over those kept, below which they are few vectors' copies in all but name
@@ -34,8 +37,8 @@ _LEAST_EFFECTIVE = 0.1  # effective samples over those kept, below which they ar
 
 @dataclass(frozen=True)
 class SirOptions:
-    """One entry of `samples` and `resamples` for each iteration; `cap`: how often a vector may be kept; `inflation`: of the
-    first proposal's covariance."""
+    """What is asked for. `samples` and `resamples`: how many vectors are drawn and kept, a number for each iteration; `cap`: how
+    often a vector may be kept; `inflation`: a factor on the first proposal's covariance; `level` of the intervals, a fraction."""
 
     samples: tuple[int, ...] = DEFAULT_SAMPLES
     resamples: tuple[int, ...] = DEFAULT_RESAMPLES
@@ -45,6 +48,7 @@ class SirOptions:
     level: float = 0.95
 
     def check(self, parameters: int) -> None:
+        """Raises `WrongUsage` for options that cannot be followed in a fit of that many parameters."""
         if not self.samples or len(self.samples) != len(self.resamples):
             raise WrongUsage(
                 f"{len(self.samples)} numbers of samples, {len(self.resamples)} of resamples",
@@ -67,8 +71,9 @@ class SirOptions:
 
 @dataclass(frozen=True, eq=False)
 class SirResult:
-    """`sample`: the vectors kept by the last iteration, with their ΔOFV. `samples`: all that were drawn in each (importance is
-    of the whole of its iteration, times kept). `iterations`: the diagnostics of each. `summary`: of `sample`."""
+    """`sample`: the vectors kept by the last iteration, with their ΔOFV. `samples`: all vectors drawn in each iteration, with
+    their importance, as a share of its iteration, and how often they were kept. `iterations`: the diagnostics of each.
+    `summary` is of `sample`; `lowest_delta_ofv` the lowest OFV drawn, less the fit's."""
 
     study: str
     options: SirOptions
@@ -82,31 +87,41 @@ class SirResult:
 
     @property
     def degrees_of_freedom(self) -> float:
-        """Of the χ² that the ΔOFV of the vectors kept would follow: their mean; with a likelihood as of a normal, P."""
+        """The degrees of freedom of the χ² that the ΔOFV of the vectors kept would follow: their mean. For a likelihood like
+        that of a normal they are the number of parameters."""
         return float(self.sample["delta_ofv"].mean())
 
     @property
     def warnings(self) -> list[str]:
-        last, found = self.iterations.iloc[-1], []
+        """What speaks against using the sample."""
+        last, sentences = self.iterations.iloc[-1], []
         if self.lowest_delta_ofv < -_LOWER_OFV:
-            found.append(f"an OFV lower by {-self.lowest_delta_ofv:.3f} than the fit's was drawn: the fit is not at its minimum")
+            sentences.append(
+                f"an OFV lower by {-self.lowest_delta_ofv:.3f} than the fit's was drawn: the fit is not at its minimum"
+            )
         if last["effective"] < _LEAST_EFFECTIVE * last["resamples"]:
-            found.append(f"only {last['effective']:.0f} effective samples: draw more, or with --inflation above 1")
+            sentences.append(f"only {last['effective']:.0f} effective samples: draw more, or with --inflation above 1")
         if last["distinct"] < last["resamples"] and self.options.cap > 1:
-            found.append(f"{last['distinct']:.0f} distinct vectors among the {last['resamples']:.0f} kept")
-        return found
+            sentences.append(f"{last['distinct']:.0f} distinct vectors among the {last['resamples']:.0f} kept")
+        return sentences
 
     @property
     def is_reliable(self) -> bool:
-        return self.lowest_delta_ofv >= -_LOWER_OFV and self.iterations["effective"].iloc[-1] >= _LEAST_EFFECTIVE * self.options.resamples[-1]
+        """Whether no OFV was lower than the fit's, and enough samples are effective."""
+        return (
+            self.lowest_delta_ofv >= -_LOWER_OFV
+            and self.iterations["effective"].iloc[-1] >= _LEAST_EFFECTIVE * self.options.resamples[-1]
+        )
 
     @property
     def verdict(self) -> str:
-        free = len(self.summary)
-        said = f"ΔOFV of the vectors kept has mean {self.degrees_of_freedom:.2f}; χ² with {free} degrees of freedom has {free}"
-        return "; ".join([said, *self.warnings]) + "."
+        """A sentence: the mean ΔOFV beside what it should be, and the warnings."""
+        parameters = len(self.summary)
+        mean = f"ΔOFV of the vectors kept has mean {self.degrees_of_freedom:.2f}; χ² with {parameters} degrees of freedom has {parameters}"
+        return "; ".join([mean, *self.warnings]) + "."
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as sir.json has it."""
         rows = self.summary.set_index("name")
         by_name = {str(c): rows[c].to_dict() for c in rows if c not in ("label", "unit")}
         return {
@@ -138,29 +153,31 @@ def run_sir(
     on_evaluation: Callable[[int, int, int], None] = lambda iteration, done, of: None,
     objective: FitObjective | None = None,
 ) -> SirResult:
-    """Raises `WrongUsage` for what is asked, `BadInput` for a fit without a covariance, `ScienceFailed` where too few of the
-    vectors drawn have a likelihood. `watch(iteration, done, of)` is called as evaluations come in."""
+    """Vectors kept in proportion to their likelihood. `objective` is the fit's, if it is compiled already.
+
+    `on_evaluation(iteration, done, of)` is called as evaluations come. Raises `WrongUsage` for the options, `BadInput` for a
+    fit without a covariance, `ScienceFailed` where too few of the vectors drawn have a likelihood.
+    """
     options = options or SirOptions()
     options.check(len(fit.names))
-    first = require_covariance(fit)
+    covariance = require_covariance(fit) * options.inflation
     objective = objective or FitObjective.compile(fit)
     begun = time.perf_counter()
-    centre, covariance = fit.psi, first * options.inflation
-    kept = np.empty((0, len(centre)))
-    drawn, diagnostics, rise, taken = [], [], np.empty(0), np.empty(0, int)
-    for k, (m, wanted) in enumerate(zip(options.samples, options.resamples, strict=True), start=1):
+    centre, kept = fit.psi, np.empty((0, len(fit.psi)))
+    drawn, diagnostics, rise = [], [], np.empty(0)
+    for k, (m, count) in enumerate(zip(options.samples, options.resamples, strict=True), start=1):
         random = np.random.default_rng([options.seed, k])
         psis, log_q = draw_proposal(random, centre, covariance, m)
         rise = _compute_rises(fit, objective, psis, lambda done, k=k, m=m: on_evaluation(k, done, m))
         natural, log_jacobian = _map_to_natural(fit, psis)
         importance = _normalise_importance(-rise / 2 + log_jacobian - log_q)
-        if (importance > 0).sum() * options.cap < wanted:
+        if (importance > 0).sum() * options.cap < count:
             raise ScienceFailed(
-                f"{int((importance > 0).sum())} of {m} vectors have a likelihood, too few to keep {wanted}",
+                f"{int((importance > 0).sum())} of {m} vectors have a likelihood, too few to keep {count}",
                 where=fit.study.name,
                 hint="draw more, or with an --inflation below 1",
             )
-        taken = resample_by_importance(random, importance, wanted, options.cap)
+        taken = resample_by_importance(random, importance, count, options.cap)
         times = np.bincount(taken, minlength=m)
         drawn.append(_tabulate_drawn(fit, k, natural, rise, importance, times))
         diagnostics.append(_diagnose_iteration(k, rise, importance, times))
@@ -182,7 +199,7 @@ def run_sir(
 
 
 def require_covariance(fit: FinishedFit) -> np.ndarray:
-    """Of ψ (P, P). Raises `BadInput` where there is none to propose from."""
+    """The covariance of ψ (P, P), to propose from. Raises `BadInput` where the fit has none."""
     covariance = fit.psi_covariance
     if covariance is None:
         raise BadInput(
@@ -197,10 +214,13 @@ def require_covariance(fit: FinishedFit) -> np.ndarray:
 def draw_proposal(
     random: np.random.Generator, centre: np.ndarray, covariance: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Student vectors (count, P) with that covariance, and the logarithm of their density, up to a constant."""
+    """Student vectors (count, P) around `centre` with that covariance, and the logarithm of their density (count,), up to a
+    constant."""
     z = random.standard_normal((count, len(centre)))
     t = z * np.sqrt((_DEGREES_OF_FREEDOM - 2) / random.chisquare(_DEGREES_OF_FREEDOM, (count, 1)))
-    log_density = -0.5 * (_DEGREES_OF_FREEDOM + len(centre)) * np.log1p(np.sum(t**2, axis=1) / (_DEGREES_OF_FREEDOM - 2))
+    log_density = (
+        -0.5 * (_DEGREES_OF_FREEDOM + len(centre)) * np.log1p(np.sum(t**2, axis=1) / (_DEGREES_OF_FREEDOM - 2))
+    )
     return centre + t @ np.linalg.cholesky(covariance).T, log_density
 
 
@@ -219,18 +239,21 @@ def resample_by_importance(random: np.random.Generator, importance: np.ndarray, 
     return taken
 
 
-def _compute_rises(fit: FinishedFit, objective: FitObjective, psis: np.ndarray, on_evaluation: Callable[[int], None]) -> np.ndarray:
-    """ΔOFV of each vector (m,); ∞ where it has none."""
+def _compute_rises(
+    fit: FinishedFit, objective: FitObjective, psis: np.ndarray, on_evaluation: Callable[[int], None]
+) -> np.ndarray:
+    """The ΔOFV of each vector, (m,) of (m, P); ∞ where it has none."""
     rises = np.full(len(psis), math.inf)
-    for done, (k, found) in enumerate(objective.evaluate_at(psis), start=1):
-        rises[k] = _compute_rise(fit, found)
+    for done, (k, values) in enumerate(objective.evaluate_at(psis), start=1):
+        rises[k] = _compute_rise(fit, values)
         on_evaluation(done)
     return rises
 
 
-def _compute_rise(fit: FinishedFit, found: ObjectiveValues) -> float:
-    ofv = float(found.objective.sum() + found.penalty)
-    return ofv - fit.ofv if math.isfinite(ofv) and found.good.all() else math.inf
+def _compute_rise(fit: FinishedFit, values: ObjectiveValues) -> float:
+    """ΔOFV of one evaluation; ∞ where it has no finite OFV or a subject has no mode."""
+    ofv = float(values.objective.sum() + values.penalty)
+    return ofv - fit.ofv if math.isfinite(ofv) and values.good.all() else math.inf
 
 
 def _map_to_natural(fit: FinishedFit, psis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -250,22 +273,26 @@ def _normalise_importance(logs: np.ndarray) -> np.ndarray:
 def _tabulate_drawn(
     fit: FinishedFit, iteration: int, natural: np.ndarray, rise: np.ndarray, importance: np.ndarray, times: np.ndarray
 ) -> pd.DataFrame:
+    """A row for each vector that an iteration drew: ΔOFV, importance, how often it was kept, parameters in shown units."""
     head = {"iteration": iteration, "delta_ofv": rise, "importance": importance, "kept": times}
     return pd.DataFrame(head).join(pd.DataFrame(natural, columns=pd.Index(fit.names)))
 
 
-def _diagnose_iteration(iteration: int, rise: np.ndarray, importance: np.ndarray, times: np.ndarray) -> dict[str, float]:
-    known = np.isfinite(rise)
+def _diagnose_iteration(
+    iteration: int, rise: np.ndarray, importance: np.ndarray, times: np.ndarray
+) -> dict[str, float]:
+    """The row of one iteration in iterations.csv."""
+    is_finite = np.isfinite(rise)
     kept = np.repeat(rise, times)
     return {
         "iteration": iteration,
         "samples": len(rise),
-        "failed": int((~known).sum()),
+        "failed": int((~is_finite).sum()),
         "resamples": int(times.sum()),
         "distinct": int((times > 0).sum()),
         "effective": float(1 / np.sum(importance**2)),
         "largest": float(importance.max()),
-        "proposed_delta_ofv": float(rise[known].mean()),
+        "proposed_delta_ofv": float(rise[is_finite].mean()),
         "kept_delta_ofv": float(kept.mean()),
         "kept_delta_ofv_95": float(np.quantile(kept, 0.95)),
     }

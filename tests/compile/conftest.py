@@ -8,8 +8,8 @@ import pytest
 import pbpk
 from pbpk.compile.backend.base import Arrays
 from pbpk.compile.programs.linear.kernel import handler_arguments
-from pbpk.compile.programs.linear.window import cross
-from pbpk.compile.programs.window import LinearWindow
+from pbpk.compile.programs.linear.layout import LinearWindow
+from pbpk.compile.programs.linear.window import propagate_window
 from pbpk.compile.xla import jit
 from pbpk.model import OUT, Block, Compartment, amount, first_order, flux
 from pbpk.model.system import build_system
@@ -58,10 +58,12 @@ def oracle():
         stops = np.reshape(stops, (len(stops), -1))
         shared = stops.shape[1] == 1
         window = LinearWindow(kernel.system, kernel.series, len(stops), shared, kernel.integrals, source is not None)
-        given = handler_arguments(window, *(None if a is None else jnp.asarray(a) for a in (rates, start, stops, source)))
+        given = handler_arguments(
+            window, *(None if a is None else jnp.asarray(a) for a in (rates, start, stops, source))
+        )
         arrays = {b.name: np.asarray(a) for b, a in zip(window.arguments, given, strict=True)}
         arrays |= {b.name: np.full((*b.shape, n), np.nan) for b in window.results}
-        cross(Arrays(arrays), window)
+        propagate_window(Arrays(arrays), window)
         return arrays["amounts"], arrays.get("integral"), arrays["error"][0]
 
     return oracle

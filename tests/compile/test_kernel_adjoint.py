@@ -90,7 +90,11 @@ def test_against_numpy_on_models_of_every_kind(model, name):
         buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
         window_adjoint(Arrays(buffers), window)
         for part, ours in enumerate((value, slope)[: order + 1]):
-            close(ours, [buffers[window.coefficient_name(name, part)] for name in ("of_rates", "of_start", "of_source")], 1e-11)
+            close(
+                ours,
+                [buffers[window.coefficient_name(name, part)] for name in ("of_rates", "of_start", "of_inflow")],
+                1e-11,
+            )
 
 
 @pytest.mark.parametrize("moved", ["all", "stops", "rates"])
@@ -125,7 +129,9 @@ def test_the_hessian(given):
     system, at = given("iv_two_compartment", 2)
 
     def forward(rates, start):
-        found = propagate(ResolventWindow(system, SERIES, integrals=False), packing(system).pack(rates), start, None, at[3])[0]
+        found = propagate(
+            ResolventWindow(system, SERIES, integrals=False), packing(system).pack(rates), start, None, at[3]
+        )[0]
         weights = jnp.asarray(np.random.default_rng(0).normal(size=found.shape[:-1]))
         return jnp.sum(weights[..., None] * jnp.sin(found))
 

@@ -250,7 +250,9 @@ def test_a_likelihood_and_its_slopes(body, all_launched, kind):
     judge = make_likelihood_terms(system, endpoints)
 
     def loss(p, add):
-        facts = make_likelihood_data(system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2})
+        facts = make_likelihood_data(
+            system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2}
+        )
         return jnp.sum(solver.solve_likelihood(system, timeline, p, judge, facts).minus2ll)
 
     def both():
@@ -384,7 +386,9 @@ def test_what_jax_would_send_to_a_device(driver, graph):
 
     found = f(rates, start, source)
     assert np.isfinite(found.amounts).all() and driver.launched == []
-    program = LinearWindowForward(system, kernel.series, len(STOPS), True, False, True, registers=jit.host().registers * 3 // 4)
+    program = LinearWindowForward(
+        system, kernel.series, len(STOPS), True, False, True, registers=jit.host().registers * 3 // 4
+    )
     here, there = bind.registered(program), cuda.registered(program)
     checks = [export.DisabledSafetyCheck.custom_call(n) for n in (here, there)]
 

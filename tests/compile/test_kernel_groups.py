@@ -60,7 +60,7 @@ def test_draws_of_rates(subjects, draws, grouped, monkeypatch):
     found = jax.jit(jax.vmap(kernel, in_axes=(0, None, None)))(many, start, stops)
     lanes = jit.host().lanes
     fits = draws >= lanes and -(-draws // lanes) * lanes <= 1.25 * draws
-    assert grouped[-1] == (["right", "start", "stops", "weights"] if fits else [])
+    assert grouped[-1] == (["integral_terms", "start", "stops", "weights"] if fits else [])
     monkeypatch.setattr(bind, "_grouped", lambda patients, *_: patients)
     jax.clear_caches()
     equal(found, jax.jit(jax.vmap(kernel, in_axes=(0, None, None)))(many, start, stops))
@@ -68,7 +68,8 @@ def test_draws_of_rates(subjects, draws, grouped, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "draws, names", [(12, ["right", "stops", "weights"]), (16, ["right", "start", "stops", "weights"])]
+    "draws, names",
+    [(12, ["integral_terms", "stops", "weights"]), (16, ["integral_terms", "start", "stops", "weights"])],
 )
 def test_draws_of_directions(draws, names, grouped):
     """Groups are the smallest that fill vectors: of each direction, or else of each subject."""
@@ -87,7 +88,9 @@ def test_draws_of_directions(draws, names, grouped):
 def test_draws_of_random_effects(name, grouped):
     """Likelihoods and their slopes, as samplers take them: all of the data are in groups."""
     problem = load_study(name).problem
-    problem = replace(problem, structure=replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver)))
+    problem = replace(
+        problem, structure=replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver))
+    )
     psi = jnp.asarray(problem.initial_unconstrained)
     shape = (16, len(problem.structure.layout.etas), problem.columns)
     eta = jnp.asarray(0.2 * np.random.default_rng(0).standard_normal(shape))
@@ -96,7 +99,7 @@ def test_draws_of_random_effects(name, grouped):
         return jax.value_and_grad(lambda e: jnp.sum(problem.data_minus2ll(psi, e)))(e)
 
     value, slope = jax.jit(jax.vmap(both))(eta)
-    assert {"look", "which", "data_y"} <= set(grouped[-1])
+    assert {"output_index", "term_index", "data_y"} <= set(grouped[-1])
     one = jax.jit(both)
     for k in (0, 15):
         alone = one(eta[k])

@@ -157,7 +157,9 @@ def patients(count):
 
 
 def method(system, grid=None, rtol=1e-6, integrals=True):
-    return RosenbrockMethod(build_vector_field(system), TABLEAUS["rodas5p"], rtol, 1e-4 * rtol, 5000, integrals, grid, 400)
+    return RosenbrockMethod(
+        build_vector_field(system), TABLEAUS["rodas5p"], rtol, 1e-4 * rtol, 5000, integrals, grid, 400
+    )
 
 
 def test_equations_are_solved_with_their_derivatives():
@@ -250,15 +252,15 @@ def test_machine_code_is_the_program_that_numpy_runs():
         rows = jnp.concatenate([a for group in bound.arguments for a in group if a is not None])
         chosen = rows[np.array(lay_out_fluxes(own.field).parameter_rows)]
         linear, constant = (jnp.broadcast_to(a, (len(a), 11)) for a in (bound.linear, bound.constant))
-        return {"start": x, "linear": linear, "constant": constant, "given": chosen, "rate": rate}
+        return {"start": x, "linear": linear, "constant": constant, "law_parameters": chosen, "inflow": rate}
 
     program = Along(
         RosenbrockWindow(own, len(STOPS), True, True),
         2,
-        tuple((n, (False,) * 3) for n in ("start", "linear", "constant", "given", "rate")),
+        tuple((n, (False,) * 3) for n in ("start", "linear", "constant", "law_parameters", "inflow")),
     )
-    table = {"edges": np.concatenate([[0.0], STOPS])[:, None], "memory": np.zeros((2, 11))}
-    table |= {"table": step_weights(own.tableau)[:, None]}
+    table = {"edges": np.concatenate([[0.0], STOPS])[:, None], "step_memory": np.zeros((2, 11))}
+    table |= {"step_weights": step_weights(own.tableau)[:, None]}
     for s in range(4):
         chosen = [directions[k] for k in range(2) if s >> k & 1]
         parts = along(arrays, arguments, chosen)

@@ -142,7 +142,13 @@ def test_laws_and_their_derivatives(name):
         fixed, later = {k: known[k] for k in range(own, count)}, {k: known[k] for k in range(own)}
         weights = {count + k: a[count + k] for k in range(own)}
         all_ = [(prepare_expression(m, e, fixed), later) for e in (found.rate, found.tangent, found.gradient)]
-        return [r for one in evaluate_expressions(m, [*all_, (prepare_expression(m, found.second_derivative, fixed), later | weights)]) for r in one]
+        return [
+            r
+            for one in evaluate_expressions(
+                m, [*all_, (prepare_expression(m, found.second_derivative, fixed), later | weights)]
+            )
+            for r in one
+        ]
 
     def rate(*a):
         return law(**dict(zip(names, a, strict=True)))
@@ -205,5 +211,9 @@ def test_what_operands_do_not_have_is_named(law, says):
 def test_constants_and_numbers_of_values_are_not_confused():
     """The first argument's number is 0 and the second's is 1, as the constants 0.0 and 1.0 are."""
     e = trace_function(lambda a, b: [a - b, a - 1.0, b - 0.0, 0.0 - a, 1.0 / b, jnp.asarray(2.0) * 3.0], 2)
-    for ours in run(lambda m, a: evaluate_expressions(m, [(prepare_expression(m, e, {}), dict(enumerate(a)))])[0], [[2.0] * 8, [5.0] * 8], 6):
+    for ours in run(
+        lambda m, a: evaluate_expressions(m, [(prepare_expression(m, e, {}), dict(enumerate(a)))])[0],
+        [[2.0] * 8, [5.0] * 8],
+        6,
+    ):
         np.testing.assert_array_equal(ours[:, 0], [-3, 1, 5, -2, 0.2, 6])

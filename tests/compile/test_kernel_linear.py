@@ -319,7 +319,7 @@ def test_the_handler_refuses_every_wrong_argument(model, which, fault):
     a = given[which]
     given[which] = {"dtype": a.astype(np.float32), "rank": a[None], "first": a[:-1], "last": a[..., :0]}[fault]
     # The number of patients is read from the rates, whose fault is found in the next buffer then.
-    says = "start" if (which, fault) == (0, "last") else ("rates", "start", "stops", "weights", "right")[which]
+    says = "start" if (which, fault) == (0, "last") else ("rates", "start", "stops", "weights", "integral_terms")[which]
     with pytest.raises(jax.errors.JaxRuntimeError, match=f"pbpk kernel: {says} must be float64"):
         jax.block_until_ready(jax.jit(jax.ffi.ffi_call(name, types))(*given))
 
@@ -379,7 +379,7 @@ def test_the_rest_works_without_llvmlite():
     code = (
         "import sys; sys.modules['llvmlite'] = None\n"
         "import pbpk.compile\n"
-        "from pbpk.compile import jit\n"
+        "from pbpk.compile.xla import jit\n"
         "print(jit.why_not())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

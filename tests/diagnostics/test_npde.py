@@ -9,6 +9,7 @@ from scipy import stats
 
 from pbpk.diagnostics.normality import check_normality, compute_percentile_bands
 from pbpk.diagnostics.npde import compute_npde, score_subject
+from pbpk.diagnostics.options import NpdeOptions
 from pbpk.errors import BadInput, WrongUsage
 
 FREE = (np.full(4, -np.inf), np.full(4, np.inf))
@@ -25,7 +26,9 @@ def scores(limits=FREE, subjects=150, count=2000, shift=0.0, wider=1.0, seed=5):
     """npde and npd (2, subjects, 4) of Gaussian subjects, those beyond `limits` censored."""
     y = MEAN + shift + wider * (gaussian(subjects, seed) - MEAN)
     y = np.where(y < limits[0], -np.inf, np.where(y > limits[1], np.inf, y))
-    found = [score_subject(v, gaussian(count, 100 + i), limits, np.random.default_rng([7, i]))[0] for i, v in enumerate(y)]
+    found = [
+        score_subject(v, gaussian(count, 100 + i), limits, np.random.default_rng([7, i]))[0] for i, v in enumerate(y)
+    ]
     return np.stack(found, axis=1)
 
 
@@ -173,27 +176,31 @@ def study(make):
 
 @pytest.mark.slow
 def test_a_studys_own_data_are_normal_and_others_are_not(study):
-    p = [compute_npde(observed_as(study, k), 1000, seed=3).tests["npde"]["cp"].p_global for k in range(12)]
+    p = [compute_npde(observed_as(study, k), NpdeOptions(1000, seed=3)).tests["npde"]["cp"].p_global for k in range(12)]
     assert sum(x < 0.05 for x in p) <= 3  # of twelve; more than that in 2 of 1000 such dozens
-    off = compute_npde(observed_as(study, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * math.log(1.3)), 1000)
+    off = compute_npde(
+        observed_as(study, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * math.log(1.3)), NpdeOptions(1000)
+    )
     assert off.tests["npde"]["cp"].p_global < 1e-3
     assert "no standard normal sample" in off.verdict
 
 
 @pytest.mark.slow
 def test_the_table_is_the_datas_line_by_line(study):
-    found = compute_npde(observed_as(study, 1, lower=1.5), 300, seed=3)
+    found = compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=3))
     assert list(found.table.columns) == ["ID", "TIME", "DVID", "NPDE", "NPD", "PRED", "CENS"]
     assert list(found.table["TIME"][:7]) == [*TIMES, TIMES[0]] and len(found.table) == 360
     np.testing.assert_allclose(found.table["PRED"][:6], 5 * np.exp(-0.1 * np.array(TIMES)), rtol=1e-9)
     assert set(found.table["CENS"]) == {0, 1}
-    again = compute_npde(observed_as(study, 1, lower=1.5), 300, seed=3)
+    again = compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=3))
     np.testing.assert_array_equal(again.table["NPDE"], found.table["NPDE"])
-    assert (compute_npde(observed_as(study, 1, lower=1.5), 300, seed=4).table["NPDE"] != found.table["NPDE"]).any()
+    assert (
+        compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=4)).table["NPDE"] != found.table["NPDE"]
+    ).any()
 
 
 def test_what_cannot_be_asked(study):
     with pytest.raises(WrongUsage, match="too few"):
-        compute_npde(study, 19)
+        compute_npde(study, NpdeOptions(19))
     with pytest.raises(BadInput, match="cp"):
-        compute_npde(study, 100, endpoint="ccp")
+        compute_npde(study, NpdeOptions(100, endpoint="ccp"))

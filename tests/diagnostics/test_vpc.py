@@ -41,7 +41,9 @@ def of(found, **columns):
 def test_percentiles_are_numpys_where_nothing_is_censored():
     values = np.random.default_rng(1).normal(size=(5, 37))
     levels = np.array([0.0, 0.05, 0.5, 0.95, 1.0])
-    np.testing.assert_allclose(compute_percentiles(values, levels), np.quantile(values, levels, axis=-1), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        compute_percentiles(values, levels), np.quantile(values, levels, axis=-1), rtol=0, atol=1e-14
+    )
 
 
 def test_censored_values_rank_and_are_never_averaged():

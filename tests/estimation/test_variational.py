@@ -32,7 +32,7 @@ def test_a_bound_that_rises_has_not_stalled():
 
 
 def test_too_many_coordinates_for_a_full_covariance(monkeypatch):
-    monkeypatch.setattr(variational, "_MOST_FULL", 40)
+    monkeypatch.setattr(variational, "_MOST_FULL_RANK", 40)
     with pytest.raises(ScienceFailed, match="43 coordinates") as caught:
         VariationalInference().init(load_study("theophylline").problem)
     assert "mean_field" in caught.value.hint

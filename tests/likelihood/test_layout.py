@@ -44,7 +44,7 @@ def test_held_entries_do_not_move():
 
 
 def test_a_held_standard_deviation_keeps_its_place():
-    held = replace(LAYOUT, held=("add",))
+    held = replace(LAYOUT, fixed_sigmas=("add",))
     np.testing.assert_array_equal(held.fixed_mask, [0, 1, 0, 0, 0, 0, 0, 1, 1, 0])
     psi = held.to_unconstrained(NATURAL)
     assert len(psi) == (~held.fixed_mask).sum() and held.names == LAYOUT.names

@@ -75,7 +75,7 @@ def observed(timeline, patients, endpoints=TWO, seed=5):
     if not isinstance(endpoints[0], GaussianEndpoint):
         y = rng.integers(0, 2 if isinstance(endpoints[0], BinaryEndpoint) else 3, shape).astype(float)
     low, high, floor = y.copy(), y.copy(), np.full(shape, -np.inf)
-    if endpoints[0].limits if isinstance(endpoints[0], GaussianEndpoint) else False:
+    if endpoints[0].has_limits if isinstance(endpoints[0], GaussianEndpoint) else False:
         kind = rng.integers(0, 12, shape)
         low = np.where(kind == 0, -np.inf, low)
         high = np.where(kind == 1, np.inf, np.where(kind == 2, 2 * y, high))
@@ -138,7 +138,7 @@ def test_every_kind_of_endpoint(kind, case):
     endpoints = (KINDS[kind],)
     system, timeline, p = case("linear", "infusions")
     given = observed(timeline, 9, endpoints)
-    sigma = {name: jnp.asarray(float(NUMBERS[own])) for own, name in endpoints[0].names}
+    sigma = {name: jnp.asarray(float(NUMBERS[own])) for own, name in endpoints[0].parameter_names}
 
     def both(one):
         def run(p, sigma):

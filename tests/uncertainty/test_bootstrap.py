@@ -107,7 +107,9 @@ def test_going_on_gives_the_same_digits(small, pooled, objective, done):
     run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(seen.append), objective)
     assert [r.number for r in seen] == list(range(1, 41)), "in order, whichever ended first"
     text = format_header(pooled.names) + "".join(r.csv_line for r in seen)
-    earlier = read_replicates(format_header(pooled.names) + "".join(r.csv_line for r in seen[:done]) + "7,torn", pooled.names)
+    earlier = read_replicates(
+        format_header(pooled.names) + "".join(r.csv_line for r in seen[:done]) + "7,torn", pooled.names
+    )
     assert len(earlier) == done
     later = []
     again = run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(later.append, done=earlier), objective)
@@ -122,7 +124,9 @@ def test_a_line_keeps_every_digit_and_every_word():
     assert (back.ofv, back.cause, back.estimates[0]) == (one.ofv, one.cause, 0.1) and np.isnan(back.estimates[1])
     assert one.csv_line.startswith("1,0.3333333333333333,false,")
     assert read_replicates("something else\n1,2,3\n", ("a", "b")) == []
-    assert read_replicates(format_header(("a", "b")) + one.csv_line.replace("1,", "2,", 1), ("a", "b")) == [], "not the first replicate"
+    assert read_replicates(format_header(("a", "b")) + one.csv_line.replace("1,", "2,", 1), ("a", "b")) == [], (
+        "not the first replicate"
+    )
 
 
 def test_subjects_are_drawn_as_often_as_chance_has_it():
@@ -194,7 +198,9 @@ def test_bca_ends_against_the_formula_worked_out():
     assert a == pytest.approx(np.sum(away**3) / (6 * np.sum(away**2) ** 1.5))
     z0 = n.inv_cdf(40 / 99)
     ends = [n.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in (n.inv_cdf(0.05), n.inv_cdf(0.95))]
-    np.testing.assert_allclose(compute_bca_interval(sample, 40.5, left_out, 0.9), [1 + 98 * p for p in ends], rtol=1e-12)
+    np.testing.assert_allclose(
+        compute_bca_interval(sample, 40.5, left_out, 0.9), [1 + 98 * p for p in ends], rtol=1e-12
+    )
     assert np.isnan(compute_bca_interval(sample, 0.0, left_out, 0.9)).all(), "all replicates above the estimate"
 
 

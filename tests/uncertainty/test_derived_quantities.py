@@ -9,7 +9,7 @@ from finished_fits import theophylline
 from scipy.stats import norm
 
 from pbpk.errors import BadInput, WrongUsage
-from pbpk.uncertainty.derived import Sample, derived
+from pbpk.uncertainty.derived import DerivedOptions, ParameterSample, derive_quantities
 from pbpk.uncertainty.expression import read_expression
 
 
@@ -24,7 +24,7 @@ def fit():
 
 
 def row(fit, expression, **how):
-    return derived(fit, {"x": expression}, **how).table.iloc[0]
+    return derive_quantities(fit, DerivedOptions({"x": expression}, **how)).table.iloc[0]
 
 
 def test_a_half_life_of_log_normal_estimates(fit):
@@ -145,19 +145,22 @@ def test_a_sample_of_ones_own(fit):
     values = np.tile(fit.estimates, (4, 1))
     values[:, 2] = [10.0, 20.0, 30.0, 40.0]
     values[0, 1] = 0.0  # no half-life
-    found = derived(fit, {"x": "V/CL"}, Sample(values, "four vectors"))
+    options = DerivedOptions({"x": "V/CL"})
+    found = derive_quantities(fit, options, ParameterSample(values, "four vectors"))
     x = found.table.iloc[0]
     assert found.source == "four vectors" and x["invalid"] == 1
     assert x["median"] == pytest.approx(30.0 / fit.estimates[1])
     assert x["se"] == pytest.approx(row(fit, "V/CL")["se"])
-    bare = derived(replace(fit, covariance=None), {"x": "V/CL"}, Sample(values, "four vectors")).table.iloc[0]
+    bare = derive_quantities(
+        replace(fit, covariance=None), options, ParameterSample(values, "four vectors")
+    ).table.iloc[0]
     assert math.isnan(bare["se"]) and math.isnan(bare["ci_low"]) and bare["sample_se"] == x["sample_se"]
 
 
 def test_what_cannot_be_asked(fit):
     with pytest.raises(WrongUsage, match="no quantity"):
-        derived(fit, {})
+        derive_quantities(fit, DerivedOptions({}))
     with pytest.raises(BadInput, match="no covariance matrix"):
-        derived(replace(fit, covariance=None), {"x": "CL"})
+        derive_quantities(replace(fit, covariance=None), DerivedOptions({"x": "CL"}))
     with pytest.raises(WrongUsage, match="no probability"):
-        derived(fit, {"x": "CL"}, level=0)
+        derive_quantities(fit, DerivedOptions({"x": "CL"}, level=0))

@@ -12,7 +12,7 @@ from pbpk.estimation.weighted_descent import WeightedStudy
 from pbpk.study.load import load_study
 from pbpk.uncertainty.constrained_search import minimise_on_surface, project_onto_surface
 from pbpk.uncertainty.fit_objective import FitObjective
-from pbpk.uncertainty.profile import FOUND, LOWER, OPEN, profile_likelihood
+from pbpk.uncertainty.profile import FOUND, LOWER, OPEN, ProfileOptions, profile_likelihood
 
 CHI2 = {0.95: 3.841458820694124, 0.9: 2.705543454095404}  # χ² of one degree of freedom, from tables
 
@@ -33,7 +33,7 @@ def test_least_squares_in_closed_form(line, level):
     fit, k, y = line
     n, best = len(y), k @ y / (k @ k)
     ss = np.sum((y - best * k) ** 2)
-    found = profile_likelihood(fit, level=level, objective=compiled_objective(fit))
+    found = profile_likelihood(fit, ProfileOptions(level=level), objective=compiled_objective(fit))
     assert found.rise == pytest.approx(CHI2[level], rel=1e-12) and found.is_reliable
     assert found.verdict == "Every interval has both ends."
     rows = found.table.set_index("name")
@@ -53,7 +53,7 @@ def test_least_squares_in_closed_form(line, level):
 def test_every_point_is_on_the_profile(line):
     fit, k, y = line
     best = k @ y / (k @ k)
-    points = profile_likelihood(fit, ["F1"], objective=compiled_objective(fit)).points
+    points = profile_likelihood(fit, ProfileOptions(("F1",)), objective=compiled_objective(fit)).points
     away = points["value"].to_numpy() - best
     ss = np.sum((y - best * k) ** 2)
     np.testing.assert_allclose(points["delta_ofv"], len(y) * np.log1p(away**2 * (k @ k) / ss), atol=1e-6)
@@ -102,7 +102,7 @@ def test_a_side_that_the_data_do_not_limit_is_open(make):
     k, random = PER_F1[2], np.random.default_rng(8)
     y = 0.9 * k + random.normal(0, 0.2, (4, 5)) + 0.35 * random.normal(0, 1, (4, 1))
     narrow = fitted(make(LINEAR.replace("IIV", "iiv = 0.02"), *records(y, [TIMES[2]] * 5)))
-    found = profile_likelihood(narrow, ["OMEGA_F1"], 0.9999, objective=FitObjective.compile(narrow))
+    found = profile_likelihood(narrow, ProfileOptions(("OMEGA_F1",), 0.9999), objective=FitObjective.compile(narrow))
     row = found.table.iloc[0]
     assert (row["status_low"], row["status_high"]) == (OPEN, FOUND)
     assert np.isnan(row["ci_low"]) and row["rise_low"] < found.rise and row["ci_high"] > row["estimate"]
@@ -117,7 +117,7 @@ def test_a_fit_that_is_not_at_its_minimum_is_found_out(line):
     psi = fit.psi + np.array([0.1, 0.0])
     found = objective.evaluate([objective.request(psi)])[0]
     off = replace(fit, psi=psi, ofv=float(found.objective.sum()))
-    result = profile_likelihood(off, ["F1"], objective=FitObjective.compile(off))
+    result = profile_likelihood(off, ProfileOptions(("F1",)), objective=FitObjective.compile(off))
     assert not result.is_reliable and LOWER in {*result.table["status_low"], *result.table["status_high"]}
     assert "not at its minimum" in result.verdict
     with pytest.raises(ScienceFailed, match="the fit recorded"):
@@ -145,7 +145,9 @@ HELD = [
 def test_an_end_against_a_refit_that_holds_the_parameter_there(name, end, settings, minimise):
     """From the study's own initial values, by the ordinary fit."""
     fit = theophylline()
-    bound = float(profile_likelihood(fit, [name], objective=compiled_objective(fit)).table[end].iloc[0])
+    bound = float(
+        profile_likelihood(fit, ProfileOptions((name,)), objective=compiled_objective(fit)).table[end].iloc[0]
+    )
     study = load_study("theophylline", settings={k: str(v) for k, v in settings(repr(bound)).items()})
     layout = study.problem.structure.layout
     assert name not in [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
@@ -187,7 +189,9 @@ def test_constrained_optima_on_a_curved_surface():
         return psi[0] ** 2 + np.exp(psi[1]), np.array([2 * psi[0], np.exp(psi[1]), 0.0])
 
     study = WeightedStudy(np.ones(1), None, np.zeros(3), ())
-    held = solve(minimise_on_surface(study, surface, 2.5, np.array([0.3, 0.1, 0.0]), np.zeros((0, 1)), np.linalg.inv(HESSIAN)))
+    held = solve(
+        minimise_on_surface(study, surface, 2.5, np.array([0.3, 0.1, 0.0]), np.zeros((0, 1)), np.linalg.inv(HESSIAN))
+    )
     reference = minimize(
         lambda x: toy(x).objective[0],
         held.point.psi + 0.05,
@@ -213,7 +217,7 @@ def test_the_way_onto_a_surface_is_the_shortest_in_the_metric():
 def test_what_cannot_be_asked(line):
     fit, _, _ = line
     with pytest.raises(BadInput, match="`CL` is no estimated parameter") as told:
-        profile_likelihood(fit, ["CL"])
+        profile_likelihood(fit, ProfileOptions(("CL",)))
     assert "known: `F1`, `add`" in told.value.hint
     with pytest.raises(WrongUsage, match="no probability"):
-        profile_likelihood(fit, level=2.0)
+        profile_likelihood(fit, ProfileOptions(level=2.0))

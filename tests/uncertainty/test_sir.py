@@ -47,7 +47,9 @@ def test_what_is_reported_is_what_was_drawn(found, line):
     last = found.samples[found.samples["iteration"] == 2]
     assert found.iterations["effective"].iloc[1] == pytest.approx(1 / np.sum(last["importance"] ** 2))
     assert sorted(found.sample["F1"]) == sorted(last.loc[last["kept"] == 1, "F1"])
-    assert found.lowest_delta_ofv >= -1e-3 and found.is_reliable and found.degrees_of_freedom == pytest.approx(2, abs=0.4)
+    assert (
+        found.lowest_delta_ofv >= -1e-3 and found.is_reliable and found.degrees_of_freedom == pytest.approx(2, abs=0.4)
+    )
     assert found.samples["delta_ofv"].iloc[0] == pytest.approx(ofv_at(found.samples.iloc[0], line) - fit.ofv, abs=1e-6)
 
 

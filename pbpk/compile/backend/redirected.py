@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.programs.rosenbrock.step import for_each
+from pbpk.compile.programs.loops import for_each
 
 Read = Callable[[Index], Operand]
 Write = Callable[[Index, Operand], None]

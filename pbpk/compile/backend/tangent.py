@@ -20,7 +20,7 @@ from pbpk.compile.programs.elimination import PivotFactors, solve_factored, solv
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Machine, Operand
-    from pbpk.compile.programs.window import LinearWindow
+    from pbpk.compile.programs.linear.layout import LinearWindow
 
 
 @dataclass(frozen=True)

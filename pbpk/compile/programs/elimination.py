@@ -1,7 +1,7 @@
 """Sparse elimination on operands, in the order that pbpk.linalg.elimination found, as straight-line arithmetic.
 
-The matrix is I − gA of a body: off the diagonal −a, a ≥ 0, and a diagonal that is not stored: a column's pivot is its
-excess (what the column sums to) and the sum of its a's. Kept so, elimination only adds (see docs/numerics.md).
+The matrix is I − gA of a body: off the diagonal −a, a ≥ 0. The diagonal is not stored: a column's pivot is its excess (what
+the column sums to) and the sum of its a's. So elimination only adds numbers of one sign (see docs/numerics.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Entry = tuple[int, int]
 ColumnValues = Mapping[int, Operand] | Sequence[Operand]
-"""One operand of each."""
+"""One operand of each column."""
 _PARALLEL_SUMS = 4  # sums side by side: what keeps a processor busy while one waits for the last
 
 
@@ -34,7 +34,7 @@ class Pivot:
 
 @dataclass(frozen=True)
 class PivotFactors:
-    """The factors in a machine's scratch room: where the inverse pivots, and the entries of L and of U, stand."""
+    """The factors of a matrix: where in `scratch` the inverse pivots, and the entries of L and of U, are."""
 
     pivots: tuple[Pivot, ...]
     scratch: object
@@ -44,7 +44,7 @@ class PivotFactors:
 
 
 def plan_pivots(elimination: Elimination) -> tuple[Pivot, ...]:
-    """The pivots in order, without the entries that fill reserves and nothing reaches."""
+    """The pivots in the order of elimination, without the entries that fill reserves and nothing reaches."""
     order = [int(v) for v in elimination.order]
     place = {v: i for i, v in enumerate(order)}
     filled = {(i, j) for i, j in elimination.entries if i != j}
@@ -61,9 +61,11 @@ def plan_pivots(elimination: Elimination) -> tuple[Pivot, ...]:
 def factor_matrix(
     m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, pivots_at_once: int = 1
 ) -> PivotFactors:
-    """From the a's off the diagonal, a[i, j] from j into i, and the columns' excess, both looked up where they are needed
-    first: what waits for long in a register leaves no room. As many as `together` pivots that do
-    not wait for one another are inverted by one division: two more roundings, and nothing near the ends of numbers."""
+    """Factorises the matrix with these a's off the diagonal, a[i, j] from j into i, and the columns' excess. Both are looked
+    up where they are needed first: what waits for long in a register leaves no room.
+
+    As many as `pivots_at_once` pivots that do not wait for one another are inverted by one division, as that takes as long as
+    many products: two more roundings, and nothing near the ends of numbers."""
     a, excess = _Overlay(a), _Overlay(excess)
     size = sum(1 + len(p.below) + len(p.right) for p in pivots)
     scratch, used = m.scratch(size), 0
@@ -71,31 +73,31 @@ def factor_matrix(
     lower: dict[Entry, int] = {}
     upper: dict[Entry, int] = {}
 
-    def store(value_: Operand) -> int:
+    def store(value: Operand) -> int:
         nonlocal used
-        m.put(scratch, used, value_)
+        m.put(scratch, used, value)
         used += 1
         return used - 1
 
     def eliminate(p: Pivot, reciprocal: Operand) -> None:
         v = p.node
         inverse[v] = store(reciprocal)
-        share = {r: a[r, v] * reciprocal for r in p.below}
-        rest = excess[v] * reciprocal
-        for r, part in share.items():
-            lower[r, v] = store(part)
+        fractions = {r: a[r, v] * reciprocal for r in p.below}
+        leaving = excess[v] * reciprocal
+        for r, fraction in fractions.items():
+            lower[r, v] = store(fraction)
         for c in p.right:
             upper[v, c] = store(a[v, c])
             if p.below:
-                excess[c] = excess[c] + rest * a[v, c]
-            for r, part in share.items():
+                excess[c] = excess[c] + leaving * a[v, c]
+            for r, fraction in fractions.items():
                 if r != c:
-                    more = part * a[v, c]
-                    a[r, c] = a[r, c] + more if (r, c) in a else more
+                    filled = fraction * a[v, c]
+                    a[r, c] = a[r, c] + filled if (r, c) in a else filled
 
     for level in _group_by_level(pivots):
         for p in level:
-            if not p.below:
+            if not p.below:  # all of its column is excess, and goes on whole: its inverse is not needed
                 for c in p.right:
                     excess[c] = excess[c] + a[p.node, c]
         for first in range(0, len(level), pivots_at_once):
@@ -107,21 +109,21 @@ def factor_matrix(
 
 
 class _Overlay(dict):
-    """What a mapping has at first."""
+    """A mapping that begins as another, whose values are looked up once, when they are first asked for."""
 
     def __init__(self, first: Mapping | Sequence):
         self.first = first
 
     def __missing__(self, key):
-        self[key] = found = self.first[key]
-        return found
+        self[key] = value = self.first[key]
+        return value
 
     def __contains__(self, key) -> bool:
         return super().__contains__(key) or key in self.first
 
 
 class ComputedMapping(Mapping):
-    """A mapping whose values are computed when they are looked up, each time."""
+    """A mapping whose values are computed each time they are looked up: nothing waits in a register in between."""
 
     def __init__(self, keys: Iterable, value: Callable[[Any], Operand]):
         self._keys, self._value = dict.fromkeys(keys), value
@@ -142,19 +144,21 @@ class ComputedMapping(Mapping):
 
 
 def _group_by_level(pivots: tuple[Pivot, ...]) -> list[list[Pivot]]:
-    """In an order that serves as well, so that few divisions wait for one another: pivots that need no other's inverse, then
-    those that need only theirs, … What goes from a node that nothing is below of is all of its column: its inverse is not
-    waited for."""
+    """The pivots in an order that serves as well, so that few divisions wait for one another: those that need no other's
+    inverse, then those that need only theirs, and so on. A node with nothing below it hands on all of its column: its inverse
+    is not waited for."""
     level: dict[int, int] = {}
     for p in pivots:
-        depth_here = level.setdefault(p.node, 0)
+        depth = level.setdefault(p.node, 0)
         for v in (*p.below, *p.right):
-            level[v] = max(level.get(v, 0), depth_here + bool(p.below))
+            level[v] = max(level.get(v, 0), depth + bool(p.below))
     return [[p for p in pivots if level[p.node] == depth] for depth in range(max(level.values(), default=-1) + 1)]
 
 
 @singledispatch
-def solve_factored(m: Machine, factors: PivotFactors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+def solve_factored(
+    m: Machine, factors: PivotFactors, rhs: list[Operand], only: Collection[int] | None = None
+) -> list[Operand]:
     """x with (I − gA) x = rhs; or its rows `only`, others being anything."""
     x, scratch = list(rhs), factors.scratch
     needed = set(range(len(x)) if only is None else only)
@@ -179,7 +183,8 @@ def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> l
     x, scratch = list(rhs), factors.scratch
     arriving: dict[int, list[tuple[int, int]]] = {}
     for p in factors.pivots:
-        x[p.node] = _sum_products(m, scratch, x, x[p.node], arriving.get(p.node, [])) * m.get(scratch, factors.inverse[p.node])
+        numerator = _sum_products(m, scratch, x, x[p.node], arriving.get(p.node, []))
+        x[p.node] = numerator * m.get(scratch, factors.inverse[p.node])
         for c in p.right:
             arriving.setdefault(c, []).append((factors.upper[p.node, c], p.node))
     for p in reversed(factors.pivots):
@@ -187,13 +192,15 @@ def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> l
     return x
 
 
-def _sum_products(m: Machine, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]) -> Operand:
-    """own + Σ factor · x. Plasma has an organ in every other term: many are added side by side, so that none waits long, and
-    what it has itself is added last, as what it may have to wait for longest."""
+def _sum_products(
+    m: Machine, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]
+) -> Operand:
+    """The first term + Σ factor · x; a term is a factor's slot and its node. Plasma has an organ in every other term: many are added side by side, so that none waits long, and
+    the first term is added last, as what it may have to wait for longest."""
     chains = min(_PARALLEL_SUMS, 1 + len(terms) // 4)
     parts: list[Operand] = [first_term] if chains == 1 else []
-    for k, (factor_, node) in enumerate(terms):
-        product = m.get(scratch, factor_) * x[node]
+    for k, (slot, node) in enumerate(terms):
+        product = m.get(scratch, slot) * x[node]
         if len(parts) < chains:
             parts.append(product)
         else:

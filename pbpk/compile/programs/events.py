@@ -1,8 +1,8 @@
-"""The event that closes a window, and the way back through it: a reset, a bolus, a part that goes elsewhere, a steady state
-that is reached, a change of inflow, in this order.
+"""The event that closes a window, and its adjoint: a reset, a bolus, a void, a steady state, a change of inflow, in this
+order.
 
-Where it happens is one compartment for all patients, or each one's own. What is put into no compartment goes to the place
-beyond the last, and is forgotten.
+The compartment is one for all patients, or each patient's own. What goes to no compartment is put one place beyond the last,
+and forgotten: so there is no branch.
 """
 
 from __future__ import annotations
@@ -10,94 +10,99 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.redirected import Rows, copy
-from pbpk.compile.programs.rosenbrock.step import for_each
+from pbpk.compile.programs.loops import for_each
+from pbpk.compile.programs.solution.layout import cotangent_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
     from pbpk.compile.programs.solution.layout import SolutionLayout
 
 
 class EventOps:
-    """The event of window `g`. `x` and `flow`, amounts and inflows or their cotangents, have a place beyond the last."""
+    """The event that closes a segment. `x` and `inflow`, amounts and inflows or their cotangents, have a place beyond the
+    last compartment, for what goes nowhere."""
 
-    def __init__(self, m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer], g: Index):
-        self.m, self.plan, self.buffer, self.segment = m, plan, buffer, g
-        self.compartment = self._read_compartment("into")
-        self.reset = m.read(buffer["anew"], g) if plan.has_reset else 0.0
+    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], segment: Index):
+        self.m, self.layout, self.buffer, self.segment = m, layout, buffer, segment
+        self.compartment = self._read_compartment("compartment")
+        self.reset = m.read(buffer["reset"], segment) if layout.has_reset else 0.0
 
-    def apply_event(self, x: Rows, last: Rows, flow: Rows | None) -> None:
-        """To amounts and inflows, from the amounts at the `last` stop."""
-        m, plan, n = self.m, self.plan, self.plan.size
-        begin = self.buffer.get("anew_from")
-        if begin is not None:
-            copy(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(begin, k)), last.get(k)))
+    def apply_event(self, x: Rows, last: Rows, inflow: Rows | None) -> None:
+        """Applies it to amounts and inflows, from the amounts at the `last` stop."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        reset_state = self.buffer.get("reset_state")
+        if reset_state is not None:
+            copy(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(reset_state, k)), last.get(k)))
         else:
             copy(m, n, x.put, last.get)
         x.put(n, 0.0)
         self._add_at(x, self.compartment, self._read_size("jump"))
-        if plan.has_void:
-            x.put(n, 0.0)
-            gone = self._get_at(x, self.compartment) * self._read_size("share")
-            self._add_at(x, self.compartment, -gone)
-            self._add_at(x, self._read_compartment("target"), gone)
-        if plan.has_steady_state:
-            copy(m, n, x.add, lambda k: m.read(self.buffer["reached"], self.segment * n + k))
-        if flow is not None:
-            base = self.buffer["base"]
-            if plan.has_reset:
-                copy(m, n, flow.put, lambda k: m.choose(self.reset, m.read(base, k), flow.get(k)))
-            flow.put(n, 0.0)
-            self._add_at(flow, self.compartment, self._read_size("change"))
+        if layout.has_void:
+            x.put(n, 0.0)  # a void of no compartment takes nothing, whatever a bolus put there
+            voided = self._get_at(x, self.compartment) * self._read_size("void_fraction")
+            self._add_at(x, self.compartment, -voided)
+            self._add_at(x, self._read_compartment("target"), voided)
+        if layout.has_steady_state:
+            copy(m, n, x.add, lambda k: m.read(self.buffer["steady_amounts"], self.segment * n + k))
+        if inflow is not None:
+            production = self.buffer["production"]
+            if layout.has_reset:  # stops infusions, and no more
+                copy(m, n, inflow.put, lambda k: m.choose(self.reset, m.read(production, k), inflow.get(k)))
+            inflow.put(n, 0.0)
+            self._add_at(inflow, self.compartment, self._read_size("inflow_change"))
 
-    def event_adjoint(self, x: Rows, begin: Rows, flow: Rows | None, base: Rows | None) -> None:
-        """Cotangents of what was before, from those of what is after; `begin` and `base` gather those of what a new
-        beginning is from."""
-        m, plan, n = self.m, self.plan, self.plan.size
-        if plan.has_steady_state:
-            copy(m, n, lambda k, bar: m.write(self.buffer["of_reached"], self.segment * n + k, bar), x.get)
+    def event_adjoint(self, x: Rows, of_reset_state: Rows, inflow: Rows | None, of_production: Rows | None) -> None:
+        """Replaces the cotangents of what is after the event by those of what was before. `of_reset_state` and `of_production`
+        gather those of what a reset sets."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        if layout.has_steady_state:
+            of_steady = self.buffer[cotangent_name("steady_amounts")]
+            copy(m, n, lambda k, bar: m.write(of_steady, self.segment * n + k, bar), x.get)
         x.put(n, 0.0)
-        if plan.has_void:
-            gone = self._get_at(x, self._read_compartment("target")) - self._get_at(x, self.compartment)
-            self._add_at(x, self.compartment, gone * self._read_size("share"))
+        if layout.has_void:
+            of_voided = self._get_at(x, self._read_compartment("target")) - self._get_at(x, self.compartment)
+            self._add_at(x, self.compartment, of_voided * self._read_size("void_fraction"))
             x.put(n, 0.0)
-        m.write(self.buffer["of_jump"], self.segment, self._get_at(x, self.compartment))
-        if plan.has_reset:
-            self._cut_at_reset(x, begin, self._reset_amount)
-        if flow is None or base is None or not plan.has_infusions:
+        m.write(self.buffer[cotangent_name("jump")], self.segment, self._get_at(x, self.compartment))
+        if layout.has_reset:
+            self._cut_at_reset(x, of_reset_state, self._reset_amount)
+        if inflow is None or of_production is None or not layout.has_infusions:
             return
-        flow.put(n, 0.0)
-        m.write(self.buffer["of_change"], self.segment, self._get_at(flow, self.compartment))
-        if plan.has_reset:
-            self._cut_at_reset(flow, base, lambda bar: bar)
+        inflow.put(n, 0.0)
+        m.write(self.buffer[cotangent_name("inflow_change")], self.segment, self._get_at(inflow, self.compartment))
+        if layout.has_reset:
+            self._cut_at_reset(inflow, of_production, lambda bar: bar)
 
-    def _cut_at_reset(self, bars: Rows, begin: Rows, share: Any) -> None:
-        """What was before a new beginning has no cotangents: they are the beginning's."""
+    def _cut_at_reset(self, bars: Rows, of_new: Rows, passed_on: Callable[[Operand], Operand]) -> None:
+        """What was before a reset has no cotangents: they belong to what the reset sets."""
         m = self.m
 
-        def end(k: Index) -> None:
+        def cut(k: Index) -> None:
             bar = bars.get(k)
-            begin.add(k, m.choose(self.reset, share(bar), 0.0))
+            of_new.add(k, m.choose(self.reset, passed_on(bar), 0.0))
             bars.put(k, m.choose(self.reset, 0.0, bar))
 
-        for_each(m, self.plan.size, end)
+        for_each(m, self.layout.size, cut)
 
     def _reset_amount(self, amount: Operand) -> Operand:
-        """What is begun from: nothing where a steady state is reached."""
-        return self.m.choose(self.reset - 1.5, 0.0, amount) if self.plan.has_steady_state else amount
+        """What a reset sets: nothing where it is followed by a steady state (2 in the table), which is all there is then."""
+        return self.m.choose(self.reset - 1.5, 0.0, amount) if self.layout.has_steady_state else amount
 
     def _read_size(self, name: str) -> Operand:
         return self.m.read(self.buffer[name], self.segment)
 
     def _read_compartment(self, name: str) -> Any:
-        if self.plan.per_patient:
+        if self.layout.per_patient:
             return self.m.read(self.buffer[name], self.segment)
-        return self.m.whole(self.buffer[name], self.segment, self.plan.size + 1)
+        return self.m.whole(self.buffer[name], self.segment, self.layout.size + 1)
 
-    def _get_at(self, rows: Rows, at: Any) -> Operand:
-        return rows.pick(at, self.plan.size + 1) if self.plan.per_patient else rows.get(at)
+    def _get_at(self, rows: Rows, compartment: Any) -> Operand:
+        return rows.pick(compartment, self.layout.size + 1) if self.layout.per_patient else rows.get(compartment)
 
-    def _add_at(self, rows: Rows, at: Any, value: Operand) -> None:
-        if self.plan.per_patient:
-            rows.place(at, self.plan.size + 1, rows.pick(at, self.plan.size + 1) + value)
+    def _add_at(self, rows: Rows, compartment: Any, value: Operand) -> None:
+        if self.layout.per_patient:
+            rows.place(compartment, self.layout.size + 1, rows.pick(compartment, self.layout.size + 1) + value)
         else:
-            rows.add(at, value)
+            rows.add(compartment, value)

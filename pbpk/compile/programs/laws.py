@@ -1,8 +1,8 @@
 """Rate laws and their derivatives on operands: traced by JAX, then only arithmetic.
 
 A law is plain Python on scalars, so JAX's trace of it is a list of operations, and so is that of its derivatives, which
-are then JAX's own. What a law cannot contain here (a loop, a gather, a special function) is `Unsupported`: solvers
-keep to JAX's arrays then. Truth is 1.0, falsehood 0.0.
+are then JAX's own. What a law cannot contain here (a loop, a gather, a special function) is an `UnsupportedOperation`:
+solvers keep to JAX's arrays then. Truth is 1.0, falsehood 0.0.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ Value = int | float
 
 
 class UnsupportedOperation(Exception):
-    """Named by the primitive that no operand has."""
+    """A function uses an operation that operands do not have; the message is the name of JAX's primitive."""
 
 
 @dataclass(frozen=True)
 class Operation:
+    """One operation of an expression: a JAX primitive by `name`, what else it needs (`extra`), the numbers of its `inputs`,
+    and the number of the value that it computes."""
+
     name: str
     extra: Any
     inputs: tuple[Value, ...]
@@ -37,7 +40,8 @@ class Operation:
 
 @dataclass(frozen=True)
 class TracedExpression:
-    """Of `arguments` scalars; every operation computes one more value. Only what the results need is kept."""
+    """A function as a list of operations: of `argument_count` scalars, the first values; every operation computes one more.
+    Only what the results need is kept."""
 
     argument_count: int
     operations: tuple[Operation, ...]
@@ -45,7 +49,8 @@ class TracedExpression:
 
 
 def trace_function(function: Callable, arguments: int) -> TracedExpression:
-    """Of a function of scalars to a scalar or a sequence of them. Raises `Unsupported`."""
+    """The operations of a function of so many scalars to a scalar or a sequence of them. Raises
+    `UnsupportedOperation`."""
     scalar = jax.ShapeDtypeStruct((), np.float64)
     closed = jax.make_jaxpr(lambda *a: [jnp.asarray(r, np.float64) for r in _as_sequence(function(*a))])(
         *[scalar] * arguments
@@ -65,7 +70,7 @@ def _as_sequence(found) -> Sequence:
 
 
 class _ExpressionBuilder:
-    """Operations in order; the same one is not written twice."""
+    """Writes a trace as operations in order; the same one is not written twice."""
 
     def __init__(self, arguments: int):
         self.operations: list[Operation] = []
@@ -145,7 +150,7 @@ def _is_constant(value: Value, number: float) -> bool:
 
 @dataclass(frozen=True)
 class PreparedExpression:
-    """An expression of which the parts that no loop changes are computed, and wait in scratch."""
+    """An expression ready for many evaluations: the values that no loop changes are computed, and wait in scratch."""
 
     machine: Machine
     operations: tuple[Operation, ...]
@@ -154,7 +159,8 @@ class PreparedExpression:
     slot_of: dict[int, int]
 
     def run_steps(self, arguments: dict[int, Operand]) -> Generator[tuple[Operand, Operand], Operand, list[Operand]]:
-        """The results; it asks for every division (numerator, denominator), whose quotient is to be sent."""
+        """Computes the results. A generator, so that divisions of several expressions can be done as one: it yields every
+        division (numerator, denominator), and is sent the quotient."""
         m, value = self.machine, dict(arguments)
 
         def of(v: Value) -> Operand:
@@ -165,19 +171,19 @@ class PreparedExpression:
             return value[v]
 
         for op in self.operations:
-            given = [of(v) for v in op.inputs]
+            inputs = [of(v) for v in op.inputs]
             if op.name == "div":
-                value[op.output] = yield given[0], given[1]
+                value[op.output] = yield inputs[0], inputs[1]
             else:
-                value[op.output] = _OPERATIONS[op.name](m, op.extra, *given)
+                value[op.output] = _OPERATIONS[op.name](m, op.extra, *inputs)
         return [of(v) for v in self.results]
 
 
 def evaluate_expressions(
     m: Machine, expressions: Sequence[tuple[PreparedExpression, dict[int, Operand]]], *, common_division: bool = True
 ) -> list[list[Operand]]:
-    """The results of several expressions with their arguments, side by side: what they divide at the same time is divided
-    `together`, if denominators of 1e±38 cannot occur."""
+    """The results of several expressions with their arguments, side by side. With `common_division`, what they divide at the
+    same time is divided by one division: not where denominators of 1e±38 may occur."""
     running = [prepared.run_steps(arguments) for prepared, arguments in expressions]
     results: list[list[Operand]] = [[] for _ in running]
     quotients_to_send: dict[int, Any] = dict.fromkeys(range(len(running)))
@@ -188,14 +194,16 @@ def evaluate_expressions(
                 divisions[k] = running[k].send(quotient)
             except StopIteration as done:
                 results[k] = done.value
-        quotients = functions.divide(m, list(divisions.values())) if common_division else [a / b for a, b in divisions.values()]
+        quotients = (
+            functions.divide(m, list(divisions.values())) if common_division else [a / b for a, b in divisions.values()]
+        )
         quotients_to_send = dict(zip(divisions, quotients, strict=True))
     return results
 
 
 def prepare_expression(m: Machine, e: TracedExpression, known: dict[int, Operand]) -> PreparedExpression:
-    """With the arguments that are `known` now, by their numbers; the others are to be given later. What is known is divided
-    by once, and multiplied by later."""
+    """An expression ready for many evaluations, from the arguments that are `known` now, by their numbers; the others are
+    given later. What is known is divided by once, and multiplied by later: a division takes as long as thirty products."""
     value, remaining, inverse = dict(known), [], {}
     count = e.argument_count + len(e.operations) + 1 + max((op.output for op in e.operations), default=0)
     for op in e.operations:
@@ -221,9 +229,13 @@ def prepare_expression(m: Machine, e: TracedExpression, known: dict[int, Operand
 
 
 def _share_inverses(operations: list[Operation], next_number: int) -> list[Operation]:
-    """What is divided by more than once, as a law's derivatives do, is inverted once. `free` is no value's number yet."""
+    """The same operations, with what is divided by more than once, as in a law's derivatives, inverted once. From
+    `next_number` on, numbers are no values' yet."""
     denominators = [op.inputs[1] for op in operations if op.name == "div"]
-    inverse_of, inverted = {v: next_number + k for k, v in enumerate(denominators) if isinstance(v, int) and denominators.count(v) > 1}, set()
+    inverse_of, inverted = (
+        {v: next_number + k for k, v in enumerate(denominators) if isinstance(v, int) and denominators.count(v) > 1},
+        set(),
+    )
     result = []
     for op in operations:
         denominator = op.inputs[-1]

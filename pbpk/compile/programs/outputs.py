@@ -1,8 +1,8 @@
-"""Where the amounts go that somebody looks at, and where their cotangents come from on the way back.
+"""Where amounts at output times go, and where their cotangents come from in the adjoint.
 
-Where all patients look at the same times, a table says to which row of the results a stop's amounts go, and they go there at
-once. Where each looks when he likes, what is at all stops waits in scratch, and each patient's rows are picked from it.
-A `place` numbers the events at the first instant, and after them all stops.
+If all patients have the same output times, a table says to which row of the results a stop's amounts go, and they are written
+at once. If output times differ between patients, states at all stops are buffered in scratch and each patient's rows are
+gathered from it. States are numbered: those after the events at the first instant, then those at all stops.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pbpk.compile.backend.functions import total as summed
+from pbpk.compile.backend.functions import total
 from pbpk.compile.backend.redirected import Read, Rows, Write, copy
-from pbpk.compile.programs.rosenbrock.step import for_blocks
+from pbpk.compile.programs.loops import for_blocks
+from pbpk.compile.programs.solution.layout import InitialColumn, StopColumn, cotangent_name, read_cell
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
@@ -20,176 +21,197 @@ if TYPE_CHECKING:
 
 
 def read_zero(_: Index) -> float:
+    """Reads 0 whatever the row: what is not integrated."""
     return 0.0
 
 
 class OutputCotangents(Protocol):
-    """Where cotangents come from: of the amounts at a stop, and of those after the first events."""
+    """Where the adjoint gets the cotangents of outputs from."""
 
-    def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None: ...
+    def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
+        """Hands the cotangents of a stop's amounts to `amount`, those of the integrals to `area`."""
+        ...
 
-    def collect_initial(self, bars: Rows) -> None: ...
+    def collect_initial(self, bars: Rows) -> None:
+        """Adds the cotangents of the amounts after each event at the first instant to `bars` (events, n)."""
+        ...
 
 
 class OutputWriter(ABC):
-    """Rows of the results; in `sound`, 0 while all that was written is finite."""
+    """Takes every state as it is reached, and writes rows of the results. `nonfinite` stays 0 while all that was written is
+    finite; else it is NaN."""
 
-    def __init__(self, m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer]):
-        self.m, self.plan, self.buffer, self.nonfinite = m, plan, buffer, Rows(m, 1)
+    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+        self.m, self.layout, self.buffer, self.nonfinite = m, layout, buffer, Rows(m, 1)
         self.nonfinite.clear()
 
-    def write_row(self, row: Index, amount: Read, total: Read) -> None:
-        m, n = self.m, self.plan.output_width
-        seen = m.part(self.buffer["amounts"], row * n, (n,))
-        areas = m.part(self.buffer["integral"], row * n, (n,)) if self.plan.integrals else None
+    def write_row(self, row: Index, amount: Read, integral: Read) -> None:
+        """Writes one row of the results."""
+        m, n = self.m, self.layout.output_width
+        amounts = m.part(self.buffer["amounts"], row * n, (n,))
+        integrals = m.part(self.buffer["integral"], row * n, (n,)) if self.layout.integrals else None
 
-        def some(first: Index, width: int) -> None:
+        def write(first: Index, width: int) -> None:
             values = [amount(first + k) for k in range(width)]
-            m.stream(seen, first, values)
-            if areas is not None:
-                m.stream(areas, first, [total(first + k) for k in range(width)])
-            self.nonfinite.add(0, summed([value * 0.0 for value in values]))
+            m.stream(amounts, first, values)
+            if integrals is not None:
+                m.stream(integrals, first, [integral(first + k) for k in range(width)])
+            # A finite number times 0 is 0; infinity and NaN leave NaN. Cheaper than a test of each.
+            self.nonfinite.add(0, total([value * 0.0 for value in values]))
 
-        if self.plan.readings:
-            some(0, n)
+        if self.layout.readings:  # each is another sum: no loop over them
+            write(0, n)
         else:
-            for_blocks(m, n, some)
+            for_blocks(m, n, write)
 
     @abstractmethod
     def write_initial(self) -> None:
-        """What is there after the events at the first instant."""
+        """Takes the states after the events at the first instant."""
 
     @abstractmethod
-    def write_stop(self, stop: Index, amount: Read, total: Read) -> None: ...
+    def write_stop(self, stop: Index, amount: Read, integral: Read) -> None:
+        """Takes the state at a stop."""
 
     @abstractmethod
     def finish(self) -> None:
-        """All stops have been passed."""
+        """Ends the program: all stops have been passed."""
 
     def read_initial(self, event: Index) -> Read:
-        """What a row shows of the amounts after an event at the first instant."""
-        first = self.m.part(self.buffer["firsts"], event * self.plan.size, (self.plan.size,))
-        return self.plan.sum_readings(lambda k: self.m.read(first, k))
+        """What a row of the results holds, of the amounts after an event at the first instant."""
+        states = self.m.part(self.buffer["initial_states"], event * self.layout.size, (self.layout.size,))
+        return self.layout.sum_readings(lambda k: self.m.read(states, k))
 
 
 class SharedTimes(OutputWriter):
-    """By the table that all share."""
+    """Writes outputs at times that all patients share, by the tables `initial_outputs` and `stop_outputs`."""
 
     def write_initial(self) -> None:
-        m, plan = self.m, self.plan
+        m, layout, table = self.m, self.layout, self.buffer["initial_outputs"]
 
-        def first(t: Index) -> list[Operand]:
-            amount = self.read_initial(m.whole(self.buffer["begun"], t * 2 + 1, plan.initial_events))
-            m.repeat(m.whole(self.buffer["begun"], t * 2, 2), lambda _: self.write_row(t, amount, read_zero) or [], [])
+        def write(t: Index) -> list[Operand]:
+            amount = self.read_initial(read_cell(m, table, t, InitialColumn.EVENT, layout.initial_events))
+            is_output = read_cell(m, table, t, InitialColumn.IS_OUTPUT, 2)
+            m.repeat(is_output, lambda _: self.write_row(t, amount, read_zero) or [], [])  # once or not at all
             return []
 
-        m.loop(plan.output_rows, first)
+        m.loop(layout.output_rows, write)
 
-    def write_stop(self, stop: Index, amount: Read, total: Read) -> None:
-        m, table = self.m, self.buffer["row"]
-        row = m.whole(table, stop * 4 + 1, self.plan.output_rows)
-        m.repeat(m.whole(table, stop * 4, 2), lambda _: self.write_row(row, amount, total) or [], [])
+    def write_stop(self, stop: Index, amount: Read, integral: Read) -> None:
+        m, table = self.m, self.buffer["stop_outputs"]
+        row = read_cell(m, table, stop, StopColumn.OUTPUT_ROW, self.layout.output_rows)
+        is_output = read_cell(m, table, stop, StopColumn.IS_OUTPUT, 2)
+        m.repeat(is_output, lambda _: self.write_row(row, amount, integral) or [], [])
 
     def finish(self) -> None:
         pass
 
 
 class OwnTimes(OutputWriter):
-    """Each patient's own places."""
+    """Buffers all states, and gathers each patient's rows from them by `output_index`."""
 
-    def __init__(self, m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer]):
-        super().__init__(m, plan, buffer)
-        self.state_amounts = Rows(m, plan.state_count * plan.output_width)
-        self.state_integrals = Rows(m, plan.state_count * plan.output_width) if plan.integrals else None
+    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+        super().__init__(m, layout, buffer)
+        self.state_amounts = Rows(m, layout.state_count * layout.output_width)
+        self.state_integrals = Rows(m, layout.state_count * layout.output_width) if layout.integrals else None
 
     def write_initial(self) -> None:
-        self.m.loop(self.plan.initial_events, lambda k: self._store(k, self.read_initial(k), read_zero) or [])
+        self.m.loop(self.layout.initial_events, lambda k: self._store(k, self.read_initial(k), read_zero) or [])
 
-    def write_stop(self, stop: Index, amount: Read, total: Read) -> None:
-        self._store(stop + self.plan.initial_events, amount, total)
+    def write_stop(self, stop: Index, amount: Read, integral: Read) -> None:
+        self._store(stop + self.layout.initial_events, amount, integral)
 
     def finish(self) -> None:
-        self.m.loop(self.plan.output_rows, lambda t: self.write_row(t, self.sample(self.state_amounts, t), self.sample(self.state_integrals, t)) or [])
+        def write(t: Index) -> list[Operand]:
+            self.write_row(t, self.sample(self.state_amounts, t), self.sample(self.state_integrals, t))
+            return []
 
-    def sample(self, room: Rows | None, t: Index) -> Read:
-        """What each patient sees at his t-th look."""
-        at, below = locate_sample(self.m, self.plan, self.buffer, t)
-        return read_zero if room is None else lambda k: room.part(k).pick(at, below)
+        self.m.loop(self.layout.output_rows, write)
 
-    def _store(self, place: Index, amount: Read, total: Read) -> None:
-        n = self.plan.output_width
-        copy(self.m, n, self.state_amounts.part(place * n).put, amount)
+    def sample(self, states: Rows | None, t: Index) -> Read:
+        """What each patient's t-th row holds of all states."""
+        first, below = locate_sample(self.m, self.layout, self.buffer, t)
+        return read_zero if states is None else lambda k: states.part(k).pick(first, below)
+
+    def _store(self, state: Index, amount: Read, integral: Read) -> None:
+        n = self.layout.output_width
+        copy(self.m, n, self.state_amounts.part(state * n).put, amount)
         if self.state_integrals is not None:
-            copy(self.m, n, self.state_integrals.part(place * n).put, total)
+            copy(self.m, n, self.state_integrals.part(state * n).put, integral)
 
 
 class SharedTimesAdjoint:
-    """Cotangents by the same table."""
+    """Reads cotangents of outputs at times that all patients share, by the same tables."""
 
-    def __init__(self, m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer]):
-        self.m, self.plan, self.buffer = m, plan, buffer
+    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+        self.m, self.layout, self.buffer = m, layout, buffer
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
-        self._read_row("row", stop * 4, self.m.whole(self.buffer["row"], stop * 4 + 1, self.plan.output_rows), amount, area)
+        m, table = self.m, self.buffer["stop_outputs"]
+        row = read_cell(m, table, stop, StopColumn.OUTPUT_ROW, self.layout.output_rows)
+        self._read_row(read_cell(m, table, stop, StopColumn.IS_OUTPUT, 2), row, amount, area)
 
     def collect_initial(self, bars: Rows) -> None:
-        m, plan = self.m, self.plan
+        m, layout, table = self.m, self.layout, self.buffer["initial_outputs"]
 
-        def first(t: Index) -> list[Operand]:
-            event = m.whole(self.buffer["begun"], t * 2 + 1, plan.initial_events)
-            self._read_row("begun", t * 2, t, bars.part(event * plan.size).add, None)
+        def collect(t: Index) -> list[Operand]:
+            event = read_cell(m, table, t, InitialColumn.EVENT, layout.initial_events)
+            of_event = bars.part(event * layout.size)
+            self._read_row(read_cell(m, table, t, InitialColumn.IS_OUTPUT, 2), t, of_event.add, None)
             return []
 
-        m.loop(plan.output_rows, first)
+        m.loop(layout.output_rows, collect)
 
-    def _read_row(self, table: str, place: Index, row: Index, amount: Write, area: Write | None) -> None:
-        m, n = self.m, self.plan.size
+    def _read_row(self, is_output: Index, row: Index, amount: Write, area: Write | None) -> None:
+        m, n = self.m, self.layout.size
 
         def read(_: Index) -> list[Operand]:
-            for name, put in (("of_amounts", amount), ("of_integral", area)):
+            for name, put in (("amounts", amount), ("integral", area)):
                 if put is not None:
-                    bars = m.part(self.buffer[name], row * n, (n,))
+                    bars = m.part(self.buffer[cotangent_name(name)], row * n, (n,))
                     copy(m, n, put, lambda k, bars=bars: m.read(bars, k))
             return []
 
-        m.repeat(m.whole(self.buffer[table], place, 2), read, [])
+        m.repeat(is_output, read, [])
 
 
 class OwnTimesAdjoint:
-    """Cotangents of each patient's own places, gathered there first: several looks may be at one."""
+    """Adds up the cotangents of each patient's own outputs by state, before the adjoint asks for them: several outputs may be
+    of one state."""
 
-    def __init__(self, m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer]):
-        self.m, self.plan, self.buffer = m, plan, buffer
-        self.amount_cotangents = Rows(m, plan.state_count * plan.size)
-        self.integral_cotangents = Rows(m, plan.state_count * plan.size) if plan.integrals else None
-        for name, room in (("of_amounts", self.amount_cotangents), ("of_integral", self.integral_cotangents)):
-            if room is not None:
-                room.clear()
-                m.loop(plan.output_rows, lambda t, name=name, room=room: self._gather(name, room, t))
+    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+        self.m, self.layout, self.buffer = m, layout, buffer
+        self.amount_cotangents = Rows(m, layout.state_count * layout.size)
+        self.integral_cotangents = Rows(m, layout.state_count * layout.size) if layout.integrals else None
+        for name, states in (("amounts", self.amount_cotangents), ("integral", self.integral_cotangents)):
+            if states is not None:
+                states.clear()
+                of_rows = self.buffer[cotangent_name(name)]
+                m.loop(layout.output_rows, lambda t, of_rows=of_rows, states=states: self._gather(of_rows, states, t))
 
-    def _gather(self, name: str, room: Rows, t: Index) -> list[Operand]:
-        m, n = self.m, self.plan.size
-        at, below = locate_sample(m, self.plan, self.buffer, t)
-        bars = m.part(self.buffer[name], t * n, (n,))
+    def _gather(self, of_rows: Buffer, states: Rows, t: Index) -> list[Operand]:
+        m, n = self.m, self.layout.size
+        first, below = locate_sample(m, self.layout, self.buffer, t)
+        bars = m.part(of_rows, t * n, (n,))
 
         def add(k: Index, bar: Operand) -> None:
-            own = room.part(k)
-            own.place(at, below, own.pick(at, below) + bar)
+            of_state = states.part(k)
+            of_state.place(first, below, of_state.pick(first, below) + bar)
 
         copy(m, n, add, lambda k: m.read(bars, k))
         return []
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
-        n = self.plan.size
-        first = (stop + self.plan.initial_events) * n
+        n = self.layout.size
+        first = (stop + self.layout.initial_events) * n
         copy(self.m, n, amount, self.amount_cotangents.part(first).get)
         if area is not None and self.integral_cotangents is not None:
             copy(self.m, n, area, self.integral_cotangents.part(first).get)
 
     def collect_initial(self, bars: Rows) -> None:
-        copy(self.m, self.plan.initial_events * self.plan.size, bars.add, self.amount_cotangents.get)
+        copy(self.m, self.layout.initial_events * self.layout.size, bars.add, self.amount_cotangents.get)
 
 
-def locate_sample(m: Machine, plan: SolutionLayout, buffer: dict[str, Buffer], t: Index) -> tuple[Any, int]:
-    """Where the place of each patient's t-th look begins in scratch, and what that is less than."""
-    return m.read(buffer["look"], t) * float(plan.output_width), (plan.state_count - 1) * plan.output_width + 1
+def locate_sample(m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], t: Index) -> tuple[Any, int]:
+    """Where the state of each patient's t-th output begins in scratch, and what that is less than."""
+    width = layout.output_width
+    return m.read(buffer["output_index"], t) * float(width), (layout.state_count - 1) * width + 1

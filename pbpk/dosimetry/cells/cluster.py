@@ -39,8 +39,8 @@ class ClusterContributions(NamedTuple):
 class CellCluster:
     """A spherical cluster of cells on a lattice.
 
-    `radius` µm; `sites` (cells, 3) on a grid of `step` µm; `self_hits` of a nucleus by a decay in its own cell, `cross_hits` by one
-    at each of `distances` grid² (K,).
+    `radius` µm; `sites` (cells, 3) on a grid of `step` µm; `self_hits` of a nucleus by a decay in its own cell, `cross_hits` by
+    one at each of `distances` grid² (K,).
     """
 
     radius: float
@@ -79,7 +79,7 @@ class CellCluster:
         return jnp.exp(jnp.log1p(-jnp.minimum(self.survival(decays, z0), 1 - 1e-16)).sum())
 
     def _convolve(self, decays: Any, by_itself: Any, by_distance: Any) -> ClusterContributions:
-        """Self and cross contributions of `decays` (cells,), by one convolution of the grid with what a decay does by distance."""
+        """Contributions of `decays` (cells,), by one convolution of the grid with what a decay does by distance."""
         reach = math.isqrt(int(self.distances[-1]))
         lowest = self.sites.min(0)
         size = tuple(int(n) + 2 * reach + 1 for n in np.ptp(self.sites, axis=0))
@@ -104,8 +104,8 @@ def build_cluster(
 ) -> CellCluster:
     """Build a spherical cluster of cells (µm), decays in `part` of each.
 
-    `packing` is the share of the volume that is cells: 1 in solid tumour, where cells are not round and fill all; at most 0.74 if
-    they are round. Raises `BadInput` for sizes that cannot be, and decays outside the cells.
+    `packing` is the share of the volume that is cells: 1 in solid tumour, where cells are not round and fill all; at most 0.74
+    if they are round. Raises `BadInput` for sizes that cannot be, and decays outside the cells.
     """
     if part == "medium" or not 0 < packing <= 1 or not 0 < nucleus <= cell or radius < cell:
         what = f"a cluster of radius {radius:g} with cells {cell:g}/{nucleus:g} µm, packing {packing:g}, source {part}"
@@ -119,9 +119,8 @@ def build_cluster(
     farthest = int(reach / step) + 1
     j = np.arange(farthest + 1) ** 2
     squares = np.unique(j[:, None, None] + j[None, :, None] + j[None, None])
-    squares = squares[
-        (squares > 0) & (squares % 2 == 0) & (squares <= farthest**2)
-    ]  # x + y + z even where x² + y² + z² is
+    # sites have an even x + y + z, and so an even x² + y² + z²
+    squares = squares[(squares > 0) & (squares % 2 == 0) & (squares <= farthest**2)]
     pairs = jax.lax.map(
         lambda d: compute_hits(_neighbour_source(part, cell, nucleus, d), nucleus, nuclide),
         step * jnp.sqrt(squares.astype(float)),

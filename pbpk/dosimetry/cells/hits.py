@@ -72,7 +72,7 @@ class Hits(NamedTuple):
 
     def scaled(self, by: Any) -> Hits:
         """Hits of `by` times the source."""
-        return self._replace(often=self.frequency * by)
+        return self._replace(frequency=self.frequency * by)
 
 
 def _divide(part: Any, whole: Any) -> Any:
@@ -114,23 +114,32 @@ def compute_hits(
     `daughters`: where its daughters' decays are, if not where its own are (`diffuse`).
     """
     table, parts, parent = load_range_table("alpha"), [], load_nuclide(nuclide).name
-    for name, energy, often in list_alphas(nuclide):
-        where = daughters if daughters is not None and name != parent else source
-        inside = _tracks(where, radius)
+    for name, energy, per_decay in list_alphas(nuclide):
+        emitter = daughters if daughters is not None and name != parent else source
+        tracks = _trace_tracks(emitter, radius)
         reach = table.reach(energy)
 
-        def left(way: Any, reach: Any = reach) -> Any:
+        def energy_at(way: Any, reach: Any = reach) -> Any:
             return table.residual_energy(jnp.maximum(reach - way * CM, 0.0))
 
-        enter, leave = left(inside.entry_energy), left(inside.exit_energy)
-        weight = jnp.where(enter > 0, inside.frequency * often, 0.0)
-        parts.append((weight.reshape(-1), enter.reshape(-1), leave.reshape(-1)))
-    often, enter, leave = (jnp.concatenate(x) for x in zip(*parts, strict=True))
-    return Hits(often, enter, leave, nucleus_mass(radius))
+        enter, leave = energy_at(tracks.enter), energy_at(tracks.leave)
+        frequency = jnp.where(enter > 0, tracks.weight * per_decay, 0.0)
+        parts.append((frequency.reshape(-1), enter.reshape(-1), leave.reshape(-1)))
+    frequency, enter, leave = (jnp.concatenate(x) for x in zip(*parts, strict=True))
+    return Hits(frequency, enter, leave, nucleus_mass(radius))
 
 
-def _tracks(source: SourceDistances, radius: Any) -> Hits:
-    """Ways (µm) to where a track enters and leaves, (sources, directions), by their weight."""
+class _Tracks(NamedTuple):
+    """Straight tracks through a nucleus, (sources, directions): decays by `weight`, ways (µm) from birth to where a track
+    enters and leaves."""
+
+    weight: Any
+    enter: Any
+    leave: Any
+
+
+def _trace_tracks(source: SourceDistances, radius: Any) -> _Tracks:
+    """All tracks of a source that cross a nucleus of `radius` µm, by quadrature over directions."""
     r, weight = jnp.asarray(source.distance, float)[:, None], jnp.asarray(source.weight)[:, None]
     outside = r > radius
     graze = jnp.sqrt(jnp.where(outside, r**2 - radius**2, 0.0))
@@ -141,4 +150,4 @@ def _tracks(source: SourceDistances, radius: Any) -> Hits:
     under = radius**2 - r**2 + t**2
     h = jnp.sqrt(jnp.maximum(under, 1e-18))
     enter = jnp.where(outside, jnp.maximum(t - h, 0.0), 0.0)
-    return Hits(weight * share, enter, t + h, nucleus_mass(radius))
+    return _Tracks(weight * share, enter, t + h)

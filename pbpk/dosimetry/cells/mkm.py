@@ -91,9 +91,9 @@ def _z_star(energy: Any, let: Any, domain: Any, z0: Any) -> Any:
 
     b = jnp.concatenate([domain * (1 - _U**2), domain + penumbra * _U**2])  # towards the rim from both sides
     weight = b * jnp.concatenate([domain * 2 * _U * _V, penumbra * 2 * _U * _V])
-    energies = jax.vmap(z)(b)
-    saturated = -(z0**2) * jnp.expm1(-((energies / z0) ** 2))
-    return (weight * saturated).sum() / (weight * energies).sum()
+    specific = jax.vmap(z)(b)
+    saturated = -(z0**2) * jnp.expm1(-((specific / z0) ** 2))
+    return (weight * saturated).sum() / (weight * specific).sum()
 
 
 def z_star(hits: Hits, model: Mkm) -> jax.Array:

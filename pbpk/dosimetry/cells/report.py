@@ -64,8 +64,8 @@ class Target:
 class AlphaScaleResult(NamedTuple):
     """What alphas do to nuclei.
 
-    Mean dose of alphas (Gy), hits, share not hit, SD of z (Gy), zF, zD (Gy); survival by three models (single hit, LQ over f(z),
-    MKM); MKM's z* (Gy); RBE-weighted dose, its SD over the RBE (Gy), BED (Gy).
+    Mean dose of alphas (Gy), hits, share not hit, SD of z (Gy), zF, zD (Gy); survival by three models (single hit, LQ over
+    f(z), MKM); MKM's z* (Gy); RBE-weighted dose, its SD over the RBE (Gy), BED (Gy).
     """
 
     dose: Any
@@ -109,10 +109,10 @@ def compare(
 ) -> tuple[AlphaScaleResult, BetaFormalismResult]:
     """Compute one tissue's alphas, and beside them the beta formalism.
 
-    `per_gray` from `Tissue.hits`; `nucleus` µm; `alpha`, `low` mean doses, Gy (numbers: vmap over patients); `rbe` its mean and SD.
-    Low LET reaches all cells alike and multiplies every survival by e^(−α₀D − GβD²); that its damage meets that of alphas is in
-    BED alone. α of a nucleus's specific energy is RBE·α₀, so S by LQ differs from the last column of the beta formalism by the
-    spread of z, where the nuclei are, and nothing else.
+    `per_gray` from `Tissue.hits`; `nucleus` µm; `alpha`, `low` mean doses, Gy (numbers: vmap over patients); `rbe` its mean and
+    SD. Low LET reaches all cells alike and multiplies every survival by e^(−α₀D − GβD²); that its damage meets that of alphas
+    is in BED alone. α of a nucleus's specific energy is RBE·α₀, so S by LQ differs from the last column of the beta formalism
+    by the spread of z, where the nuclei are, and nothing else.
     """
     mean, sd = rbe
     dose = alpha * per_gray.dose

@@ -4,8 +4,8 @@ With φ(z) = (e^(t(z − σ)) − 1)/(z − σ) = Σ dⱼTⱼ(w) and z = (w − 
 
     (w − 1 − gσ(1 + w)) Σ dⱼTⱼ(w) = g (1 + w) (e^(−σt) Σ cⱼTⱼ(w) − 1)
 
-which is a tridiagonal system, since w Tⱼ = (Tⱼ₋₁ + Tⱼ₊₁)/2. A few operations for each coefficient: tables of them would
-be larger than the solution, and their exponentials dearer. Truncated to J + 1 rows it interpolates φ at the zeros of
+which is a tridiagonal system, since w Tⱼ = (Tⱼ₋₁ + Tⱼ₊₁)/2. It takes a few operations for each coefficient; tables of them
+would be larger than the solution, and their exponentials dearer. Truncated to J + 1 rows it interpolates φ at the zeros of
 T_(J+1), the nearest of which to z = 0 is at some 0.02: so much larger than rounding is the error where σ = 0.
 """
 
@@ -18,9 +18,9 @@ import jax.numpy as jnp
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Index, Machine, Operand
-    from pbpk.compile.programs.window import LinearWindow
+    from pbpk.compile.programs.linear.layout import LinearWindow
 
-_STOPS_AT_ONCE = 6  # stops whose recursions run side by side
+_STOPS_AT_ONCE = 6  # whose recursions run side by side, as each waits for its last step
 
 
 def right_hand_side(g: float, c: jax.Array) -> jax.Array:
@@ -33,8 +33,8 @@ def right_hand_side(g: float, c: jax.Array) -> jax.Array:
 def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any:
     """dⱼ (rows, stops) in scratch, in units of the window's length; s is σ · length, `decay` (stops) is e^(−σt).
 
-    With h = (1 − gs)/2 and b = 1 + gs, row j is h (dⱼ₋₁ + dⱼ₊₁) − b dⱼ = Rⱼ, where R is e^(−σt) r, the r of `right_side`,
-    less g in rows 0 and 1. Row 1 has 2d₀ for d₀, since w T₀ = T₁ is not halved. Eliminated from the last row to the first,
+    With h = (1 − gs)/2 and b = 1 + gs, row j is h (dⱼ₋₁ + dⱼ₊₁) − b dⱼ = Rⱼ, where R is e^(−σt) r, the r of
+    `right_hand_side`, less g in rows 0 and 1. Row 1 has 2d₀ for d₀, since w T₀ = T₁ is not halved. Eliminated from the last row to the first,
     the k-th pivot is Gₖ₊₁/(P Gₖ), with Gₖ the sum of k powers of ρ²,
 
         ρ = (1 − √(gs))/(1 + √(gs)),   P = 2/(1 + √(gs))²,   hP = ρ
@@ -42,46 +42,46 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
     so that no division waits for another: Gₖ₊₁dⱼ = ρ Gₖ dⱼ₋₁ + Qⱼ, where Qⱼ = ρ Qⱼ₊₁ − P Gₖ Rⱼ and k = J + 1 − j.
     """
     order, g = w.extended_series.order, w.series.g
-    pull, part = m.scratch(order + 1), m.scratch(order + 1)
+    of_before, of_right = m.scratch(order + 1), m.scratch(order + 1)  # Gₖ ρ/Gₖ₊₁ and 1/Gₖ₊₁ of each row
     weights = m.scratch(max(order + 1, w.table_rows) * w.stops)
     root = m.root(g * s)
-    outer = 1.0 / (1.0 + root)
-    rho, scale = (1.0 - root) * outer, 2.0 * outer * outer
+    inverse_root = 1.0 / (1.0 + root)
+    rho, scale = (1.0 - root) * inverse_root, 2.0 * inverse_root * inverse_root
     square = rho * rho
 
     def right(j: Index, t: int) -> Operand:
-        return m.read(w.buffer["right"], j * w.stops + t)
+        return m.read(w.buffer["integral_terms"], j * w.stops + t)
 
-    def solve_columns(own: range) -> None:
-        falls = [m.get(decay, t) for t in own]
+    def solve_columns(stops: range) -> None:
+        falls = [m.get(decay, t) for t in stops]
 
         def down(back: Index, sum_: Operand, *q: Operand) -> list[Operand]:
             """Row j = order − back, with G of its k, and Q of row j + 1."""
             j = back * -1 + order
-            if own.start == 0:
+            if stops.start == 0:  # the same for all stops
                 inverse = 1.0 / (square * sum_ + 1.0)
-                m.put(part, j, inverse)
-                m.put(pull, j, rho * sum_ * inverse)
+                m.put(of_right, j, inverse)
+                m.put(of_before, j, rho * sum_ * inverse)
             scaled = scale * sum_
-            q = tuple(rho * x - scaled * (fall * right(j, t)) for t, fall, x in zip(own, falls, q, strict=True))
-            for t, x in zip(own, q, strict=True):
+            q = tuple(rho * x - scaled * (fall * right(j, t)) for t, fall, x in zip(stops, falls, q, strict=True))
+            for t, x in zip(stops, q, strict=True):
                 m.put(weights, j * w.stops + t, x)
             return [square * sum_ + 1.0, *q]
 
         def up(j: Index, *before: Operand) -> list[Operand]:
             """Row j + 2, from d of row j + 1."""
-            a, b, at = m.get(pull, j + 2), m.get(part, j + 2), j * w.stops + 2 * w.stops
-            d = [a * x + b * m.get(weights, at + t) for t, x in zip(own, before, strict=True)]
-            for t, x in zip(own, d, strict=True):
-                m.put(weights, at + t, x)
+            a, b, row = m.get(of_before, j + 2), m.get(of_right, j + 2), j * w.stops + 2 * w.stops
+            d = [a * x + b * m.get(weights, row + t) for t, x in zip(stops, before, strict=True)]
+            for t, x in zip(stops, d, strict=True):
+                m.put(weights, row + t, x)
             return d
 
-        sum_, *q = m.loop(order - 1, down, [1.0, *[0.0] * len(own)])
+        sum_, *q = m.loop(order - 1, down, [1.0, *[0.0] * len(stops)])
         inverse = 1.0 / (square * sum_ + 1.0)
         a, h = rho * sum_ * inverse, 0.5 * (1.0 - g * s)
         last = 1.0 / (1.0 + g * s - 2.0 * h * a)
         second = []
-        for t, fall, x in zip(own, falls, q, strict=True):
+        for t, fall, x in zip(stops, falls, q, strict=True):
             b = (rho * x + scale * sum_ * (g - fall * right(1, t))) * inverse
             d = (h * b + (g - fall * right(0, t))) * last
             second.append(2.0 * a * d + b)

@@ -23,7 +23,7 @@ from pbpk.linalg.packing import not_linear, packing
 from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
 
 if TYPE_CHECKING:
-    from pbpk.compile.programs.window import LinearWindow
+    from pbpk.compile.programs.linear.layout import LinearWindow
     from pbpk.model.system import System
 
 _WindowKind = TypeVar("_WindowKind", LinearWindowForward, LinearWindowAdjoint)
@@ -52,6 +52,8 @@ def compile_linear(system: System, series: Series, *, integrals: bool = False) -
 
 @dataclass(frozen=True)
 class LinearKernel:
+    """One linear system's kernel: call it to cross a window; `pull` goes back. `integrals`: of the amounts, too."""
+
     system: System
     series: Series
     integrals: bool
@@ -66,8 +68,8 @@ class LinearKernel:
         the stops: those raise `WrongUsage`.
         """
         entries, n = len(self.system.slopes[0]), len(self.system.names)
-        given = {"rates": (rates, entries), "start": (start, n), "source": (source, n)}
-        for name, (array, rows) in given.items():
+        arguments = {"rates": (rates, entries), "start": (start, n), "source": (source, n)}
+        for name, (array, rows) in arguments.items():
             if array is not None and (array.dtype != np.float64 or array.shape != (rows, *start.shape[1:])):
                 wanted = (rows, *start.shape[1:])
                 raise TypeError(f"`{name}` must be float64 {wanted}, not {array.dtype} {array.shape}")
@@ -80,24 +82,26 @@ class LinearKernel:
             raise TypeError(f"`stops` must be float64 (M,) or (M, *{start.shape[1:]}), not {stops.dtype} {stops.shape}")
         stops = _without_derivative(stops)
         window = self._window(LinearWindowForward, stops, source)
-        (amounts, *integrals), error = _propagate(window, alone(rates, start, source), series_tables(window, rates, stops))
+        tables = series_tables(window, rates, stops)
+        (amounts, *integrals), error = _propagate(window, alone(rates, start, source), tables)
         return LinearWindowResult(amounts[0], integrals[0][0] if integrals else None, error[0])
 
     def pull(self, rates, start, stops, source, of_amounts, of_integrals):
         """The cotangents of rates, start and source (or None) from those of amounts and integrals (M, n, ...): a vector
         times the Jacobian of the call with the same arguments. Differentiable by jvp in the same way."""
         window = self._window(LinearWindowAdjoint, stops, source)
-        given, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
-        found = _propagate_adjoint(window, given, cotangents, series_tables(window, rates, stops))
-        return *(parts[0] for parts in found), *([None] if source is None else [])
+        arguments, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
+        bars = _propagate_adjoint(window, arguments, cotangents, series_tables(window, rates, stops))
+        return *(parts[0] for parts in bars), *([None] if source is None else [])
 
     def _window(self, kind: type[_WindowKind], stops: jax.Array, source: jax.Array | None) -> _WindowKind:
-        shared, fed = stops.ndim == 1, source is not None
-        return kind(self.system, self.series, len(stops), shared, self.integrals, fed, registers=_sum_registers())
+        shared, inflow = stops.ndim == 1, source is not None
+        return kind(self.system, self.series, len(stops), shared, self.integrals, inflow, registers=_sum_registers())
 
 
 @jax.custom_jvp
 def _without_derivative(stops: jax.Array) -> jax.Array:
+    """The stops; to differentiate in them is an error instead of 0."""
     return stops
 
 
@@ -114,70 +118,85 @@ def _(primals, tangents):
 
 @dataclass(frozen=True)
 class _LinearCall:
-    """A program for the shapes that come (bind.py), which its window tells but for whether the stops are shared."""
+    """The kernel of a window for arrays of the shapes that come (bind.py): all is known but whether the stops are shared."""
 
     window: LinearWindowForward | LinearWindowAdjoint
 
     @property
     def ranks(self) -> tuple[int, ...]:
+        """How many axes of its own each array has."""
         return tuple(len(b.shape) for b in self.window.arguments)
 
     @property
     def common(self) -> tuple[bool, ...]:
-        return tuple(b.name in ("stops", "weights", "right") for b in self.window.arguments)
+        """Tables of the stops may be the same for all patients."""
+        tables = {b.name for b in self.window.stop_tables}
+        return tuple(b.name in tables for b in self.window.arguments)
 
     def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.Program, list[jax.Array]]:
-        at = [b.name for b in self.window.arguments].index("stops")
-        return replace(self.window, shared=shared[at]), list(arrays)
+        """The window with stops that are shared or not."""
+        stops = [b.name for b in self.window.arguments].index("stops")
+        return replace(self.window, shared=shared[stops]), list(arrays)
 
     def reached(self, moved: Sequence[bool]) -> list[bool]:
-        """A part of a result is made of the same part of every argument, and of those whose sets are in its own."""
-        parts = [self.window.coefficient_number(b) for b, has in zip(self.window.arguments, moved, strict=True) if has]
-        return [any(p & ~self.window.coefficient_number(b) == 0 for p in parts) for b in self.window.results]
+        """Which results depend on the arguments that `moved` says: a coefficient of a result is made of the same coefficient
+        of every argument, and of those whose sets are in its own."""
+        number = self.window.coefficient_number
+        numbers = [number(b) for b, has in zip(self.window.arguments, moved, strict=True) if has]
+        return [any(k & ~number(b) == 0 for k in numbers) for b in self.window.results]
 
 
-def _call_program(window: _WindowKind, given: Sequence[Parts], tables: Sequence[jax.Array], more: Sequence[Parts] = ()):
-    """The results, those in parts as tuples of them."""
-    arrays = [*(a for parts in given for a in parts), *tables, *(a for parts in more for a in parts)]
-    found = bind.call(_LinearCall(replace(window, shared=True)), *arrays)
-    return [tuple(found[k : k + window.coefficients]) for k in range(0, len(found), window.coefficients)]
+def _call_program(
+    window: _WindowKind, arguments: Sequence[Parts], tables: Sequence[jax.Array], cotangents: Sequence[Parts] = ()
+):
+    """The results, each as a tuple of its coefficients."""
+    arrays = [*(a for parts in arguments for a in parts), *tables, *(a for parts in cotangents for a in parts)]
+    results = bind.call(_LinearCall(replace(window, shared=True)), *arrays)
+    return [tuple(results[k : k + window.coefficients]) for k in range(0, len(results), window.coefficients)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _propagate(window: LinearWindowForward, given: tuple[Parts, ...], tables: Sequence[jax.Array]):
-    *found, (error,) = _call_program(window, given, tables)
-    return tuple(found), error
+def _propagate(window: LinearWindowForward, arguments: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    *results, (error,) = _call_program(window, arguments, tables)
+    return tuple(results), error
 
 
 @partial(_propagate.defjvp, symbolic_zeros=True)
 def _(window: LinearWindowForward, primals, tangents):
-    """One nilpotent more. Under rates that do not move, a tangent is a solution of its own, and no other is needed."""
-    (given, tables), (moved, _) = primals, tangents
-    still = all(isinstance(a, SymbolicZero) for a in moved[0])
-    moved = numbers(moved)
-    if still:
-        found, (onward, error) = _propagate(window, given, tables), _propagate(window, (given[0], *moved[1:]), tables)
+    """The same program with one derivative order more. Under rates that do not move the window is linear in what does: a
+    tangent is a solution of its own, and no order more is needed."""
+    (arguments, tables), (tangents, _) = primals, tangents
+    rates_fixed = all(isinstance(a, SymbolicZero) for a in tangents[0])
+    tangents = numbers(tangents)
+    if rates_fixed:
+        result = _propagate(window, arguments, tables)
+        tangent, error = _propagate(window, (arguments[0], *tangents[1:]), tables)
     else:
-        parts, error = _propagate(_raise_order(window), joined(given, moved), tables)
-        same, onward = halves(parts)
-        found = same, error
-    return found, (onward, jnp.zeros_like(error))
+        parts, error = _propagate(_raise_order(window), joined(arguments, tangents), tables)
+        values, tangent = halves(parts)
+        result = values, error
+    return result, (tangent, jnp.zeros_like(error))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _propagate_adjoint(window: LinearWindowAdjoint, given: tuple[Parts, ...], cotangents: tuple[Parts, ...], tables: Sequence[jax.Array]):
-    return tuple(_call_program(window, given, tables, cotangents))
+def _propagate_adjoint(
+    window: LinearWindowAdjoint,
+    arguments: tuple[Parts, ...],
+    cotangents: tuple[Parts, ...],
+    tables: Sequence[jax.Array],
+):
+    return tuple(_call_program(window, arguments, tables, cotangents))
 
 
 @partial(_propagate_adjoint.defjvp, symbolic_zeros=True)
 def _(window: LinearWindowAdjoint, primals, tangents):
-    (given, cotangents, tables), (moved, along, _) = primals, tangents
-    both = joined(given, numbers(moved)), joined(cotangents, numbers(along))
+    (arguments, cotangents, tables), (of_arguments, of_cotangents, _) = primals, tangents
+    both = joined(arguments, numbers(of_arguments)), joined(cotangents, numbers(of_cotangents))
     return halves(_propagate_adjoint(_raise_order(window), *both, tables))
 
 
 def _raise_order(window: _WindowKind) -> _WindowKind:
-    return replace(window, nilpotents=window.derivative_order + 1)
+    return replace(window, derivative_order=window.derivative_order + 1)
 
 
 def handler_arguments(window: LinearWindow, rates, start, stops, source) -> list[jax.Array]:
@@ -186,9 +205,9 @@ def handler_arguments(window: LinearWindow, rates, start, stops, source) -> list
 
 
 def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> list[jax.Array]:
-    """The arguments of the compiled handler from the stops on: what the series makes of them (M, ...). `rates` (entries,
-    ...) may have axes of patients that the stops have not. Not differentiated: time has its own rule, and any shift
-    gives the same result."""
+    """The arguments of the compiled handler from the stops on, in order (`LinearWindow.stop_tables` and the weights of the
+    double integral): what the series makes of the stops (M, ...). `rates` (entries, ...) may have axes of patients that the
+    stops have not. Not differentiated: time has its own rule, and any shift gives the same result."""
     rates, stops = lax.stop_gradient((rates, stops))
     length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
     tau = stops / length
@@ -206,8 +225,7 @@ def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> l
         loss = -packed.pack(rates)[packed.elimination.diagonal]
         shift = jnp.maximum(jnp.min(loss, axis=0), 0.0)
         tau = tau.reshape(*tau.shape, *[1] * (rates.ndim - tau.ndim))
-        lasting = double_integral_coefficients(window.series, tau, shift * length)
-        arrays.append(filled(lasting, window.table_rows))
+        arrays.append(filled(double_integral_coefficients(window.series, tau, shift * length), window.table_rows))
     return arrays
 
 

@@ -9,12 +9,12 @@ states and stops together, while a group is added to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pbpk.compile.backend.base import Index, Machine, Operand
 
 if TYPE_CHECKING:
-    from pbpk.compile.programs.window import LinearWindow
+    from pbpk.compile.programs.linear.layout import LinearWindow
 
 Weight = Callable[[Index, int], Operand]
 """The coefficient of a term at a stop."""
@@ -23,57 +23,65 @@ Solve = Callable[[list[Operand]], list[Operand]]
 """b ↦ (I − gA)⁻¹ b."""
 
 
+class WeightedSum(NamedTuple):
+    """One sum at every stop: of the powers of the vector of this number, by these weights."""
+
+    vector: int
+    weight: Weight
+
+
 def sum_powers(
-    m: Machine, w: LinearWindow, solve: Solve, vectors: list[list[Operand]], pairs: list[tuple[int, Weight]]
+    m: Machine, w: LinearWindow, solve: Solve, vectors: list[list[Operand]], weighted_sums: list[WeightedSum]
 ) -> tuple[PowerSums, list[Any], Operand]:
-    """The sums in scratch; for each beginning the vectors of the last group, one before and one after it, (group + 2,
-    stride); and the largest cⱼ |Tⱼ(W)x| without nilpotents, the root of the squares: half the work of
-    magnitudes, and no component exceeds it. A pair is the number of a beginning and the weights of its sum."""
+    """Sums the powers of all vectors. Gives the sums, in scratch; for each vector its powers of the last group, one before
+    and one after it, (terms_at_once + 2, stride); and the largest cⱼ |Tⱼ(W)x|, of numbers without derivatives. Its size is
+    the root of the squares: half the work of magnitudes, and no component exceeds it."""
     n, size, group, starts_from_zero = w.stride, w.vector_width, w.terms_at_once, w.derivative_order > 0
     scratches = [m.scratch((group + 2) * n) for _ in vectors]
-    sums = PowerSums(m, w, len(pairs))
-    for x, room in zip(vectors, scratches, strict=True):
+    sums = PowerSums(m, w, len(weighted_sums))
+    for x, scratch in zip(vectors, scratches, strict=True):
         # Or T₋₁ = 0 and the first 2 a 1: half the code, for a register more than loops that are to be fast have free.
         before = [0.0] * size if starts_from_zero else [2.0 * s - v for s, v in zip(solve(x), x, strict=True)]
         for k, vector in enumerate((before, x)):
             for i, value in enumerate((*vector, *sum_readings(w, vector))):
-                m.put(room, (group + k) * n + i, value)
+                m.put(scratch, (group + k) * n + i, value)
     sums.clear()
 
-    def one_group(number: Index, *carry: Operand) -> list[Operand]:
-        def begin(k: Index) -> list[Operand]:
-            for room in scratches:
-                m.put(room, k, m.get(room, k + group * n))
+    def add_group(number: Index, *carry: Operand) -> list[Operand]:
+        def move_last_two(k: Index) -> list[Operand]:
+            for scratch in scratches:
+                m.put(scratch, k, m.get(scratch, k + group * n))
             return []
 
-        m.loop(2 * n, begin)
+        m.loop(2 * n, move_last_two)
 
-        def one(q: Index, peak: Operand, f: Operand = 2.0) -> list[Operand]:
+        def add_term(q: Index, peak: Operand, f: Operand = 2.0) -> list[Operand]:
             squares: Operand = 0.0
-            for room in scratches:
-                newer = [m.get(room, q * n + (n + i)) for i in range(size)]
+            for scratch in scratches:
+                newer = [m.get(scratch, q * n + (n + i)) for i in range(size)]
                 solved = solve(newer)
                 vector = []
                 for i in range(size):
-                    following = (f + f) * solved[i] - m.get(room, q * n + i) - f * newer[i]  # two fused operations
-                    m.put(room, q * n + (2 * n + i), following)
+                    following = (f + f) * solved[i] - m.get(scratch, q * n + i) - f * newer[i]  # two fused operations
+                    m.put(scratch, q * n + (2 * n + i), following)
                     squares = following * following + squares if i < w.size else squares
                     vector.append(following)
                 for k, value in enumerate(sum_readings(w, vector)):
-                    m.put(room, q * n + (2 * n + size + k), value)
-            place = (number * group + q) * (w.stops + 1) + (w.stops + 1 + w.stops)
-            bound = m.read(w.buffer["weights"], place)
-            peak = m.larger(squares * (bound * bound), peak)
+                    m.put(scratch, q * n + (2 * n + size + k), value)
+            # Row j + 1 of the weights, whose last column is the largest of them.
+            largest = m.read(w.buffer["weights"], (number * group + q) * (w.stops + 1) + (w.stops + 1 + w.stops))
+            peak = m.larger(squares * (largest * largest), peak)
             return [peak, 2.0] if starts_from_zero else [peak]
 
-        after = m.loop(group, one, carry)
+        after = m.loop(group, add_term, carry)
+        shifted = [WeightedSum(v, lambda q, t, c=c: c(number * group + q, t)) for v, c in weighted_sums]
         for block in sums.blocks:
-            block.add(scratches, [(k, lambda q, t, c=c: c(number * group + q, t)) for k, c in pairs])
+            block.add(scratches, shifted)
         return after
 
-    bound = m.read(w.buffer["weights"], w.stops)
-    first = sum(v * v for x in vectors for v in x[: w.size]) * (bound * bound)
-    peak = m.loop(w.term_groups, one_group, [first, 1.0] if starts_from_zero else [first])[0]
+    largest = m.read(w.buffer["weights"], w.stops)
+    first = sum(v * v for x in vectors for v in x[: w.size]) * (largest * largest)
+    peak = m.loop(w.term_groups, add_group, [first, 1.0] if starts_from_zero else [first])[0]
     return sums, scratches, m.root(peak)
 
 
@@ -83,76 +91,77 @@ def sum_readings(w: LinearWindow, vector: Sequence[Operand]) -> list[Operand]:
 
 
 class PowerSums:
-    """The sums of every pair at every stop, (pair, stop, width); or where there are readings, of those, and of the amounts
-    at the last stop alone."""
+    """All sums of powers at every stop, (sum, stop, width); or where there are readings, those of the `readings`, and of the
+    `amounts` at the last stop alone."""
 
-    def __init__(self, m: Machine, w: LinearWindow, pairs: int):
-        self.machine, self.window, self.pairs = m, w, pairs
-        self.readings = _SumBlock(m, w, pairs, w.vector_width, len(w.readings), 0, w.stops) if w.readings else None
-        first = w.stops - 1 if w.readings else 0
-        self.amounts = _SumBlock(m, w, pairs, 0, w.vector_width, first, w.stops)
+    def __init__(self, m: Machine, w: LinearWindow, count: int):
+        self.machine, self.window = m, w
+        self.readings = _SumBlock(m, w, count, w.vector_width, len(w.readings), 0) if w.readings else None
+        self.amounts = _SumBlock(m, w, count, 0, w.vector_width, w.stops - 1 if w.readings else 0)
 
     def clear(self) -> None:
+        """Begins with 0."""
         for block in self.blocks:
             block.clear()
 
     @property
     def blocks(self) -> list[_SumBlock]:
+        """The stretches of scratch that sums are in."""
         return [self.amounts] if self.readings is None else [self.readings, self.amounts]
 
 
 class _SumBlock:
-    """Sums of `states` numbers of a vector, from `offset` on, at the stops `first` … `end` − 1."""
+    """Sums of `width` numbers of a vector, from `offset` on, at the stops from `first` on."""
 
-    def __init__(self, m: Machine, w: LinearWindow, pairs: int, offset: int, states: int, first: int, end: int):
-        self.machine, self.window, self.offset, self.states = m, w, offset, states
-        self.pairs, self.first, self.last = pairs, first, end
+    def __init__(self, m: Machine, w: LinearWindow, count: int, offset: int, width: int, first: int):
+        self.machine, self.window, self.offset, self.width = m, w, offset, width
+        self.count, self.first, self.end = count, first, w.stops
         self.scratch = m.scratch(self.size)
 
     @property
     def size(self) -> int:
-        return self.pairs * (self.last - self.first) * self.states
+        return self.count * (self.end - self.first) * self.width
 
     def clear(self) -> None:
         m = self.machine
         m.loop(self.size, lambda k: m.put(self.scratch, k, 0.0) or [])
 
-    def slot_of(self, pair: int, stop: int, state: Index) -> Index:
-        return state + (pair * (self.last - self.first) + stop - self.first) * self.states
+    def slot_of(self, sum_: int, stop: int, number: Index) -> Index:
+        return number + (sum_ * (self.end - self.first) + stop - self.first) * self.width
 
-    def get(self, pair: int, stop: int, state: Index) -> Operand:
-        return self.machine.get(self.scratch, self.slot_of(pair, stop, state))
+    def get(self, sum_: int, stop: int, number: Index) -> Operand:
+        return self.machine.get(self.scratch, self.slot_of(sum_, stop, number))
 
-    def add(self, rooms: list[Any], pairs: list[tuple[int, Weight]]) -> None:
-        """A group's terms, a tile of states and stops at a time."""
+    def add(self, powers: list[Any], sums: list[WeightedSum]) -> None:
+        """Adds a group's terms, a tile of numbers and stops at a time: the tile's sums stay in registers over the group."""
         m, w = self.machine, self.window
-        together, times = w.tile_size(self.states, self.last - self.first)
+        tile_width, tile_stops = w.tile_size(self.width, self.end - self.first)
 
-        def tile(i: Index, states: int, own: range) -> None:
-            places = [self.slot_of(k, t, s) for k in range(len(pairs)) for t in own for s in range(states)]
+        def add_tile(i: Index, width: int, stops: range) -> None:
+            slots = [self.slot_of(k, t, s) for k in range(len(sums)) for t in stops for s in range(width)]
 
-            def step(q: Index, *so_far: Operand) -> list[Operand]:
-                left, new = iter(so_far), []
-                here = q * w.stride + i
-                values = [[m.get(room, here + (w.stride + self.offset + s)) for s in range(states)] for room in rooms]
-                for which, weight in pairs:
-                    for t in own:
+            def add_term(q: Index, *so_far: Operand) -> list[Operand]:
+                remaining, new = iter(so_far), []
+                row = q * w.stride + i
+                values = [[m.get(x, row + (w.stride + self.offset + s)) for s in range(width)] for x in powers]
+                for vector, weight in sums:
+                    for t in stops:
                         c = weight(q, t)
-                        new += [c * v + next(left) for v in values[which]]
+                        new += [c * v + next(remaining) for v in values[vector]]
                 return new
 
-            found = m.loop(w.terms_at_once, step, [m.get(self.scratch, i + place) for place in places])
-            for place, value in zip(places, found, strict=True):
-                m.put(self.scratch, i + place, value)
+            new = m.loop(w.terms_at_once, add_term, [m.get(self.scratch, i + slot) for slot in slots])
+            for slot, value in zip(slots, new, strict=True):
+                m.put(self.scratch, i + slot, value)
 
-        for first in range(self.first, self.last, times):
-            own = range(first, min(first + times, self.last))
+        for first in range(self.first, self.end, tile_stops):
+            stops = range(first, min(first + tile_stops, self.end))
 
-            def tiles(k: Index, own=own) -> list[Operand]:
-                tile(k * together, together, own)
+            def add_tiles(k: Index, stops=stops) -> list[Operand]:
+                add_tile(k * tile_width, tile_width, stops)
                 return []
 
-            if self.states // together:
-                m.loop(self.states // together, tiles)
-            if self.states % together:
-                tile(self.states - self.states % together, self.states % together, own)
+            if self.width // tile_width:
+                m.loop(self.width // tile_width, add_tiles)
+            if self.width % tile_width:
+                add_tile(self.width - self.width % tile_width, self.width % tile_width, stops)

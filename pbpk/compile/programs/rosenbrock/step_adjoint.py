@@ -1,4 +1,4 @@
-"""The reverse of one Rosenbrock step on operands (pbpk.solve.stage has that of the tableau's stages, on arrays).
+"""The adjoint of one Rosenbrock step on operands (pbpk.solve.stage has that of the tableau's stages, on arrays).
 
 With v̄ what is gathered of what a stage solved for, M the step's matrix and q = wᵢ + wᵢ₋₁ the solution (w alone where a stage
 begins with f),
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.programs.elimination import PivotFactors, solve_transposed
 from pbpk.compile.programs.laws import evaluate_expressions
-from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, dot_product, for_each, split_evenly
+from pbpk.compile.programs.loops import dot_product, for_each, split_evenly
+from pbpk.compile.programs.rosenbrock.step import RosenbrockStep
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Index, Machine, Operand
@@ -23,258 +24,267 @@ if TYPE_CHECKING:
 
 
 class WindowCotangents:
-    """What has been gathered, of: amounts (n), the integral's (n); the linear matrix's entries off the diagonal, its columns'
-    sums (n) and the constant (n); the laws' parameters and the inverse volumes among them."""
+    """The cotangents that a window's steps add up, in scratch: of the amounts `x` (n) and their `integral` (n); of the linear
+    matrix's entries off the diagonal (`linear`), of its `column_sums` (n) and of the `constant` (n); of the
+    `law_parameters` and of the `inverse_volumes` among them."""
 
-    def __init__(self, m: Machine, flow: RightHandSide, integrals: bool):
-        arrows, n = flow.layout, flow.layout.size
-        self.machine, self.flow = m, flow
-        self.entries, self.parameter_rows = tuple(arrows.off_diagonal), tuple(range(len(arrows.parameter_rows)))
-        self.x, self.linear = m.scratch(n), m.scratch(len(self.entries))
+    def __init__(self, m: Machine, rhs: RightHandSide, integrals: bool):
+        layout, n = rhs.layout, rhs.layout.size
+        entries, rows, volumes = len(layout.off_diagonal), len(layout.parameter_rows), len(rhs.volume_slots)
+        self.machine, self.rhs = m, rhs
+        self.x, self.linear = m.scratch(n), m.scratch(entries)
         self.column_sums, self.constant = m.scratch(n), m.scratch(n)
         self.integral = m.scratch(n) if integrals else None
-        self.law_parameters, self.inverse_volumes = m.scratch(len(arrows.parameter_rows)), m.scratch(len(flow.volume_slots))
-        wide = [(self.x, n), (self.column_sums, n), (self.constant, n), (self.linear, len(self.entries))]
-        wide += [(self.integral, n)] if integrals else []
-        for room, count in (*wide, (self.law_parameters, len(arrows.parameter_rows)), (self.inverse_volumes, len(flow.volume_slots))):
+        self.law_parameters, self.inverse_volumes = m.scratch(rows), m.scratch(volumes)
+        sizes = [(self.x, n), (self.column_sums, n), (self.constant, n), (self.linear, entries)]
+        sizes += [(self.integral, n)] if integrals else []
+        for scratch, count in (*sizes, (self.law_parameters, rows), (self.inverse_volumes, volumes)):
             if count:
-                for_each(m, count, lambda k, room=room: m.put(room, k, 0.0))
+                for_each(m, count, lambda k, scratch=scratch: m.put(scratch, k, 0.0))
 
 
-def add_to(m: Machine, room: Any, at: Index, value: Operand) -> None:
-    m.put(room, at, m.get(room, at) + value)
+def add_to(m: Machine, scratch: Any, slot: Index, value: Operand) -> None:
+    """Adds to a number in scratch."""
+    m.put(scratch, slot, m.get(scratch, slot) + value)
 
 
 class StepAdjoint:
-    """A step backwards. `of_after` is what is wanted of the amounts after it, `of_gain` h times that of the integral, `onward`
-    what a stage hands to the one before; `of_begun` is of γh f. Of the laws, `of_amounts` (laws, stages) is of what they
-    add to what a stage solves for, `of_reads` (read, stages) of the stages by what is read of them, `of_slopes` and
-    `of_rates` of those where the step began."""
+    """Goes back through steps, one at a time.
 
-    def __init__(self, m: Machine, step: RosenbrockStep, bar: WindowCotangents):
-        self.machine, self.step, self.flow, self.cotangents = m, step, step.flow, bar
-        curves = self.flow.layout.nonlinear
-        self.of_after, self.of_stage, self.of_begun = (m.scratch(step.size) for _ in range(3))
-        self.of_integral = None if bar.integral is None else m.scratch(step.size)
-        self.of_slopes, self.of_rates = m.scratch(sum(len(c.states) for c in curves)), m.scratch(len(curves))
-        self.of_amounts, self.of_reads = (m.scratch(step.stages * len(x)) for x in (curves, step.read_states))
-        self.gradients = self.flow.prepare_laws(lambda law: law.gradient)
-        self.second_derivatives = self.flow.prepare_laws(lambda law: law.second_derivative)
+    Scratch for cotangents: `of_after` of the amounts after the step; `of_integral` h times that of the integral; `of_stage`
+    what a stage hands to the one before; `of_start` of γh f. Of the laws: `of_terms` (laws, stages) of what they add to what a
+    stage solves for, `of_reads` (read states, stages) of the stages by what laws read of them, `of_slopes` and `of_rates` of
+    the slopes and rates where the step began."""
+
+    def __init__(self, m: Machine, step: RosenbrockStep, bars: WindowCotangents):
+        self.machine, self.step, self.rhs, self.bars = m, step, step.rhs, bars
+        fluxes = self.rhs.layout.nonlinear
+        self.of_after, self.of_stage, self.of_start = (m.scratch(step.size) for _ in range(3))
+        self.of_integral = None if bars.integral is None else m.scratch(step.size)
+        self.of_slopes, self.of_rates = m.scratch(sum(len(c.states) for c in fluxes)), m.scratch(len(fluxes))
+        self.of_terms, self.of_reads = (m.scratch(step.stages * len(x)) for x in (fluxes, step.read_states))
+        self.gradients = self.rhs.prepare_laws(lambda law: law.gradient)
+        self.second_derivatives = self.rhs.prepare_laws(lambda law: law.second_derivative)
 
     def pull_step(self, active: Operand, h: Operand) -> Operand:
-        """Through the step of length h whose beginning and stages the step's room holds: the cotangents before it, and that
-        of h. Where not `active`, nothing; h is 0 there, and so must the stages be."""
-        m, n, s, bar, step = self.machine, self.step.size, self.step.stages, self.cotangents, self.step
+        """Goes back through the step of length h whose beginning and stages are in the step's scratch: replaces the cotangents
+        of the amounts, and gives that of h. Where not `active`, nothing happens; h is 0 there, and so must the stages be."""
+        m, n, s, bars, step = self.machine, self.step.size, self.step.stages, self.bars, self.step
         gh, fresh, x = step.chain.gamma * h, step.chain.fresh, step.read_state()
-        factors, _ = step.factor(x, h)
-        for_each(m, n, lambda k: m.put(self.of_after, k, m.choose(active, m.get(bar.x, k), 0.0)))
+        factors, _ = step.factor_equations(x, h)
+        for_each(m, n, lambda k: m.put(self.of_after, k, m.choose(active, m.get(bars.x, k), 0.0)))
         self._clear(self.of_stage, n)
-        self._clear(self.of_begun, n)
+        self._clear(self.of_start, n)
         self._clear(self.of_reads, s * len(step.read_states))
-        self._clear(self.of_slopes, sum(len(c.states) for c in self.flow.layout.nonlinear))
-        self._clear(self.of_rates, len(self.flow.layout.nonlinear))
+        self._clear(self.of_slopes, sum(len(c.states) for c in self.rhs.layout.nonlinear))
+        self._clear(self.of_rates, len(self.rhs.layout.nonlinear))
         of_integral = self._pull_integral(active, h)
 
-        def onward(r: Index, of_h: Operand) -> list[Operand]:
+        def following(r: Index, of_h: Operand) -> list[Operand]:
             return [of_h + self._pull_stage(factors, active, gh, r * -1 + (s - 1), first=False)]
 
         def first(r: Index, of_h: Operand) -> list[Operand]:
             return [of_h + self._pull_stage(factors, active, gh, r * -1 + (fresh - 1), first=True)]
 
-        (of_h,) = m.loop(s - fresh, onward, [0.0])
+        (of_h,) = m.loop(s - fresh, following, [0.0])
         (of_h,) = m.loop(fresh, first, [of_h])
         self._pull_start(active, gh, x)
         per = 1.0 / m.choose(h, h, 1.0)
         return m.choose(active, of_h * per + of_integral, 0.0)
 
-    def _clear(self, room: Any, count: int) -> None:
-        for_each(self.machine, count, lambda k: self.machine.put(room, k, 0.0))
+    def _clear(self, scratch: Any, count: int) -> None:
+        for_each(self.machine, count, lambda k: self.machine.put(scratch, k, 0.0))
 
     def _pull_integral(self, active: Operand, h: Operand) -> Operand:
-        """h (x + Σ gainedᵢ wᵢ): of x, and of h."""
-        m, n, bar, step = self.machine, self.step.size, self.cotangents, self.step
+        """Through h (x + Σ gainedᵢ wᵢ): adds to x's, and gives that of h."""
+        m, n, bars, step = self.machine, self.step.size, self.bars, self.step
         if self.of_integral is None:
             return 0.0
         for k in range(n):
-            along = h * m.choose(active, m.get(bar.integral, k), 0.0)
-            m.put(self.of_integral, k, along)
-            add_to(m, bar.x, k, along)
+            bar = h * m.choose(active, m.get(bars.integral, k), 0.0)
+            m.put(self.of_integral, k, bar)
+            add_to(m, bars.x, k, bar)
 
-        def one(i: Index, so_far: Operand) -> list[Operand]:
-            own = dot_product((m.get(bar.integral, k), m.get(step.scratch, step.stage_slot(i) + k)) for k in range(n))
-            return [step.integral_weight(i) * own + so_far]
+        def add_stage(i: Index, so_far: Operand) -> list[Operand]:
+            of_stage = dot_product(
+                (m.get(bars.integral, k), m.get(step.scratch, step.stage_slot(i) + k)) for k in range(n)
+            )
+            return [step.integral_weight(i) * of_stage + so_far]
 
-        whole = dot_product((m.get(bar.integral, k), x) for k, x in enumerate(step.read_state()))
-        return m.loop(step.stages, one, [whole])[0]
+        of_x = dot_product((m.get(bars.integral, k), x) for k, x in enumerate(step.read_state()))
+        return m.loop(step.stages, add_stage, [of_x])[0]
 
     def _pull_stage(self, factors: PivotFactors, active: Operand, gh: Operand, i: Index, *, first: bool) -> Operand:
-        """Through stage i, of ln h. What it has of the stage before goes there."""
+        """Through stage i; gives what it has of ln h. What it has of the stage before goes there; a `first` stage begins with
+        f instead."""
         m, n, step = self.machine, self.step.size, self.step
         result, gain = step.result_weight(i), 0.0 if self.of_integral is None else step.integral_weight(i)
         of_w = []
         for k in range(n):
-            own = result * m.get(self.of_after, k) + m.get(self.of_stage, k)
-            own = own if self.of_integral is None else gain * m.get(self.of_integral, k) + own
+            bar = result * m.get(self.of_after, k) + m.get(self.of_stage, k)
+            bar = bar if self.of_integral is None else gain * m.get(self.of_integral, k) + bar
             if k in step.read_states:
-                own = own + m.get(self.of_reads, i + step.read_states.index(k) * step.stages)
-            m.put(self.of_stage, k, own)
-            of_w.append(own)
+                bar = bar + m.get(self.of_reads, i + step.read_states.index(k) * step.stages)
+            m.put(self.of_stage, k, bar)
+            of_w.append(bar)
         pulled = solve_transposed(m, factors, of_w)
         for k, v in enumerate(pulled):
             m.put(self.of_stage, k, 0.0 if first else v - m.get(self.of_stage, k))
             if first:
-                add_to(m, self.of_begun, k, v)
+                add_to(m, self.of_start, k, v)
 
-        def found(k: int) -> Operand:
+        def solution(k: int) -> Operand:
             w = m.get(step.scratch, step.stage_slot(i) + k)
             return w if first else w + m.get(step.scratch, step.stage_slot(i) + (k - n))
 
-        self._add_matrix_terms(pulled, lambda k: gh * found(k))
+        self._add_matrix_terms(pulled, lambda k: gh * solution(k))
         of_h = dot_product((v, m.get(step.scratch, step.stage_slot(i) + k)) for k, v in enumerate(pulled))
-        self._pull_laws(active, gh, i, pulled, found)
+        self._pull_laws(active, gh, i, pulled, solution)
         return of_h
 
     def _pull_laws(
-        self, active: Operand, gh: Operand, i: Index, pulled: list[Operand], solved: Callable[[int], Operand]
+        self, active: Operand, gh: Operand, i: Index, pulled: list[Operand], solution: Callable[[int], Operand]
     ) -> None:
-        """What a stage's laws have beyond their tangents, in this stage and those after it."""
-        m, flow, step, count = self.machine, self.flow, self.step, self.step.stages
-        curves = flow.layout.nonlinear
-        for k, c in enumerate(curves):
-            m.put(self.of_amounts, i + k * count, gh * net_gain(c, pulled))
-        moved = step.state_increments(i)
+        """Through what stage i's laws have beyond their tangents, in this stage and in those after it."""
+        m, rhs, step, count = self.machine, self.rhs, self.step, self.step.stages
+        fluxes = rhs.layout.nonlinear
+        for k, c in enumerate(fluxes):
+            m.put(self.of_terms, i + k * count, gh * net_gain(c, pulled))
+        increments = step.state_increments(i)
         of_beyond: list[Operand] = []
-        for own in split_evenly(range(len(curves)), step.sums_at_once):
+        for laws in split_evenly(range(len(fluxes)), step.sums_at_once):
 
-            def one(j: Index, *sums: Operand, own=own) -> list[Operand]:
+            def add_stage(j: Index, *sums: Operand, laws=laws) -> list[Operand]:
                 weight = step.nonlinear_weight(i + j, i)
-                at = [m.get(self.of_amounts, i + j + k * count) for k in own]
-                return [weight * a + s for a, s in zip(at, sums, strict=True)]
+                bars = [m.get(self.of_terms, i + j + k * count) for k in laws]
+                return [weight * bar + s for bar, s in zip(bars, sums, strict=True)]
 
-            of_beyond += m.repeat(i * -1 + count, one, [0.0] * len(own))[1]
-        for k, of_one in enumerate(of_beyond):
-            add_to(m, self.of_rates, k, -of_one)
+            of_beyond += m.repeat(i * -1 + count, add_stage, [0.0] * len(laws))[1]
+        for k, bar in enumerate(of_beyond):
+            add_to(m, self.of_rates, k, -bar)
         x = step.read_state()
-        y = {k: x[k] + by for k, by in moved.items()}
+        y = {k: x[k] + by for k, by in increments.items()}
         of_y = self._pull_rates(active, of_beyond, y)
-        of_moved, at = dict(of_y), 0
-        for k, (c, of_one) in enumerate(zip(curves, of_beyond, strict=True)):
-            of_amount = m.get(self.of_amounts, i + k * count)
+        of_increments, slot = dict(of_y), 0
+        for k, (c, bar) in enumerate(zip(fluxes, of_beyond, strict=True)):
+            of_term = m.get(self.of_terms, i + k * count)
             for a in c.arguments:
                 if a.state is None:
                     continue
-                slope = m.get(step.slopes, at)
-                slope = slope if a.row is None else slope * flow.inverse_volume(a)
-                of_moved[a.state] = of_moved[a.state] - m.choose(active, of_one * slope, 0.0)
-                of_slope = of_amount * solved(a.state) - of_one * moved[a.state]
-                add_to(m, self.of_slopes, at, of_slope)
-                at += 1
+                slope = m.get(step.slopes, slot)
+                slope = slope if a.row is None else slope * rhs.inverse_volume(a)
+                of_increments[a.state] = of_increments[a.state] - m.choose(active, bar * slope, 0.0)
+                of_slope = of_term * solution(a.state) - bar * increments[a.state]
+                add_to(m, self.of_slopes, slot, of_slope)
+                slot += 1
         for k, value in of_y.items():
-            add_to(m, self.cotangents.x, k, value)
-        self._pull_increments(i, of_moved)
+            add_to(m, self.bars.x, k, value)
+        self._pull_increments(i, of_increments)
 
-    def _pull_increments(self, i: Index, of_moved: dict[int, Operand]) -> None:
-        """What the laws read in stage i is made of the stages before."""
+    def _pull_increments(self, i: Index, of_increments: dict[int, Operand]) -> None:
+        """What the laws read in stage i is made of the stages before: to those."""
         m, step = self.machine, self.step
-        for own in split_evenly(list(enumerate(step.read_states)), step.sums_at_once):
-            values = [of_moved[k] for _, k in own]
+        for states in split_evenly(list(enumerate(step.read_states)), step.sums_at_once):
+            values = [of_increments[k] for _, k in states]
 
-            def one(j: Index, own=own, values=values) -> list[Operand]:
+            def add_to_stage(j: Index, states=states, values=values) -> list[Operand]:
                 weight = step.state_weight(i, j)
-                for (place, _), value in zip(own, values, strict=True):
-                    add_to(m, self.of_reads, j + place * step.stages, weight * value)
+                for (number, _), value in zip(states, values, strict=True):
+                    add_to(m, self.of_reads, j + number * step.stages, weight * value)
                 return []
 
-            m.repeat(i, one, [])
+            m.repeat(i, add_to_stage, [])
 
     def _pull_rates(self, active: Operand, of_rates: list[Operand], y: Any) -> dict[int, Operand]:
-        """Of the amounts that laws read, where they are y; their parameters' are added. A slope may be no number where a
-        patient waits."""
-        m, flow, bar = self.machine, self.flow, self.cotangents
-        given = flow.law_arguments(flow.read_levels(y))
+        """Through the laws' rates at the amounts y: gives those of the amounts that laws read, and adds those of the laws'
+        parameters. A slope may be no number where a patient waits."""
+        m, rhs, bars = self.machine, self.rhs, self.bars
+        arguments = rhs.law_arguments(rhs.read_levels(y))
         of_y: dict[int, Operand] = dict.fromkeys(self.step.read_states, 0.0)
-        gradients = evaluate_expressions(m, list(zip(self.gradients, given, strict=True)))
-        for c, of_rate, gradient in zip(flow.layout.nonlinear, of_rates, gradients, strict=True):
+        gradients = evaluate_expressions(m, list(zip(self.gradients, arguments, strict=True)))
+        for c, of_rate, gradient in zip(rhs.layout.nonlinear, of_rates, gradients, strict=True):
             for a, slope in zip(c.arguments, gradient, strict=True):
                 value = m.choose(active, of_rate * slope, 0.0)
                 if a.state is None:
-                    add_to(m, bar.law_parameters, a.row, value)
+                    add_to(m, bars.law_parameters, a.row, value)
                 elif a.row is None:
                     of_y[a.state] = of_y[a.state] + value
                 else:
-                    of_y[a.state] = value * flow.inverse_volume(a) + of_y[a.state]
-                    add_to(m, bar.inverse_volumes, flow.volume_slots[a.row], value * y[a.state])
+                    of_y[a.state] = value * rhs.inverse_volume(a) + of_y[a.state]
+                    add_to(m, bars.inverse_volumes, rhs.volume_slots[a.row], value * y[a.state])
         return of_y
 
-    def _add_matrix_terms(self, of_solved: list[Operand], solved: Callable[[int], Operand]) -> None:
-        """Of the linear matrix: Σ γh (v̄ᵢ − v̄ⱼ) qⱼ."""
-        m, bar = self.machine, self.cotangents
-        by = [solved(k) for k in range(self.step.size)]
-        for j, v in enumerate(of_solved):
-            m.put(bar.column_sums, j, v * by[j] + m.get(bar.column_sums, j))
-        for k, (a, b) in enumerate(self.flow.layout.off_diagonal):
-            m.put(bar.linear, k, (of_solved[a] - of_solved[b]) * by[b] + m.get(bar.linear, k))
+    def _add_matrix_terms(self, of_rhs: list[Operand], solution: Callable[[int], Operand]) -> None:
+        """Adds to the linear matrix's cotangents: γh (v̄ᵢ − v̄ⱼ) qⱼ."""
+        m, bars = self.machine, self.bars
+        q = [solution(k) for k in range(self.step.size)]
+        for j, v in enumerate(of_rhs):
+            m.put(bars.column_sums, j, v * q[j] + m.get(bars.column_sums, j))
+        for k, (i, j) in enumerate(self.rhs.layout.off_diagonal):
+            m.put(bars.linear, k, (of_rhs[i] - of_rhs[j]) * q[j] + m.get(bars.linear, k))
 
     def _pull_start(self, active: Operand, gh: Operand, x: list[Operand]) -> None:
         """Through what was computed where the step began: f, and the laws' slopes, of which the matrix is made too."""
-        m, n, bar, flow = self.machine, self.step.size, self.cotangents, self.flow
-        curves = flow.layout.nonlinear
-        of_f = [gh * m.get(self.of_begun, k) for k in range(n)]
+        m, n, bars, rhs = self.machine, self.step.size, self.bars, self.rhs
+        of_f = [gh * m.get(self.of_start, k) for k in range(n)]
         self._add_matrix_terms(of_f, lambda k: x[k])
-        of_x = [f * flow.diagonal(k) for k, f in enumerate(of_f)]
-        for k, (a, b) in enumerate(flow.layout.off_diagonal):
-            of_x[b] = of_f[a] * flow.off_diagonal(k) + of_x[b]
-        of_rates = [m.get(self.of_rates, k) + net_gain(c, of_f) for k, c in enumerate(curves)]
+        of_x = [bar * rhs.diagonal(k) for k, bar in enumerate(of_f)]
+        for k, (i, j) in enumerate(rhs.layout.off_diagonal):
+            of_x[j] = of_f[i] * rhs.off_diagonal(k) + of_x[j]
+        of_rates = [m.get(self.of_rates, k) + net_gain(c, of_f) for k, c in enumerate(rhs.layout.nonlinear)]
         for k, value in self._pull_rates(active, of_rates, x).items():
             of_x[k] = of_x[k] + value
         for k, value in enumerate(of_x):
-            add_to(m, bar.x, k, value)
-            add_to(m, bar.constant, k, of_f[k])
+            add_to(m, bars.x, k, value)
+            add_to(m, bars.constant, k, of_f[k])
         self._pull_slopes(active, x)
 
     def _pull_slopes(self, active: Operand, x: list[Operand]) -> None:
-        """Through the slopes: to where the step began, and to the parameters."""
-        m, bar, at = self.machine, self.cotangents, 0
-        given, ways = self.flow.law_arguments(self.flow.read_levels(x)), []
-        for c, levels in zip(self.flow.layout.nonlinear, given, strict=True):
+        """Through the laws' slopes, by their second derivatives: to where the step began, and to the parameters."""
+        m, rhs, bars, first = self.machine, self.rhs, self.bars, 0
+        arguments = []
+        for c, levels in zip(rhs.layout.nonlinear, rhs.law_arguments(rhs.read_levels(x)), strict=True):
             states = [a for a in c.arguments if a.state is not None]
             slopes, of_slopes = (
-                [m.get(room, at + k) for k in range(len(states))] for room in (self.step.slopes, self.of_slopes)
+                [m.get(scratch, first + k) for k in range(len(states))]
+                for scratch in (self.step.slopes, self.of_slopes)
             )
-            at += len(states)
-            by = [t if a.row is None else t * self.flow.inverse_volume(a) for t, a in zip(of_slopes, states, strict=True)]
+            first += len(states)
+            by = [t if a.row is None else t * rhs.inverse_volume(a) for t, a in zip(of_slopes, states, strict=True)]
             for a, slope, t in zip(states, slopes, of_slopes, strict=True):
                 if a.row is not None:
-                    add_to(m, bar.inverse_volumes, self.flow.volume_slots[a.row], m.choose(active, t * slope, 0.0))
-            ways.append(levels | {len(c.arguments) + k: t for k, t in enumerate(by)})
-        bends = evaluate_expressions(m, list(zip(self.second_derivatives, ways, strict=True)))
-        for c, bend in zip(self.flow.layout.nonlinear, bends, strict=True):
-            for a, bent in zip(c.arguments, bend, strict=False):
-                value = m.choose(active, bent, 0.0)
+                    add_to(m, bars.inverse_volumes, rhs.volume_slots[a.row], m.choose(active, t * slope, 0.0))
+            arguments.append(levels | {len(c.arguments) + k: t for k, t in enumerate(by)})
+        gradients = evaluate_expressions(m, list(zip(self.second_derivatives, arguments, strict=True)))
+        for c, gradient in zip(rhs.layout.nonlinear, gradients, strict=True):
+            for a, bar in zip(c.arguments, gradient, strict=False):
+                value = m.choose(active, bar, 0.0)
                 if a.state is None:
-                    add_to(m, bar.law_parameters, a.row, value)
+                    add_to(m, bars.law_parameters, a.row, value)
                     continue
-                add_to(m, bar.x, a.state, value if a.row is None else value * self.flow.inverse_volume(a))
+                add_to(m, bars.x, a.state, value if a.row is None else value * rhs.inverse_volume(a))
                 if a.row is not None:
-                    add_to(m, bar.inverse_volumes, self.flow.volume_slots[a.row], value * x[a.state])
+                    add_to(m, bars.inverse_volumes, rhs.volume_slots[a.row], value * x[a.state])
 
 
-def net_gain(curve: NonlinearFlux, rows: Sequence[Operand]) -> Operand:
-    """What rows have more where a law goes than where it comes from."""
-    total = 0.0 if curve.target is None else rows[curve.target]
-    return total if curve.source is None else total - rows[curve.source]
+def net_gain(flux: NonlinearFlux, rows: Sequence[Operand]) -> Operand:
+    """What rows have more at a flux's target than at its source; outside it is 0."""
+    gain = 0.0 if flux.target is None else rows[flux.target]
+    return gain if flux.source is None else gain - rows[flux.source]
 
 
-def collect_rows(bar: WindowCotangents, mark_lost: Callable[[Operand], Operand]) -> dict[str, list[tuple[int, Operand]]]:
-    """The rows of the results `linear`, `constant` and `given`; `spoil` makes a number of what was lost."""
-    m, flow = bar.machine, bar.flow
-    arrows = flow.layout
-    linear = [(slot, m.get(bar.linear, k)) for k, slot in enumerate(arrows.off_diagonal.values())]
-    linear += [(slot, m.get(bar.column_sums, j)) for j, slot in arrows.column_sums.items()]
-    given = {k: m.get(bar.law_parameters, k) for k in bar.parameter_rows}
-    for row, k in flow.volume_slots.items():
-        per = m.get(flow.inverse_volumes, k)
-        given[row] = given[row] - m.get(bar.inverse_volumes, k) * (per * per)
-    found = {"linear": linear, "constant": [(k, m.get(bar.constant, k)) for k in range(arrows.size)]}
-    found["given"] = list(given.items())
-    return {name: [(row, mark_lost(value)) for row, value in rows] for name, rows in found.items()}
+def collect_rows(
+    bars: WindowCotangents, mark_lost: Callable[[Operand], Operand]
+) -> dict[str, list[tuple[int, Operand]]]:
+    """The rows of the cotangents of `linear`, `constant` and `law_parameters`, as they are packed; `mark_lost` makes NaN of
+    those of patients whose steps could not be recorded."""
+    m, rhs, layout = bars.machine, bars.rhs, bars.rhs.layout
+    linear = [(slot, m.get(bars.linear, k)) for k, slot in enumerate(layout.off_diagonal.values())]
+    linear += [(slot, m.get(bars.column_sums, j)) for j, slot in layout.column_sums.items()]
+    laws = {k: m.get(bars.law_parameters, k) for k in range(len(layout.parameter_rows))}
+    for row, k in rhs.volume_slots.items():
+        inverse = m.get(rhs.inverse_volumes, k)
+        laws[row] = laws[row] - m.get(bars.inverse_volumes, k) * (inverse * inverse)
+    constant = [(k, m.get(bars.constant, k)) for k in range(layout.size)]
+    rows = {"linear": linear, "constant": constant, "law_parameters": list(laws.items())}
+    return {name: [(row, mark_lost(value)) for row, value in of_name] for name, of_name in rows.items()}

@@ -1,1 +1,1 @@
-"""A whole solution, its adjoint and its likelihood on operands."""
+"""A whole solution, its adjoint and its likelihood, each as one program on operands."""

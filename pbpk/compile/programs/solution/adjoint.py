@@ -1,171 +1,192 @@
-"""The way back through a whole solution: from cotangents of what was seen to those of everything that is each patient's own.
+"""The adjoint of a whole solution: from cotangents of outputs to those of everything that is each patient's own.
 
-Leg by leg from the last: what later ones hand back, and what was seen, goes back through the closing event, then through the
-leg by its own reverse program, `Pulling` or `Unmarch`, from the start that the way there has kept.
+Segment by segment from the last: what later segments hand back, and the cotangents of outputs, go back through the closing
+event, then through the window by its own adjoint program, `LinearWindowAdjoint` or `RosenbrockWindowAdjoint`, from the start
+that the program forward has kept.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputCotangents, OwnTimesAdjoint, SharedTimesAdjoint
-from pbpk.compile.programs.solution.layout import SolutionLayout, slice_stop_tables
+from pbpk.compile.programs.solution.layout import SolutionLayout, cotangent_name, slice_stop_tables
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
     from pbpk.compile.programs.rosenbrock.window_adjoint import RosenbrockWindowAdjoint
 
+    WindowAdjoint = LinearWindowAdjoint | RosenbrockWindowAdjoint
+
+_FIXED = ("void_fraction",)  # amounts of events without derivatives; times have none either
+
 
 @dataclass(frozen=True)
 class SolutionAdjointProgram:
-    """`leg` is the reverse of the plan's. Results are named after the arguments that they are cotangents of; fractions
-    that go elsewhere, and times, are taken as fixed."""
+    """The program of a solution's cotangents; `window` is the adjoint of the layout's window.
+
+    Arguments: those of the program forward, its residuals, and the cotangents of its outputs. Results are named after the
+    arguments that they are cotangents of (`cotangent_name`); fractions that go elsewhere, and times, are taken as fixed.
+    """
 
     layout: SolutionLayout
-    window: LinearWindowAdjoint | RosenbrockWindowAdjoint
+    window: WindowAdjoint
 
     @property
     def arguments(self) -> tuple[Buffer, ...]:
-        seen = (self.layout.output_rows, self.layout.size)
-        found = [Buffer("of_amounts", seen), *([Buffer("of_integral", seen)] if self.layout.integrals else [])]
-        return (*self.layout.arguments, *self.layout.residuals, *found)
+        """Of the program forward, what it kept, and cotangents of outputs."""
+        names = ("amounts", "integral") if self.layout.integrals else ("amounts",)
+        shape = (self.layout.output_rows, self.layout.size)
+        cotangents = (Buffer(cotangent_name(name), shape) for name in names)
+        return (*self.layout.arguments, *self.layout.residuals, *cotangents)
 
     @property
     def window_parameters(self) -> tuple[Buffer, ...]:
-        """What is the same for all legs, and each patient's own."""
-        return tuple(b for b in self.layout.window_parameters if not b.share)
+        """The window's arguments that are the same for all windows, and each patient's own."""
+        return tuple(b for b in self.layout.window.parameters if not b.share)
 
     @property
     def results(self) -> tuple[Buffer, ...]:
-        plan, n = self.layout, self.layout.size
-        found = [Buffer("of_firsts", (plan.initial_events, n)), Buffer("of_jump", (plan.segments,))]
-        found += [Buffer("of_anew_from", (n,))] if plan.has_reset else []
-        found += [Buffer("of_reached", (plan.segments, n))] if plan.has_steady_state else []
-        found += [Buffer("of_base", (n,))] if plan.inflow else []
-        found += [Buffer("of_change", (plan.segments,)), Buffer("of_inflow", (n,))] if plan.has_infusions else []
-        return (*found, *(Buffer(f"of_{b.name}", b.shape) for b in self.window_parameters))
+        """Cotangents of what events do, and of the window's parameters."""
+        differentiated = (*(b for b in self.layout.event_amounts if b.name not in _FIXED), *self.window_parameters)
+        return tuple(Buffer(cotangent_name(b.name), b.shape) for b in differentiated)
 
     @cached_property
     def buffer(self) -> dict[str, Buffer]:
+        """All buffers by name."""
         return {b.name: b for b in (*self.arguments, *self.results)}
 
     def run(self, machine: Machine) -> None:
+        """Writes the program, or runs it."""
         SolutionAdjoint(machine, self).run()
 
 
 class SolutionAdjoint:
-    """`seen` gives the cotangents of what was there at every place: those of the results, if nothing else (outputs.py).
+    """One run of the program. `outputs` gives the cotangents of every state: those of the results, if nothing else is given.
 
-    Rooms for cotangents: `x` of the amounts after an event, with a place for what goes outside; `flow` of the inflows;
-    `after` and `areas` of what the leg gives; `total` of the integral so far; `begin` of what a new beginning is from;
-    `base` of the lasting inflow; `bars` of what all legs share."""
+    Scratch for cotangents: `x` of the amounts after an event and `inflow` of the inflows, with a place for what goes nowhere;
+    `window_amounts` and `window_integrals` of what the window gives; `integral` of the integral so far; `reset_state` and
+    `production` of what resets set; `window_parameters` of what all windows share."""
 
-    def __init__(self, m: Machine, back: SolutionAdjointProgram, seen: OutputCotangents | None = None):
-        self.m, self.program, self.layout, self.buffer = m, back, back.layout, back.buffer
-        plan, n = self.layout, self.layout.size
-        self.x, self.reset_state, self.window_amounts = Rows(m, n + 1), Rows(m, n), Rows(m, plan.stops * n)
-        self.inflow, self.basal_inflow = (Rows(m, n + 1), Rows(m, n)) if plan.inflow else (None, None)
-        self.window_integrals, self.integral = (Rows(m, plan.stops * n), Rows(m, n)) if plan.integrals else (None, None)
-        self.window_parameters = {b.name: Rows(m, b.shape[0]) for b in back.window_parameters}
-        self.edges = Rows(m, plan.stops + 1) if plan.has_memory else None
-        self.outputs = seen or (OwnTimesAdjoint if plan.per_patient else SharedTimesAdjoint)(m, plan, self.buffer)
+    def __init__(self, m: Machine, program: SolutionAdjointProgram, outputs: OutputCotangents | None = None):
+        self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
+        layout, n = self.layout, self.layout.size
+        self.x, self.reset_state, self.window_amounts = Rows(m, n + 1), Rows(m, n), Rows(m, layout.stops * n)
+        self.inflow, self.production, self.window_integrals, self.integral = None, None, None, None
+        if layout.has_inflow:
+            self.inflow, self.production = Rows(m, n + 1), Rows(m, n)
+        if layout.integrals:
+            self.window_integrals, self.integral = Rows(m, layout.stops * n), Rows(m, n)
+        self.window_parameters = {b.name: Rows(m, b.shape[0]) for b in program.window_parameters}
+        self.edges = Rows(m, layout.stops + 1) if layout.has_memory else None
+        self.outputs = outputs or (OwnTimesAdjoint if layout.per_patient else SharedTimesAdjoint)(
+            m, layout, self.buffer
+        )
 
     def run(self) -> None:
-        m, plan, n = self.m, self.layout, self.layout.size
-        for room in (self.x, self.reset_state, self.inflow, self.basal_inflow, self.integral, *self.window_parameters.values()):
-            if room is not None:
-                room.clear()
-        m.loop(plan.segments, lambda i: self._pull_segment(i * -1 + (plan.segments - 1)))
-        firsts = Rows(m, plan.initial_events * n)
-        firsts.clear()
-        copy(m, n, firsts.part((plan.initial_events - 1) * n).put, self.x.get)
-        self.outputs.collect_initial(firsts)
-        self._write("of_firsts", firsts.get)
-        if plan.has_reset:
-            self._write("of_anew_from", self.reset_state.get)
-        if self.inflow is not None and self.basal_inflow is not None:
-            flow, base = self.inflow, self.basal_inflow
-            if plan.has_infusions:
-                self._write("of_inflow", flow.get)
-            self._write("of_base", lambda k: base.get(k) + flow.get(k))
-        for name, room in self.window_parameters.items():
-            self._write(f"of_{name}", room.get)
+        """Writes the program, or runs it."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        state = (self.x, self.reset_state, self.inflow, self.production, self.integral)
+        for scratch in (*state, *self.window_parameters.values()):
+            if scratch is not None:
+                scratch.clear()
+        m.loop(layout.segments, lambda i: self._pull_segment(i * -1 + (layout.segments - 1)))
+        initial_states = Rows(m, layout.initial_events * n)
+        initial_states.clear()
+        copy(m, n, initial_states.part((layout.initial_events - 1) * n).put, self.x.get)
+        self.outputs.collect_initial(initial_states)
+        self._write("initial_states", initial_states.get)
+        if layout.has_reset:
+            self._write("reset_state", self.reset_state.get)
+        if self.inflow is not None and self.production is not None:
+            inflow, production = self.inflow, self.production
+            if layout.has_infusions:
+                self._write("initial_inflow", inflow.get)
+            self._write("production", lambda k: production.get(k) + inflow.get(k))
+        for name, scratch in self.window_parameters.items():
+            self._write(name, scratch.get)
 
-    def _write(self, name: str, value: Read) -> None:
-        rows = 1
-        for count in self.buffer[name].shape:
-            rows *= count
-        copy(self.m, rows, lambda k, bar: self.m.write(self.buffer[name], k, bar), value)
+    def _write(self, name: str, bars: Read) -> None:
+        """Writes the cotangents of an argument."""
+        result = self.buffer[cotangent_name(name)]
+        copy(self.m, prod(result.shape), lambda k, bar: self.m.write(result, k, bar), bars)
 
     def _pull_segment(self, g: Index) -> list[Operand]:
-        m, plan, n = self.m, self.layout, self.layout.size
+        """From the cotangents after a segment's event to those at its window's start."""
+        m, layout, n = self.m, self.layout, self.layout.size
         self.window_amounts.clear()
-        last = (plan.stops - 1) * n
-        total, areas = self.integral, self.window_integrals
-        self.outputs.collect_stop(g * plan.stops + (plan.stops - 1), self.x.add, None if total is None else total.add)
-        EventOps(m, plan, self.buffer, g).event_adjoint(self.x, self.reset_state, self.inflow, self.basal_inflow)
+        last = (layout.stops - 1) * n
+        integral, areas = self.integral, self.window_integrals
+        stop = g * layout.stops + (layout.stops - 1)
+        self.outputs.collect_stop(stop, self.x.add, None if integral is None else integral.add)
+        events = EventOps(m, layout, self.buffer, g)
+        events.event_adjoint(self.x, self.reset_state, self.inflow, self.production)
         copy(m, n, self.window_amounts.part(last).put, self.x.get)
-        if total is not None and areas is not None:
+        if integral is not None and areas is not None:
             areas.clear()
-            copy(m, n, areas.part(last).put, total.get)
+            copy(m, n, areas.part(last).put, integral.get)
 
-        def both(t: Index) -> Write | None:
-            if total is None or areas is None:
+        def area_writer(t: Index) -> Write | None:
+            """The integral at a stop is the window's and what was before: both have its cotangents."""
+            if integral is None or areas is None:
                 return None
 
-            before, own = total, areas.part(t * n)
+            before, within = integral, areas.part(t * n)
 
             def add(k: Index, bar: Operand) -> None:
-                own.put(k, bar)
+                within.put(k, bar)
                 before.add(k, bar)
 
             return add
 
-        def seen(t: Index) -> list[Operand]:
-            self.outputs.collect_stop(g * plan.stops + t, self.window_amounts.part(t * n).put, both(t))
+        def collect(t: Index) -> list[Operand]:
+            self.outputs.collect_stop(g * layout.stops + t, self.window_amounts.part(t * n).put, area_writer(t))
             return []
 
-        if plan.stops > 1:
-            m.loop(plan.stops - 1, seen)
-        self.program.window.run(self._window_backend(g))
+        if layout.stops > 1:
+            m.loop(layout.stops - 1, collect)
+        self.program.window.run(self._window_machine(g))
         return []
 
-    def _window_backend(self, g: Index) -> Any:
-        """The machine that the reverse of a leg runs on."""
-        m, plan, n = self.m, self.layout, self.layout.size
-        reads, writes = slice_stop_tables(m, plan, self.buffer, g), {}
-        count = plan.stops * n if plan.has_memory else n
-        reads["starts" if plan.has_memory else "start"] = m.part(self.buffer["starts"], g * count, (count,))
-        if plan.inflow:
-            infusing = plan.has_infusions
-            reads[plan.inflow] = m.part(self.buffer["flows"], g * n, (n,)) if infusing else self.buffer["base"]
+    def _window_machine(self, g: Index) -> Any:
+        """The machine that the window's adjoint runs on: its buffers are the solution's scratch, residuals and tables."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        reads, writes = slice_stop_tables(m, layout, self.buffer, g), {}
+        count = layout.stops * n if layout.has_memory else n
+        starts = m.part(self.buffer["window_starts"], g * count, (count,))
+        reads["starts" if layout.has_memory else "start"] = starts
+        if layout.has_infusions:
+            reads["inflow"] = m.part(self.buffer["window_inflows"], g * n, (n,))
+        elif layout.has_inflow:
+            reads["inflow"] = self.buffer["production"]
         reads["of_amounts"], writes["of_start"] = self.window_amounts.get, self.x.put
         if self.window_integrals is not None:
             reads["of_integral"] = self.window_integrals.get
         for name, bar in self.window_parameters.items():
-            writes[f"of_{name}"] = bar.add
-        flow = self.inflow
-        if not plan.has_memory:
-            if flow is not None:
-                writes["of_source"] = flow.add
+            writes[cotangent_name(name)] = bar.add
+        inflow = self.inflow
+        if not layout.has_memory:
+            if inflow is not None:
+                writes["of_inflow"] = inflow.add
             return Within(m, reads, writes)
         assert self.edges is not None
-        edges = plan.stops + 1
-        reads["memory"] = m.part(self.buffer["memories"], g * 2, (2,))
-        reads["lengths"] = m.part(self.buffer["lengths"], g * edges, (edges,))
+        edges = layout.stops + 1
+        reads["step_memory"] = m.part(self.buffer["step_memories"], g * 2, (2,))
+        reads["step_lengths"] = m.part(self.buffer["step_lengths"], g * edges, (edges,))
         reads["of_edges"], writes["of_edges"] = self.edges.get, self.edges.put
-        if flow is not None:
+        if inflow is not None:
             of_constant = self.window_parameters["constant"]
 
-            def flows(k: Index, bar: Operand) -> None:
-                """What flows in counts like what flows at zero amounts."""
+            def add_both(k: Index, bar: Operand) -> None:
+                """What flows in is added to what flows at zero amounts: their cotangents are the same."""
                 of_constant.add(k, bar)
-                flow.add(k, bar)
+                inflow.add(k, bar)
 
-            writes["of_constant"] = flows
+            writes["of_constant"] = add_both
         return Within(m, reads, writes)

@@ -1,8 +1,8 @@
 """A whole solution as one program: windows one after another, and the events between them.
 
-A window (a *leg*) is crossed by the program that crosses it alone, `Crossing` or `March`, which here starts from where the
-last one ended (redirected.py). What happens in between is events.py's, who sees what is outputs.py's. When and where something
-happens may be the same for all or each patient's own; how much of it is his own always.
+A window is crossed by the program that crosses it alone, `LinearWindowForward` or `RosenbrockWindow`, which here starts from
+where the last one ended: its buffers are redirected (redirected.py). Events are events.py's, outputs outputs.py's. When and
+where something happens may be the same for all patients or each patient's own; how much of it always is each patient's own.
 """
 
 from __future__ import annotations
@@ -15,177 +15,195 @@ from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputWriter, OwnTimes, SharedTimes, read_zero
-from pbpk.compile.programs.solution.layout import SolutionLayout, slice_stop_tables
+from pbpk.compile.programs.solution.layout import SolutionLayout, StopColumn, read_cell, slice_stop_tables
 
 
 @dataclass(frozen=True)
 class SolutionProgram:
-    """The program forward. `keeps` for the way back (adjoint.py) too. Results: amounts and integrals from the first
-    event on, (rows, n); the largest `error` of the legs, or all their `code`s; and `sound`, 0 where all that was
-    written is finite, else no number."""
+    """The program of a whole solution; with `keeps_residuals` it writes what the adjoint (adjoint.py) needs, too.
+
+    Results: `amounts` and `integral`, from the first event on, (rows, n or readings); of each of the window's `diagnostics`
+    the largest over all windows, (1,); and `nonfinite` (1,), 0 where all that was written is finite, else NaN.
+    """
 
     layout: SolutionLayout
     keeps_residuals: bool
 
     @property
     def arguments(self) -> tuple[Buffer, ...]:
+        """The layout's."""
         return self.layout.arguments
 
     @property
     def results(self) -> tuple[Buffer, ...]:
-        seen = (self.layout.output_rows, self.layout.output_width)
-        found = [Buffer("amounts", seen), *([Buffer("integral", seen)] if self.layout.integrals else [])]
-        found += [Buffer("judged", (2 if self.layout.has_memory else 1,)), Buffer("sound", (1,))]
-        return (*found, *(self.layout.residuals if self.keeps_residuals else ()))
+        """Outputs, checks and, where they are kept, residuals."""
+        shape = (self.layout.output_rows, self.layout.output_width)
+        outputs = [Buffer("amounts", shape), *([Buffer("integral", shape)] if self.layout.integrals else [])]
+        return (*outputs, *self.checks, *(self.layout.residuals if self.keeps_residuals else ()))
+
+    @property
+    def checks(self) -> tuple[Buffer, ...]:
+        """The results that tell whether the outputs are any good."""
+        return *(Buffer(name, (1,)) for name in self.layout.window.diagnostics), Buffer("nonfinite", (1,))
 
     @cached_property
     def buffer(self) -> dict[str, Buffer]:
+        """All buffers by name."""
         return {b.name: b for b in (*self.arguments, *self.results)}
 
     def run(self, machine: Machine) -> None:
+        """Writes the program, or runs it."""
         SolutionForward(machine, self).run()
 
 
 class SolutionForward:
-    """`seen` takes what is there at every place: rows of the results, if nothing else (outputs.py).
+    """One run of the program. `outputs` takes every state as it is reached: rows of the results, if nothing else is given.
 
-    Rooms: `x` amounts, with a place for what goes outside; `flow` inflows likewise; `last` and `last_areas` of the leg at
-    its last stop; `total` the integral so far; `sound`, see there. A leg that gives its stops in any order does so to `after`
-    and `areas`; from one that arrives at one after another, each is seen when it does."""
+    Scratch: `x` amounts and `inflow` inflows, with a place for what goes nowhere; `last_amounts` and `last_integrals` of the
+    window at its last stop; `integral` so far. A window without memory gives its stops in any order, to `window_amounts` and
+    `window_integrals`; one with memory hands over each stop when it reaches it."""
 
-    def __init__(self, m: Machine, journey: SolutionProgram, seen: OutputWriter | None = None):
-        self.m, self.program, self.layout, self.buffer = m, journey, journey.layout, journey.buffer
-        plan, n = self.layout, self.layout.size
+    def __init__(self, m: Machine, program: SolutionProgram, outputs: OutputWriter | None = None):
+        self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
+        layout, n = self.layout, self.layout.size
         self.x = Rows(m, n + 1)
-        self.outputs = seen or (OwnTimes if plan.per_patient else SharedTimes)(m, plan, self.buffer)
-        self.inflow = Rows(m, n + 1) if plan.has_infusions else None
-        self.window_integrals, self.integral = None, Rows(m, n) if plan.integrals else None
-        if plan.has_memory or plan.window_sums_readings:
-            self.last_amounts, self.last_integrals = Rows(m, n), Rows(m, n) if plan.integrals else None
-        if not plan.has_memory:
-            wide = plan.stops * (plan.output_width if plan.window_sums_readings else n)
-            self.window_amounts, self.window_integrals = Rows(m, wide), Rows(m, wide) if plan.integrals else None
-        if not plan.has_memory and not plan.window_sums_readings:
-            self.last_amounts = self.window_amounts.part((plan.stops - 1) * n)
-            self.last_integrals = None if self.window_integrals is None else self.window_integrals.part((plan.stops - 1) * n)
-        self.quality = Rows(m, 2 if plan.has_memory else 1)
-        self.step_lengths, self.step_memory = (Rows(m, plan.stops + 1), Rows(m, 2)) if plan.has_memory else (None, None)
+        self.outputs = outputs or (OwnTimes if layout.per_patient else SharedTimes)(m, layout, self.buffer)
+        self.inflow = Rows(m, n + 1) if layout.has_infusions else None
+        self.window_integrals, self.integral = None, Rows(m, n) if layout.integrals else None
+        sums_readings = layout.window.sums_readings
+        if layout.has_memory or sums_readings:
+            self.last_amounts, self.last_integrals = Rows(m, n), Rows(m, n) if layout.integrals else None
+        if not layout.has_memory:
+            count = layout.stops * (layout.output_width if sums_readings else n)
+            self.window_amounts, self.window_integrals = Rows(m, count), Rows(m, count) if layout.integrals else None
+        if not layout.has_memory and not sums_readings:
+            last = (layout.stops - 1) * n
+            self.last_amounts = self.window_amounts.part(last)
+            self.last_integrals = None if self.window_integrals is None else self.window_integrals.part(last)
+        self.diagnostics = Rows(m, len(layout.window.diagnostics))
+        self.step_lengths, self.step_memory = None, None
+        if layout.has_memory:
+            self.step_lengths, self.step_memory = Rows(m, layout.stops + 1), Rows(m, 2)
 
     def run(self) -> None:
-        m, plan, n = self.m, self.layout, self.layout.size
-        first, inflow = self.buffer["firsts"], self.buffer.get("inflow")
-        copy(m, n, self.x.put, lambda k: m.read(first, k + (plan.initial_events - 1) * n))
-        if self.inflow is not None and inflow is not None:
-            base = self.buffer["base"]
-            copy(m, n, self.inflow.put, lambda k: m.read(base, k) + m.read(inflow, k))
-        for room in (self.integral, self.quality, self.step_memory):
-            if room is not None:
-                room.clear()
+        """Writes the program, or runs it."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        states, initial = self.buffer["initial_states"], self.buffer.get("initial_inflow")
+        copy(m, n, self.x.put, lambda k: m.read(states, k + (layout.initial_events - 1) * n))
+        if self.inflow is not None and initial is not None:
+            production = self.buffer["production"]
+            copy(m, n, self.inflow.put, lambda k: m.read(production, k) + m.read(initial, k))
+        for scratch in (self.integral, self.diagnostics, self.step_memory):
+            if scratch is not None:
+                scratch.clear()
         self.outputs.write_initial()
-        m.loop(plan.segments, self._solve_segment)
+        m.loop(layout.segments, self._run_segment)
         self.outputs.finish()
-        for k in range(self.quality.count):
-            m.write(self.buffer["judged"], k, self.quality.get(k))
-        m.write(self.buffer["sound"], 0, self.outputs.nonfinite.get(0))
+        for k, name in enumerate(layout.window.diagnostics):
+            m.write(self.buffer[name], 0, self.diagnostics.get(k))
+        m.write(self.buffer["nonfinite"], 0, self.outputs.nonfinite.get(0))
 
-    def _solve_segment(self, g: Index) -> list[Operand]:
-        m, plan, n = self.m, self.layout, self.layout.size
+    def _run_segment(self, g: Index) -> list[Operand]:
+        """Crosses a window, applies the event that closes it, and takes the outputs."""
+        m, layout, n = self.m, self.layout, self.layout.size
         if self.step_memory is not None:
-            fresh = m.read(self.buffer["fresh"], g)
+            restart = m.read(self.buffer["restart"], g)
             for k in range(2):
-                self.step_memory.put(k, m.choose(fresh, 0.0, self.step_memory.get(k)))
+                self.step_memory.put(k, m.choose(restart, 0.0, self.step_memory.get(k)))
         self._keep_start(g)
-        plan.window.run(self._window_backend(g))
+        layout.window.run(self._window_machine(g))
         if self.step_memory is not None and self.step_lengths is not None:
-            edges = m.part(self.buffer["edges"], g * (plan.stops + 1), (plan.stops + 1,))
-            self.step_memory.put(0, self.step_lengths.get(plan.stops))
-            self.step_memory.put(1, self.step_memory.get(1) + m.read(edges, plan.stops))
+            edges = m.part(self.buffer["edges"], g * (layout.stops + 1), (layout.stops + 1,))
+            self.step_memory.put(0, self.step_lengths.get(layout.stops))
+            self.step_memory.put(1, self.step_memory.get(1) + m.read(edges, layout.stops))
             self._keep_step_lengths(g)
-        EventOps(m, plan, self.buffer, g).apply_event(self.x, self.last_amounts, self.inflow)
-        if not plan.has_memory and plan.stops > 1:
-            m.loop(plan.stops - 1, lambda t: self._write_stop(g, t))
-        place = g * plan.stops + (plan.stops - 1)
+        EventOps(m, layout, self.buffer, g).apply_event(self.x, self.last_amounts, self.inflow)
+        if not layout.has_memory and layout.stops > 1:
+            m.loop(layout.stops - 1, lambda t: self._write_stop(g, t))
+        # An output at the time of the event is of the state after it.
+        stop = g * layout.stops + (layout.stops - 1)
         area = None if self.last_integrals is None else self.last_integrals.get
-        self.outputs.write_stop(place, plan.sum_readings(self.x.get), self._integral_so_far(area, False))
+        self.outputs.write_stop(stop, layout.sum_readings(self.x.get), self._integral_so_far(area, False))
         if self.integral is not None and area is not None:
             copy(m, n, self.integral.add, area)
-        if plan.readings:  # what is not shown counts too
+        if layout.readings:  # what is in no reading must be finite too
             copy(m, n, lambda k, value: self.outputs.nonfinite.add(0, value * 0.0), self.x.get)
         return []
 
     def _write_stop(self, g: Index, t: Index) -> list[Operand]:
-        """A stop of a leg that has been crossed."""
-        plan = self.layout
-        place, shown = g * plan.stops + t, plan.output_width if plan.window_sums_readings else plan.size
-        amount, area = (None if room is None else room.part(t * shown).get for room in (self.window_amounts, self.window_integrals))
-        assert amount is not None
-        self.outputs.write_stop(place, amount if plan.window_sums_readings else plan.sum_readings(amount), self._integral_so_far(area, plan.window_sums_readings))
+        """Takes the outputs at a stop of a window that has been crossed."""
+        layout, summed = self.layout, self.layout.window.sums_readings
+        stop, first = g * layout.stops + t, t * (layout.output_width if summed else layout.size)
+        amount = self.window_amounts.part(first).get
+        area = None if self.window_integrals is None else self.window_integrals.part(first).get
+        amount = amount if summed else layout.sum_readings(amount)
+        self.outputs.write_stop(stop, amount, self._integral_so_far(area, summed))
         return []
 
     def _receive_stop(self, g: Index, t: Index, amount: Read, area: Read | None = None) -> None:
-        """A stop of a leg that is being crossed: the last one is not seen yet, as the closing event follows."""
-        m, plan, n = self.m, self.layout, self.layout.size
-        place = g * plan.stops + t
+        """Takes a stop of a window that is being crossed. The last one is no output yet, as the closing event follows."""
+        m, layout, n = self.m, self.layout, self.layout.size
+        stop, table = g * layout.stops + t, self.buffer["stop_outputs"]
         copy(m, n, self.last_amounts.put, amount)
         if area is not None and self.last_integrals is not None:
             copy(m, n, self.last_integrals.put, area)
 
-        def between(_: Index) -> list[Operand]:
+        def take(_: Index) -> list[Operand]:
             if self.program.keeps_residuals:
-                following = m.whole(self.buffer["row"], place * 4 + 3, plan.stops)
-                copy(m, n, self._residual_writer("starts", (g * plan.stops + following) * n, n), amount)
-            self.outputs.write_stop(place, plan.sum_readings(amount), self._integral_so_far(area, False))
+                following = read_cell(m, table, stop, StopColumn.NEXT_STOP, layout.stops)
+                copy(m, n, self._residual_writer("window_starts", (g * layout.stops + following) * n, n), amount)
+            self.outputs.write_stop(stop, layout.sum_readings(amount), self._integral_so_far(area, False))
             return []
 
-        m.repeat(m.whole(self.buffer["row"], place * 4 + 2, 2), between, [])
+        m.repeat(read_cell(m, table, stop, StopColumn.HAS_NEXT, 2), take, [])
 
     def _integral_so_far(self, area: Read | None, summed: bool) -> Read:
-        """The integral from the first event on, of what is shown, from the leg's: of that, or of all amounts."""
+        """The integral of what is output from the first event on, from the window's: of readings if `summed`, or of all
+        amounts."""
         if self.integral is None or area is None:
             return read_zero
-        read = self.layout.sum_readings
-        total, own = read(self.integral.get), area if summed else read(area)
-        return lambda k: total(k) + own(k)
+        sum_readings = self.layout.sum_readings
+        before, within = sum_readings(self.integral.get), area if summed else sum_readings(area)
+        return lambda k: before(k) + within(k)
 
-    def _window_backend(self, g: Index) -> Any:
-        """The machine that a leg runs on."""
-        reads, writes = slice_stop_tables(self.m, self.layout, self.buffer, g), {}
+    def _window_machine(self, g: Index) -> Any:
+        """The machine that a window's program runs on: its buffers are the solution's scratch and tables."""
+        m, writes = self.m, {}
+        reads = slice_stop_tables(m, self.layout, self.buffer, g)
         reads["start"] = self.x.get
-        if self.layout.inflow:
-            reads[self.layout.inflow] = self.buffer["base"] if self.inflow is None else self.inflow.get
+        if self.layout.has_inflow:
+            reads["inflow"] = self.buffer["production"] if self.inflow is None else self.inflow.get
+        for k, name in enumerate(self.layout.window.diagnostics):
+            writes[name] = partial(self._keep_largest, k)
         if self.step_memory is None or self.step_lengths is None:
             writes |= {"amounts": self.window_amounts.put, "last_amounts": self.last_amounts.put}
             if self.window_integrals is not None and self.last_integrals is not None:
                 writes |= {"integral": self.window_integrals.put, "last_integral": self.last_integrals.put}
-            writes["error"] = lambda _, error: self.quality.put(0, self.m.larger(self.quality.get(0), error))
-            return Within(self.m, reads, writes)
-        reads["memory"], writes["lengths"], writes["code"] = self.step_memory.get, self.step_lengths.put, self._judge
-        return Within(self.m, reads, writes, partial(self._receive_stop, g))
+            return Within(m, reads, writes)
+        reads["step_memory"], writes["step_lengths"] = self.step_memory.get, self.step_lengths.put
+        return Within(m, reads, writes, partial(self._receive_stop, g))
 
-    def _judge(self, _: Index, code: Operand) -> None:
-        """A leg's code is 4, 64 or both: told apart by 64, kept as the largest of either."""
-        m = self.m
-        inaccurate = m.compare(code, 63.0, 64.0, 0.0)
-        for k, flag in enumerate((code - inaccurate, inaccurate)):
-            self.quality.put(k, m.larger(self.quality.get(k), flag))
+    def _keep_largest(self, k: int, _: Index, value: Operand) -> None:
+        self.diagnostics.put(k, self.m.larger(self.diagnostics.get(k), value))
 
     def _keep_start(self, g: Index) -> None:
+        """Keeps what the adjoint of a window starts from."""
         if not self.program.keeps_residuals:
             return
-        m, plan, n = self.m, self.layout, self.layout.size
-        count = plan.stops * n if plan.has_memory else n
-        copy(m, n, self._residual_writer("starts", g * count, n), self.x.get)
+        m, layout, n = self.m, self.layout, self.layout.size
+        count = layout.stops * n if layout.has_memory else n
+        copy(m, n, self._residual_writer("window_starts", g * count, n), self.x.get)
         if self.inflow is not None:
-            copy(m, n, self._residual_writer("flows", g * n, n), self.inflow.get)
+            copy(m, n, self._residual_writer("window_inflows", g * n, n), self.inflow.get)
         if self.step_memory is not None:
-            copy(m, 2, self._residual_writer("memories", g * 2, 2), self.step_memory.get)
+            copy(m, 2, self._residual_writer("step_memories", g * 2, 2), self.step_memory.get)
 
     def _keep_step_lengths(self, g: Index) -> None:
         if self.program.keeps_residuals and self.step_lengths is not None:
             edges = self.layout.stops + 1
-            copy(self.m, edges, self._residual_writer("lengths", g * edges, edges), self.step_lengths.get)
+            copy(self.m, edges, self._residual_writer("step_lengths", g * edges, edges), self.step_lengths.get)
 
     def _residual_writer(self, name: str, first: Index, count: int) -> Write:
-        """Rows of a result from `first` on."""
+        """Writes rows of a residual from `first` on, past the caches: nothing reads them before the adjoint."""
         rows = self.m.part(self.buffer[name], first, (max(count, 1),))
         return lambda k, value: self.m.stream(rows, k, [value])

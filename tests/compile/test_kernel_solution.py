@@ -84,7 +84,9 @@ def asked(request, bent):
     timeline = replace(timeline, amount=timeline.amount * rng.uniform(0.9, 1.0, (1, 11)))
     integrals = "integrals" in what
     if bent:
-        method = RosenbrockMethod(build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400)
+        method = RosenbrockMethod(
+            build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400
+        )
         work = SaturableSegments(method)
         rows = jax.vmap(method.field.bind)(jnp.asarray(p))
     else:
@@ -96,7 +98,9 @@ def asked(request, bent):
     @jax.jit
     def arguments(p):
         windows = timeline.unbounded_windows if bent else timeline.windows
-        legs, _ = build_schedule(system, timeline, p, 11, SegmentSolver(None, rows, windows=windows), integrals=integrals)
+        legs, _ = build_schedule(
+            system, timeline, p, 11, SegmentSolver(None, rows, windows=windows), integrals=integrals
+        )
         plan, given, covered = asked_of(work, legs, own)
         plans.append(plan)
         return given, covered
@@ -126,11 +130,11 @@ def test_there_and_back_against_numpy(asked):
     plan, given = asked
     there = SolutionProgram(plan, True)
     wanted = by_numpy(there, given)
-    found = jax.jit(lambda g: whole.run_solution(plan, g, keeps=True))(given)
+    found = jax.jit(lambda g: whole.run_solution(plan, g, keep_residuals=True))(given)
     # Nothing is known of windows of no length, or of what a step's error is beside rounding.
     compare(
-        {k: found[k] for k in ("amounts", "sound", "starts")},
-        {k: wanted[k] for k in ("amounts", "sound", "starts")},
+        {k: found[k] for k in ("amounts", "nonfinite", "window_starts")},
+        {k: wanted[k] for k in ("amounts", "nonfinite", "window_starts")},
         1e-11,
     )
     assert np.all(np.isfinite(wanted["amounts"]))
@@ -152,8 +156,8 @@ def test_readings_against_numpy(asked):
     leg = replace(plan.leg, readings=readings) if hasattr(plan.leg, "readings") else plan.leg
     plan = replace(plan, leg=leg, readings=readings)
     wanted = by_numpy(SolutionProgram(plan, False), given)
-    found = jax.jit(lambda g: whole.run_solution(plan, g, keeps=False))(given)
-    names = ["amounts", "sound", *(["integral"] if plan.integrals else [])]
+    found = jax.jit(lambda g: whole.run_solution(plan, g, keep_residuals=False))(given)
+    names = ["amounts", "nonfinite", *(["integral"] if plan.integrals else [])]
     compare({k: found[k] for k in names}, {k: wanted[k] for k in names}, 1e-11)
     assert found["amounts"].shape == (plan.rows, 2, 11)
 
@@ -161,7 +165,7 @@ def test_readings_against_numpy(asked):
 def test_no_table_makes_a_program_write_elsewhere(asked):
     """Indices beyond all rows, negative ones and no numbers are kept within; the results are wrong, and all there is."""
     plan, given = asked
-    run = jax.jit(lambda g: [whole.run_solution(plan, g, keeps=keeps)["amounts"] for keeps in (False, True)])
+    run = jax.jit(lambda g: [whole.run_solution(plan, g, keep_residuals=keeps)["amounts"] for keeps in (False, True)])
     for wrong in (1e300, -1e300, np.nan, np.inf, 7.9e8):
         spoilt = dict(given)
         for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
@@ -177,15 +181,17 @@ def relative(f, y, sd):
     return jnp.log1p((y / (f + 0.1)) ** 2) * sd
 
 
-JUDGE = LikelihoodTerms(((1,), (2, 0, 1)), (LikelihoodTerm(quadratic, (0,), ("y",), (0,)), LikelihoodTerm(relative, (1,), ("y",), (1,))), 2)
+JUDGE = LikelihoodTerms(
+    ((1,), (2, 0, 1)), (LikelihoodTerm(quadratic, (0,), ("y",), (0,)), LikelihoodTerm(relative, (1,), ("y",), (1,))), 2
+)
 
 
 def judged_of(plan, given):
     """A plan, and arguments beside it, of a likelihood: some looks are of either term, some of none."""
     leg = replace(plan.leg, readings=JUDGE.readings) if hasattr(plan.leg, "readings") else plan.leg
     rng, seen = np.random.default_rng(2), (plan.rows, 11)
-    more = {"factor": rng.uniform(0.1, 1.0, (2, 11)), "parameters": rng.uniform(0.5, 2.0, (2, 11))}
-    more |= {"which": rng.integers(0, 3, seen).astype(float), "data_y": rng.uniform(0, 9, seen)}
+    more = {"factors": rng.uniform(0.1, 1.0, (2, 11)), "parameters": rng.uniform(0.5, 2.0, (2, 11))}
+    more |= {"term_index": rng.integers(0, 3, seen).astype(float), "data_y": rng.uniform(0, 9, seen)}
     return replace(plan, leg=leg, readings=JUDGE.readings), dict(given) | {k: jnp.asarray(a) for k, a in more.items()}
 
 
@@ -195,23 +201,28 @@ def test_likelihood_against_numpy(asked):
     for sloped in (False, True):
         program = LikelihoodProgram(plan, JUDGE, whole.adjoint_of(plan.leg) if sloped else None)
         wanted = by_numpy(program, given)
-        found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=sloped))(given)  # noqa: B023
-        named = [name for name in wanted if name != "judged"]  # of which rounding says as much as anything
+        found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, with_slopes=sloped))(given)  # noqa: B023
+        named = [
+            name for name in wanted if name not in plan.window.diagnostics
+        ]  # of which rounding says as much as anything
         compare({k: found[k] for k in named}, {k: wanted[k] for k in named}, 1e-9)
-        assert np.all(wanted["sound"] == 0) and np.all(np.isfinite(wanted["loss"]))
-    assert {"of_factor", "of_parameters", "of_firsts"} < found.keys()
+        assert np.all(wanted["nonfinite"] == 0) and np.all(np.isfinite(wanted["minus2ll"]))
+    assert {"of_factors", "of_parameters", "of_initial_states"} < found.keys()
 
 
 @pytest.mark.parametrize("asked", [("own",)], indirect=True)
 def test_slopes_are_the_losses_own(asked):
     """By differences; where a patient looks twice at one place, and at what is there before anything has happened."""
     plan, given = judged_of(*asked)
-    look = np.asarray(given["look"]).copy()
+    look = np.asarray(given["output_index"]).copy()
     look[0], look[2] = 0.0, look[1]
-    given |= {"look": jnp.asarray(look), "which": given["which"].at[:3].set(jnp.array([1.0, 1.0, 2.0])[:, None])}
-    loss = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=False)["loss"][0])
-    found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=True))(given)
-    for name in ("firsts", "jump", "anew_from", "factor", "parameters"):
+    given |= {
+        "output_index": jnp.asarray(look),
+        "term_index": given["term_index"].at[:3].set(jnp.array([1.0, 1.0, 2.0])[:, None]),
+    }
+    loss = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, with_slopes=False)["minus2ll"][0])
+    found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, with_slopes=True))(given)
+    for name in ("initial_states", "jump", "reset_state", "factors", "parameters"):
         rng = np.random.default_rng(3)
         way = jnp.asarray(rng.standard_normal(given[name].shape))
         by = jnp.sum((found[f"of_{name}"] * way).reshape(-1, 11), axis=0)
@@ -225,7 +236,9 @@ def test_slopes_are_the_losses_own(asked):
 @pytest.mark.parametrize("asked", [("own",)], indirect=True)
 def test_no_table_makes_a_likelihood_write_elsewhere(asked):
     plan, given = judged_of(*asked)
-    run = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, sloped=True)["loss"])
+    run = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, with_slopes=True)["minus2ll"])
     for wrong in (1e300, -1e300, np.nan, 7.9e8):
-        spoilt = dict(given) | {k: jnp.full_like(given[k], wrong) for k in ("look", "row", "into", "which")}
+        spoilt = dict(given) | {
+            k: jnp.full_like(given[k], wrong) for k in ("output_index", "stop_outputs", "compartment", "term_index")
+        }
         assert run(spoilt).shape == (1, 11)

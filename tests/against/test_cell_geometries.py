@@ -89,7 +89,7 @@ def test_z_star_of_a_nucleus_is_that_of_the_energies_it_sees():
     seen = mkm.domain_z_star(np.asarray(hits.entry_energy)[np.asarray(hits.frequency) > 0], 0.3, model.z0)
     assert float(seen.min()) <= found <= float(seen.max())
     # of one energy, from a line so narrow: that energy's
-    one = hits._replace(often=np.array([1.0]), enter=np.array([4.0]), leave=np.array([3.99]))
+    one = hits._replace(frequency=np.array([1.0]), entry_energy=np.array([4.0]), exit_energy=np.array([3.99]))
     assert float(mkm.z_star(one, model)) == pytest.approx(float(mkm.domain_z_star(3.995, 0.3, model.z0)), rel=2e-3)
     # RBE at vanishing dose
     assert float(model.rbe_max(30.0, 0.13)) == pytest.approx((0.13 + 1.5) / 0.13)

@@ -139,12 +139,12 @@ def test_there_and_back_against_numpy(asked):
     )
     assert np.all(np.isfinite(wanted["amounts"]))
     rng = np.random.default_rng(1)
-    handed = {"of_amounts": rng.standard_normal((plan.rows, plan.size, 11))}
+    handed = {"of_amounts": rng.standard_normal((plan.output_rows, plan.size, 11))}
     if plan.integrals:
         compare({"integral": found["integral"]}, {"integral": wanted["integral"]}, 1e-11)
-        handed["of_integral"] = rng.standard_normal((plan.rows, plan.size, 11))
-    every = dict(given) | {b.name: found[b.name] for b in plan.kept} | handed
-    back = SolutionAdjointProgram(plan, whole.adjoint_of(plan.leg))
+        handed["of_integral"] = rng.standard_normal((plan.output_rows, plan.size, 11))
+    every = dict(given) | {b.name: found[b.name] for b in plan.residuals} | handed
+    back = SolutionAdjointProgram(plan, whole.adjoint_of(plan.window))
     wanted = by_numpy(back, {k: np.asarray(v) for k, v in every.items()})
     found = jax.jit(lambda g: whole.run_solution_adjoint(plan, g))(every)
     compare({f"of_{k}": v for k, v in found.items()}, wanted, 1e-9)
@@ -153,13 +153,13 @@ def test_there_and_back_against_numpy(asked):
 def test_readings_against_numpy(asked):
     plan, given = asked
     readings = ((1,), (2, 0, 1))
-    leg = replace(plan.leg, readings=readings) if hasattr(plan.leg, "readings") else plan.leg
-    plan = replace(plan, leg=leg, readings=readings)
+    leg = replace(plan.window, readings=readings) if hasattr(plan.window, "readings") else plan.window
+    plan = replace(plan, window=leg, readings=readings)
     wanted = by_numpy(SolutionProgram(plan, False), given)
     found = jax.jit(lambda g: whole.run_solution(plan, g, keep_residuals=False))(given)
     names = ["amounts", "nonfinite", *(["integral"] if plan.integrals else [])]
     compare({k: found[k] for k in names}, {k: wanted[k] for k in names}, 1e-11)
-    assert found["amounts"].shape == (plan.rows, 2, 11)
+    assert found["amounts"].shape == (plan.output_rows, 2, 11)
 
 
 def test_no_table_makes_a_program_write_elsewhere(asked):
@@ -167,10 +167,10 @@ def test_no_table_makes_a_program_write_elsewhere(asked):
     plan, given = asked
     run = jax.jit(lambda g: [whole.run_solution(plan, g, keep_residuals=keeps)["amounts"] for keeps in (False, True)])
     for wrong in (1e300, -1e300, np.nan, np.inf, 7.9e8):
-        spoilt = dict(given)
-        for name in ("row", "look" if plan.own else "begun", "into", *(["target"] if plan.voiding else [])):
+        spoilt, voids = dict(given), ["target"] if plan.has_void else []
+        for name in ("stop_outputs", "output_index" if plan.per_patient else "initial_outputs", "compartment", *voids):
             spoilt[name] = jnp.full_like(given[name], wrong)
-        assert all(found.shape == (plan.rows, plan.size, 11) for found in run(spoilt))
+        assert all(found.shape == (plan.output_rows, plan.size, 11) for found in run(spoilt))
 
 
 def quadratic(f, y, sd):
@@ -188,18 +188,18 @@ JUDGE = LikelihoodTerms(
 
 def judged_of(plan, given):
     """A plan, and arguments beside it, of a likelihood: some looks are of either term, some of none."""
-    leg = replace(plan.leg, readings=JUDGE.readings) if hasattr(plan.leg, "readings") else plan.leg
-    rng, seen = np.random.default_rng(2), (plan.rows, 11)
+    leg = replace(plan.window, readings=JUDGE.readings) if hasattr(plan.window, "readings") else plan.window
+    rng, seen = np.random.default_rng(2), (plan.output_rows, 11)
     more = {"factors": rng.uniform(0.1, 1.0, (2, 11)), "parameters": rng.uniform(0.5, 2.0, (2, 11))}
     more |= {"term_index": rng.integers(0, 3, seen).astype(float), "data_y": rng.uniform(0, 9, seen)}
-    return replace(plan, leg=leg, readings=JUDGE.readings), dict(given) | {k: jnp.asarray(a) for k, a in more.items()}
+    return replace(plan, window=leg, readings=JUDGE.readings), dict(given) | {k: jnp.asarray(a) for k, a in more.items()}
 
 
 @pytest.mark.parametrize("asked", [("own",)], indirect=True)
 def test_likelihood_against_numpy(asked):
     plan, given = judged_of(*asked)
     for sloped in (False, True):
-        program = LikelihoodProgram(plan, JUDGE, whole.adjoint_of(plan.leg) if sloped else None)
+        program = LikelihoodProgram(plan, JUDGE, whole.adjoint_of(plan.window) if sloped else None)
         wanted = by_numpy(program, given)
         found = jax.jit(lambda g: whole.run_likelihood(plan, JUDGE, g, with_slopes=sloped))(given)  # noqa: B023
         named = [

@@ -262,6 +262,74 @@ def test_a_simulation_without_what_doses_need(iodide):
         absorbed_dose(iodide, "I-123")
 
 
+def test_a_simulation_says_what_to_add_to_it():
+    model, given = pbpk.load_model("iodide"), pbpk.dose("1 MBq", into="iv")
+    for options, lacking, hint in (
+        ({"observe": compartments(model)}, "doses need: time-integrals", "add integrate=True to simulate"),
+        ({"integrate": True}, "doses need: amount:", "add observe=pbpk.dosimetry.compartments(model) to simulate"),
+    ):
+        with pytest.raises(BadInput, match=lacking) as caught:
+            absorbed_dose(pbpk.simulate(model, given, [1.0], **options))
+        assert hint in caught.value.hint and "absorbed_dose(model, regimen, patients=" in caught.value.hint
+
+
+def test_a_model_and_a_regimen_are_the_same_as_simulating_first(iodide):
+    model, given = pbpk.load_model("iodide"), pbpk.dose("100 MBq", into="iv")
+    in_one_call, by_name = absorbed_dose(model, given), absorbed_dose(model, regimen=given)
+    explicit = absorbed_dose(iodide)
+    for target in explicit.targets:
+        assert float(in_one_call[target][0]) == pytest.approx(float(explicit[target][0]), rel=1e-9)
+        assert float(by_name[target][0]) == float(in_one_call[target][0])
+    assert float(in_one_call.gray()["thyroid"][0]) == pytest.approx(float(in_one_call["thyroid"][0]) * 0.1, rel=1e-12)
+    assert absorbed_dose(model, given, "adult-female", nuclide=None).phantom == "adult-female"
+
+
+def test_virtual_patients_have_doses_by_their_own_kinetics_and_masses():
+    """In one call as in two; the mass of the thyroid remnant is a row of the model that differs between patients."""
+    model, given = pbpk.load_model("nis_body"), pbpk.dose("1 MBq/kg", into="iv")
+    patients = pbpk.virtual_patients(model, 4, seed=2)
+    doses = absorbed_dose(model, given, patients=patients, masses={"kidneys": 300.0})
+    path = pbpk.simulate(model, given, [0.0], patients=patients, observe=compartments(model), integrate=True)
+    explicit = absorbed_dose(path, masses={"kidneys": 300.0})
+    assert doses.targets == explicit.targets and "lesion_1" in doses.targets
+    for radiation, by_target in explicit.by_radiation.items():
+        for target, values in by_target.items():
+            np.testing.assert_allclose(doses.by_radiation[radiation][target], values, rtol=1e-9)
+    grams = np.asarray(doses.masses["thyroid"])
+    row = patients.values[model.system.parameter_index("remnant.mass")]
+    np.testing.assert_allclose(grams, row / 1e3, rtol=1e-12)
+    assert len(np.unique(grams)) == 4 and doses["thyroid"].shape == (4,)
+
+
+def test_patients_and_regimens_go_with_a_model(iodide):
+    given = pbpk.dose("1 MBq", into="iv")
+    with pytest.raises(BadInput, match="patients go with a model"):
+        absorbed_dose(iodide, patients=iodide.patients)
+    with pytest.raises(BadInput, match="a regimen goes with a model"):
+        absorbed_dose(iodide, given)
+    with pytest.raises(BadInput, match="two regimens are given"):
+        absorbed_dose(pbpk.load_model("iodide"), given, regimen=given)
+
+
+def test_doses_of_lesions_have_as_many_values_as_there_are_patients():
+    """Masses of a lesion alone differ: all targets have the axis of patients, and radiations add up."""
+    dose = absorbed_dose({"node": 0.01}, "At-211", lesions=[Lesion("node", np.array([1.0, 2.0, 4.0]), "muscle")])
+    assert {v.shape for v in dose.coefficient.values()} == {(3,)}
+    alone = absorbed_dose({"node": 0.01}, "At-211", lesions=[Lesion("node", 2.0, "muscle")])
+    for target in dose.targets:
+        assert float(dose[target][1]) == pytest.approx(float(alone[target][0]), rel=1e-12)
+        parts = sum(float(v[target][1]) for v in dose.by_radiation.values())
+        assert parts == pytest.approx(float(dose[target][1]), rel=1e-12)
+
+
+def test_some_targets_in_any_order_are_as_among_all(iodide):
+    every = dose_over_time(iodide)
+    some = dose_over_time(iodide, targets=("thyroid", "kidneys"))
+    assert some.targets == ("thyroid", "kidneys")
+    for target in some.targets:
+        np.testing.assert_allclose(some.rate(target), every.rate(target), rtol=1e-12)
+
+
 def test_a_model_without_decay_or_placement():
     with pytest.raises(BadInput, match="does not say which compartment"):
         absorbed_dose(pbpk.load_model("iv_one_compartment"))

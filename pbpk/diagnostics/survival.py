@@ -49,7 +49,7 @@ class FollowUp:
 
 
 def build_follow_up(study: Study, problem: Problem, name: str) -> FollowUp:
-    """The follow-up for endpoint `name`, with records on a grid of times (those of the visits where events are noted at visits).
+    """The follow-up of endpoint `name`, with records on a grid of times: those of the visits where events are noted at visits.
 
     Raises `BadInput` where a subject has no record of the endpoint, or its clock goes back, so that no grid can be laid.
     """

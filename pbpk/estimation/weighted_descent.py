@@ -21,7 +21,8 @@ _VANISHED, _RESTORED = rules.VANISHED, rules.RESTORED
 
 @dataclass(frozen=True, eq=False)
 class SearchPoint:
-    """An evaluation with its weights applied. `each` (P, N): the subjects' gradients by √w, for scores."""
+    """An evaluation with its weights applied: OFV, its gradient (P,), η. `weighted_gradients` (P, those drawn): gradients of
+    subjects by √w, for scores; `failed` (N,): subjects with a weight that have no mode."""
 
     psi: np.ndarray
     ofv: float
@@ -32,13 +33,14 @@ class SearchPoint:
 
     @property
     def is_finite(self) -> bool:
+        """Whether the point has an OFV and a gradient."""
         return bool(np.isfinite(self.ofv) and np.isfinite(self.gradient).all())
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedStudy:
-    """What is fitted: weights (N,), what was observed (`Problem.observed`), and the starting values and
-    coordinates `spreads` that say when a random effect has vanished."""
+    """What is fitted: weights (N,), what was observed (`Problem.observed`), and the starting values and positions in ψ of
+    standard deviations that say when a random effect has vanished."""
 
     weights: np.ndarray
     observed: Any
@@ -46,15 +48,17 @@ class WeightedStudy:
     log_sd_positions: tuple[int, ...]
 
     def evaluate_at(self, psi: np.ndarray, eta: np.ndarray) -> Search[SearchPoint]:
-        found = yield EvaluationRequest(psi, eta, self.observed)
-        return self.apply_weights(psi, found)
+        """The point at ψ (P,), its modes sought from η (q, N)."""
+        values = yield EvaluationRequest(psi, eta, self.observed)
+        return self.apply_weights(psi, values)
 
-    def apply_weights(self, psi: np.ndarray, found: ObjectiveValues) -> SearchPoint:
-        drawn = self.weights > 0  # one left out may have no finite objective, and 0·∞ is not 0
-        w, each = self.weights[drawn], found.gradient[:, drawn]
-        with np.errstate(all="ignore"):  # a trial may go where some likelihood overflows; `sound` sees it
-            ofv, gradient = float(w @ found.objective[drawn] + found.penalty), each @ w + found.penalty_gradient
-            return SearchPoint(psi, ofv, gradient, each * np.sqrt(w), found.eta, drawn & ~found.good)
+    def apply_weights(self, psi: np.ndarray, values: ObjectiveValues) -> SearchPoint:
+        """The point of an evaluation at ψ."""
+        is_drawn = self.weights > 0  # one left out may have no finite objective, and 0·∞ is not 0
+        w, each = self.weights[is_drawn], values.gradient[:, is_drawn]
+        with np.errstate(all="ignore"):  # a trial may go where some likelihood overflows; `is_finite` sees it
+            ofv, gradient = float(w @ values.objective[is_drawn] + values.penalty), each @ w + values.penalty_gradient
+            return SearchPoint(psi, ofv, gradient, each * np.sqrt(w), values.eta, is_drawn & ~values.good)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +74,12 @@ class SearchOutcome:
 
     @property
     def converged(self) -> bool:
+        """Whether the search ended at an optimum."""
         return self.cause == CONVERGED
 
 
 def minimise_ofv(study: WeightedStudy, psi: np.ndarray, eta: np.ndarray, inverse: np.ndarray) -> Search[SearchOutcome]:
-    """The optimum of a resampled study, sought from ψ and η with that inverse Hessian of the OFV."""
+    """The search for the optimum of a weighted study, from ψ (P,) and η (q, N) with that inverse Hessian of the OFV."""
     point = yield from study.evaluate_at(psi, eta)
     evaluations, iteration = 1, 0
     if not point.is_finite:
@@ -109,6 +114,7 @@ def minimise_ofv(study: WeightedStudy, psi: np.ndarray, eta: np.ndarray, inverse
 def _search_line(
     study: WeightedStudy, point: SearchPoint, direction: np.ndarray, slope: float
 ) -> Search[tuple[SearchPoint | None, int]]:
+    """A point along `direction` with a sufficiently lower OFV, None where there is none; and how many were tried."""
     length = min(1.0, _FARTHEST / float(np.abs(direction).max()))
     for tried in range(1, 31):
         trial = yield from study.evaluate_at(point.psi + length * direction, point.eta)
@@ -120,7 +126,7 @@ def _search_line(
 
 
 def _restore_vanished_effects(study: WeightedStudy, point: SearchPoint) -> Search[tuple[SearchPoint | None, int]]:
-    """A better point with a vanished random effect at a tenth of where it started, if there is one."""
+    """A better point with a vanished random effect at a tenth of where it started, if there is one; and how many were tried."""
     best, tried = point, 0
     for k in study.log_sd_positions:
         if point.psi[k] > study.initial_psi[k] - _VANISHED:
@@ -134,7 +140,8 @@ def _restore_vanished_effects(study: WeightedStudy, point: SearchPoint) -> Searc
 
 
 def _make_outcome(point: SearchPoint, cause: str, iteration: int, evaluations: int) -> SearchOutcome:
-    lost = tuple(int(i) for i in np.flatnonzero(point.failed))
-    if lost and cause == CONVERGED:
+    """The end of a search. A point without some subject's mode is no optimum of the likelihood, and its cause says so."""
+    failed = tuple(int(i) for i in np.flatnonzero(point.failed))
+    if failed and cause == CONVERGED:
         cause = "no individual optimum found"
-    return SearchOutcome(point.psi, point.ofv, cause, iteration, evaluations, lost)
+    return SearchOutcome(point.psi, point.ofv, cause, iteration, evaluations, failed)

@@ -35,7 +35,7 @@ class ConditionalModes(NamedTuple):
     converged: jax.Array
 
 
-class _NewtonState(NamedTuple):
+class _ModeRefinement(NamedTuple):
     """η, its jet, the Newton step from there, the fall it promises, and how many points have been evaluated."""
 
     eta: jax.Array
@@ -45,7 +45,7 @@ class _NewtonState(NamedTuple):
     count: jax.Array
 
 
-class _DampedState(NamedTuple):
+class _ModeDescent(NamedTuple):
     """The best η so far with what was evaluated there, and the next one to try."""
 
     eta: jax.Array
@@ -82,13 +82,13 @@ def find_conditional_modes(
 
         return jax.vmap(one, in_axes=-1, out_axes=-1)(eta, subject_arrays(problem, jet, jet_at_zero))
 
-    def take_newton_step(state: _NewtonState) -> _NewtonState:
+    def take_newton_step(state: _ModeRefinement) -> _ModeRefinement:
         eta = state.eta + state.step
         jet = evaluate_jet_at(eta)
         subjects = subject_arrays(problem, jet, jet_at_zero)
-        return _NewtonState(eta, jet, *_newton_step(likelihood, unconstrained, eta, subjects), state.count + 1)
+        return _ModeRefinement(eta, jet, *_newton_step(likelihood, unconstrained, eta, subjects), state.count + 1)
 
-    def may_improve(state: _NewtonState) -> jax.Array:
+    def may_improve(state: _ModeRefinement) -> jax.Array:
         """A flat mode, whose Hessian is nearly singular, takes more than the usual two steps."""
         unfinished = (state.promised > _NEGLIGIBLE_FALL) & (state.promised < _LARGEST_NEWTON_FALL)
         return (state.count == 0) | (jnp.any(unfinished) & (state.count < _MAX_NEWTON_STEPS))
@@ -96,7 +96,7 @@ def find_conditional_modes(
     eta = _descend(evaluate, eta)
     shapes = jax.eval_shape(evaluate_jet_at, eta)
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    start = _NewtonState(eta, blank, jnp.zeros_like(eta), jnp.zeros(eta.shape[1]), jnp.array(0))
+    start = _ModeRefinement(eta, blank, jnp.zeros_like(eta), jnp.zeros(eta.shape[1]), jnp.array(0))
     last = jax.lax.while_loop(may_improve, take_newton_step, start)
     converged = (last.promised < _ACCEPTED_FALL) & (last.jet.result == 0)
     return ConditionalModes(last.eta, last.jet, jet_at_zero, converged)
@@ -106,7 +106,7 @@ def _descend(evaluate: Callable[[jax.Array], tuple[jax.Array, ...]], eta: jax.Ar
     """η (q, N) near the modes, by damped Gauss–Newton with `evaluate(η)` → value (N,), gradient (q, N), Hessian (q, q, N)."""
     q, n = eta.shape
 
-    def step(state: _DampedState) -> _DampedState:
+    def step(state: _ModeDescent) -> _ModeDescent:
         # `evaluate` holds the solver, and stands here alone: each pass evaluates the trial that the last one proposed.
         value, gradient, hessian = evaluate(state.trial)
         better = jnp.isfinite(value) & (value <= state.value) & ~state.done
@@ -130,12 +130,12 @@ def _descend(evaluate: Callable[[jax.Array], tuple[jax.Array, ...]], eta: jax.Ar
         promised = -slope - 0.5 * jnp.einsum("in,ijn,jn->n", move, hessian, move)
         done = state.done | (jnp.isfinite(value) & (-slope < _HANDOVER_FALL))
         trial = eta + jnp.where(done, 0.0, move)
-        return _DampedState(eta, value, gradient, hessian, trial, promised, damping, growth, done, state.count + 1)
+        return _ModeDescent(eta, value, gradient, hessian, trial, promised, damping, growth, done, state.count + 1)
 
     # No value yet, and no move: whatever the first trial gives is better, and a start without a value falls back to η = 0.
     identity, zero = jnp.broadcast_to(jnp.eye(q)[:, :, None], (q, q, n)), jnp.zeros(n)
     unevaluated = (jnp.zeros_like(eta), jnp.full(n, jnp.inf), jnp.zeros_like(eta), identity)
-    start = _DampedState(*unevaluated, eta, zero, zero, jnp.full(n, 2.0), zero.astype(bool), jnp.array(0))
+    start = _ModeDescent(*unevaluated, eta, zero, zero, jnp.full(n, 2.0), zero.astype(bool), jnp.array(0))
     return jax.lax.while_loop(lambda s: ~jnp.all(s.done) & (s.count < _MAX_DAMPED_STEPS), step, start).eta
 
 

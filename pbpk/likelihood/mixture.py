@@ -9,14 +9,17 @@ method evaluates a mixture as it evaluates one population (McLachlan & Peel 2000
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.likelihood.columns import select_columns
 from pbpk.likelihood.evaluation import Evaluation
-from pbpk.likelihood.problem import Problem, select_columns
+
+if TYPE_CHECKING:
+    from pbpk.likelihood.problem import Problem
 
 _NEGLIGIBLE_SHARE = 1e-8  # in a class of which a subject has less, a failure is not a failure of the subject
 

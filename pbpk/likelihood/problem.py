@@ -7,7 +7,7 @@ is in the static `structure`. "Unconstrained" is the vector of free coordinates 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import jax
@@ -207,12 +207,6 @@ class Problem:
         """−2 log of the priors, without constants; 0 where there are none."""
         natural = self.structure.layout.to_natural(unconstrained, jnp.asarray(self.initial))
         return total_penalty(self.structure.priors, natural)
-
-
-def select_columns(problem: Problem, columns: np.ndarray) -> Problem:
-    """The same problem with these columns, in this order; one may come several times."""
-    arrays = {k: v for k, v in vars(problem).items() if k not in ("structure", "initial")}
-    return replace(problem, **jax.tree.map(lambda a: np.asarray(a)[..., columns], arrays))
 
 
 @jax.jit

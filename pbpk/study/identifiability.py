@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 @jax.jit
-def expected_information(problem: Problem, psi: jax.Array) -> jax.Array:
-    """(P, P) in ψ; only the rows of free θ have anything to see."""
-    theta, omega, _ = problem.unpack(psi)
+def expected_information(problem: Problem, unconstrained: jax.Array) -> jax.Array:
+    """The information (P, P) on the unconstrained vector; only the rows of estimated θ hold any."""
+    theta, omega, _ = problem.unpack(unconstrained)
     eta = jnp.zeros((len(problem.structure.layout.etas), problem.subjects))
     jet = first_order_jet(problem, problem.individual_parameters(theta, eta))
-    terms = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=False)
+    likelihood = SubjectLikelihood(problem.structure, jnp.asarray(problem.initial), interaction=False)
 
     def one(e, s):
-        _, mean, r = terms.moments(psi, e, s)
-        known = (s.seen & jnp.isfinite(mean))[:, None]
-        g = jnp.where(known, jax.jacfwd(lambda x: terms.moments(x, e, s)[1])(psi), 0.0)
-        a = jnp.where(known, jax.jacfwd(lambda x: terms.moments(psi, x, s)[1])(e), 0.0)
+        _, mean, r = likelihood.moments(unconstrained, e, s)
+        mask = (s.observed_mask & jnp.isfinite(mean))[:, None]
+        g = jnp.where(mask, jax.jacfwd(lambda x: likelihood.moments(x, e, s)[1])(unconstrained), 0.0)
+        a = jnp.where(mask, jax.jacfwd(lambda x: likelihood.moments(unconstrained, x, s)[1])(e), 0.0)
         v = a @ omega @ a.T + jnp.diag(r)
         return g.T @ jnp.linalg.solve(v, g)
 
@@ -39,22 +39,23 @@ def expected_information(problem: Problem, psi: jax.Array) -> jax.Array:
 
 
 def describe_precision(problem: Problem) -> list[str]:
-    """A line on each θ's expected relative standard error, and one naming any direction that cannot be seen."""
-    layout = problem.structure.layout
-    free = [t for t in layout.thetas if not t.fixed]
-    if not free:
+    """A line on each θ's expected relative standard error, or one naming the direction that the data cannot see."""
+    thetas = [t for t in problem.structure.layout.thetas if not t.fixed]
+    if not thetas:
         return ["no θ is estimated"]
-    m = np.asarray(expected_information(problem, problem.initial_unconstrained))[: len(free), : len(free)]
+    k = len(thetas)
+    m = np.asarray(expected_information(problem, problem.initial_unconstrained))[:k, :k]
     if not np.isfinite(m).all():
         return ["the predictions are not finite at the starting values"]
     size = np.sqrt(np.maximum(np.diag(m), 1e-300))
     values, vectors = np.linalg.eigh(m / np.outer(size, size))
     if values[0] < 1e-8:
-        mixed = [t.name for t, w in zip(free, vectors[:, 0], strict=True) if abs(w) > 0.3]
-        return [f"these data cannot tell {' from '.join(mixed)} at the starting values: fix one of them"]
+        confounded = [t.name for t, w in zip(thetas, vectors[:, 0], strict=True) if abs(w) > 0.3]
+        return [f"these data cannot tell {' from '.join(confounded)} at the starting values: fix one of them"]
     sd = np.sqrt(np.diag(np.linalg.inv(m)))
+    # Of a positive θ the coordinate is its logarithm, whose SD is a relative standard error.
     lines = [
         f"{t.name}: expected {'RSE' if t.positive else 'SE'} {100 * s if t.positive else s:.3g}{' %' if t.positive else ''}"
-        for t, s in zip(free, sd, strict=True)
+        for t, s in zip(thetas, sd, strict=True)
     ]
     return [*lines, f"condition number {values[-1] / values[0]:.3g}"]

@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pbpk.model.load import Model
-    from pbpk.study.load import Study
     from pbpk.study.schema import StudySpec
 
-    StudyLoader = Callable[[Path, StudySpec, Model, str | None, Callable[[StudySpec], Study]], Study]
-
 # Section of fit.toml -> (module, function). The function takes the study's folder, specification, model, the name of a solver
-# or None, and a function that assembles the study of the individual data alone.
+# or None, and a function that assembles the study of the individual data from a specification; it returns a `Study`.
 STUDY_KINDS = {"summary": ("pbpk.aggregate_data.study", "study_with_summary")}
 
 
@@ -29,7 +23,7 @@ def find_study_kind(spec: StudySpec) -> str | None:
     return next((section for section in STUDY_KINDS if getattr(spec, section) is not None), None)
 
 
-def get_study_loader(kind: str) -> StudyLoader:
+def get_study_loader(kind: str) -> Callable[..., Any]:
     """What assembles a study of this kind."""
     module, function = STUDY_KINDS[kind]
     return getattr(importlib.import_module(module), function)

@@ -11,44 +11,47 @@ from pbpk.model.parameters import read_number
 from pbpk.study.schema import StudySpec, read_study_spec
 from pbpk.tables import read_text, read_toml
 
-_TABLE_SECTIONS = ("parameters", "error")  # a table for each name
-_VALUE_SECTIONS = (
+_TABLE_SECTIONS = ("parameters", "error")  # each holds a table for each name
+_VALUE_SECTIONS = (  # each holds a value for each name
     ("values",),
     ("options",),
     ("data", "units"),
     ("data", "columns"),
     ("omega", "covariances"),
-)  # a value for each
+)
 
 
 def load_spec(folder: Path, settings: Mapping[str, str] | None = None) -> StudySpec:
-    """The specification in a study's or a run's folder. A run's own settings come first, then those given."""
-    found = read_run_settings(folder) | {k: str(v) for k, v in (settings or {}).items()}
-    return read_study_spec(apply_settings(read_toml(folder / "fit.toml"), found, folder), folder / "fit.toml")
+    """The specification in a study's or a run's folder. A run's recorded settings come first, then `settings`."""
+    merged = read_run_settings(folder) | {k: str(v) for k, v in (settings or {}).items()}
+    return read_study_spec(apply_settings(read_toml(folder / "fit.toml"), merged, folder), folder / "fit.toml")
 
 
 def read_run_settings(folder: Path) -> dict[str, str]:
-    """The settings that a run was started with, and those that point at its own model and data."""
-    record = folder / "run.json"
-    if not record.exists():
+    """The settings that a run was started with, and those that point at its own model and data; none for a study. Raises
+    `BadInput` where run.json is not a record."""
+    path = folder / "run.json"
+    if not path.exists():
         return {}
     try:
-        found = json.loads(read_text(record))
-        return {str(k): str(v) for k, v in found.get("settings", {}).items()}
+        record = json.loads(read_text(path))
+        return {str(k): str(v) for k, v in record.get("settings", {}).items()}
     except (ValueError, AttributeError) as e:
-        raise BadInput("is not the record of a run", where=str(record)) from e
+        raise BadInput("is not the record of a run", where=str(path)) from e
 
 
 def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict:
-    """An estimated parameter's initial value, an entry of fit.toml by its path, or else one of the model's constants.
+    """The contents of a fit.toml, changed in place. A key is an estimated parameter (whose initial value it sets), an entry of
+    fit.toml by its path, or else one of the model's constants.
 
-    `none` takes an entry out: `Q=none` no longer estimates Q, `parameters.Q.iiv=none` gives it no random effect.
+    `none` takes an entry out: `Q=none` no longer estimates Q, `parameters.Q.iiv=none` gives it no random effect. Raises
+    `BadInput` for a path that leads nowhere.
     """
     parameters = data.get("parameters", {})
     for key, text in settings.items():
         name = key.removeprefix("parameters.")
-        gone = text.strip().lower() == "none" and not key.startswith("options.")
-        if gone and name in parameters:
+        removed = text.strip().lower() == "none" and not key.startswith("options.")
+        if removed and name in parameters:
             del parameters[name]
             continue
         if key in parameters:
@@ -57,14 +60,14 @@ def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dic
         *path, last = _split_key(key)
         if (path or [key])[0] not in StudySpec.model_fields:
             path, last = ["values"], key
-        inner = data
+        section = data
         for step in path:
-            inner = inner.setdefault(step, {})
-            if not isinstance(inner, dict):
+            section = section.setdefault(step, {})
+            if not isinstance(section, dict):
                 raise BadInput(f"`{key}` leads nowhere", where=str(folder / "fit.toml"))
-        if not gone:
-            inner[last] = text if path[:1] == ["options"] else _parse_value(text)
-        elif inner.pop(last, None) is None:
+        if not removed:
+            section[last] = text if path[:1] == ["options"] else _parse_value(text)
+        elif section.pop(last, None) is None:
             raise BadInput(f"`{key}` is not there to be taken out", where=str(folder / "fit.toml"))
     return data
 
@@ -80,7 +83,8 @@ def _split_key(key: str) -> list[str]:
     return parts
 
 
-def _parse_value(text: str):
+def _parse_value(text: str) -> bool | float | str:
+    """A truth value or a number, where the text is one; a number with a unit stays text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

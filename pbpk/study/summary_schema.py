@@ -31,14 +31,15 @@ class SummarySection(BaseModel):
 
 
 class SpreadPart(SummarySection):
-    """A covariate that differs between a group's patients: log-normal."""
+    """A covariate that differs between a group's patients: log-normal with this median and CV."""
 
     median: float = Field(gt=0)
     cv: float = Field(gt=0)
 
 
 class GroupPart(SummarySection):
-    """`n`: patients, where a row does not say otherwise. `dose` in words, as in `pbpk simulate --dose`."""
+    """A group of patients. `n`: how many, where a row does not say otherwise. `dose` in words, as in `pbpk simulate --dose`;
+    `covariates`: a value for all of them, or a distribution."""
 
     n: int | None = Field(default=None, ge=1)
     dose: str
@@ -72,6 +73,8 @@ class QuantityPart(SummarySection):
 
 
 class NumberPart(SummarySection):
+    """A number of a response: where it starts, whether it is held, and its label in the table of estimates."""
+
     initial: float | str
     fixed: bool = False
     label: str = ""
@@ -87,7 +90,7 @@ class ResponsePart(SummarySection):
 
 
 class SummaryPart(SummarySection):
-    """`patients`: virtual patients for each group."""
+    """All of `[summary]`. `file` is the table of published numbers; `patients`: virtual patients for each group."""
 
     file: str = "summary.csv"
     patients: int = Field(default=256, ge=32, le=65536)

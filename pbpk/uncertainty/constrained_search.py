@@ -120,5 +120,5 @@ def _search_along_surface(
 
 
 def _name_cause(point: Point) -> str:
-    """Why a search that came to an optimum ended: one without some subject\'s mode is no optimum of the likelihood."""
+    """Why a search that came to an optimum ended: one without some subject's mode is no optimum of the likelihood."""
     return "no individual optimum found" if point.failed.any() else rules.CONVERGED

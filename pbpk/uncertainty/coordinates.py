@@ -23,9 +23,9 @@ _POSITIVE = Theta("", positive=True)
 
 @dataclass(frozen=True, eq=False)
 class ProfileCoordinate:
-    """A coordinate of parameter `index` of the free ones. `to_natural(c)`: the natural parameter, coherent, where the coordinate
-    is c; `evaluate(psi)`: the coordinate with its gradient (P,); `search_limit`: how far from the estimate a search goes before
-    it calls a side open; `bounds` (natural, coherent): where the parameter can go at all."""
+    """A coordinate of the free parameter at `index`. `to_natural(c)`: the natural parameter at coordinate c, coherent;
+    `evaluate(psi)`: the coordinate with its gradient (P,). `search_limit`: how far from the estimate a search goes before it
+    calls a side open; `bounds` (natural, coherent): where the parameter can go at all."""
 
     index: int
     to_natural: Callable[[float], float]
@@ -59,8 +59,8 @@ def choose_coordinate(fit: FinishedFit, name: str) -> ProfileCoordinate:
 
 
 def compute_standard_error(fit: FinishedFit, at: Callable[[np.ndarray], tuple[float, np.ndarray]]) -> float:
-    """The standard error of a function of ψ (its value and gradient), by the delta method; from the search's own curvature where
-    the fit has no covariance."""
+    """The standard error of a function of ψ that gives its value and gradient: by the delta method, from the search's own
+    curvature where the fit has no covariance."""
     covariance = fit.psi_covariance
     slope = at(fit.psi)[1]
     return float(np.sqrt(slope @ (2 * fit.inverse_hessian if covariance is None else covariance) @ slope))

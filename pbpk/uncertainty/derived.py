@@ -117,8 +117,8 @@ def draw_from_covariance(fit: FinishedFit, seed: int, count: int = COVARIANCE_DR
 
 @dataclass(frozen=True, eq=False)
 class ExpressionNames:
-    """Every number that an expression may use: its unit, coherent units in one of these (`scale`), and for what the fit does not
-    estimate its value in shown units (`constants`)."""
+    """Every number that an expression may use: its unit, the size of that in coherent ones (`scale`), its value in that unit
+    where the fit does not estimate it (`constants`)."""
 
     units: dict[str, str]
     scale: dict[str, float]
@@ -126,7 +126,7 @@ class ExpressionNames:
 
     @classmethod
     def from_fit(cls, fit: FinishedFit) -> ExpressionNames:
-        """The model's constants, replaced by the fit's of the same name; without those that the data give each subject for itself."""
+        """The model's constants, replaced by the fit's where it has them; without those that the data give by subject."""
         from pbpk import units
 
         individual = set(fit.problem.structure.individual_model.overrides)
@@ -188,7 +188,7 @@ def _evaluate_quantity(
 def _compile_quantity(
     fit: FinishedFit, names: ExpressionNames, name: str, quantity: QuantityDefinition
 ) -> tuple[Callable[[np.ndarray], float], str, str]:
-    """A quantity as a function of the free parameters (P,) in shown units, NaN where arithmetic fails; its text and its unit."""
+    """A quantity as a function of the free parameters (P,) in shown units, NaN where arithmetic fails; its text; its unit."""
     if callable(quantity):
         evaluate, text, unit = quantity, getattr(quantity, "__name__", "function"), ""
         sizes = dict.fromkeys(names.scale, 1.0)

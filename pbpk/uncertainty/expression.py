@@ -124,6 +124,6 @@ def _join_dotted_name(node: ast.AST) -> str:
     return ""
 
 
-def _refuse(what: str, text: str, hint: str = "") -> BadInput:
+def _refuse(part: str, text: str, hint: str = "") -> BadInput:
     known = f"+ - * / **, {', '.join(FUNCTIONS)}, numbers and parameters"
-    return BadInput(f'"{text}": {what} is not allowed', hint=hint or f"use {known}")
+    return BadInput(f'"{text}": {part} is not allowed', hint=hint or f"use {known}")

@@ -40,7 +40,7 @@ class FinishedFit:
 
     @property
     def layout(self) -> ParameterLayout:
-        """The layout of the problem\'s parameters."""
+        """The layout of the problem's parameters."""
         return self.problem.structure.layout
 
     @property
@@ -114,8 +114,8 @@ def build_finished_fit(
 
 
 def require_exact_gradient(fit: FinishedFit) -> None:
-    """Raises `WrongUsage` for a fit that cannot be refitted, profiled or weighed: that takes an objective with an exact gradient,
-    and subjects."""
+    """Raises `WrongUsage` for a fit that cannot be refitted, profiled or weighed: that takes subjects, and an objective with an
+    exact gradient."""
     if not fit.method.minimises_objective:
         *others, last = list_methods_with("minimises_objective")
         raise WrongUsage(

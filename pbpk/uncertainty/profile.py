@@ -228,8 +228,10 @@ def _choose_distance(
     high: tuple[float, float] | None,
     far: float,
 ) -> float:
-    """The next distance, by Newton's step on r(d) = goal from `d`, where r has that `slope`. It is at most doubled while nothing
-    is bracketed, and kept off the ends of a bracket (distance and r of each)."""
+    """The next distance, by Newton's step on r(d) = goal from `d`, where r has that `slope`.
+
+    While nothing is bracketed it is at most doubled; it is kept off the ends of a bracket (`low` and `high`: distance and r).
+    """
     step = d + (goal - r) / slope if slope > 0 else math.inf
     if high is None:
         return min(max(step, 1.05 * d), 2 * d, far)
@@ -242,7 +244,7 @@ def _choose_distance(
 def _tabulate_interval(
     fit: FinishedFit, coordinate: ProfileCoordinate, name: str, low: ProfileSide, high: ProfileSide, rise: float
 ) -> dict[str, Any]:
-    """The row of one parameter, in shown units, with Wald\'s interval on the same coordinate."""
+    """The row of one parameter, in shown units, with Wald's interval on the same coordinate."""
     k = coordinate.index
     scale, error = fit.scale[k], compute_standard_error(fit, coordinate.evaluate) * math.sqrt(rise)
     has_covariance, centre = fit.psi_covariance is not None, coordinate.evaluate(fit.psi)[0]

@@ -24,8 +24,7 @@ _ZERO_VARIANCE = 1e-5  # a variance below it is at zero, as in a fit's own warni
 
 @dataclass(frozen=True, eq=False)
 class Replicate:
-    """One refit: its number from 1, and why it ended (`cause`, "converged" or what kept it from that); `estimates` (P,) in shown
-    units."""
+    """One refit: its number from 1; `cause`: "converged", or what kept it from that; `estimates` (P,) in shown units."""
 
     number: int
     ofv: float

@@ -37,8 +37,11 @@ _LEAST_EFFECTIVE = 0.1  # effective samples over those kept, below which they ar
 
 @dataclass(frozen=True)
 class SirOptions:
-    """What is asked for. `samples` and `resamples`: how many vectors are drawn and kept, a number for each iteration; `cap`: how
-    often a vector may be kept; `inflation`: a factor on the first proposal's covariance; `level` of the intervals, a fraction."""
+    """What is asked for. `samples` and `resamples`: how many vectors are drawn and kept, a number for each iteration.
+
+    `cap`: how often a vector may be kept. `inflation`: a factor on the first proposal's covariance. `level` of the intervals,
+    a fraction.
+    """
 
     samples: tuple[int, ...] = DEFAULT_SAMPLES
     resamples: tuple[int, ...] = DEFAULT_RESAMPLES
@@ -117,7 +120,8 @@ class SirResult:
     def verdict(self) -> str:
         """A sentence: the mean ΔOFV beside what it should be, and the warnings."""
         parameters = len(self.summary)
-        mean = f"ΔOFV of the vectors kept has mean {self.degrees_of_freedom:.2f}; χ² with {parameters} degrees of freedom has {parameters}"
+        mean = f"ΔOFV of the vectors kept has mean {self.degrees_of_freedom:.2f}"
+        mean += f"; χ² with {parameters} degrees of freedom has {parameters}"
         return "; ".join([mean, *self.warnings]) + "."
 
     def to_dict(self) -> dict[str, Any]:

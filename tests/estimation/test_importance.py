@@ -12,7 +12,7 @@ from pbpk.errors import WrongUsage
 from pbpk.estimation.importance import IMP, evaluate_by_sampling, minus2ll_by_sampling, warn_few_samples
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.stochastic.sobol_points import make_nodes
-from pbpk.likelihood.problem import select_columns
+from pbpk.likelihood.columns import select_columns
 from pbpk.study.load import load_study
 
 STUDY = """

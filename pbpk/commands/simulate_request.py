@@ -1,0 +1,48 @@
+"""What `pbpk simulate` was asked for beside model and doses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pbpk.population.options import Precision
+
+
+@dataclass(frozen=True)
+class SimulationRequest:
+    """The flags of `pbpk simulate`, read and checked.
+
+    `times` (T,) are in h. `observables`: names, or None for all of the model's. `patients`: how many virtual ones, None for
+    one typical patient. `measure`: a file of measurements. `keep`: which curves of a population are written. `out`: a folder.
+    """
+
+    times: np.ndarray
+    observables: list[str] | None
+    patients: int | None
+    seed: int
+    solver: str | None
+    precision: Precision
+    integrate: bool
+    processes: int
+    measure: Path | None
+    keep: str
+    out: Path | None
+    as_json: bool
+
+    @property
+    def is_population(self) -> bool:
+        """Whether virtual patients are drawn."""
+        return self.patients is not None
+
+    def solver_options(self) -> dict[str, Any]:
+        """The keywords of `pbpk.simulate` that say how it is solved."""
+        return {
+            "solver": self.solver,
+            "dtype": self.precision,
+            "integrate": self.integrate,
+            "processes": self.processes,
+        }

@@ -138,7 +138,7 @@ def _write_results(folder: OutputFolder, result: BootstrapResult) -> Path:
 
 def _format_result(result: BootstrapResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
-    from pbpk.commands.run_analyses import format_table, format_unit, header
+    from pbpk.commands.run_analyses import format_heading, format_table, format_unit
     from pbpk.report.numbers import interval, shown
 
     options, percent = result.options, f"{100 * result.options.level:g} %"
@@ -162,4 +162,4 @@ def _format_result(result: BootstrapResult, source: Path) -> str:
         columns.append((f"{percent} BCa", "bca", str))
     strata = f" in strata of {options.strata}" if options.strata else ""
     what = f"{options.kind} bootstrap{strata}, {options.replicates} replicates, seed {options.seed}"
-    return "\n".join([header(result.study, source, what), format_table(table, columns), "", result.verdict])
+    return "\n".join([format_heading(result.study, source, what), format_table(table, columns), "", result.verdict])

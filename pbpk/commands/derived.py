@@ -53,7 +53,7 @@ def derived(
 
 def _format_result(result: DerivedResult, source: Path) -> str:
     """The result in words: a table, where the sample is from, and which quantities had no finite value."""
-    from pbpk.commands.run_analyses import format_table, format_unit, header
+    from pbpk.commands.run_analyses import format_heading, format_table, format_unit
     from pbpk.report.numbers import interval, shown
 
     rows = result.table
@@ -78,4 +78,6 @@ def _format_result(result: DerivedResult, source: Path) -> str:
     ]
     what = f"derived quantities, {100 * result.level:g} % intervals"
     source_line = f"Sample: {result.source}."
-    return "\n".join([header(result.study, source, what), format_table(table, columns), "", source_line, *notes])
+    return "\n".join(
+        [format_heading(result.study, source, what), format_table(table, columns), "", source_line, *notes]
+    )

@@ -136,7 +136,9 @@ def _page(asked: Asked, about: dict[str, Any], uncertainty: str | None, options:
 
     assert asked.model is not None
     more = options if uncertainty else {}
-    return patient_report(asked.model, asked.regimen, uncertainty=cast("UncertaintyMethod | None", uncertainty), **about, **more)
+    return patient_report(
+        asked.model, asked.regimen, uncertainty=cast("UncertaintyMethod | None", uncertainty), **about, **more
+    )
 
 
 def _unknown(
@@ -148,7 +150,9 @@ def _unknown(
     if method is None:
         return None
     if asked.model is not None:
-        return dose_uncertainty(asked.model, asked.regimen, method=cast("UncertaintyMethod", method), **about, **options)
+        return dose_uncertainty(
+            asked.model, asked.regimen, method=cast("UncertaintyMethod", method), **about, **options
+        )
     if given is None:
         raise WrongUsage("--activity is missing: effects are of what is given", hint='--activity "7.4 GBq"')
     assert asked.tiac is not None

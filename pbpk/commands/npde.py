@@ -63,7 +63,7 @@ def _format_result(result: NpdeResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
     import pandas as pd
 
-    from pbpk.commands.run_analyses import format_table, header
+    from pbpk.commands.run_analyses import format_heading, format_table
     from pbpk.report.numbers import shown
 
     rows = pd.DataFrame(
@@ -86,7 +86,7 @@ def _format_result(result: NpdeResult, source: Path) -> str:
         ("p normality", "p_normality", shown),
         ("p global", "p_global", shown),
     ]
-    head = header(
+    head = format_heading(
         result.study, source, f"prediction distribution errors, {result.replicates} replicates, seed {result.seed}"
     )
     caution = (

@@ -61,7 +61,7 @@ def _show_side(name: str, end: str, side: ProfileSide) -> None:
 
 def _format_result(result: ProfileResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
-    from pbpk.commands.run_analyses import format_table, format_unit, header
+    from pbpk.commands.run_analyses import format_heading, format_table, format_unit
     from pbpk.report.numbers import interval, shown
     from pbpk.uncertainty.profile import FOUND
 
@@ -84,4 +84,4 @@ def _format_result(result: ProfileResult, source: Path) -> str:
         ("Wald's", "wald", str),
     ]
     what = f"profile likelihood, {100 * result.level:g} %: ΔOFV = {result.rise:.4g}"
-    return "\n".join([header(result.study, source, what), format_table(table, columns), "", result.verdict])
+    return "\n".join([format_heading(result.study, source, what), format_table(table, columns), "", result.verdict])

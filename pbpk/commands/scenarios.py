@@ -27,7 +27,8 @@ Factors = dict[str, tuple[str, ...]]  # what is varied, and its values, as they 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`name` joins the `settings`, the value of each thing that is varied, as `purity=0.6, drivers=rhtsh`."""
+    """One simulation of a call. `name` joins the `settings`, the value of each thing that is varied, as
+    `purity=0.6, drivers=rhtsh`; both are empty for the only simulation of a call."""
 
     name: str
     settings: dict[str, str]
@@ -36,8 +37,8 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Common:
-    """What holds in every scenario."""
+class CommonSettings:
+    """The settings that all scenarios share."""
 
     model: str
     nuclide: str | None
@@ -47,8 +48,9 @@ class Common:
 
 
 def read_factors(words: Sequence[str]) -> Factors:
-    """Raises `WrongUsage` for what cannot be read, is empty or comes twice, and for too many scenarios."""
-    found: Factors = {}
+    """Read `--vary NAME=A|B|C`. Raises `WrongUsage` for what cannot be read, is empty or comes twice, and for too many
+    scenarios."""
+    factors: Factors = {}
     for text in words:
         name, equals, rest = text.partition("=")
         name, values = name.strip(), tuple(" ".join(v.split()) for v in rest.split("|"))
@@ -56,27 +58,27 @@ def read_factors(words: Sequence[str]) -> Factors:
             raise WrongUsage(f'--vary "{text}" cannot be read', hint=FORM)
         if "" in values:
             raise WrongUsage(f'--vary "{text}" has an empty value', hint=FORM)
-        if name in found:
+        if name in factors:
             raise WrongUsage(f"`{name}` is varied twice", hint="give all its values in one --vary, separated by |")
         for v in values:
             if values.count(v) > 1:
                 raise WrongUsage(f'--vary "{text}" gives {v} twice', hint="each scenario once")
-        found[name] = values
-    sizes = [len(v) for v in found.values()]
+        factors[name] = values
+    sizes = [len(v) for v in factors.values()]
     if prod(sizes) > MOST:
-        told = " x ".join(map(str, sizes)) + " = " if len(sizes) > 1 else ""
+        product_text = " x ".join(map(str, sizes)) + " = " if len(sizes) > 1 else ""
         raise WrongUsage(
-            f"--vary asks for {told}{prod(sizes)} scenarios; {MOST} is the most that one figure can show",
+            f"--vary asks for {product_text}{prod(sizes)} scenarios; {MOST} is the most that one figure can show",
             hint="fewer values, or several calls",
         )
-    return found
+    return factors
 
 
-def build_scenarios(factors: Factors, common: Common) -> list[Scenario]:
+def build_scenarios(factors: Factors, common: CommonSettings) -> list[Scenario]:
     """A Scenario for each combination. Raises `BadInput` that names the scenario, `WrongUsage` for two that are the same."""
     _refuse_twice(factors, common)
-    found: list[Scenario] = []
-    seen: dict[tuple, str] = {}
+    scenarios: list[Scenario] = []
+    name_by_content: dict[tuple, str] = {}
     for values in product(*factors.values()):
         settings = dict(zip(factors, values, strict=True))
         name = ", ".join(f"{k.removeprefix('option.')}={v}" for k, v in settings.items())
@@ -86,14 +88,14 @@ def build_scenarios(factors: Factors, common: Common) -> list[Scenario]:
             _refuse_bare_option(factors, common)
             why = "\n".join(filter(None, [f"in the scenario {name}", e.why]))
             raise type(e)(e.what, where=e.where, why=why, hint=e.hint) from None
-        same = seen.setdefault(_content(scenario), name)
+        same = name_by_content.setdefault(_content(scenario), name)
         if same != name:
             raise WrongUsage(f"the scenarios {same} and {name} are the same", hint="each scenario once")
-        found.append(scenario)
-    return found
+        scenarios.append(scenario)
+    return scenarios
 
 
-def _build(name: str, settings: dict[str, str], common: Common) -> Scenario:
+def _build(name: str, settings: dict[str, str], common: CommonSettings) -> Scenario:
     import numpy as np
 
     from pbpk.model.load import load_model
@@ -115,7 +117,7 @@ def _build(name: str, settings: dict[str, str], common: Common) -> Scenario:
 
 
 def read_doses(text: str) -> Regimen:
-    """Doses in words, joined by "+" or ";"; "none" is none."""
+    """Read doses in words, joined by "+" or ";"; "none" means no dose."""
     from pbpk.regimen.dose import parse_dose
     from pbpk.regimen.regimen import Regimen
 
@@ -124,15 +126,15 @@ def read_doses(text: str) -> Regimen:
     return parse_dose(re.sub(r"(?<!\d[eE])\+", ";", text))
 
 
-def _refuse_twice(factors: Factors, common: Common) -> None:
-    given = [("--set", k, k) for k in common.values] + [("--option", k, f"option.{k}") for k in common.options]
-    given += [("--nuclide", "nuclide", "nuclide")] if common.nuclide else []
-    for flag, name, varied in given:
+def _refuse_twice(factors: Factors, common: CommonSettings) -> None:
+    settled = [("--set", k, k) for k in common.values] + [("--option", k, f"option.{k}") for k in common.options]
+    settled += [("--nuclide", "nuclide", "nuclide")] if common.nuclide else []
+    for flag, name, varied in settled:
         if varied in factors:
             raise WrongUsage(f"`{name}` is given by {flag} and varied as well", hint=f"leave {flag} or --vary out")
 
 
-def _refuse_bare_option(factors: Factors, common: Common) -> None:
+def _refuse_bare_option(factors: Factors, common: CommonSettings) -> None:
     """`drivers=none|rhtsh` for `option.drivers=none|rhtsh`."""
     from pbpk.model.load import load_model
 
@@ -150,7 +152,7 @@ def _refuse_bare_option(factors: Factors, common: Common) -> None:
 
 
 def _content(scenario: Scenario) -> tuple:
-    """What makes a simulation what it is, whatever words it was asked for in."""
+    """A key that is equal for two scenarios that simulate the same, whatever words they were asked for in."""
     model = scenario.model
     numbers = [(n, row.value) for n, row in (*model.parameters.rows.items(), *model.parameters.covariates.items())]
     return tuple(sorted(model.options.items())), model.nuclide, tuple(numbers), scenario.regimen

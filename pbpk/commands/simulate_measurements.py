@@ -11,14 +11,16 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pbpk.commands.simulate_request import SimulationRequest
     from pbpk.model.load import Model
     from pbpk.observe.base import Measurement
     from pbpk.observe.measure import SimulatedMeasurements
     from pbpk.population.simulate import Simulation as Simulated
+    from pbpk.report.simulation_files import Solved
     from pbpk.run_folders.claim import OutputFolder
 
 
-def plan(
+def read_plan(
     file: Path | None, model: Model, wanted: Sequence[str] | None, times: np.ndarray
 ) -> tuple[tuple[Measurement, ...], list[str] | None]:
     """The measurements declared in `file`, and the observables to simulate for them and for the user."""
@@ -28,66 +30,71 @@ def plan(
 
     if file is None:
         return (), list(wanted) if wanted else None
-    asked = read_measurements(file)
+    measurements = read_measurements(file)
     names = select_observables(model.system, wanted)
-    for m in asked:
+    for m in measurements:
         find_measured_rows(m, times)  # before any time is spent on solving
         names += [n for n in select_observables(model.system, m.regions) if n not in names]
-    return asked, names
+    return measurements, names
 
 
-def taken(path: Simulated, asked: Sequence[Measurement], seed: int, model: Model) -> SimulatedMeasurements:
+def take_measurements(
+    solved: Solved, measurements: Sequence[Measurement], request: SimulationRequest
+) -> tuple[SimulatedMeasurements, list[Solved]]:
+    """Measure a simulation; also gives the simulation without the observables that only the measurements needed."""
     from pbpk.nuclides import load_nuclide
     from pbpk.observe.measure import measure
 
-    nuclide = None
+    model, nuclide = solved.model, None
     if model.nuclide:
         rate = model.parameters["decay.k"].internal  # which --set may have changed
         nuclide = dataclasses.replace(load_nuclide(model.nuclide), half_life=np.log(2) / rate if rate else np.inf)
-    return measure(path, asked, seed=seed, nuclide=nuclide)
+    measured = measure(solved.path, measurements, seed=request.seed, nuclide=nuclide)
+    return measured, [solved._replace(path=_select_curves(solved.path, model, request.observables))]
 
 
-def without(path: Simulated, model: Model, wanted: Sequence[str] | None) -> Simulated:
+def _select_curves(path: Simulated, model: Model, wanted: Sequence[str] | None) -> Simulated:
     """The simulation without the observables that only the measurements needed."""
     from pbpk.observe.readings import select_observables
 
     names = select_observables(model.system, wanted)
 
-    def kept(curves: dict[str, Any] | None) -> Any:
+    def select(curves: dict[str, Any] | None) -> Any:
         return None if curves is None else {n: curves[n] for n in names}
 
     return dataclasses.replace(
         path,
-        observables=kept(path.observables),
-        unit=kept(path.unit),
-        integral=kept(path.integral),
-        to_infinity=kept(path.to_infinity),
+        observables=select(path.observables),
+        unit=select(path.unit),
+        integral=select(path.integral),
+        to_infinity=select(path.to_infinity),
     )
 
 
-def summary(path: Simulated, measured: SimulatedMeasurements) -> dict[str, dict[str, Any]]:
-    """One patient's own numbers; medians over the patients that were solved."""
+def describe_measurements(path: Simulated, measured: SimulatedMeasurements) -> dict[str, dict[str, Any]]:
+    """The JSON of measurements: one patient's numbers, or medians over the patients that were solved."""
     from pbpk.population.bands import compute_medians
 
-    found = {}
+    described = {}
     for m in measured.measurements:
         curves = {"value": measured.value[m.name], "expected": measured.expected[m.name]}
         if (sd := measured.sd[m.name]) is not None:
             curves["sd"] = sd
-        found[m.name] = {
+        described[m.name] = {
             "unit": measured.unit[m.name],
             "time": {"unit": "h", "values": measured.time[m.name]},
             "decay_corrected": m.decay_corrected,
             "reference": m.reference,
             **compute_medians(path, {k: np.asarray(v) for k, v in curves.items()}),
         }
-    return found
+    return described
 
 
-def as_text(found: dict[str, dict[str, Any]]) -> str:
-    width = max(14, *(len(n) + 2 for n in found))
+def format_measurements(described: dict[str, dict[str, Any]]) -> str:
+    """A table of them for the terminal."""
+    width = max(14, *(len(n) + 2 for n in described))
     lines = [f"{'measurement':<{width}}{'time (h)':>10}{'value':>14}{'expected':>14}{'sd':>12}  unit"]
-    for name, m in found.items():
+    for name, m in described.items():
         unit = m["unit"] + (f", decay-corrected to {m['reference']:g} h" if m["decay_corrected"] else "")
         for i, t in enumerate(m["time"]["values"]):
             sd = f"{m['sd'][i]:.4g}" if "sd" in m else "-"

@@ -1,4 +1,4 @@
-"""What `pbpk simulate` shows: numbers as JSON and as a table on stdout; progress and failures on stderr."""
+"""The output of `pbpk simulate`: JSON or a table on stdout, progress and failures on stderr."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pbpk.population.simulate import Simulation as Simulated
 
 
-def summary(model: Model, path: Simulated, solver: str | None, *, population: bool) -> dict[str, Any]:
-    """One simulation: a patient's own numbers, or medians and quantiles over those that were solved."""
+def summarise_simulation(model: Model, path: Simulated, solver: str | None, *, population: bool) -> dict[str, Any]:
+    """The JSON of one simulation: one patient's numbers, or medians and quantiles over the patients that were solved."""
     from pbpk.population.bands import QUANTILE_NAMES, compute_medians, compute_quantiles
     from pbpk.solve.choose import choose_solver
 
@@ -40,21 +40,21 @@ def summary(model: Model, path: Simulated, solver: str | None, *, population: bo
     return result
 
 
-def progress(patients: int, name: str = ""):
-    """For `simulate`: a line on stderr after every tenth of a large population."""
+def make_progress(patients: int, name: str = ""):
+    """A callback for `pbpk.simulate` that prints a line on stderr after every tenth of a large population."""
     reported = [0]
     which = f" of {name}" if name else ""
 
-    def told(done: int, of: int) -> None:
+    def report(done: int, of: int) -> None:
         if patients >= 1000 and (done - reported[0] >= patients / 10 or done == of):
             reported[0] = done
             say(f"  {done:,} of {of:,} patients{which}")
 
-    return told
+    return report
 
 
 def report_failures(path: Simulated, name: str = "") -> None:
-    """Who could not be solved, and why; in the scenario `name`, if it has one."""
+    """Say on stderr which patients could not be solved, and why, in the scenario `name` if it has one."""
     from pbpk.results import explain
 
     scenario = f"{name}: " if name else ""
@@ -64,12 +64,13 @@ def report_failures(path: Simulated, name: str = "") -> None:
         say(f"warning: {scenario}patient {path.patients.ids[i]}: {explain(int(codes[i]))}")
     if len(bad) > 5:
         say(f"warning: {scenario}and {len(bad) - 5} more patients failed")
-    report_again(path.solved_again, codes, "patient", scenario)
+    report_retries(path.solved_again, codes, "patient", scenario)
     if path.no_infinity:
         say(f"note: {scenario}no integral to infinity: {path.no_infinity}")
 
 
-def report_again(again: np.ndarray, codes: np.ndarray, noun: str, scenario: str = "") -> None:
+def report_retries(again: np.ndarray, codes: np.ndarray, noun: str, scenario: str = "") -> None:
+    """Say on stderr how many were solved again by a stricter method, and how many of them with success."""
     tried = again > 0
     count, cured = int(tried.sum()), int((tried & (codes == 0)).sum())
     if count:
@@ -78,7 +79,7 @@ def report_again(again: np.ndarray, codes: np.ndarray, noun: str, scenario: str 
 
 
 def print_table(time: Mapping[str, Any], results: Mapping[str, dict[str, Any]]) -> None:
-    """A line for each time of each of `results`, by scenario; without that column where there is one that has no name."""
+    """Print a line for each time of each scenario in `results`; a single scenario without a name has no column for it."""
     units: dict[str, str] = {}
     for result in results.values():
         units |= result["units"]

@@ -11,8 +11,6 @@ import typer
 from pbpk.errors import BadInput, WrongUsage
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pbpk.commands.scenarios import Scenario
     from pbpk.commands.simulate_request import SimulationRequest
     from pbpk.observe.measure import SimulatedMeasurements
@@ -34,14 +32,14 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
     if several and request.measure is not None:
         raise WrongUsage("--measure and --vary do not go together", hint="measure one scenario at a time")
     measurements, names = read_plan(request.measure, model, request.observables, request.times)
-    observed = select_by_scenario(scenarios, request.observables) if several else {"": names}
+    observed = select_by_scenario(scenarios, request.observables) if several else {}
     folder, measured, written = None, None, None
     if request.out is not None or population:
         folder = claim_folder(Path("simulations") / model.name, request.out)
-    shown, notes = request.times / unit_factor(model.time_unit), _note_absences(observed) if several else []
+    shown, notes = request.times / unit_factor(model.time_unit), _note_absences(observed)
     begun = time.perf_counter()
     try:
-        solved = [_solve_scenario(s, observed[s.name], request) for s in scenarios]
+        solved = [_solve_scenario(s, observed.get(s.name, names), request) for s in scenarios]
         if measurements:
             measured, solved = take_measurements(solved[0], measurements, request)
         seconds = time.perf_counter() - begun

@@ -76,7 +76,7 @@ def _read_counts(text: str | None, option: str) -> tuple[int, ...]:
 
 def _format_result(result: SirResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
-    from pbpk.commands.run_analyses import format_table, format_unit, header
+    from pbpk.commands.run_analyses import format_heading, format_table, format_unit
     from pbpk.report.numbers import interval, shown
 
     rows = result.summary
@@ -101,6 +101,6 @@ def _format_result(result: SirResult, source: Path) -> str:
         ("ΔOFV drawn", "proposed_delta_ofv", shown),
         ("ΔOFV kept", "kept_delta_ofv", shown),
     ]
-    parts = [header(result.study, source, f"sampling importance resampling, seed {result.options.seed}")]
+    parts = [format_heading(result.study, source, f"sampling importance resampling, seed {result.options.seed}")]
     parts += [format_table(table, columns), "", format_table(result.iterations, steps), "", result.verdict]
     return "\n".join(parts)

@@ -99,7 +99,7 @@ def _draw_images(result: VpcResult, source: Path) -> dict[str, bytes]:
 
 def _format_result(result: VpcResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
-    from pbpk.commands.run_analyses import format_table, header
+    from pbpk.commands.run_analyses import format_heading, format_table
     from pbpk.report.numbers import interval, shown
 
     rows = result.table[result.table["PANEL"] != "survival"]
@@ -120,5 +120,7 @@ def _format_result(result: VpcResult, source: Path) -> str:
         ("", "out", None),
     ]
     what = "prediction-corrected VPC" if result.options.corrected else "VPC"
-    head = header(result.study, source, f"{what}, {result.options.replicates} replicates, seed {result.options.seed}")
+    head = format_heading(
+        result.study, source, f"{what}, {result.options.replicates} replicates, seed {result.options.seed}"
+    )
     return "\n".join([head, *([format_table(table, columns), ""] if len(table) else []), result.verdict])

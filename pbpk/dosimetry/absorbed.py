@@ -30,9 +30,10 @@ Dose = AbsorbedDose  # the documented name
 
 def absorbed_dose(
     of: Simulation | Model | Tiac | Mapping[str, Any],
-    nuclide: str | Regimen | None = None,
+    nuclide_or_regimen: str | Regimen | None = None,
     phantom: str = "adult-male",
     *,
+    nuclide: str | None = None,
     regimen: Regimen | None = None,
     patients: Patients | None = None,
     masses: Mapping[str, Any] | None = None,
@@ -49,10 +50,10 @@ def absorbed_dose(
     absorbed_dose(simulation)                           of `compartments(model)`, simulated with `integrate=True`
     absorbed_dose({"thyroid": 76.6}, "I-131")           hours by region ("76.6 h" too), numbers or arrays (N,); or a `Tiac`
 
-    A model is given 1 MBq by its first route unless `regimen`, second or by name, says otherwise; `nuclide` replaces its
-    own, and is needed with hours. `masses` (g, with blood; numbers or arrays) replaces the phantom's reference masses and
-    the model's. `lesions` are spheres, sources by their own name, which take what the region they are `within` takes from
-    elsewhere. `recoil` adds the energy of recoiling nuclei to alphas (+1.9 % for 211At), which most tables leave out.
+    The second argument is the `regimen` of a model or the `nuclide` of hours; both may be named instead. A model is given
+    1 MBq by its first route unless a regimen says otherwise, and keeps its own nuclide unless another is named. `masses` (g,
+    with blood; numbers or arrays) replaces the phantom's reference masses and the model's. `lesions` are spheres, sources by
+    their own name, which take what the region they are `within` takes from elsewhere. `recoil` adds the energy of recoiling nuclei to alphas (+1.9 % for 211At), which most tables leave out.
     `table` replaces our S values by the user's own (custom_svalues.py). `engine` is what solves a model (docs/kernels.md).
     Pure in the activities and masses: jit, grad and vmap work.
 
@@ -60,12 +61,16 @@ def absorbed_dose(
     a simulation that lacks what doses need.
     """
     body = check_phantom(phantom)
-    if isinstance(nuclide, Regimen):
+    if isinstance(nuclide_or_regimen, Regimen):
         if regimen is not None:
             raise BadInput("two regimens are given", hint="absorbed_dose(model, regimen)")
-        nuclide, regimen = None, nuclide
         if not isinstance(of, Model):
             raise BadInput("a regimen goes with a model", hint="absorbed_dose(model, regimen)")
+        regimen = nuclide_or_regimen
+    elif nuclide_or_regimen is not None:
+        if nuclide is not None:
+            raise BadInput("two nuclides are given", hint=f"absorbed_dose(…, nuclide={nuclide!r})")
+        nuclide = nuclide_or_regimen
     if patients is not None and not isinstance(of, Model):
         raise BadInput("patients go with a model", hint="absorbed_dose(model, regimen, patients=patients)")
     if isinstance(of, Model):

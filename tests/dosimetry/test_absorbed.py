@@ -281,7 +281,7 @@ def test_a_model_and_a_regimen_are_the_same_as_simulating_first(iodide):
         assert float(in_one_call[target][0]) == pytest.approx(float(explicit[target][0]), rel=1e-9)
         assert float(by_name[target][0]) == float(in_one_call[target][0])
     assert float(in_one_call.gray()["thyroid"][0]) == pytest.approx(float(in_one_call["thyroid"][0]) * 0.1, rel=1e-12)
-    assert absorbed_dose(model, given, "adult-female", nuclide=None).phantom == "adult-female"
+    assert absorbed_dose(model, given, "adult-female", nuclide="I-123").nuclide == "I-123"
 
 
 def test_virtual_patients_have_doses_by_their_own_kinetics_and_masses():
@@ -309,6 +309,8 @@ def test_patients_and_regimens_go_with_a_model(iodide):
         absorbed_dose(iodide, given)
     with pytest.raises(BadInput, match="two regimens are given"):
         absorbed_dose(pbpk.load_model("iodide"), given, regimen=given)
+    with pytest.raises(BadInput, match="two nuclides are given"):
+        absorbed_dose(THYROID, "At-211", nuclide="I-131")
 
 
 def test_doses_of_lesions_have_as_many_values_as_there_are_patients():

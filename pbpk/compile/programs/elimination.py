@@ -195,8 +195,9 @@ def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> l
 def _sum_products(
     m: Machine, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]
 ) -> Operand:
-    """The first term + Σ factor · x; a term is a factor's slot and its node. Plasma has an organ in every other term: many are added side by side, so that none waits long, and
-    the first term is added last, as what it may have to wait for longest."""
+    """The first term + Σ factor · x; of each of the `terms`, the factor's slot and the node of x. Plasma exchanges with every
+    organ: many products are added side by side, so that none waits long, and the first term is added last, as what may be
+    waited for longest."""
     chains = min(_PARALLEL_SUMS, 1 + len(terms) // 4)
     parts: list[Operand] = [first_term] if chains == 1 else []
     for k, (slot, node) in enumerate(terms):

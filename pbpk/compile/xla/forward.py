@@ -20,7 +20,8 @@ from pbpk.compile.backend.forward_mode import Jets
 from pbpk.compile.xla import bind
 from pbpk.compile.xla.coefficients import Parts, halves, joined, number
 
-DECIDED = ("gave_up", "inaccurate", "step_lengths", "step_memory")  # arguments and results that are decided by numbers: without derivatives
+DECIDED = ("gave_up", "inaccurate", "step_lengths", "step_memory")
+"""Arguments and results that are decided by numbers: without derivatives."""
 
 
 class Named(bind.Kernel, Protocol):

@@ -34,8 +34,8 @@ def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any
     """dⱼ (rows, stops) in scratch, in units of the window's length; s is σ · length, `decay` (stops) is e^(−σt).
 
     With h = (1 − gs)/2 and b = 1 + gs, row j is h (dⱼ₋₁ + dⱼ₊₁) − b dⱼ = Rⱼ, where R is e^(−σt) r, the r of
-    `right_hand_side`, less g in rows 0 and 1. Row 1 has 2d₀ for d₀, since w T₀ = T₁ is not halved. Eliminated from the last row to the first,
-    the k-th pivot is Gₖ₊₁/(P Gₖ), with Gₖ the sum of k powers of ρ²,
+    `right_hand_side`, less g in rows 0 and 1. Row 1 has 2d₀ for d₀, since w T₀ = T₁ is not halved. Eliminated from the last
+    row to the first, the k-th pivot is Gₖ₊₁/(P Gₖ), with Gₖ the sum of k powers of ρ²,
 
         ρ = (1 − √(gs))/(1 + √(gs)),   P = 2/(1 + √(gs))²,   hP = ρ
 

@@ -1,8 +1,8 @@
 """A saturable model's right-hand side and Jacobian on operands.
 
-The linear arrows are one sparse matrix, as `pbpk.solve.right_hand_side` packs it; the others are laws (laws.py), evaluated flux by
-flux. What a loop does not change, the matrix's diagonal and what parameters make of one another, is computed before it
-and waits in scratch.
+The linear arrows are one sparse matrix, as `pbpk.solve.right_hand_side` packs it. The others are laws (laws.py), evaluated
+flux by flux. What a loop does not change, the matrix's diagonal and what parameters make of one another, is computed before
+the loop and waits in scratch.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def step_weights(tableau: Tableau) -> np.ndarray:
 
 
 class RosenbrockStep:
-    """Takes steps. From `base` on, `scratch` holds x and the stages w, (stages + 1, n); it has place for `records` steps and what
-    is after them, or without records for one whose stages nobody asks for.
+    """Takes steps. From `base` on, `scratch` holds x and the stages w, (stages + 1, n); it has place for `records` steps and
+    what is after them, or without records for one whose stages nobody asks for.
 
     Also in scratch, of where the step began: `slopes`, the laws' slope in each state that they read, their `rates`, the
     `levels` of their arguments, and γh f (`start_slope`); and `nonlinear_terms` (laws, stages), what they have beyond their

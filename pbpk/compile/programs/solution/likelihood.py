@@ -104,9 +104,9 @@ class LikelihoodProgram:
     """The program of a likelihood. `layout` is of a solution with events of each patient's own and the likelihood's readings;
     `window_adjoint` is its window's adjoint, without which there are no slopes.
 
-    Arguments beside the layout's: the `factors` of the readings; the `parameters`; for each output `term_index`, which term it belongs to, from
-    1, or 0, and the columns. Results: `minus2ll`, a solution's checks, and cotangents of what is each patient's own, named after
-    it (`cotangent_name`).
+    Arguments beside the layout's: the `factors` of the readings; the `parameters`; for each output `term_index`, which term it
+    belongs to, from 1, or 0, and the columns. Results: `minus2ll`, a solution's checks, and cotangents of what is each
+    patient's own, named after it (`cotangent_name`).
     """
 
     layout: SolutionLayout

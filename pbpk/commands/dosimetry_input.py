@@ -1,4 +1,4 @@
-"""What `pbpk dosimetry` is asked: a model, a finished fit or a file of activities, given how, with which lesions."""
+"""What `pbpk dosimetry` computes doses from: a model, a finished fit or a file of activities, a regimen, lesions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pbpk.dosimetry.phantom.body import Phantom
+    from pbpk.commands.dosimetry_request import DosimetryRequest
     from pbpk.dosimetry.region_map import Lesion
     from pbpk.dosimetry.tiac import Tiac
     from pbpk.dosimetry.uncertain.inputs import UncertainKinetics
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pbpk.regimen.regimen import Regimen
 
 
-class Asked(NamedTuple):
-    """A model with what is given to it, or activities. `kinetics`: a fit's; `lesions`: those that the model does not have;
+class DoseSource(NamedTuple):
+    """A model with a regimen, or time-integrated activities. `kinetics`: a fit's; `lesions`: those that the model does not have;
     `subjects`: those of the fit, each at its own estimates."""
 
     model: Model | None
@@ -29,20 +29,8 @@ class Asked(NamedTuple):
     subjects: Patients | None = None
 
 
-class Flags(NamedTuple):
-    """As typed."""
-
-    nuclide: str | None
-    dose: list[str] | None
-    option: list[str] | None
-    settings: list[str] | None
-    patients: int | None
-    lesion: list[str] | None
-    individuals: bool = False
-
-
-def read_source(of: str, flags: Flags, phantom: Phantom, activity: float | None) -> Asked:
-    """`activity` (MBq) takes the place of the amount of a single dose, so that effects are of what is given."""
+def read_source(request: DosimetryRequest, activity: float | None) -> DoseSource:
+    """Read what doses are computed from. `activity` (MBq) takes the place of the amount of a single dose, so that effects are of what is given."""
     from pbpk.commands.shared import read_pairs
     from pbpk.dosimetry.region_map import Lesion
     from pbpk.dosimetry.tiac import read_tiac
@@ -50,39 +38,39 @@ def read_source(of: str, flags: Flags, phantom: Phantom, activity: float | None)
     from pbpk.model.load import load_model
 
     extra = []
-    for label, text in read_pairs(flags.lesion, "--lesion").items():
+    for label, text in read_pairs(request.lesion, "--lesion").items():
         weight, at, within = text.partition("@")
         if not at or not within.strip():
             raise WrongUsage(f'--lesion "{label}={text}" cannot be read', hint='--lesion "node=2 g@muscle"')
-        extra.append(Lesion(label, grams(label, weight), within.strip()))
-    if of.lower().endswith(".csv"):
-        if flags.nuclide is None:
+        extra.append(Lesion(label, read_mass(label, weight), within.strip()))
+    if request.of.lower().endswith(".csv"):
+        if request.nuclide is None:
             raise WrongUsage("--nuclide is missing: the file does not say it", hint="--nuclide I-131")
-        if flags.dose or flags.patients or flags.settings or flags.option:
+        if request.dose or request.patients or request.settings or request.option:
             raise WrongUsage("--dose, --set, --option and --patients go with a model")
-        tiac = read_tiac(of, flags.nuclide, phantom, frozenset(x.name for x in extra))
-        return Asked(None, None, tiac, tiac.nuclide, None, tuple(extra))
-    kinetics, subjects, run = None, None, _run(of)
-    if flags.individuals and run is None:
+        tiac = read_tiac(request.of, request.nuclide, request.phantom, frozenset(x.name for x in extra))
+        return DoseSource(None, None, tiac, tiac.nuclide, None, tuple(extra))
+    kinetics, subjects, run = None, None, _find_finished_run(request.of)
+    if request.individuals and run is None:
         raise WrongUsage("--individuals is of a fit's subjects", hint="pbpk dosimetry STUDY/001 --individuals")
     if run is not None:
         from pbpk.run_folders.fitted_individuals import fitted_individuals
         from pbpk.run_folders.fitted_kinetics import fitted_kinetics
 
-        if flags.nuclide or flags.settings or flags.option:
+        if request.nuclide or request.settings or request.option:
             raise WrongUsage("--nuclide, --set and --option are the fit's own", hint="name the model to change them")
-        if flags.individuals:
+        if request.individuals:
             model, subjects = fitted_individuals(run)
         else:
             model, kinetics = fitted_kinetics(run)
     else:
-        values, options = read_pairs(flags.settings, "--set"), read_pairs(flags.option, "--option")
-        model = load_model(of, nuclide=flags.nuclide, values=values, options=options)
-    given = _regimen(model, flags.dose, activity)
-    return Asked(model, given, None, str(model.nuclide), kinetics, tuple(extra), subjects)
+        values, options = read_pairs(request.settings, "--set"), read_pairs(request.option, "--option")
+        model = load_model(request.of, nuclide=request.nuclide, values=values, options=options)
+    regimen = _read_regimen(model, request.dose, activity)
+    return DoseSource(model, regimen, None, str(model.nuclide), kinetics, tuple(extra), subjects)
 
 
-def _run(of: str) -> Path | None:
+def _find_finished_run(of: str) -> Path | None:
     """A finished fit's folder, where `of` is no model."""
     from pbpk.errors import BadInput
     from pbpk.model.load import list_models
@@ -96,7 +84,7 @@ def _run(of: str) -> Path | None:
         return None
 
 
-def _regimen(model: Model, words: list[str] | None, activity: float | None) -> Regimen:
+def _read_regimen(model: Model, words: list[str] | None, activity: float | None) -> Regimen:
     from dataclasses import replace
 
     from pbpk.dosimetry.treatment import default_regimen
@@ -104,17 +92,17 @@ def _regimen(model: Model, words: list[str] | None, activity: float | None) -> R
     from pbpk.regimen.dose import parse_dose
     from pbpk.regimen.regimen import Regimen
 
-    given = sum((parse_dose(d) for d in words), Regimen(())) if words else default_regimen(model)
+    regimen = sum((parse_dose(d) for d in words), Regimen(())) if words else default_regimen(model)
     if activity is None:
-        return given
-    if len(given.doses) != 1 or given.doses[0].addl or given.doses[0].per_kg:
+        return regimen
+    if len(regimen.doses) != 1 or regimen.doses[0].addl or regimen.doses[0].per_kg:
         what = "--activity is of one dose, and --dose says how much of several, or by weight"
         raise WrongUsage(what, hint="leave --activity out")
-    return Regimen((replace(given.doses[0], amount=activity, unit="MBq"),), given.voids)
+    return Regimen((replace(regimen.doses[0], amount=activity, unit="MBq"),), regimen.voids)
 
 
-class Doubts(NamedTuple):
-    """Relative SDs: `kinetics` by parameter or region; of masses, `*` for all others; of S by radiation."""
+class UncertainInputs(NamedTuple):
+    """What --uncertain says. Relative SDs: `kinetics` by parameter or region; of masses, `*` for all others; of S by radiation."""
 
     kinetics: Mapping[str, float]
     masses: Mapping[str, float]
@@ -130,12 +118,12 @@ class Doubts(NamedTuple):
         return {"kinetics": kinetics or self.kinetics, "mass_sd": self.masses, "s_sd": self.s}
 
 
-def read_doubts(pairs: list[str] | None) -> Doubts:
-    """From NAME=20 % or NAME=0.2; `mass=`, `mass.kidneys=`, `S.photon=`, or the name of a parameter or region."""
+def read_uncertain(pairs: list[str] | None) -> UncertainInputs:
+    """Read relative SDs from NAME=20 % or NAME=0.2; `mass=`, `mass.kidneys=`, `S.photon=`, or the name of a parameter or region."""
     from pbpk.commands.shared import read_pairs
     from pbpk.errors import WrongUsage
 
-    found = Doubts({}, {}, {})
+    inputs = UncertainInputs({}, {}, {})
     for name, text in read_pairs(pairs, "--uncertain").items():
         try:
             value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
@@ -143,15 +131,16 @@ def read_doubts(pairs: list[str] | None) -> Doubts:
             raise WrongUsage(f'--uncertain "{name}={text}" cannot be read', hint='--uncertain "thyroid=20 %"') from None
         kind, _, rest = name.partition(".")
         if kind == "mass":
-            found.masses[rest or "*"] = value  # type: ignore[index]
+            inputs.masses[rest or "*"] = value  # type: ignore[index]
         elif kind == "S" and rest:
-            found.s[rest] = value  # type: ignore[index]
+            inputs.s[rest] = value  # type: ignore[index]
         else:
-            found.kinetics[name] = value  # type: ignore[index]
-    return found
+            inputs.kinetics[name] = value  # type: ignore[index]
+    return inputs
 
 
-def grams(name: str, text: str) -> float:
+def read_mass(name: str, text: str) -> float:
+    """A mass in g. Raises `BadInput`."""
     from pbpk import units
     from pbpk.errors import BadInput
     from pbpk.model.parameters import read_number
@@ -163,7 +152,8 @@ def grams(name: str, text: str) -> float:
     return number * units.require_dimension(unit or "g", "g", f"the mass of {name}") / units.unit_factor("g")
 
 
-def megabecquerels(text: str | None) -> float | None:
+def read_activity(text: str | None) -> float | None:
+    """An activity in MBq, None where none is given. Raises `BadInput`."""
     from pbpk import units
     from pbpk.errors import BadInput
     from pbpk.model.parameters import read_number

@@ -1,12 +1,12 @@
-"""What `pbpk dosimetry` shows: the JSON, a table for people, and the files of --out."""
+"""The output of `pbpk dosimetry`: the JSON, a table for the terminal, and the files of --out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pbpk.commands.dosimetry_doses import DosimetryAnswer
     from pbpk.dosimetry.curves import DoseCourse
-    from pbpk.dosimetry.patient.report import PatientReport
     from pbpk.dosimetry.target_doses import AbsorbedDose
     from pbpk.dosimetry.uncertain.result import DoseUncertainty
     from pbpk.model.load import Model
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from pbpk.run_folders.claim import OutputFolder
 
 
-def summary(
-    found: AbsorbedDose, model: Model | None, given: float | None, patients: int | None, unknown: DoseUncertainty | None
+def summarise_doses(
+    doses: AbsorbedDose,
+    model: Model | None,
+    activity: float | None,
+    patients: int | None,
+    uncertainty: DoseUncertainty | None,
 ) -> dict[str, Any]:
-    """The JSON. Intervals are those between patients, or over what is not known."""
+    """The JSON. Intervals are between patients, or over what is not known."""
     import numpy as np
 
     from pbpk.dosimetry.phantom.body import load_regions
@@ -32,55 +36,56 @@ def summary(
             **more,
         }
 
-    known = load_regions(found.phantom)
-    doses = {}
-    for t in found.targets:
-        parts = {r: float(np.nanmedian(np.asarray(found.by_radiation[r][t]))) for r in found.by_radiation}
-        doses[t] = numbers(found.coefficient[t], "mGy/MBq", by_radiation=parts, monte_carlo_error=found.error.get(t))
+    known = load_regions(doses.phantom)
+    rows = {}
+    for t in doses.targets:
+        parts = {r: float(np.nanmedian(np.asarray(doses.by_radiation[r][t]))) for r in doses.by_radiation}
+        rows[t] = numbers(doses.coefficient[t], "mGy/MBq", by_radiation=parts, monte_carlo_error=doses.error.get(t))
     result: dict[str, Any] = {
         "model": model.name if model else None,
-        "nuclide": found.nuclide,
-        "phantom": found.phantom,
-        "recoil": found.recoil,
+        "nuclide": doses.nuclide,
+        "phantom": doses.phantom,
+        "recoil": doses.recoil,
         "patients": patients or 1,
-        "tiac": {r: numbers(v, "h") for r, v in found.tiac.hours[found.nuclide].items()},
+        "tiac": {r: numbers(v, "h") for r, v in doses.tiac.hours[doses.nuclide].items()},
         "tiac_of_daughters": {
-            n: {r: numbers(v, "h") for r, v in of.items()} for n, of in found.tiac.hours.items() if n != found.nuclide
+            n: {r: numbers(v, "h") for r, v in of.items()} for n, of in doses.tiac.hours.items() if n != doses.nuclide
         },
-        "absorbed_dose_per_activity": doses,
+        "absorbed_dose_per_activity": rows,
         "mass": {
-            t: {"value": float(np.median(np.asarray(found.masses.get(t, known[t].mass)))), "unit": "g"}
-            for t in found.targets
+            t: {"value": float(np.median(np.asarray(doses.masses.get(t, known[t].mass)))), "unit": "g"}
+            for t in doses.targets
             if t in known
         },
         "interval": "5 % to 95 % of virtual patients" if patients else "none: one patient at typical values",
-        "notes": list(found.notes),
+        "notes": list(doses.notes),
     }
-    if given is not None:
-        result["activity"] = {"value": given, "unit": "MBq"}
-        result["absorbed_dose"] = {t: numbers(v, "Gy") for t, v in found.gray(given).items()}
-    if unknown is not None and given is not None:
-        result["uncertainty"] = unknown.to_dict()
-        result["interval"] = f"{unknown.level:.0%} over what is not known ({unknown.method})"
-        for t, s in unknown.spreads["absorbed_dose"].items():
+    if activity is not None:
+        result["activity"] = {"value": activity, "unit": "MBq"}
+        result["absorbed_dose"] = {t: numbers(v, "Gy") for t, v in doses.gray(activity).items()}
+    if uncertainty is not None and activity is not None:
+        result["uncertainty"] = uncertainty.to_dict()
+        result["interval"] = f"{uncertainty.level:.0%} over what is not known ({uncertainty.method})"
+        for t, s in uncertainty.spreads["absorbed_dose"].items():
             result["absorbed_dose"][t]["interval"] = [s.low, s.high]
-            doses[t]["interval"] = [s.low / given * 1e3, s.high / given * 1e3]
+            rows[t]["interval"] = [s.low / activity * 1e3, s.high / activity * 1e3]
     return result
 
 
-def by_subject(found: AbsorbedDose, subjects: Patients) -> dict[str, Any]:
+def describe_subjects(doses: AbsorbedDose, subjects: Patients) -> dict[str, Any]:
     """For the JSON: each subject's hours and doses, and that intervals are those between them."""
     import numpy as np
 
     def row(k: int) -> dict[str, Any]:
-        hours = {r: float(np.asarray(v)[k]) for r, v in found.tiac.hours[found.nuclide].items()}
-        return {"tiac_h": hours, "mGy_per_MBq": {t: float(np.asarray(found.coefficient[t])[k]) for t in found.targets}}
+        hours = {r: float(np.asarray(v)[k]) for r, v in doses.tiac.hours[doses.nuclide].items()}
+        return {"tiac_h": hours, "mGy_per_MBq": {t: float(np.asarray(doses.coefficient[t])[k]) for t in doses.targets}}
 
     rows = {str(name): row(k) for k, name in enumerate(subjects.covariates["ID"])}
     return {"patients": len(rows), "interval": "5 % to 95 % of the fit's subjects", "individuals": rows}
 
 
-def as_text(result: dict[str, Any], unknown: DoseUncertainty | None = None) -> str:
+def format_doses(result: dict[str, Any], uncertainty: DoseUncertainty | None = None) -> str:
+    """The table for the terminal."""
     lines = [f"{result['nuclide']} in the {result['phantom']}" + (", with recoils" if result["recoil"] else ""), ""]
     lines.append(f"{'region':<28}{'TIAC, h':>12}{'':>4}interval")
     for name, row in result["tiac"].items():
@@ -96,19 +101,19 @@ def as_text(result: dict[str, Any], unknown: DoseUncertainty | None = None) -> s
         + "    interval",
     ]
     for name, row in result["absorbed_dose_per_activity"].items():
-        mass, whole = result["mass"].get(name), row["value"]
+        mass, total = result["mass"].get(name), row["value"]
         grams = format(mass["value"], ".4g") if mass else "-"
-        share = format(row["by_radiation"]["alpha"] / whole, ".0%") if whole else "-"
-        line = f"{name:<24}{grams:>10}{whole:>12.4g}{share:>11}"
+        share = format(row["by_radiation"]["alpha"] / total, ".0%") if total else "-"
+        line = f"{name:<24}{grams:>10}{total:>12.4g}{share:>11}"
         lines.append(line + (format(gray[name]["value"], ">11.4g") if gray else "") + f"    {_interval(row)}")
     if people := result.get("individuals"):
         regions = list(result["tiac"])
         lines += ["", f"{'ID':<12}" + "".join(f"{r + ', h':>24}" for r in regions)]
         lines += [f"{n:<12}" + "".join(f"{p['tiac_h'][r]:>24.4g}" for r in regions) for n, p in people.items()]
-    if unknown is not None:
+    if uncertainty is not None:
         from pbpk.dosimetry.patient.text import render_uncertainty
 
-        lines += ["", render_uncertainty(unknown)]
+        lines += ["", render_uncertainty(uncertainty)]
     return "\n".join(lines)
 
 
@@ -117,6 +122,7 @@ def _interval(row: dict[str, Any]) -> str:
 
 
 def list_regions(phantom: Any, as_json: bool) -> None:
+    """Print the phantom's regions with their masses."""
     from pbpk.commands.shared import print_json
     from pbpk.dosimetry.phantom.body import load_regions
 
@@ -131,20 +137,15 @@ def list_regions(phantom: Any, as_json: bool) -> None:
     print("blood, other                spread over organs by their blood, and over all tissue not named")
 
 
-def write(
-    folder: OutputFolder,
-    found: AbsorbedDose,
-    result: dict[str, Any],
-    course: DoseCourse | None,
-    page: PatientReport | None,
-) -> list[str]:
-    """The files of --out; returns what was left out, and why."""
+def write_doses(folder: OutputFolder, answer: DosimetryAnswer) -> list[str]:
+    """Write the files of --out; returns what was left out, and why."""
     from pbpk.dosimetry.olinda import format_olinda_case
     from pbpk.dosimetry.tiac import write_tiac
     from pbpk.run_folders.record import read_command_line
 
+    doses, result, page = answer.doses, answer.result, answer.page
     folder.write("command.txt", read_command_line() + "\n")
-    folder.write("tiac.csv", write_tiac(found.tiac))
+    folder.write("tiac.csv", write_tiac(doses.tiac))
     rows = ["target,value,unit,low,high"]
     for name, row in result["absorbed_dose_per_activity"].items():
         low, high = row["interval"] or ("", "")
@@ -153,15 +154,17 @@ def write(
     if people := result.get("individuals"):
         lines = [f"{n},{r},{h:.6g}" for n, p in people.items() for r, h in p["tiac_h"].items()]
         folder.write("individuals.csv", "\n".join(["ID,region,tiac_h", *lines]) + "\n")
-    if len(found.tiac.hours) == 1:
-        folder.write("case.cas", format_olinda_case(found.tiac, found.phantom))
+    if len(doses.tiac.hours) == 1:
+        folder.write("case.cas", format_olinda_case(doses.tiac, doses.phantom))
     if page is not None:
         folder.write("report.md", page.text(markdown=True) + "\n")
     folder.write_json("dosimetry.json", {"schema_version": 1, **result})
-    return _figures(folder, found, result, course)
+    return _draw_figures(folder, doses, result, answer.course)
 
 
-def _figures(folder: OutputFolder, found: AbsorbedDose, result: dict[str, Any], course: DoseCourse | None) -> list[str]:
+def _draw_figures(
+    folder: OutputFolder, doses: AbsorbedDose, result: dict[str, Any], course: DoseCourse | None
+) -> list[str]:
     from pbpk.dosimetry.svalues import list_targets
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide
@@ -169,18 +172,18 @@ def _figures(folder: OutputFolder, found: AbsorbedDose, result: dict[str, Any], 
 
     gray = result.get("absorbed_dose")
     rows, unit = (gray, "Gy") if gray else (result["absorbed_dose_per_activity"], "mGy/MBq")
-    known = list_targets(found.phantom)
-    lesions = [t for t in found.targets if t not in known]
+    known = list_targets(doses.phantom)
+    lesions = [t for t in doses.targets if t not in known]
     shown = {
         t: Shown(r["value"], tuple(r["interval"]) if r["interval"] else None, t in lesions) for t, r in rows.items()
     }
     lines = result["interval"] if any(s.interval for s in shown.values()) else ""
     try:
-        (folder.partial / "dose.png").write_bytes(dose_figure(shown, unit, f"{found.nuclide}, {found.phantom}", lines))
+        (folder.partial / "dose.png").write_bytes(dose_figure(shown, unit, f"{doses.nuclide}, {doses.phantom}", lines))
         if course is not None:
             targets = highest(course, [t for t in lesions if t in course.targets], but=("total_body",))
             until = (
-                course.time[-1] - 7 * load_nuclide(found.nuclide).half_life
+                course.time[-1] - 7 * load_nuclide(doses.nuclide).half_life
             )  # of the 12 half-lives after the last dose
             (folder.partial / "dose_rate.png").write_bytes(rate_figure(course, targets, until))
     except MissingExtra as e:

@@ -53,9 +53,10 @@ def absorbed_dose(
     The second argument is the `regimen` of a model or the `nuclide` of hours; both may be named instead. A model is given
     1 MBq by its first route unless a regimen says otherwise, and keeps its own nuclide unless another is named. `masses` (g,
     with blood; numbers or arrays) replaces the phantom's reference masses and the model's. `lesions` are spheres, sources by
-    their own name, which take what the region they are `within` takes from elsewhere. `recoil` adds the energy of recoiling nuclei to alphas (+1.9 % for 211At), which most tables leave out.
-    `table` replaces our S values by the user's own (custom_svalues.py). `engine` is what solves a model (docs/kernels.md).
-    Pure in the activities and masses: jit, grad and vmap work.
+    their own name, which take what the region they are `within` takes from elsewhere. `recoil` adds the energy of recoiling
+    nuclei to alphas (+1.9 % for 211At), which most tables leave out. `table` replaces our S values by the user's own
+    (custom_svalues.py). `engine` is what solves a model (docs/kernels.md). Pure in the activities and masses: jit, grad and
+    vmap work.
 
     Raises `BadInput` for a region the phantom lacks, a mass of 0, a nuclide without data, more decays than were given, and
     a simulation that lacks what doses need.

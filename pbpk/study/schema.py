@@ -95,9 +95,8 @@ class _EndpointPart(StudySection):
 
 
 # The parameters of the error models are fields by their table, so a new one is declared in one place.
-_VariancePart = create_model(
-    "_VariancePart", __base__=_EndpointPart, **{name: (float | None, None) for name in VARIANCE_PARAMETERS}
-)
+_VARIANCE_FIELDS: dict[str, Any] = {name: (float | None, None) for name in VARIANCE_PARAMETERS}
+_VariancePart = create_model("_VariancePart", __base__=_EndpointPart, **_VARIANCE_FIELDS)
 
 
 class ErrorPart(_VariancePart):

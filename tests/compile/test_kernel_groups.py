@@ -108,7 +108,7 @@ def test_draws_of_random_effects(name, grouped):
 
 
 class Scaled:
-    """x of each patient times y of his group, by two readings of it."""
+    """x of each patient times y of the group, by two readings of it."""
 
     arguments = (Buffer("x", (2,)), Buffer("y", (3,)))
     results = (Buffer("z", (2,)),)

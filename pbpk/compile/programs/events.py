@@ -91,17 +91,21 @@ class EventOps:
         return self.m.choose(self.reset - 1.5, 0.0, amount) if self.layout.has_steady_state else amount
 
     def _read_size(self, name: str) -> Operand:
+        """How much of something the event does."""
         return self.m.read(self.buffer[name], self.segment)
 
     def _read_compartment(self, name: str) -> Any:
+        """Where it does it: an index that all share, or each patient's own number."""
         if self.layout.per_patient:
             return self.m.read(self.buffer[name], self.segment)
         return self.m.whole(self.buffer[name], self.segment, self.layout.size + 1)
 
     def _get_at(self, rows: Rows, compartment: Any) -> Operand:
+        """The row of a compartment."""
         return rows.pick(compartment, self.layout.size + 1) if self.layout.per_patient else rows.get(compartment)
 
     def _add_at(self, rows: Rows, compartment: Any, value: Operand) -> None:
+        """Adds to the row of a compartment."""
         if self.layout.per_patient:
             rows.place(compartment, self.layout.size + 1, rows.pick(compartment, self.layout.size + 1) + value)
         else:

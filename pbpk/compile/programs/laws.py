@@ -65,8 +65,9 @@ def trace_function(function: Callable, arguments: int) -> TracedExpression:
     return TracedExpression(arguments, tuple(reversed(kept_operations)), results)
 
 
-def _as_sequence(found) -> Sequence:
-    return found if isinstance(found, tuple | list) else [found]
+def _as_sequence(value) -> Sequence:
+    """Results of a function as a sequence, also where there is one."""
+    return value if isinstance(value, tuple | list) else [value]
 
 
 class _ExpressionBuilder:
@@ -78,6 +79,7 @@ class _ExpressionBuilder:
         self._count = arguments
 
     def inline(self, jaxpr: Any, constants: Sequence, arguments: Sequence[Value]) -> tuple[Value, ...]:
+        """Writes a trace's operations, those of the functions that it calls among them; gives its results."""
         value: dict[Any, Value] = dict(zip(jaxpr.invars, arguments, strict=True))
         for v, c in zip(jaxpr.constvars, constants, strict=True):
             value[v] = _as_float(c)
@@ -97,6 +99,7 @@ class _ExpressionBuilder:
         return tuple(operand_of(v) for v in jaxpr.outvars)
 
     def _add_equation(self, eqn: Any, inputs: tuple[Value, ...]) -> Value:
+        """Writes one equation of a trace. Raises `UnsupportedOperation`."""
         name, types = eqn.primitive.name, [v.aval for v in (*eqn.invars, *eqn.outvars)]
         unsupported = any(t.shape or t.dtype == np.float32 for t in types) or len(eqn.outvars) != 1
         if unsupported or (name == "select_n" and len(inputs) != 3):
@@ -115,6 +118,7 @@ class _ExpressionBuilder:
         return self._add_operation(name, extra, inputs)
 
     def _add_operation(self, name: str, extra: Any, inputs: tuple[Value, ...]) -> Value:
+        """Writes an operation, unless it is written already, changes nothing, or is of constants alone."""
         if (simplified := _simplify(name, inputs)) is not None:
             return simplified
         if all(isinstance(v, float) for v in inputs):
@@ -129,12 +133,14 @@ class _ExpressionBuilder:
 
 
 def _as_float(value: Any) -> float:
+    """A constant of a trace. Raises `UnsupportedOperation` for an array."""
     if np.ndim(value):
         raise UnsupportedOperation("array")
     return float(value)
 
 
 def _simplify(name: str, inputs: tuple[Value, ...]) -> Value | None:
+    """The input that an operation with a neutral element leaves as it is; None where it does something."""
     if name == "mul" and 1.0 in inputs:
         a, b = inputs
         return b if _is_constant(a, 1.0) else a if _is_constant(b, 1.0) else None
@@ -145,6 +151,7 @@ def _simplify(name: str, inputs: tuple[Value, ...]) -> Value | None:
 
 
 def _is_constant(value: Value, number: float) -> bool:
+    """Whether a value is this constant."""
     return isinstance(value, float) and value == number
 
 
@@ -232,10 +239,9 @@ def _share_inverses(operations: list[Operation], next_number: int) -> list[Opera
     """The same operations, with what is divided by more than once, as in a law's derivatives, inverted once. From
     `next_number` on, numbers are no values' yet."""
     denominators = [op.inputs[1] for op in operations if op.name == "div"]
-    inverse_of, inverted = (
-        {v: next_number + k for k, v in enumerate(denominators) if isinstance(v, int) and denominators.count(v) > 1},
-        set(),
-    )
+    shared = {v for v in denominators if isinstance(v, int) and denominators.count(v) > 1}
+    inverse_of = {v: next_number + k for k, v in enumerate(denominators) if v in shared}
+    inverted = set()
     result = []
     for op in operations:
         denominator = op.inputs[-1]
@@ -250,10 +256,12 @@ def _share_inverses(operations: list[Operation], next_number: int) -> list[Opera
 
 
 def _maximum(m: Machine, a: Operand, b: Operand) -> Operand:
+    """The larger; NaN where either is."""
     return m.compare(m.size(a), -1.0, m.larger(a, b), a)  # NaN whichever is
 
 
 def _is_greater(m: Machine, a: Operand, b: Operand) -> Operand:
+    """1 where a > b, else 0."""
     return m.compare(a, b, 1.0, 0.0)
 
 
@@ -264,6 +272,7 @@ def _is_equal(m: Machine, a: Operand, b: Operand) -> Operand:
 
 
 def _integer_power(m: Machine, n: int, a: Operand) -> Operand:
+    """aⁿ by squaring."""
     if n < 0:
         return 1.0 / _integer_power(m, -n, a)
     product: Operand = None

@@ -86,6 +86,7 @@ class SharedTimes(OutputWriter):
     """Writes outputs at times that all patients share, by the tables `initial_outputs` and `stop_outputs`."""
 
     def write_initial(self) -> None:
+        """Writes the rows that hold an initial state."""
         m, layout, table = self.m, self.layout, self.buffer["initial_outputs"]
 
         def write(t: Index) -> list[Operand]:
@@ -97,12 +98,14 @@ class SharedTimes(OutputWriter):
         m.loop(layout.output_rows, write)
 
     def write_stop(self, stop: Index, amount: Read, integral: Read) -> None:
+        """Writes the stop's row, where it has one."""
         m, table = self.m, self.buffer["stop_outputs"]
         row = read_cell(m, table, stop, StopColumn.OUTPUT_ROW, self.layout.output_rows)
         is_output = read_cell(m, table, stop, StopColumn.IS_OUTPUT, 2)
         m.repeat(is_output, lambda _: self.write_row(row, amount, integral) or [], [])
 
     def finish(self) -> None:
+        """Does nothing: all rows are written."""
         pass
 
 
@@ -115,12 +118,16 @@ class OwnTimes(OutputWriter):
         self.state_integrals = Rows(m, layout.state_count * layout.output_width) if layout.integrals else None
 
     def write_initial(self) -> None:
+        """Buffers the initial states."""
         self.m.loop(self.layout.initial_events, lambda k: self._store(k, self.read_initial(k), read_zero) or [])
 
     def write_stop(self, stop: Index, amount: Read, integral: Read) -> None:
+        """Buffers the stop's state."""
         self._store(stop + self.layout.initial_events, amount, integral)
 
     def finish(self) -> None:
+        """Gathers and writes all rows."""
+
         def write(t: Index) -> list[Operand]:
             self.write_row(t, self.sample(self.state_amounts, t), self.sample(self.state_integrals, t))
             return []
@@ -133,6 +140,7 @@ class OwnTimes(OutputWriter):
         return read_zero if states is None else lambda k: states.part(k).pick(first, below)
 
     def _store(self, state: Index, amount: Read, integral: Read) -> None:
+        """Buffers a state."""
         n = self.layout.output_width
         copy(self.m, n, self.state_amounts.part(state * n).put, amount)
         if self.state_integrals is not None:
@@ -146,11 +154,13 @@ class SharedTimesAdjoint:
         self.m, self.layout, self.buffer = m, layout, buffer
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
+        """Hands over the cotangents of the stop's row, where it has one."""
         m, table = self.m, self.buffer["stop_outputs"]
         row = read_cell(m, table, stop, StopColumn.OUTPUT_ROW, self.layout.output_rows)
         self._read_row(read_cell(m, table, stop, StopColumn.IS_OUTPUT, 2), row, amount, area)
 
     def collect_initial(self, bars: Rows) -> None:
+        """Adds the cotangents of the rows that hold an initial state."""
         m, layout, table = self.m, self.layout, self.buffer["initial_outputs"]
 
         def collect(t: Index) -> list[Operand]:
@@ -162,6 +172,7 @@ class SharedTimesAdjoint:
         m.loop(layout.output_rows, collect)
 
     def _read_row(self, is_output: Index, row: Index, amount: Write, area: Write | None) -> None:
+        """Hands over a row's cotangents, where it is an output."""
         m, n = self.m, self.layout.size
 
         def read(_: Index) -> list[Operand]:
@@ -189,6 +200,7 @@ class OwnTimesAdjoint:
                 m.loop(layout.output_rows, lambda t, of_rows=of_rows, states=states: self._gather(of_rows, states, t))
 
     def _gather(self, of_rows: Buffer, states: Rows, t: Index) -> list[Operand]:
+        """Adds the cotangents of each patient's t-th row to those of its state."""
         m, n = self.m, self.layout.size
         first, below = locate_sample(m, self.layout, self.buffer, t)
         bars = m.part(of_rows, t * n, (n,))
@@ -201,6 +213,7 @@ class OwnTimesAdjoint:
         return []
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
+        """Hands over what was gathered of the stop's state."""
         n = self.layout.size
         first = (stop + self.layout.initial_events) * n
         copy(self.m, n, amount, self.amount_cotangents.part(first).get)
@@ -208,6 +221,7 @@ class OwnTimesAdjoint:
             copy(self.m, n, area, self.integral_cotangents.part(first).get)
 
     def collect_initial(self, bars: Rows) -> None:
+        """Adds what was gathered of the initial states."""
         copy(self.m, self.layout.initial_events * self.layout.size, bars.add, self.amount_cotangents.get)
 
 

@@ -95,6 +95,7 @@ class LinearKernel:
         return *(parts[0] for parts in bars), *([None] if source is None else [])
 
     def _window(self, kind: type[_WindowKind], stops: jax.Array, source: jax.Array | None) -> _WindowKind:
+        """The program for these stops."""
         shared, inflow = stops.ndim == 1, source is not None
         return kind(self.system, self.series, len(stops), shared, self.integrals, inflow, registers=_sum_registers())
 
@@ -157,6 +158,7 @@ def _call_program(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _propagate(window: LinearWindowForward, arguments: tuple[Parts, ...], tables: Sequence[jax.Array]):
+    """Amounts and integrals by coefficients, and the error."""
     *results, (error,) = _call_program(window, arguments, tables)
     return tuple(results), error
 
@@ -185,6 +187,7 @@ def _propagate_adjoint(
     cotangents: tuple[Parts, ...],
     tables: Sequence[jax.Array],
 ):
+    """Cotangents of rates, start and inflow, by coefficients."""
     return tuple(_call_program(window, arguments, tables, cotangents))
 
 
@@ -196,6 +199,7 @@ def _(window: LinearWindowAdjoint, primals, tangents):
 
 
 def _raise_order(window: _WindowKind) -> _WindowKind:
+    """The window with one derivative order more."""
     return replace(window, derivative_order=window.derivative_order + 1)
 
 

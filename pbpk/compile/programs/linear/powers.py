@@ -120,16 +120,20 @@ class _SumBlock:
 
     @property
     def size(self) -> int:
+        """How many sums there are."""
         return self.count * (self.end - self.first) * self.width
 
     def clear(self) -> None:
+        """Begins with 0."""
         m = self.machine
         m.loop(self.size, lambda k: m.put(self.scratch, k, 0.0) or [])
 
     def slot_of(self, sum_: int, stop: int, number: Index) -> Index:
+        """Where a sum of a number at a stop is."""
         return number + (sum_ * (self.end - self.first) + stop - self.first) * self.width
 
     def get(self, sum_: int, stop: int, number: Index) -> Operand:
+        """A sum of a number at a stop."""
         return self.machine.get(self.scratch, self.slot_of(sum_, stop, number))
 
     def add(self, powers: list[Any], sums: list[WeightedSum]) -> None:

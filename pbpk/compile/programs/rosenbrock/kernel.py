@@ -97,26 +97,31 @@ def encode_result(gave_up: jax.Array, inaccurate: jax.Array) -> jax.Array:
 
 
 def _as_result(results: Sequence[jax.Array]) -> SaturableWindowResult:
+    """A kernel's results as what is asked for."""
     amounts, *integral, gave_up, inaccurate, lengths = results
     code = encode_result(gave_up[0], inaccurate[0])
     return SaturableWindowResult(amounts, integral[0] if integral else None, code, lengths[-1])
 
 
 def _call_forward(kernel: WindowKernel, arrays: WindowArrays, memory: jax.Array) -> list[jax.Array]:
+    """The kernel's results, differentiable by jvp."""
     return forward_mode.call(kernel, *present_arrays(arrays), memory)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _integrate(kernel: WindowKernel, arrays: WindowArrays, memory: jax.Array) -> list[jax.Array]:
+    """The kernel's results, differentiable by vjp."""
     return _call_forward(kernel, arrays, memory)
 
 
 def _forward(kernel: WindowKernel, arrays: WindowArrays, memory: jax.Array):
+    """The results, and what the adjoint needs of them."""
     results = opaque(partial(_call_forward, kernel))(arrays, memory)
     return results, (arrays, memory, results[0], results[-1])
 
 
 def _backward(kernel: WindowKernel, residuals, cotangents):
+    """Cotangents of the arrays from those of the results."""
     return opaque(partial(_call_adjoint, kernel))(*residuals, cotangents[: 1 + kernel.method.integrals])
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pbpk.model.system import FluxGroup, System
 
 Entry = tuple[int, int]
-Levels = dict["LawArgument", Operand]
+Levels = dict["FluxArgument", Operand]
 """An amount or concentration for each argument of the laws that depends on a state."""
 _PARALLEL_SUMS = 4  # sums side by side: what keeps a processor busy while one waits for the last
 
@@ -87,7 +87,7 @@ class TracedLaw:
 
 
 @dataclass(frozen=True)
-class LawArgument:
+class FluxArgument:
     """An argument of a law: an amount, over a row of parameters if there is one; or that row."""
 
     state: int | None
@@ -99,7 +99,7 @@ class NonlinearFlux:
     """One nonlinear flux: its law, the law's arguments, and `source` and `target`, None outside."""
 
     law: TracedLaw
-    arguments: tuple[LawArgument, ...]
+    arguments: tuple[FluxArgument, ...]
     source: int | None
     target: int | None
 
@@ -148,7 +148,7 @@ def lay_out_fluxes(field: RightHandSideField) -> FluxLayout:
                     row[k] = row_of[int(index)]
                 first += group.size
             states = [None] * group.size if a.state is None else [int(s) for s in a.state]
-            columns.append([LawArgument(s, r) for s, r in zip(states, row, strict=True)])
+            columns.append([FluxArgument(s, r) for s, r in zip(states, row, strict=True)])
         for arguments in zip(*columns, strict=True):
             source, target = (int(end) if end < size else None for end in next(ends))
             fluxes.append(NonlinearFlux(law, arguments, source, target))
@@ -244,7 +244,7 @@ class RightHandSide:
         pairs = zip(self.layout.nonlinear, self.known_arguments, strict=True)
         return [prepare_expression(self.machine, part(c.law), known) for c, known in pairs]
 
-    def inverse_volume(self, a: LawArgument) -> Operand:
+    def inverse_volume(self, a: FluxArgument) -> Operand:
         """1/volume of an argument that is a concentration."""
         assert a.row is not None
         return self.machine.get(self.inverse_volumes, self.volume_slots[a.row])
@@ -271,6 +271,7 @@ class RightHandSide:
         return [values[0] for values in results], [values[1:] for values in results]
 
     def _evaluate(self, prepared: list[PreparedExpression], levels: Levels) -> list[list[Operand]]:
+        """Every flux's expression at these levels."""
         return evaluate_expressions(self.machine, list(zip(prepared, self.law_arguments(levels), strict=True)))
 
     def __call__(self, y: list[Operand], rates: Sequence[Operand]) -> list[Operand]:
@@ -325,7 +326,7 @@ class RightHandSide:
         return factor_matrix(m, self.layout.pivots, entries, ComputedMapping(range(self.layout.size), excess), TOGETHER)
 
 
-def jacobian_entries(c: NonlinearFlux, a: LawArgument, slope: Any) -> list[tuple[Entry | int, Any]]:
+def jacobian_entries(c: NonlinearFlux, a: FluxArgument, slope: Any) -> list[tuple[Entry | int, Any]]:
     """Where a law's slope goes in the packed Jacobian: entries off the diagonal, and the sum of its column."""
     state = a.state
     assert state is not None

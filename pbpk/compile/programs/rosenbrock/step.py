@@ -119,6 +119,7 @@ class RosenbrockStep:
         for_each(m, n, lambda k: self._write_results(k, with_error))
 
     def _store_stage(self, i: Index, values: list[Operand]) -> None:
+        """Keeps a stage."""
         for k, w in enumerate(values):
             self.machine.put(self.scratch, self.stage_slot(i) + k, w)
 
@@ -229,4 +230,5 @@ class RosenbrockStep:
 
 
 def _add_row(terms: dict[int, Operand], row: int, value: Operand) -> Operand:
+    """The value, and the row's term where there is one."""
     return value + terms[row] if row in terms else value

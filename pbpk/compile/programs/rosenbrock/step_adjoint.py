@@ -93,6 +93,7 @@ class StepAdjoint:
         return m.choose(active, of_h * per + of_integral, 0.0)
 
     def _clear(self, scratch: Any, count: int) -> None:
+        """Begins with 0."""
         for_each(self.machine, count, lambda k: self.machine.put(scratch, k, 0.0))
 
     def _pull_integral(self, active: Operand, h: Operand) -> Operand:

@@ -184,6 +184,7 @@ class SolutionForward:
         return Within(m, reads, writes, partial(self._receive_stop, g))
 
     def _keep_largest(self, k: int, _: Index, value: Operand) -> None:
+        """Keeps the largest of a diagnostic over all windows."""
         self.diagnostics.put(k, self.m.larger(self.diagnostics.get(k), value))
 
     def _keep_start(self, g: Index) -> None:
@@ -199,6 +200,7 @@ class SolutionForward:
             copy(m, 2, self._residual_writer("step_memories", g * 2, 2), self.step_memory.get)
 
     def _keep_step_lengths(self, g: Index) -> None:
+        """Keeps the steps' lengths that the adjoint begins with."""
         if self.program.keeps_residuals and self.step_lengths is not None:
             edges = self.layout.stops + 1
             copy(self.m, edges, self._residual_writer("step_lengths", g * edges, edges), self.step_lengths.get)

@@ -69,6 +69,7 @@ def run_likelihood(
 
 
 def _call(kernel: _SolutionKernel, arguments: NamedArrays) -> NamedArrays:
+    """The kernel's results by name, from arguments by name."""
     program = kernel.program(kernel.layout)
     results = bind.call(kernel, *(arguments[b.name] for b in program.arguments))
     return dict(zip((b.name for b in program.results), results, strict=True))
@@ -93,6 +94,7 @@ class _SolutionKernel(ABC):
 
     @cached_property
     def _arguments(self) -> tuple[Buffer, ...]:
+        """The program's arguments, in order."""
         return self.program(self.layout).arguments
 
     @property
@@ -122,6 +124,7 @@ class _SolutionKernel(ABC):
 
     @cached_property
     def _stop_tables(self) -> set[str]:
+        """Names of the tables that follow from the stops."""
         return {b.name for b in self.layout.stop_tables}
 
     def _spread_stop_tables(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
@@ -137,27 +140,36 @@ class _SolutionKernel(ABC):
 
 @dataclass(frozen=True)
 class _ForwardKernel(_SolutionKernel):
+    """The kernel of `SolutionProgram`."""
+
     layout: SolutionLayout
     keep_residuals: bool
 
     def program(self, layout: SolutionLayout) -> SolutionProgram:
+        """The solution's program."""
         return SolutionProgram(layout, self.keep_residuals)
 
 
 @dataclass(frozen=True)
 class _AdjointKernel(_SolutionKernel):
+    """The kernel of `SolutionAdjointProgram`."""
+
     layout: SolutionLayout
 
     def program(self, layout: SolutionLayout) -> SolutionAdjointProgram:
+        """The adjoint's program."""
         return SolutionAdjointProgram(layout, adjoint_of(layout.window))
 
 
 @dataclass(frozen=True)
 class _LikelihoodKernel(_SolutionKernel):
+    """The kernel of `LikelihoodProgram`."""
+
     layout: SolutionLayout
     likelihood: LikelihoodTerms
     with_slopes: bool
 
     def program(self, layout: SolutionLayout) -> LikelihoodProgram:
+        """The likelihood's program, with the window's adjoint where slopes are asked for."""
         window_adjoint = adjoint_of(layout.window) if self.with_slopes else None
         return LikelihoodProgram(layout, self.likelihood, window_adjoint)

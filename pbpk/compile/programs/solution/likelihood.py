@@ -63,6 +63,7 @@ class LikelihoodTerm:
 
 @cache
 def _trace_term(function: Callable[..., Any], arguments: int, slopes: tuple[int, ...]) -> TracedExpression:
+    """A term's trace, once for equal functions."""
     if not slopes:
         return trace_function(function, arguments)
     return trace_function(lambda *values: [function(*values), *jax.grad(function, slopes)(*values)], arguments)
@@ -184,11 +185,13 @@ class _LikelihoodWriter(OwnTimes):
         self.prepared = [self._prepare_term(term) for term in likelihood.terms]
 
     def _prepare_term(self, term: LikelihoodTerm) -> PreparedExpression:
+        """A term's expression ready for all observations: parameters are known."""
         first = len(term.readings) + len(term.columns)
         known = {first + k: self.m.read(self.buffer["parameters"], p) for k, p in enumerate(term.parameters)}
         return prepare_expression(self.m, term.trace(self.with_slopes), known)
 
     def finish(self) -> None:
+        """Evaluates all observations: their states are buffered."""
         self.m.loop(self.layout.output_rows, self._add_observation)
 
     def _add_observation(self, t: Index) -> list[Operand]:
@@ -246,13 +249,16 @@ class _LikelihoodCotangents:
         self.cotangents, self.layout = writer.cotangents, writer.layout
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
+        """Hands over the cotangents of the amounts at a stop."""
         self._hand_over(stop + self.layout.initial_events, amount)
 
     def collect_initial(self, bars: Rows) -> None:
+        """Adds those of the initial states."""
         for k in range(self.layout.initial_events):
             self._hand_over(k, bars.part(k * self.layout.size).add)
 
     def _hand_over(self, state: Index, amount: Write) -> None:
+        """Hands over the cotangents of a state's amounts: each has those of the readings that it is a part of."""
         bars = self.cotangents.part(state * self.layout.output_width)
         for k, readings in self._readings_of.items():
             amount(k, sum((bars.get(r) for r in readings[1:]), bars.get(readings[0])))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class DoseSource(NamedTuple):
-    """A model with a regimen, or time-integrated activities. `kinetics`: a fit's; `lesions`: those that the model does not have;
-    `subjects`: those of the fit, each at its own estimates."""
+    """A model with a regimen, or time-integrated activities. `kinetics`: a fit's; `lesions`: those that the model does
+    not have; `subjects`: those of the fit, each at its own estimates."""
 
     model: Model | None
     regimen: Regimen | None
@@ -30,7 +30,8 @@ class DoseSource(NamedTuple):
 
 
 def read_source(request: DosimetryRequest, activity: float | None) -> DoseSource:
-    """Read what doses are computed from. `activity` (MBq) takes the place of the amount of a single dose, so that effects are of what is given."""
+    """Read what doses are computed from. `activity` (MBq) takes the place of the amount of a single dose, so that
+    effects are of what is given."""
     from pbpk.commands.shared import read_pairs
     from pbpk.dosimetry.region_map import Lesion
     from pbpk.dosimetry.tiac import read_tiac
@@ -102,7 +103,8 @@ def _read_regimen(model: Model, words: list[str] | None, activity: float | None)
 
 
 class UncertainInputs(NamedTuple):
-    """What --uncertain says. Relative SDs: `kinetics` by parameter or region; of masses, `*` for all others; of S by radiation."""
+    """What --uncertain says. Relative SDs: `kinetics` by parameter or region; of masses, `*` for all others; of S by
+    radiation."""
 
     kinetics: Mapping[str, float]
     masses: Mapping[str, float]
@@ -119,7 +121,8 @@ class UncertainInputs(NamedTuple):
 
 
 def read_uncertain(pairs: list[str] | None) -> UncertainInputs:
-    """Read relative SDs from NAME=20 % or NAME=0.2; `mass=`, `mass.kidneys=`, `S.photon=`, or the name of a parameter or region."""
+    """Read relative SDs from NAME=20 % or NAME=0.2; `mass=`, `mass.kidneys=`, `S.photon=`, or the name of a parameter
+    or region."""
     from pbpk.commands.shared import read_pairs
     from pbpk.errors import WrongUsage
 

@@ -60,7 +60,7 @@ def sir(
         final = folder.finish()
     print_result(result, source, final, as_json, _format_result)
     say(f"wrote {final}")
-    raise typer.Exit(0 if result.sound else 1)
+    raise typer.Exit(0 if result.is_reliable else 1)
 
 
 def _read_counts(text: str | None, option: str) -> tuple[int, ...]:

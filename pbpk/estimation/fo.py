@@ -43,6 +43,7 @@ class FirstOrder(QuasiNewton):
     takes_aggregates = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The FO objective by subject; η comes back as 0."""
         return evaluate_first_order(problem, psi, eta)
 
 

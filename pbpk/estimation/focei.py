@@ -52,6 +52,7 @@ class FirstOrderConditional(QuasiNewton):
     takes_aggregates = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The conditional objective by subject."""
         return evaluate_first_order_conditional(problem, psi, eta, self.interaction)
 
 

@@ -157,12 +157,15 @@ class ImportanceSampling(QuasiNewton):
     requirements = Requirements(random_effects=True)
 
     def configure(self, estimation: EstimationPart, seed: int) -> ImportanceSampling:
+        """With the study's number of samples and the run's seed."""
         return replace(self, seed=seed, samples=estimation.samples)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The marginal objective by subject."""
         return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation
 
     def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        """The subjects whose likelihood rests on few effective samples."""
         return warn_few_samples(
             evaluate_by_sampling(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects
         )

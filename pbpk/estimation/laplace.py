@@ -83,9 +83,11 @@ class LaplaceApproximation(QuasiNewton):
     takes_aggregates = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """Laplace's objective by subject."""
         return evaluate_laplace(problem, psi, eta)
 
     def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        """The subjects whose likelihood is too flat for the approximation."""
         low = np.asarray(measure_sharpness(problem, state.psi, state.eta))
         poor = [str(subjects[int(i) % len(subjects)]) for i in np.argsort(low) if low[i] < _POOR_SHARPNESS]
         if not poor:

@@ -47,15 +47,18 @@ class MostProbableEtas(EstimationMethod):
     uses_starting_etas = True
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """−2 ln p(y, η̂) by subject."""
         return evaluate_most_probable(problem, psi, eta)
 
     def init(self, problem: Problem) -> EstimationState:
+        """The modes at the initial values, sought from η = 0."""
         psi = problem.initial_unconstrained
         eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
         e = Evaluation(*(np.asarray(x) for x in self.evaluate(problem, psi, eta)))
         return EstimationState(psi, float(e.objective.sum()), e.objective, e.gradient, e.eta, np.zeros((0, 0)), 0, 1)
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        """The end: converged where the mode of every subject was found."""
         e = self.evaluate(problem, state.psi, state.eta)
         status = CONVERGED if bool(np.asarray(e.good).all()) else STALLED
         done = replace(state, status=status, iteration=1, evaluations=state.evaluations + 1)

@@ -43,6 +43,7 @@ class NaivePooling(QuasiNewton):
         return replace(problem, structure=structure, initial=np.asarray(problem.initial)[not_omega])
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """−2 ln p(y) by subject."""
         return evaluate_pooled(problem, psi, eta)
 
 

@@ -90,10 +90,12 @@ class AdaptiveQuadrature(QuasiNewton):
     takes_aggregates = True
 
     def prepare(self, problem: Problem) -> Problem:
+        """The problem as it is. Raises `WrongUsage` for more random effects than the grid has nodes for."""
         count_nodes(len(problem.structure.layout.etas))
         return super().prepare(problem)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The marginal objective by subject."""
         return evaluate_quadrature(problem, psi, eta)
 
 

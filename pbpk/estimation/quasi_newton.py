@@ -36,6 +36,7 @@ class QuasiNewton(EstimationMethod):
     uses_starting_etas = True
 
     def init(self, problem: Problem) -> EstimationState:
+        """The objective at the initial values, with the scores' inverse Hessian."""
         psi = problem.initial_unconstrained
         eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
         first = _to_host(self.evaluate(problem, psi, eta))
@@ -46,6 +47,7 @@ class QuasiNewton(EstimationMethod):
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        """One BFGS iteration: a line search along the quasi-Newton direction, or the end where it promises nothing."""
         gradient = sum_gradient(problem, state.psi, state.gradient)
         direction = -state.inverse @ gradient
         slope = float(gradient @ direction)

@@ -83,12 +83,15 @@ class Saem(EstimationMethod):
     requirements = Requirements(random_effects=True, no_mixture=True)
 
     def configure(self, estimation: EstimationPart, seed: int) -> Saem:
+        """With the study's number of samples and the run's seed."""
         return replace(self, seed=seed, samples=estimation.samples)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The marginal objective by subject, by importance sampling."""
         return evaluate_by_sampling(problem, psi, eta, self.samples, self.seed).evaluation
 
     def init(self, problem: Problem) -> EstimationState:
+        """All chains at η = 0, and the moments of the prior."""
         psi, q, n = problem.initial_unconstrained, len(problem.structure.layout.etas), problem.subjects
         omega = np.asarray(natural_with_jacobian(problem.structure.layout, psi, problem.initial)[2])
         arrays = {
@@ -188,6 +191,7 @@ class Saem(EstimationMethod):
         return MarginalLikelihood(psi, each, float(each.objective.sum() + penalty), each.gradient.sum(axis=1) + slope)
 
     def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        """The subjects whose likelihood rests on few effective samples."""
         return warn_few_samples(
             evaluate_by_sampling(problem, state.psi, state.eta, self.samples, self.seed), self.samples, subjects
         )

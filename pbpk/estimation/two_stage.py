@@ -123,6 +123,7 @@ class TwoStage(EstimationMethod):
     globally: bool = False
 
     def prepare(self, problem: Problem) -> Problem:
+        """The problem as it is. Raises `WrongUsage` where a subject's parameters are not its own to estimate, one by one."""
         structure, model = problem.structure, problem.structure.individual_model
         why, hint = "every parameter of a subject is estimated from its own data alone", "use focei, laplace or saem"
         refused = {
@@ -145,6 +146,7 @@ class TwoStage(EstimationMethod):
         return evaluation._replace(good=jnp.isfinite(evaluation.objective))
 
     def init(self, problem: Problem) -> EstimationState:
+        """The first stage at the initial values. Raises `ScienceFailed` where fewer than two subjects determine their parameters."""
         flat = _flatten_population(problem)
         q, n = len(problem.structure.layout.etas), problem.subjects
         enough = np.asarray(problem.observed_mask).sum(axis=0) > q
@@ -173,6 +175,7 @@ class TwoStage(EstimationMethod):
         return np.all(np.isfinite(diagonal) & (diagonal > 0) & (diagonal < most**2), axis=1)
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        """One iteration of the first stage; the last one is followed by the second stage."""
         first_stage = _FirstStage(is_kept=tuple(bool(k) for k in state.more["kept"]))
         new, record = first_stage.step(_flatten_population(problem), state)
         new = replace(new, more=state.more)
@@ -226,6 +229,7 @@ class TwoStage(EstimationMethod):
         )
 
     def list_warnings(self, problem: Problem, state: EstimationState, subjects: Sequence[str]) -> list[str]:
+        """The subjects that were left out."""
         left_out = [subject for subject, is_kept in zip(subjects, state.more["kept"], strict=True) if not is_kept]
         if not left_out:
             return []

@@ -143,5 +143,5 @@ def _make_outcome(point: SearchPoint, cause: str, iteration: int, evaluations: i
     """The end of a search. A point without some subject's mode is no optimum of the likelihood, and its cause says so."""
     failed = tuple(int(i) for i in np.flatnonzero(point.failed))
     if failed and cause == CONVERGED:
-        cause = "no individual optimum found"
+        cause = "no individual optimum values"
     return SearchOutcome(point.psi, point.ofv, cause, iteration, evaluations, failed)

@@ -59,7 +59,7 @@ def compute_moments(problem: Problem, psi: jax.Array, eta: jax.Array, form: str,
         def at_psi(x):
             _, f, r = terms.moments(x, e, s)
             a = jax.jacfwd(lambda near: terms.moments(x, near, s)[1])(e)
-            f, a = jnp.where(s.seen, f, 0.0), jnp.where(s.seen[:, None], a, 0.0)
+            f, a = jnp.where(s.observed_mask, f, 0.0), jnp.where(s.observed_mask[:, None], a, 0.0)
             return f if centred else f - a @ e, a, r
 
         _, a, r = at_psi(psi)

@@ -140,7 +140,7 @@ def _read_windows(study: Study, observables: Sequence[str]) -> list[TimeWindow] 
     if not {"TMIN", "TMAX"} <= set(frame.columns):
         return None
     data_units = study.spec.data.units
-    factor = 1.0 if "TMIN" in data_units else units.require(data_units.get("TIME", "h"), "h", "TIME")
+    factor = 1.0 if "TMIN" in data_units else units.require_dimension(data_units.get("TIME", "h"), "h", "TIME")
     first = frame[(frame["ID"] == frame["ID"].iloc[0]) & (frame["MDV"] == 0) & frame["DVID"].isin(observables)]
     windows = [(float(a) * factor, float(b) * factor) for a, b in zip(first["TMIN"], first["TMAX"], strict=True)]
     for low, high in windows:

@@ -1,7 +1,11 @@
 """The solver's interface, on one page.
 
 A solver advances a System between events; the events are one scan for all of them (segments.py). Failure is a value:
-each patient has a result code, and nothing raises inside a compiled batch.
+each patient has a result code (pbpk.results), and nothing raises inside a compiled batch.
+
+The solvers in JAX are the portable engine. Where machine code can be made, the linear and the saturable algorithm run as
+programs on operands (pbpk.compile): a second writing of the same methods, with the same tableaus, series, result codes and
+event semantics, tested against this one.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ Readings = tuple[tuple[int, ...], ...]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
-    """`amounts` (T, n, N) at each patient's observation times, coherent units, or the readings (T, R, N) that were asked for;
-    `result` (N,) codes, 0 is good.
+    """A solution. `amounts` (T, n, N) at each patient's observation times, coherent units, or the readings (T, R, N) that were asked for;
+    `result` (N,) codes (`ResultCode`), 0 is good.
 
     `integrals` (T, n, N), amount · h, are those of the amounts from the first event to each observation, if asked for.
     """
@@ -38,10 +42,12 @@ class Trajectory:
 
 
 class Solver(Protocol):
-    """`name` is what `--solver` takes."""
+    """What solves a system for all patients at once."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What `--solver` takes."""
+        ...
 
     def unsupported_reason(self, system: System) -> str:
         """Why this solver cannot be used on the system; "" when it can."""
@@ -75,6 +81,7 @@ def sum_by_species(system: System, x: jax.Array) -> jax.Array:
 
 
 def as_code(code: Any) -> jax.Array:
+    """Codes as int32, as all arrays of them are: jaxlib 0.10.2 ends the process on `int32 | weak int64` compiled alone."""
     return jnp.asarray(code, jnp.int32)
 
 

@@ -263,5 +263,6 @@ def _compute_bca_columns(
 
 
 def _tabulate_replicates(rows: Sequence[Replicate], names: Sequence[str]) -> pd.DataFrame:
+    """A row for each replicate, as in bootstrap.csv."""
     cells = [(r.number, r.ofv, r.converged, r.cause, r.iterations, r.evaluations, *r.estimates) for r in rows]
     return pd.DataFrame(cells, columns=pd.Index([*REPLICATE_COLUMNS, *names]))

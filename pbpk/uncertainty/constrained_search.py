@@ -17,7 +17,7 @@ from pbpk.estimation import quasi_newton as rules
 
 if TYPE_CHECKING:
     from pbpk.estimation.parallel_objective import Search
-    from pbpk.estimation.weighted_descent import Point, WeightedStudy
+    from pbpk.estimation.weighted_descent import SearchPoint, WeightedStudy
 
 Surface = Callable[[np.ndarray], tuple[float, np.ndarray]]  # ψ -> c and its gradient (P,)
 _ENOUGH, _FARTHEST, _MOST = rules.SMALLEST_FALL, rules.LONGEST_STEP, rules.MOST_ITERATIONS
@@ -28,7 +28,7 @@ class ConstrainedOptimum:
     """The optimum on a surface, with the inverse Hessian built up on the way and the multiplier, `slope` ∂OFV/∂c; `cause` as in
     weighted_descent.py."""
 
-    point: Point
+    point: SearchPoint
     inverse: np.ndarray
     slope: float
     cause: str
@@ -100,11 +100,12 @@ def _search_along_surface(
     study: WeightedStudy,
     surface: Surface,
     value: float,
-    point: Point,
+    point: SearchPoint,
     direction: np.ndarray,
     slope: float,
     inverse: np.ndarray,
-) -> Search[Point | None]:
+) -> Search[SearchPoint | None]:
+    """A point on the surface, along `direction`, with a sufficiently lower OFV; None where there is none."""
     length = min(1.0, _FARTHEST / max(float(np.abs(direction).max()), 1e-300))
     for _ in range(30):
         psi = project_onto_surface(surface, value, point.psi + length * direction, inverse)
@@ -119,6 +120,6 @@ def _search_along_surface(
     return None
 
 
-def _name_cause(point: Point) -> str:
+def _name_cause(point: SearchPoint) -> str:
     """Why a search that came to an optimum ended: one without some subject's mode is no optimum of the likelihood."""
     return "no individual optimum found" if point.failed.any() else rules.CONVERGED

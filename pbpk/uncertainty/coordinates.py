@@ -16,8 +16,8 @@ from pbpk.uncertainty.replicates import list_variance_names
 if TYPE_CHECKING:
     from pbpk.uncertainty.finished_fit import FinishedFit
 
-_FAR = math.log(1e4)  # of a logarithm or a logit
-_ERRORS = 30.0  # of a parameter that may have any sign, in its standard errors
+_LONGEST_LOG = math.log(1e4)  # of a logarithm or a logit
+_MOST_ERRORS = 30.0  # of a parameter that may have any sign, in its standard errors
 _POSITIVE = Theta("", positive=True)
 
 
@@ -54,7 +54,7 @@ def choose_coordinate(fit: FinishedFit, name: str) -> ProfileCoordinate:
         return float(theta.from_unconstrained(c)) if theta else c
 
     bounded = low > -math.inf or high < math.inf
-    far = _FAR if bounded else _ERRORS * compute_standard_error(fit, at)
+    far = _LONGEST_LOG if bounded else _MOST_ERRORS * compute_standard_error(fit, at)
     return ProfileCoordinate(k, value, at, far, (low, high))
 
 

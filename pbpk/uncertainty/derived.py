@@ -129,16 +129,16 @@ class ExpressionNames:
         """The model's constants, replaced by the fit's where it has them; without those that the data give by subject."""
         from pbpk import units
 
-        individual = set(fit.problem.structure.individual_model.overrides)
-        model = {n: p for n, p in fit.study.model.parameters.items() if n not in individual}
+        overridden = set(fit.problem.structure.individual_model.overrides)
+        model = {n: p for n, p in fit.study.model.parameters.items() if n not in overridden}
         unit = {n: p.unit for n, p in model.items()}
         scale = {n: units.unit_factor(u) for n, u in unit.items()}
         constants = {n: p.internal / scale[n] for n, p in model.items()}
         names, fixed_mask = fit.layout.names, fit.layout.fixed_mask
-        everything = fit.study.problem.structure.layout.names
+        study_names = fit.study.problem.structure.layout.names
         initial = np.asarray(fit.problem.initial)
         for k, (name, fixed) in enumerate(zip(names, fixed_mask, strict=True)):
-            at = everything.index(name)
+            at = study_names.index(name)
             unit[name], scale[name] = fit.study.units[at], float(fit.study.scale[at])
             constants.pop(name, None)
             if fixed:
@@ -161,13 +161,13 @@ def _evaluate_quantity(
     if not math.isfinite(estimate):
         raise BadInput(f"`{name}` is {estimate} at the estimates", where=fit.study.name)
     drawn = np.array([function(row) for row in sample.values])
-    known = drawn[np.isfinite(drawn)]
-    if len(known) < 2:
-        raise BadInput(f"`{name}` has a finite value for {len(known)} of {len(drawn)} vectors", where=fit.study.name)
+    finite = drawn[np.isfinite(drawn)]
+    if len(finite) < 2:
+        raise BadInput(f"`{name}` has a finite value for {len(finite)} of {len(drawn)} vectors", where=fit.study.name)
     tail = (1 - level) / 2
-    low, median, high = np.quantile(known, [tail, 0.5, 1 - tail])
+    low, median, high = np.quantile(finite, [tail, 0.5, 1 - tail])
     se = _compute_delta_error(fit, function, estimates)
-    ends = _compute_delta_interval(estimate, se, level, by_logarithm=estimate > 0 and bool((known > 0).all()))
+    ends = _compute_delta_interval(estimate, se, level, by_logarithm=estimate > 0 and bool((finite > 0).all()))
     return {
         "name": name,
         "expression": text,
@@ -178,10 +178,10 @@ def _evaluate_quantity(
         "ci_low": ends[0],
         "ci_high": ends[1],
         "median": float(median),
-        "sample_se": float(known.std(ddof=1)),
+        "sample_se": float(finite.std(ddof=1)),
         "sample_low": float(low),
         "sample_high": float(high),
-        "invalid": len(drawn) - len(known),
+        "invalid": len(drawn) - len(finite),
     }
 
 

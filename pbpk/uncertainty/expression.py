@@ -37,7 +37,7 @@ _LONGEST_TEXT = 1000
 
 @dataclass(frozen=True, eq=False)
 class QuantityExpression:
-    """`text` with the names it uses, and its `texts`: constants with a unit, such as "1 L/h"."""
+    """`text`, read as `tree`, with the `names` it uses and its `unit_constants`, such as "1 L/h"."""
 
     text: str
     names: tuple[str, ...]
@@ -50,7 +50,8 @@ class QuantityExpression:
         read_constant: Callable[[str], Any],
         functions: Mapping[str, Callable] | None = None,
     ) -> Any:
-        """With `values` by name; `of_text` makes a value of a constant with a unit; `functions` replace the plain ones."""
+        """The value, with `values` by name. `read_constant` makes a value of a constant with a unit; `functions` replace the
+        plain ones."""
         known = {**FUNCTIONS, **(functions or {})}
 
         def at(node: ast.AST) -> Any:
@@ -68,7 +69,7 @@ class QuantityExpression:
 
 
 def read_expression(text: str) -> QuantityExpression:
-    """Raises `BadInput` for what is no arithmetic on names and numbers."""
+    """The expression that a text says. Raises `BadInput` for what is no arithmetic on names and numbers."""
     if len(text) > _LONGEST_TEXT:
         raise BadInput(f"an expression of {len(text)} characters is too long")
     try:
@@ -76,15 +77,16 @@ def read_expression(text: str) -> QuantityExpression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
         raise BadInput(f'the expression "{text}" cannot be read', hint='write it as in "log(2)*V/CL"') from e
     names: dict[str, None] = {}
-    texts: dict[str, None] = {}
+    unit_constants: dict[str, None] = {}
     try:
-        _check_node(tree, text, names, texts)
+        _check_node(tree, text, names, unit_constants)
     except RecursionError as e:
         raise BadInput(f'the expression "{text}" is too deep') from e
-    return QuantityExpression(text.strip(), tuple(names), tuple(texts), tree)
+    return QuantityExpression(text.strip(), tuple(names), tuple(unit_constants), tree)
 
 
 def _check_node(node: ast.AST, text: str, names: dict[str, None], unit_constants: dict[str, None]) -> None:
+    """Collect the names and constants of a tree, as keys. Raises `BadInput` for a node that is not allowed."""
     if isinstance(node, ast.Constant):
         if type(node.value) not in (int, float, str):
             raise _refuse(repr(node.value), text)
@@ -125,5 +127,6 @@ def _join_dotted_name(node: ast.AST) -> str:
 
 
 def _refuse(part: str, text: str, hint: str = "") -> BadInput:
+    """The error for a part of the text that is not allowed."""
     known = f"+ - * / **, {', '.join(FUNCTIONS)}, numbers and parameters"
     return BadInput(f'"{text}": {part} is not allowed', hint=hint or f"use {known}")

@@ -15,13 +15,13 @@ from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 
 if TYPE_CHECKING:
-    from pbpk.uncertainty.expression import Expression
+    from pbpk.uncertainty.expression import QuantityExpression
 
 _HINT = 'divide by a constant with a unit, as in log(CL/"1 L/h")'
 
 
 def compile_with_units(
-    expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]
+    expression: QuantityExpression, values: Mapping[str, float], shown: Mapping[str, str]
 ) -> tuple[Callable[[Mapping[str, float]], float], str]:
     """A function of coherent numbers by name, and the unit its value is in ("1": none).
 
@@ -33,7 +33,8 @@ def compile_with_units(
     return lambda coherent: expression.evaluate(coherent, constants.__getitem__) / size, unit
 
 
-def _find_unit(expression: Expression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
+def _find_unit(expression: QuantityExpression, values: Mapping[str, float], shown: Mapping[str, str]) -> str:
+    """The unit of the value, "1" for none. Raises `BadInput` where dimensions do not fit, or there is no finite value."""
     import pint
 
     quantity = units.get_registry().Quantity
@@ -66,7 +67,7 @@ def _as_pure_number(x: Any) -> float:
     return float(x.to("").magnitude) if hasattr(x, "to") else float(x)
 
 
-def _read_constant(text: str, expression: Expression) -> tuple[float, float, str]:
+def _read_constant(text: str, expression: QuantityExpression) -> tuple[float, float, str]:
     """A constant such as "1 L/h": coherent, as written, and its unit."""
     try:
         number, unit = read_number(text)

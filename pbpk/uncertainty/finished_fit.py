@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk.errors import ScienceFailed, WrongUsage
-from pbpk.estimation.methods import list_methods_with
 from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
 from pbpk.likelihood.problem import Problem
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
 class FinishedFit:
     """P free parameters, N subjects. `names`, `scale`, `units` and `labels` are those of the free parameters, in the order of
     the natural vector; a coherent number divided by its `scale` is in the unit shown. `covariance` (P, P) is that of the
-    natural free parameters, coherent; None where the fit has none. `inverse` (P, P): of the OFV's Hessian in ψ."""
+    natural free parameters, coherent; None where the fit has none; `matrix` is its kind. `inverse_hessian` (P, P) is of the
+    OFV in ψ."""
 
     study: Study
     method: EstimationMethod
@@ -70,8 +70,8 @@ class FinishedFit:
                 return None
             covariance = back @ self.covariance @ back.T
         covariance = (covariance + covariance.T) / 2
-        sound = np.isfinite(covariance).all() and np.linalg.eigvalsh(covariance).min() > 0
-        return covariance if sound else None
+        is_valid = np.isfinite(covariance).all() and np.linalg.eigvalsh(covariance).min() > 0
+        return covariance if is_valid else None
 
 
 def build_finished_fit(
@@ -82,7 +82,7 @@ def build_finished_fit(
     matrix: str = "R",
 ) -> FinishedFit:
     """A finished fit from the last state of an estimation. `covariance` is of the free natural parameters, coherent; `matrix`
-    names it (R, S, RSR).
+    names it, as a fit's result does.
 
     Raises `ScienceFailed` where the estimation did not converge.
     """
@@ -117,6 +117,8 @@ def require_exact_gradient(fit: FinishedFit) -> None:
     """Raises `WrongUsage` for a fit that cannot be refitted, profiled or weighed: that takes subjects, and an objective with an
     exact gradient."""
     if not fit.method.minimises_objective:
+        from pbpk.estimation.methods import list_methods_with
+
         *others, last = list_methods_with("minimises_objective")
         raise WrongUsage(
             f"a run by {fit.method.name} cannot be evaluated many times",

@@ -247,13 +247,13 @@ def test_a_likelihood_and_its_slopes(body, all_launched, kind):
     o = Observed(
         y, np.where(y < 1, -np.inf, y), np.maximum(y, 1.0), np.full(y.shape, -np.inf), 0 * y, -np.ones(y.shape)
     )
-    judge = make_likelihood_terms(system, endpoints)
+    terms = make_likelihood_terms(system, endpoints)
 
     def loss(p, add):
-        facts = make_likelihood_data(
+        data = make_likelihood_data(
             system, endpoints, p, np.zeros(y.shape), timeline.output_mask, o, {"add": add, "prop": 0.2}
         )
-        return jnp.sum(solver.solve_likelihood(system, timeline, p, judge, facts).minus2ll)
+        return jnp.sum(solver.solve_likelihood(system, timeline, p, terms, data).minus2ll)
 
     def both():
         with using("kernel"):

@@ -200,12 +200,12 @@ def by_kernel(own, x, rate, stops, p):
 
 
 def by_jax(own, x, rate, stops, p):
-    march = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
+    options = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
     x, rate, stops, bound, memory = given(own, x, rate, stops, p)
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)
     return cross_window(
-        march, x, rate, stops, bound, choose_first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
+        options, x, rate, stops, bound, choose_first_memory(options, x, Interval(stops, rate, bound, fresh, memory))
     )[:2]
 
 
@@ -215,7 +215,7 @@ def by_jax(own, x, rate, stops, p):
     [
         pytest.param(GRID, True, 1e-11, id="grid"),
         pytest.param(GRID, False, 1e-11, id="grid-own-stops", marks=pytest.mark.slow),
-        # steps of an adaptive march are chosen by a rounded error estimate: the two engines' own differ by the tolerance
+        # steps of an adaptive integration are chosen by a rounded error estimate: the two engines' own differ by the tolerance
         pytest.param(None, True, 1e-4, id="own-steps", marks=pytest.mark.slow),
     ],
 )

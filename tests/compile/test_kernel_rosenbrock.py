@@ -1,4 +1,4 @@
-"""The compiled Rosenbrock march and its reverse: against NumPy and the JAX solver, and that no patient disturbs another."""
+"""The compiled Rosenbrock window and its adjoint: against NumPy and the JAX solver, and that no patient disturbs another."""
 
 import os
 import subprocess
@@ -99,9 +99,9 @@ def bundled(variant, count=9):
     return system, p, x
 
 
-def method(system, grid=None, rtol=1e-6, integrals=True, name="rodas5p", room=400, max_steps=5000):
+def method(system, grid=None, rtol=1e-6, integrals=True, name="rodas5p", recorded_steps=400, max_steps=5000):
     return RosenbrockMethod(
-        build_vector_field(system), TABLEAUS[name], rtol, 1e-4 * rtol, max_steps, integrals, grid, room
+        build_vector_field(system), TABLEAUS[name], rtol, 1e-4 * rtol, max_steps, integrals, grid, recorded_steps
     )
 
 
@@ -120,11 +120,11 @@ def _by_kernel(own, x, rate, stops, p):
 @partial(jax.jit, static_argnums=(0, 5))
 def _by_jax(own, x, rate, stops, p, cross=cross_window):
     x, rate, stops, bound, memory = _arrays(own, x, rate, stops, p)
-    march = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
+    options = RosenbrockOptions(own.field, own.tableau, own.rtol, own.atol, own.max_steps, own.integrals, own.grid)
     stops = jnp.broadcast_to(stops, (len(stops), x.shape[-1]))
     fresh = jnp.ones(x.shape[-1], bool)
-    memory = choose_first_memory(march, x, Interval(stops, rate, bound, fresh, memory))
-    return cross(march, x, rate, stops, bound, memory)
+    memory = choose_first_memory(options, x, Interval(stops, rate, bound, fresh, memory))
+    return cross(options, x, rate, stops, bound, memory)
 
 
 def by_numpy(own, x, rate, stops, p, seen=None):
@@ -224,14 +224,14 @@ def test_every_bundled_saturable_model_against_numpy_and_jax(variant, grid):
 
 @pytest.mark.parametrize("grid", [None, GRID])
 def test_any_number_of_patients_and_any_split_to_the_last_bit(grid):
-    """Who is beside whom decides nothing, though they march together."""
+    """Who is beside whom decides nothing, though they step together."""
     own = method(SMALL, grid, rtol=1e-4)
     p, x = patients(1000, spread=0.8)
-    whole = _by_kernel(own, x, None, STOPS, p)
-    assert whole.amounts.shape == (len(STOPS), 3, 1000)
+    batch = _by_kernel(own, x, None, STOPS, p)
+    assert batch.amounts.shape == (len(STOPS), 3, 1000)
     for first, last in ((0, 0), (0, 1), (3, 10), (10, 267), (500, 1000)):
         part = _by_kernel(own, x[:, first:last], None, STOPS, p[:, first:last])
-        for a, b in zip(part, whole, strict=True):
+        for a, b in zip(part, batch, strict=True):
             np.testing.assert_array_equal(a, b[..., first:last])
 
 
@@ -266,7 +266,7 @@ def test_narrower_vectors(monkeypatch, lanes):
         pytest.skip(f"this processor's own width is {wide.lanes}")
     monkeypatch.setattr(jit, "host", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
     p, x = patients(13)
-    own = method(SMALL, room=401)  # unlike those compiled for wide vectors
+    own = method(SMALL, recorded_steps=401)  # unlike those compiled for wide vectors
     found = _by_kernel(own, x, None, STOPS, p)
     near(found.amounts, by_numpy(own, x, None, STOPS, p)["amounts"], 1e-11)
 
@@ -354,16 +354,16 @@ def test_gradients_are_bit_equal_over_splits():
         arrays = (weight[..., first:last], x[:, first:last], np.zeros_like(x[:, first:last]), stops, p[:, first:last])
         return _gradient(own, _by_kernel, *map(jnp.asarray, arrays))
 
-    whole = of(0, 300)
+    batch = of(0, 300)
     for first, last in ((0, 1), (3, 10), (10, 300)):
-        for a, b in zip(of(first, last), whole, strict=True):
+        for a, b in zip(of(first, last), batch, strict=True):
             np.testing.assert_array_equal(a, b[..., first:last])
 
 
 def test_under_vmap_and_its_gradient():
     own = method(SMALL, rtol=1e-4)
     p, x = patients(6)
-    whole = gradient(own, x, p)
+    batch = gradient(own, x, p)
     weight = cotangents(6)
 
     def one(weight, x, p):
@@ -372,8 +372,8 @@ def test_under_vmap_and_its_gradient():
         return jax.grad(_total, (3, 6))(own, _by_kernel, *arrays)
 
     of_x, of_p = jax.jit(jax.vmap(one, in_axes=-1, out_axes=-1))(*map(jnp.asarray, (weight, x, p)))
-    np.testing.assert_array_equal(of_x[:, 0], whole[0])
-    np.testing.assert_allclose(of_p[:, 0], whole[3], rtol=1e-12)
+    np.testing.assert_array_equal(of_x[:, 0], batch[0])
+    np.testing.assert_allclose(of_p[:, 0], batch[3], rtol=1e-12)
 
 
 def test_what_cannot_be_solved_says_so_and_ends():
@@ -404,8 +404,8 @@ def test_more_steps_than_the_reverse_has_room_for_are_no_number():
     """Of that patient alone."""
     p, x = patients(9)
     stops = np.array([[1e-3], [2e-3]]) * np.where(np.arange(9) == 4, 3e3, 1.0)
-    found = gradient(method(SMALL, room=12), x, p, stops=stops)
-    assert np.isfinite(gradient(method(SMALL, room=20), x, p, stops=stops)[3]).all()
+    found = gradient(method(SMALL, recorded_steps=12), x, p, stops=stops)
+    assert np.isfinite(gradient(method(SMALL, recorded_steps=20), x, p, stops=stops)[3]).all()
     assert np.isnan(found[3][:, 4]).all()
     assert np.isfinite(np.delete(found[3], 4, axis=1)).all()
 

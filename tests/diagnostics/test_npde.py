@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from judged_studies import HEAD, TIMES, at_start, observed_as, rows
+from simulated_studies import HEAD, TIMES, at_start, observed_as, rows
 from scipy import stats
 
 from pbpk.diagnostics.normality import check_normality, compute_percentile_bands
@@ -26,10 +26,10 @@ def scores(limits=FREE, subjects=150, count=2000, shift=0.0, wider=1.0, seed=5):
     """npde and npd (2, subjects, 4) of Gaussian subjects, those beyond `limits` censored."""
     y = MEAN + shift + wider * (gaussian(subjects, seed) - MEAN)
     y = np.where(y < limits[0], -np.inf, np.where(y > limits[1], np.inf, y))
-    found = [
+    result = [
         score_subject(v, gaussian(count, 100 + i), limits, np.random.default_rng([7, i]))[0] for i, v in enumerate(y)
     ]
-    return np.stack(found, axis=1)
+    return np.stack(result, axis=1)
 
 
 # One subject, in closed form
@@ -44,36 +44,36 @@ def test_of_a_gaussian_they_are_the_residuals_by_its_cholesky_factor():
     )  # with the mean and covariance that they should have, so that only ranks are left to chance
     drawn = MEAN + drawn @ np.linalg.inv(np.linalg.cholesky(np.cov(drawn, rowvar=False))).T @ ROOT.T
     for y in gaussian(5, 3):
-        found, well = score_subject(y, drawn, FREE, np.random.default_rng(1))
+        result, well = score_subject(y, drawn, FREE, np.random.default_rng(1))
         assert well
         exact = np.stack([np.linalg.solve(ROOT, y - MEAN), (y - MEAN) / np.sqrt((ROOT**2).sum(axis=1))])
         # A share p of so many replicates has the SD √(p(1 − p)/count), which Φ⁻¹ divides by the density.
         p = stats.norm.cdf(exact)
         sd = np.sqrt(p * (1 - p) / count) / stats.norm.pdf(exact)
-        assert (np.abs(found - exact) < 4.5 * sd).all()
+        assert (np.abs(result - exact) < 4.5 * sd).all()
 
 
 def test_beyond_every_replicate_the_score_has_an_end():
-    found, _ = score_subject(MEAN + 1e6, gaussian(50, 4), FREE, np.random.default_rng(1))
+    result, _ = score_subject(MEAN + 1e6, gaussian(50, 4), FREE, np.random.default_rng(1))
     end = stats.norm.ppf(1 - 1 / 100)
-    assert found[1] == pytest.approx([end] * 4)
-    assert np.abs(found[0]).max() <= end + 1e-12
+    assert result[1] == pytest.approx([end] * 4)
+    assert np.abs(result[0]).max() <= end + 1e-12
 
 
 def test_what_never_varies_has_no_score():
     drawn = gaussian(500, 4)
     drawn[:, 0] = 0.0
-    found, well = score_subject(np.array([0.0, *MEAN[1:]]), drawn, FREE, np.random.default_rng(1))
-    assert well and np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1:]).all()
+    result, well = score_subject(np.array([0.0, *MEAN[1:]]), drawn, FREE, np.random.default_rng(1))
+    assert well and np.isnan(result[:, 0]).all() and np.isfinite(result[:, 1:]).all()
 
 
 def test_replicates_that_cannot_be_decorrelated_leave_npd():
     drawn = gaussian(500, 4)
     drawn[:, 3] = 2 * drawn[:, 1]
     drawn[:, 2] = drawn[:, 1]
-    found, well = score_subject(MEAN, drawn, FREE, np.random.default_rng(1))
-    assert well or np.isnan(found[0]).all()
-    assert np.isfinite(found[1]).all()
+    result, well = score_subject(MEAN, drawn, FREE, np.random.default_rng(1))
+    assert well or np.isnan(result[0]).all()
+    assert np.isfinite(result[1]).all()
 
 
 # Many subjects
@@ -81,9 +81,9 @@ def test_replicates_that_cannot_be_decorrelated_leave_npd():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gaussian_data_of_the_model_give_standard_normals(seed):
-    found = check_normality(scores(seed=seed)[0].ravel())
-    assert found.p_global > 0.01
-    assert abs(found.mean) < 3.5 * found.mean_se and abs(found.variance - 1) < 3.5 * found.variance_se
+    result = check_normality(scores(seed=seed)[0].ravel())
+    assert result.p_global > 0.01
+    assert abs(result.mean) < 3.5 * result.mean_se and abs(result.variance - 1) < 3.5 * result.variance_se
 
 
 def test_decorrelation_takes_out_what_the_subject_shares():
@@ -95,9 +95,9 @@ def test_decorrelation_takes_out_what_the_subject_shares():
 
 @pytest.mark.parametrize(("shift", "wider", "which"), [(1.0, 1.0, "mean"), (0.0, 1.4, "variance")])
 def test_data_of_another_model_are_told(shift, wider, which):
-    found = check_normality(scores(shift=shift, wider=wider)[0].ravel())
-    assert found.p_global < 1e-3 and which in found.verdict
-    assert "no standard normal sample" in found.verdict
+    result = check_normality(scores(shift=shift, wider=wider)[0].ravel())
+    assert result.p_global < 1e-3 and which in result.verdict
+    assert "no standard normal sample" in result.verdict
 
 
 @pytest.mark.parametrize("limits", [(0.0, np.inf), (-np.inf, 1.5), (-1.0, 2.0)])
@@ -121,13 +121,13 @@ def test_censored_data_of_another_model_are_told():
 
 def test_moments_and_p_are_scipys_times_three():
     x = np.random.default_rng(1).gamma(3.0, size=200) - 3
-    found = check_normality(np.append(x, np.nan))
-    assert found.count == 200
-    assert found.mean == pytest.approx(x.mean()) and found.variance == pytest.approx(x.var(ddof=1))
-    assert found.skewness == pytest.approx(stats.skew(x)) and found.kurtosis == pytest.approx(stats.kurtosis(x))
-    assert found.p_normality == pytest.approx(min(1, 3 * stats.shapiro(x).pvalue))
-    assert found.p_mean == pytest.approx(min(1, 3 * stats.ttest_1samp(x, 0).pvalue))
-    assert found.p_global == min(found.p_mean, found.p_variance, found.p_normality)
+    result = check_normality(np.append(x, np.nan))
+    assert result.count == 200
+    assert result.mean == pytest.approx(x.mean()) and result.variance == pytest.approx(x.var(ddof=1))
+    assert result.skewness == pytest.approx(stats.skew(x)) and result.kurtosis == pytest.approx(stats.kurtosis(x))
+    assert result.p_normality == pytest.approx(min(1, 3 * stats.shapiro(x).pvalue))
+    assert result.p_mean == pytest.approx(min(1, 3 * stats.ttest_1samp(x, 0).pvalue))
+    assert result.p_global == min(result.p_mean, result.p_variance, result.p_normality)
 
 
 def test_variance_test_is_chi_squared():
@@ -187,15 +187,15 @@ def test_a_studys_own_data_are_normal_and_others_are_not(study):
 
 @pytest.mark.slow
 def test_the_table_is_the_datas_line_by_line(study):
-    found = compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=3))
-    assert list(found.table.columns) == ["ID", "TIME", "DVID", "NPDE", "NPD", "PRED", "CENS"]
-    assert list(found.table["TIME"][:7]) == [*TIMES, TIMES[0]] and len(found.table) == 360
-    np.testing.assert_allclose(found.table["PRED"][:6], 5 * np.exp(-0.1 * np.array(TIMES)), rtol=1e-9)
-    assert set(found.table["CENS"]) == {0, 1}
+    result = compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=3))
+    assert list(result.table.columns) == ["ID", "TIME", "DVID", "NPDE", "NPD", "PRED", "CENS"]
+    assert list(result.table["TIME"][:7]) == [*TIMES, TIMES[0]] and len(result.table) == 360
+    np.testing.assert_allclose(result.table["PRED"][:6], 5 * np.exp(-0.1 * np.array(TIMES)), rtol=1e-9)
+    assert set(result.table["CENS"]) == {0, 1}
     again = compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=3))
-    np.testing.assert_array_equal(again.table["NPDE"], found.table["NPDE"])
+    np.testing.assert_array_equal(again.table["NPDE"], result.table["NPDE"])
     assert (
-        compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=4)).table["NPDE"] != found.table["NPDE"]
+        compute_npde(observed_as(study, 1, lower=1.5), NpdeOptions(300, seed=4)).table["NPDE"] != result.table["NPDE"]
     ).any()
 
 

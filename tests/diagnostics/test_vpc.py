@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from judged_studies import HEAD, PLAIN, TIMES, at_start, observed_as, rows
+from simulated_studies import HEAD, PLAIN, TIMES, at_start, observed_as, rows
 
 from pbpk.diagnostics.bins import find_natural_breaks, make_bins
 from pbpk.diagnostics.options import VpcOptions
@@ -28,8 +28,8 @@ def alike(make):
     return at_start(make(PLAIN, HEAD, *rows(40)))
 
 
-def of(found, **columns):
-    table = found.table
+def of(result, **columns):
+    table = result.table
     for name, value in columns.items():
         table = table[table[name] == value]
     return table
@@ -48,9 +48,9 @@ def test_percentiles_are_numpys_where_nothing_is_censored():
 
 def test_censored_values_rank_and_are_never_averaged():
     values = np.array([-np.inf, -np.inf, 1.0, 2.0, np.inf])
-    found = compute_percentiles(values, np.array([0.0, 0.25, 0.3, 0.5, 0.6, 0.75, 0.8, 1.0]))
+    result = compute_percentiles(values, np.array([0.0, 0.25, 0.3, 0.5, 0.6, 0.75, 0.8, 1.0]))
     expected = [-np.inf, -np.inf, -np.inf, 1.0, 1.4, 2.0, np.inf, np.inf]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(result, expected)
 
 
 def test_what_lies_among_several_limits_is_hidden():
@@ -59,8 +59,8 @@ def test_what_lies_among_several_limits_is_hidden():
 
 def test_inside_says_nothing_where_nothing_can_be_seen():
     low, high = np.array([-np.inf, -np.inf, 1.0, 1.0]), np.array([-np.inf, 2.0, 2.0, 2.0])
-    found = mark_inside(np.array([-np.inf, -np.inf, -np.inf, 1.5]), low, high)
-    np.testing.assert_array_equal(found, [np.nan, 1.0, 0.0, 1.0])
+    result = mark_inside(np.array([-np.inf, -np.inf, -np.inf, 1.5]), low, high)
+    np.testing.assert_array_equal(result, [np.nan, 1.0, 0.0, 1.0])
 
 
 def test_natural_breaks_are_the_best_there_are():
@@ -72,8 +72,8 @@ def test_natural_breaks_are_the_best_there_are():
         return sum(((values[groups == g] - values[groups == g].mean()) ** 2).sum() for g in np.unique(groups))
 
     best = min(within(c) for c in combinations(range(1, len(distinct)), 3))
-    found = np.searchsorted(distinct, find_natural_breaks(values, 4))
-    assert within(found[1:]) == pytest.approx(best, rel=1e-12)
+    result = np.searchsorted(distinct, find_natural_breaks(values, 4))
+    assert within(result[1:]) == pytest.approx(best, rel=1e-12)
 
 
 @pytest.mark.parametrize("method", ["jenks", "quantile", "time"])
@@ -114,13 +114,13 @@ def test_replicates_depend_on_neither_batches_nor_their_number(alike):
 
 
 def test_replicates_without_a_solution_are_told_and_many_are_refused():
-    found = np.ones((100, 3))
-    found[:10, 1] = np.nan
-    kept, notes = drop_failed_replicates(found, "it")
+    result = np.ones((100, 3))
+    result[:10, 1] = np.nan
+    kept, notes = drop_failed_replicates(result, "it")
     assert len(kept) == 90 and "10 of 100" in notes[0]
-    found[10, 0] = np.nan
+    result[10, 0] = np.nan
     with pytest.raises(ScienceFailed, match="11 of 100"):
-        drop_failed_replicates(found, "it")
+        drop_failed_replicates(result, "it")
 
 
 # The check itself
@@ -128,8 +128,8 @@ def test_replicates_without_a_solution_are_told_and_many_are_refused():
 
 @pytest.mark.slow
 def test_percentiles_of_the_models_own_data_lie_inside_as_often_as_they_should(alike):
-    found = [run_vpc(observed_as(alike, k), FEW) for k in range(20)]
-    hit, count = np.sum([f.count_inside()["percentile"] for f in found], axis=0)
+    result = [run_vpc(observed_as(alike, k), FEW) for k in range(20)]
+    hit, count = np.sum([f.count_inside()["percentile"] for f in result], axis=0)
     assert count == 20 * len(TIMES) * 3
     # Percentiles of one data set go together: the SD of this share is about 0.02.
     assert 0.84 < hit / count < 0.96
@@ -148,10 +148,10 @@ def test_the_median_band_is_where_theory_has_it(alike):
 
 def test_a_wrong_model_is_told(alike):
     off = observed_as(alike, 1, changed=lambda psi: psi + np.eye(len(psi))[0] * 0.5)
-    found = run_vpc(off, FEW)
-    hit, count = found.count_inside()["percentile"]
+    result = run_vpc(off, FEW)
+    hit, count = result.count_inside()["percentile"]
     assert hit < 0.6 * count
-    assert "fewer than the model would give" in found.verdict
+    assert "fewer than the model would give" in result.verdict
 
 
 def test_verdict_in_words():
@@ -173,8 +173,8 @@ def test_one_design_needs_no_correction(alike):
 def test_correction_takes_out_the_dose(make, alike):
     """Proportional error and linear kinetics: two dose groups are one, once divided by the prediction."""
     mixed = at_start(make(PLAIN, HEAD, *rows(40, dose=lambda i: 100.0 if i % 2 else 1000.0)))
-    plan = replace(FEW, corrected=True)
-    one, two = run_vpc(alike, plan), run_vpc(mixed, plan)
+    options = replace(FEW, corrected=True)
+    one, two = run_vpc(alike, options), run_vpc(mixed, options)
     ratio = 550 / 100  # the bin's median prediction is halfway between the two doses'
     for column in ("LOW", "MEDIAN", "HIGH"):
         np.testing.assert_allclose(two.table[column], ratio * one.table[column], rtol=1e-9)
@@ -242,30 +242,30 @@ def limited(make):
 
 @pytest.mark.slow
 def test_the_share_below_the_limit_is_the_normals(limited):
-    found = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
-    below = of(found, PANEL="below")
+    result = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
+    below = of(result, PANEL="below")
     expected = [share(t, 2.0) for t in TIMES]
     np.testing.assert_allclose(below["MEDIAN"], expected, atol=0.008)
     n = 200
     for (_, row), p in zip(below.iterrows(), expected, strict=True):
         if 0.05 < p < 0.95:
             assert row["HIGH"] - row["LOW"] == pytest.approx(2 * 1.645 * math.sqrt(p * (1 - p) / n), rel=0.3)
-    above = of(found, PANEL="above")
+    above = of(result, PANEL="above")
     np.testing.assert_allclose(above["MEDIAN"], [1 - share(t, 5.0) for t in TIMES], atol=0.008)
-    assert found.limits == {"cp": {"lower": 2.0, "upper": 5.0}}
+    assert result.limits == {"cp": {"lower": 2.0, "upper": 5.0}}
 
 
 @pytest.mark.slow
 def test_percentiles_below_the_limit_are_not_shown(limited):
-    found = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
+    result = run_vpc(observed_as(limited, 1, lower=2.0), FEW)
     for t in TIMES:
-        row = of(found, PANEL="percentile", LEVEL="50", TIME=t).iloc[0]
+        row = of(result, PANEL="percentile", LEVEL="50", TIME=t).iloc[0]
         middle = 5 * math.exp(-0.1 * t)
         if middle > 2.2:
             assert row["MEDIAN"] == pytest.approx(middle, rel=0.02)
         elif middle < 1.8:
             assert np.isnan(row["MEDIAN"]) and np.isnan(row["OBSERVED"]) and np.isnan(row["INSIDE"])
-    assert of(found, PANEL="percentile", LEVEL="5")["OBSERVED"].dropna().min() >= 2.0
+    assert of(result, PANEL="percentile", LEVEL="5")["OBSERVED"].dropna().min() >= 2.0
 
 
 @pytest.mark.slow
@@ -297,7 +297,7 @@ def test_strata_by_a_covariate(make):
 
 
 @pytest.mark.parametrize(
-    ("plan", "words"),
+    ("options", "message"),
     [
         (VpcOptions(replicates=19), "too few"),
         (VpcOptions(quantiles=(5.0, 105.0)), "quantiles"),
@@ -307,9 +307,9 @@ def test_strata_by_a_covariate(make):
         (VpcOptions(bins=(0.0, 0.0)), "rise"),
     ],
 )
-def test_plans_that_cannot_be(plan, words):
-    with pytest.raises(WrongUsage, match=words):
-        plan.check()
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(WrongUsage, match=message):
+        options.check()
 
 
 # Categories, counts, events, mixtures
@@ -333,12 +333,12 @@ slope = 0.5
 @pytest.mark.slow
 def test_the_share_of_a_binary_endpoint_is_the_logistics(make):
     fit = at_start(make(BINARY, HEAD, *rows(300, times=(1.0, 8.0))))
-    found = run_vpc(fit, replace(FEW, bins=(0.0, 4.0, 12.0)))
+    result = run_vpc(fit, replace(FEW, bins=(0.0, 4.0, 12.0)))
     k = load_study(fit.study.folder).model.parameters["CL"].internal / 20
     expected = [1 / (1 + math.exp(1 - 0.5 * 5 * math.exp(-k * t))) for t in (1.0, 8.0)]
-    assert list(found.table["PANEL"].unique()) == ["category"] and list(found.table["LEVEL"].unique()) == ["1"]
-    np.testing.assert_allclose(found.table["MEDIAN"], expected, atol=0.012)
-    assert found.kinds == {"pain": "grade"}
+    assert list(result.table["PANEL"].unique()) == ["category"] and list(result.table["LEVEL"].unique()) == ["1"]
+    np.testing.assert_allclose(result.table["MEDIAN"], expected, atol=0.012)
+    assert result.kinds == {"pain": "grade"}
 
 
 def test_groups_of_counts():
@@ -381,20 +381,20 @@ def test_survival_of_events_is_weibulls(make):
     random = np.random.default_rng(8)
     time, stop = 10 * random.weibull(1.5, size=150), random.uniform(3, 30, size=150)
     fit = at_start(make(EVENT, HEAD, *event_rows(np.minimum(time, stop), time < stop)))
-    found = run_vpc(fit, FEW)
-    expected = np.exp(-((found.table["TIME"] / 10) ** 1.5))
-    np.testing.assert_allclose(found.table["MEDIAN"], expected, atol=0.02)
-    hit, count = found.count_inside()["survival"]
+    result = run_vpc(fit, FEW)
+    expected = np.exp(-((result.table["TIME"] / 10) ** 1.5))
+    np.testing.assert_allclose(result.table["MEDIAN"], expected, atol=0.02)
+    hit, count = result.count_inside()["survival"]
     assert hit > 0.75 * count
-    assert found.kinds == {"relapse": "event"}
+    assert result.kinds == {"relapse": "event"}
 
 
 @pytest.mark.slow
 def test_survival_of_other_events_is_outside(make):
     time = 5 * np.random.default_rng(9).weibull(1.5, size=150)
-    found = run_vpc(at_start(make(EVENT, HEAD, *event_rows(time, np.ones(150)))), FEW)
-    hit, count = found.count_inside()["survival"]
-    assert hit < 0.3 * count and "fewer" in found.verdict
+    result = run_vpc(at_start(make(EVENT, HEAD, *event_rows(time, np.ones(150)))), FEW)
+    hit, count = result.count_inside()["survival"]
+    assert hit < 0.3 * count and "fewer" in result.verdict
 
 
 def test_kaplan_meier_of_the_6_mp_arm():
@@ -402,9 +402,9 @@ def test_kaplan_meier_of_the_6_mp_arm():
     dead = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     alive = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
     time, event = np.array([*dead, *alive], float), np.array([True] * 9 + [False] * 12)
-    found = kaplan_meier(time, event, np.array([5.0, 6, 7, 10, 13, 16, 22, 23, 30, 36]))
-    np.testing.assert_allclose(found[:9], [1, 0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448, 0.448], atol=5e-4)
-    assert np.isnan(found[9])
+    result = kaplan_meier(time, event, np.array([5.0, 6, 7, 10, 13, 16, 22, 23, 30, 36]))
+    np.testing.assert_allclose(result[:9], [1, 0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448, 0.448], atol=5e-4)
+    assert np.isnan(result[9])
 
 
 MIXTURE = (
@@ -430,5 +430,5 @@ def test_a_mixtures_replicates_have_its_shares(make):
     first = drawn[:, :: len(TIMES)]
     assert (first < 1.5).mean() == pytest.approx(0.3, abs=0.015)
     assert ((first < 0.6) | (first > 4.0)).all()
-    whole = (drawn.reshape(200, 40, -1) < [1.5, 1.5, 1.5, 1.5, 1.5, 1.2]).any(axis=-1)
-    np.testing.assert_array_equal(whole, first < 1.5)
+    in_class = (drawn.reshape(200, 40, -1) < [1.5, 1.5, 1.5, 1.5, 1.5, 1.2]).any(axis=-1)
+    np.testing.assert_array_equal(in_class, first < 1.5)

@@ -63,10 +63,10 @@ class Oral:
         """(7, 7) on CL, V, KA, their variances and the proportional variance."""
         theta, omega, s2, add2 = (0.15, 8.0, 1.0), (0.07, 0.02, 0.6), 0.01, 0.001
         t = np.asarray(times, float)
-        here = [
+        values = [
             np.array(x, float) for x in (self.g(*theta, t, dose), self.a(*theta, t, dose), self.da(*theta, t, dose))
         ]
-        g, a, da = here
+        g, a, da = values
         f = self.f(*theta, t, dose)
         v = a.T @ np.diag(omega) @ a + np.diag(s2 * f**2 + add2)
         inverse = np.linalg.inv(v)

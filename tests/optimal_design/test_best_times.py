@@ -34,37 +34,37 @@ def test_slopes_in_time_are_those_of_the_criterion(oral, form, approximation):
 
 
 def test_exchange_finds_what_trying_all_finds(oral, closed):
-    found = pbpk.design(oral, samples=3, times=GRID)
+    result = pbpk.design(oral, samples=3, times=GRID)
     every = {c: np.linalg.slogdet(closed.information(c))[1] for c in combinations(GRID, 3)}
     best = max(every, key=every.get)
-    assert found.schedules[0].times == best
-    assert found.value == pytest.approx(every[best], abs=1e-6)
-    assert found.at_most is not None and found.at_most >= found.value - 1e-9
-    assert 0 < found.efficiency <= 1
+    assert result.schedules[0].times == best
+    assert result.value == pytest.approx(every[best], abs=1e-6)
+    assert result.at_most is not None and result.at_most >= result.value - 1e-9
+    assert 0 < result.efficiency <= 1
 
 
 def test_ds_is_the_volume_of_what_is_of_interest(oral, closed):
-    found = pbpk.design(oral, samples=3, times=GRID, criterion="Ds", interest=["CL", "OMEGA_CL"])
-    own = [0, 3]
+    result = pbpk.design(oral, samples=3, times=GRID, criterion="Ds", interest=["CL", "OMEGA_CL"])
+    of_interest = [0, 3]
 
     def worth(c):
         m = closed.information(c)
-        return -np.linalg.slogdet(np.linalg.inv(m)[np.ix_(own, own)])[1]
+        return -np.linalg.slogdet(np.linalg.inv(m)[np.ix_(of_interest, of_interest)])[1]
 
     best = max(combinations(GRID, 3), key=worth)
-    assert found.schedules[0].times == best
-    assert found.value == pytest.approx(worth(best), abs=1e-6)
-    assert found.own_value == pytest.approx(worth([1, 4, 8]), abs=1e-6)
+    assert result.schedules[0].times == best
+    assert result.value == pytest.approx(worth(best), abs=1e-6)
+    assert result.own_value == pytest.approx(worth([1, 4, 8]), abs=1e-6)
 
 
 @pytest.mark.slow
 def test_spacing_and_windows_are_kept(oral):
-    found = pbpk.design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)], spacing=3.0)
-    a, b, c = found.schedules[0].times
+    result = pbpk.design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)], spacing=3.0)
+    a, b, c = result.schedules[0].times
     assert 0.25 <= a <= 6 and 2 <= b <= 6 and 2 <= c <= 120
     assert np.diff(np.sort([a, b, c])).min() >= 3.0 - 1e-5
     free = pbpk.design(oral, samples=3, windows=[(0.25, 6), (2, 6), (2, 120)])
-    assert free.value > found.value
+    assert free.value > result.value
 
 
 @pytest.mark.slow
@@ -82,21 +82,21 @@ def test_a_certain_prior_is_no_prior(oral):
 
 def test_arms_have_schedules_and_sizes_of_their_own(planned, closed):
     lines = ("ID,TIME,AMT,ARM", "1,0,70,1", "1,1,,1", "2,0,20,2", "2,1,,2")
-    found = pbpk.design(
+    result = pbpk.design(
         planned(*lines), arms="ARM", samples={"1": 3, "2": 2}, subjects={"1": 20, "2": 10}, times=GRID, starts=3
     )
-    one, two = found.schedules
+    one, two = result.schedules
     assert (one.arm, one.subjects, len(one.times)) == ("1", 20, 3)
     assert (two.arm, two.subjects, len(two.times)) == ("2", 10, 2)
     m = 20 * closed.information(one.times) + 10 * closed.information(two.times, dose=20.0)
-    assert found.value == pytest.approx(np.linalg.slogdet(m)[1], abs=1e-6)
+    assert result.value == pytest.approx(np.linalg.slogdet(m)[1], abs=1e-6)
     for i, times in ((0, one.times), (1, two.times)):  # no single move is better
         for j in range(len(times)):
             for t in set(GRID) - set(times):
                 moved = [list(one.times), list(two.times)]
                 moved[i][j] = t
                 other = 20 * closed.information(moved[0]) + 10 * closed.information(moved[1], dose=20.0)
-                assert np.linalg.slogdet(other)[1] <= found.value + 1e-6
+                assert np.linalg.slogdet(other)[1] <= result.value + 1e-6
     with pytest.raises(BadInput, match="no column `GROUP`"):
         pbpk.design(planned(*lines), arms="GROUP")
 

@@ -1,4 +1,6 @@
-"""Weights, numbers of patients and the space of designs by themselves."""
+"""Weights, numbers of patients, the space of designs and their options by themselves."""
+
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from pbpk.optimal_design.criteria import compute_criterion, refuse_singular
 from pbpk.optimal_design.sample_size import compute_wald_power, count_patients_for_error, count_patients_for_power
 from pbpk.optimal_design.sampling_space import SamplingSpace, spread_candidates
 from pbpk.optimal_design.schedule_mixture import optimise_split, round_subjects
+from pbpk.optimal_design.spec import DesignOptions, DesignSpec
 
 
 class Regression:
@@ -29,20 +32,20 @@ class Regression:
 
 
 def test_the_multiplicative_algorithm_finds_the_optimum_of_quadratic_regression():
-    found = optimise_split(Regression(), {"all": np.arange(21)[:, None]})
-    weights = found.weights["all"]
+    mixture = optimise_split(Regression(), {"all": np.arange(21)[:, None]})
+    weights = mixture.weights["all"]
     np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], 1 / 3, atol=1e-3)
-    assert found.value == pytest.approx(np.log(4 / 27), abs=1e-3)
-    assert found.value <= np.log(4 / 27) + 1e-9 <= found.bound + 1e-9
-    assert 0 <= found.excess < 1e-3
+    assert mixture.value == pytest.approx(np.log(4 / 27), abs=1e-3)
+    assert mixture.value <= np.log(4 / 27) + 1e-9 <= mixture.bound + 1e-9
+    assert 0 <= mixture.excess < 1e-3
 
 
 def test_the_curvature_alone_wants_half_in_the_middle():
     """Ds for x²: weights ¼, ½, ¼ (Atkinson, Donev & Tobias 2007, Optimum Experimental Designs, §10.3)."""
-    found = optimise_split(Regression(interest=(2,)), {"all": np.arange(21)[:, None]})
-    weights = found.weights["all"]
+    mixture = optimise_split(Regression(interest=(2,)), {"all": np.arange(21)[:, None]})
+    weights = mixture.weights["all"]
     np.testing.assert_allclose([weights[0], weights[9:12].sum(), weights[20]], [0.25, 0.5, 0.25], atol=1e-3)
-    assert found.excess < 1e-3 and found.value == pytest.approx(np.log(0.25), abs=1e-3)
+    assert mixture.excess < 1e-3 and mixture.value == pytest.approx(np.log(0.25), abs=1e-3)
 
 
 def test_whole_subjects():
@@ -84,3 +87,14 @@ def test_a_space_counts_and_keeps_its_rules():
         SamplingSpace({"all": times}, {"all": ((0.0, 4.0),) * 4}, 2.0, True).choose_start(None)
     assert spread_candidates((0.01, 200.0))[1] / 0.01 == pytest.approx(20000 ** (1 / 59))
     assert np.ptp(np.diff(spread_candidates((0.0, 10.0)))) < 1e-12
+
+
+def test_keywords_for_type_checkers_are_the_fields_of_the_specification():
+    assert {f.name: f.type for f in fields(DesignSpec)} == {
+        k: v.__forward_arg__ for k, v in DesignOptions.__annotations__.items()
+    }
+
+
+def test_every_field_of_the_specification_is_documented():
+    for field in fields(DesignSpec):
+        assert f"{field.name}:" in DesignSpec.__doc__ or f"{field.name}, " in DesignSpec.__doc__, field.name

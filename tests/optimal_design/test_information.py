@@ -5,38 +5,47 @@ import pytest
 
 import pbpk
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
+from pbpk.optimal_design.spec import DesignSpec
 
 
 @pytest.mark.parametrize("form", ["reduced", "full"])
 def test_first_order_information_is_the_closed_form(oral, closed, form):
-    found = pbpk.design(oral, form=form, subjects=32)
-    np.testing.assert_allclose(found.information, 32 * closed.information([1, 4, 8], form=form), rtol=1e-7, atol=1e-8)
-    assert found.value == pytest.approx(np.linalg.slogdet(found.information)[1], abs=1e-10)
+    result = pbpk.design(oral, form=form, subjects=32)
+    np.testing.assert_allclose(result.information, 32 * closed.information([1, 4, 8], form=form), rtol=1e-7, atol=1e-8)
+    assert result.value == pytest.approx(np.linalg.slogdet(result.information)[1], abs=1e-10)
+
+
+def test_keywords_go_before_a_specification(oral):
+    by_keywords = pbpk.design(oral, subjects=32)
+    by_both = pbpk.design(oral, DesignSpec(subjects=5), subjects=32)
+    assert by_both.to_json() | {"seconds": 0} == by_keywords.to_json() | {"seconds": 0}
+    with pytest.raises(TypeError, match="patients"):
+        pbpk.design(oral, patients=32)
 
 
 def test_standard_errors_are_of_the_numbers_shown(oral, closed):
     """The residual SD is shown, its variance is what the information is of."""
-    found = pbpk.design(oral, subjects=32).parameters.set_index("name")
+    result = pbpk.design(oral, subjects=32).parameters.set_index("name")
     se = np.sqrt(np.diag(np.linalg.inv(32 * closed.information([1, 4, 8]))))
-    np.testing.assert_allclose(found["se"][["CL", "V", "KA"]], se[:3], rtol=1e-6)
-    assert found["se"]["prop"] == pytest.approx(se[6] / 0.2, rel=1e-6)
-    np.testing.assert_allclose(found["rse"], 100 * found["se"] / found["value"])
+    np.testing.assert_allclose(result["se"][["CL", "V", "KA"]], se[:3], rtol=1e-6)
+    assert result["se"]["prop"] == pytest.approx(se[6] / 0.2, rel=1e-6)
+    np.testing.assert_allclose(result["rse"], 100 * result["se"] / result["value"])
 
 
 def test_subjects_with_other_doses_and_times_add_up(planned, closed):
     lines = ("ID,TIME,AMT", "a,0,70", "a,1,", "a,4,", "b,0,70", "b,1,", "b,4,", "c,0,35", "c,2,", "c,6,", "c,30,")
-    found = pbpk.design(planned(*lines))
+    result = pbpk.design(planned(*lines))
     alone = 2 * closed.information([1, 4]) + closed.information([2, 6, 30], dose=35.0)
-    np.testing.assert_allclose(found.information, alone, rtol=1e-6, atol=1e-6)
-    assert found.subjects == 3
-    assert found.schedules[0].times is None, "their times differ"
+    np.testing.assert_allclose(result.information, alone, rtol=1e-6, atol=1e-6)
+    assert result.subjects == 3
+    assert result.schedules[0].times is None, "their times differ"
 
 
 def test_observed_data_are_a_design_too(planned):
     """A table with DV counts the rows that have one."""
     lines = ("ID,TIME,AMT,DV", "1,0,70,", "1,1,,5", "1,4,,6", "1,8,,5", "1,9,,")
-    given = pbpk.design(planned(*lines), subjects=5)
-    np.testing.assert_allclose(given.value, pbpk.design(planned(), subjects=5).value, rtol=1e-12)
+    observed = pbpk.design(planned(*lines), subjects=5)
+    np.testing.assert_allclose(observed.value, pbpk.design(planned(), subjects=5).value, rtol=1e-12)
 
 
 def test_around_simulated_eta_a_linear_model_has_the_same_information(planned):
@@ -68,8 +77,8 @@ F1 = {{ initial = 0.8, iiv = 0.04, distribution = "normal" }}
 model = "additive"
 add = 0.5
 """
-    found = pbpk.design(planned(text=text), form="full", exact=True, replicates=4000, subjects=20)
-    exact, first = found.exact, found.to_json()["standard_errors"]
+    result = pbpk.design(planned(text=text), form="full", exact=True, replicates=4000, subjects=20)
+    exact, first = result.exact, result.to_json()["standard_errors"]
     assert exact["lost"] == 0 and exact["mean_score_z"] < 4
     for name, se in exact["standard_errors"].items():
         error = exact["monte_carlo_errors"][name]
@@ -82,10 +91,10 @@ def test_a_covariate_effect_has_a_power(planned):
         *("ID,TIME,AMT,SEX", "1,0,70,0", "1,1,,0", "1,8,,0", "1,60,,0", "2,0,70,1", "2,1,,1", "2,8,,1", "2,60,,1"),
         text=STUDY_WITH_SEX,
     )
-    found = pbpk.design(folder, subjects=40, power={"SEX_CL": 0.9}, rse={"CL": 0.05})
-    row = found.parameters.set_index("name").loc["SEX_CL"]
+    result = pbpk.design(folder, subjects=40, power={"SEX_CL": 0.9}, rse={"CL": 0.05})
+    row = result.parameters.set_index("name").loc["SEX_CL"]
     assert 0.05 < row["power"] < 1
-    needed = {n["wanted"]: n["subjects"] for n in found.needed}
+    needed = {n["wanted"]: n["subjects"] for n in result.needed}
     enough = pbpk.design(folder, subjects=needed["power"]).parameters.set_index("name")
     assert 0.9 <= enough["power"]["SEX_CL"] < 0.92
     precise = pbpk.design(folder, subjects=needed["rse"]).parameters.set_index("name")

@@ -45,14 +45,14 @@ def resampled_file(study, weights, folder):
 def test_a_replicate_is_a_refit_of_the_resampled_file(method, minimise, tmp_path):
     """The real one starts from the study's initial values, has the drawn subjects in its data and no weights."""
     fit = theophylline(method)
-    found = run_bootstrap(fit, BootstrapOptions(2, seed=11), objective=compiled_objective(fit))
+    result = run_bootstrap(fit, BootstrapOptions(2, seed=11), objective=compiled_objective(fit))
     for k in range(2):
-        weights = found.drawn.to_numpy()[k]
+        weights = result.drawn.to_numpy()[k]
         assert weights.sum() == 12 and weights.max() > 1
         study = resampled_file(fit.study, weights, tmp_path / f"study{k}")
         problem = fit.method.prepare(study.problem)
         state = minimise(fit.method, problem)
-        row = found.table.iloc[k]
+        row = result.table.iloc[k]
         assert state.status == "converged" and row["converged"]
         assert row["ofv"] == pytest.approx(state.ofv, abs=1e-6)
         refit = np.asarray(problem.structure.layout.to_natural(state.psi, np.asarray(problem.initial))) / fit.scale
@@ -63,19 +63,19 @@ def test_a_replicate_is_a_refit_of_the_resampled_file(method, minimise, tmp_path
 def test_standard_errors_are_those_of_the_r_matrix_where_the_model_is_true():
     """Simulated under the estimates there is no misspecification, so both estimate the same; 100 replicates are good to 7 %."""
     fit = theophylline()
-    found = run_bootstrap(fit, BootstrapOptions(100, "parametric", seed=2), objective=compiled_objective(fit))
-    assert found.converged_count == 100
+    result = run_bootstrap(fit, BootstrapOptions(100, "parametric", seed=2), objective=compiled_objective(fit))
+    assert result.converged_count == 100
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
-    np.testing.assert_allclose(found.summary["se"], r, rtol=0.3)
+    np.testing.assert_allclose(result.summary["se"], r, rtol=0.3)
 
 
 @pytest.mark.slow
 def test_case_bootstrap_of_theophylline():
     fit = theophylline()
-    found = run_bootstrap(fit, BootstrapOptions(100, bca=True), objective=compiled_objective(fit))
-    assert found.converged_count == 100 and found.is_reliable
+    result = run_bootstrap(fit, BootstrapOptions(100, bca=True), objective=compiled_objective(fit))
+    assert result.converged_count == 100 and result.is_reliable
     r = np.sqrt(np.diag(fit.covariance)) / fit.scale
-    rows = found.summary.set_index("name")
+    rows = result.summary.set_index("name")
     np.testing.assert_allclose(rows["se"][:3], r[:3], rtol=0.25)
     assert (rows["ci_low"] < rows["estimate"]).all() and (rows["estimate"] < rows["ci_high"]).all()
     assert (rows["bca_low"] < rows["estimate"]).all() and (rows["estimate"] < rows["bca_high"]).all()
@@ -103,12 +103,12 @@ def test_the_first_replicates_are_the_same_however_many_follow(small, pooled, ob
 
 @pytest.mark.parametrize("done", [1, 17, 40])
 def test_going_on_gives_the_same_digits(small, pooled, objective, done):
-    seen = []
-    run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(seen.append), objective)
-    assert [r.number for r in seen] == list(range(1, 41)), "in order, whichever ended first"
-    text = format_header(pooled.names) + "".join(r.csv_line for r in seen)
+    replicates = []
+    run_bootstrap(pooled, BootstrapOptions(40), BootstrapProgress(replicates.append), objective)
+    assert [r.number for r in replicates] == list(range(1, 41)), "in order, whichever ended first"
+    text = format_header(pooled.names) + "".join(r.csv_line for r in replicates)
     earlier = read_replicates(
-        format_header(pooled.names) + "".join(r.csv_line for r in seen[:done]) + "7,torn", pooled.names
+        format_header(pooled.names) + "".join(r.csv_line for r in replicates[:done]) + "7,torn", pooled.names
     )
     assert len(earlier) == done
     later = []
@@ -164,26 +164,26 @@ def test_failures_are_counted_named_and_left_out(pooled, objective, monkeypatch)
 
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.draw_case_weights", spoilt)
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.tabulate_weights", lambda weights, subjects: None)
-    found = run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
-    assert found.failures == {"the objective is not finite at the start": 2}
-    assert found.converged_count == 6 and not found.is_reliable
-    assert "6 of 8" in found.verdict and "2 × the objective is not finite" in found.verdict
-    assert "do not use" in found.verdict
-    left = found.table[found.table["converged"]][list(pooled.names)]
-    np.testing.assert_allclose(found.summary["mean"], left.mean(), rtol=1e-12)
+    result = run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
+    assert result.failures == {"the objective is not finite at the start": 2}
+    assert result.converged_count == 6 and not result.is_reliable
+    assert "6 of 8" in result.verdict and "2 × the objective is not finite" in result.verdict
+    assert "do not use" in result.verdict
+    left = result.table[result.table["converged"]][list(pooled.names)]
+    np.testing.assert_allclose(result.summary["mean"], left.mean(), rtol=1e-12)
     monkeypatch.setattr("pbpk.uncertainty.bootstrap.draw_case_weights", lambda *a: np.full(12, np.inf))
     with pytest.raises(ScienceFailed, match="0 of 8 replicates converged"):
         run_bootstrap(pooled, BootstrapOptions(8), objective=objective)
 
 
 def test_simulated_studies_have_the_design_and_their_own_values(pooled):
-    problem, seen = pooled.problem, np.asarray(pooled.problem.observed_mask)
+    problem, is_observed = pooled.problem, np.asarray(pooled.problem.observed_mask)
     one, eta = simulate_observations(problem, pooled.psi, 1, 1)
     again, _ = simulate_observations(problem, pooled.psi, 1, 1)
     other, _ = simulate_observations(problem, pooled.psi, 1, 2)
     assert one.y.shape == problem.y.shape and eta.shape == (0, 12)
     np.testing.assert_array_equal(one.y, again.y)
-    assert not np.allclose(one.y[seen], other.y[seen])
+    assert not np.allclose(one.y[is_observed], other.y[is_observed])
     np.testing.assert_array_equal(one.low, one.high)
 
 
@@ -205,7 +205,7 @@ def test_bca_ends_against_the_formula_worked_out():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (BootstrapOptions(1), "no spread"),
         (BootstrapOptions(kind="jackknife"), "no bootstrap of kind"),
@@ -215,8 +215,8 @@ def test_bca_ends_against_the_formula_worked_out():
         (BootstrapOptions(seed=-1), "below zero"),
     ],
 )
-def test_what_cannot_be_asked(pooled, options, said):
-    with pytest.raises(WrongUsage, match=said):
+def test_what_cannot_be_asked(pooled, options, message):
+    with pytest.raises(WrongUsage, match=message):
         run_bootstrap(pooled, options)
 
 

@@ -29,16 +29,16 @@ def row(fit, expression, **how):
 
 def test_a_half_life_of_log_normal_estimates(fit):
     """ln t½ = ln ln 2 + ln V − ln CL is normal, so both ways have a closed form, and both intervals are the same."""
-    found = row(fit, "log(2)*V/CL")
+    result = row(fit, "log(2)*V/CL")
     _, cl, v, _ = fit.estimates
     t_half, sd = math.log(2) * v / cl, math.sqrt(0.02 + 0.01 - 2 * 0.006)
-    assert (found["unit"], found["invalid"]) == ("h", 0)
-    assert found["estimate"] == pytest.approx(t_half, rel=1e-12)
-    assert found["se"] == pytest.approx(t_half * sd, rel=1e-5)
+    assert (result["unit"], result["invalid"]) == ("h", 0)
+    assert result["estimate"] == pytest.approx(t_half, rel=1e-12)
+    assert result["se"] == pytest.approx(t_half * sd, rel=1e-5)
     ends = [t_half * math.exp(z * sd) for z in (-1.959964, 1.959964)]
-    np.testing.assert_allclose(found[["ci_low", "ci_high"]].astype(float), ends, rtol=1e-5)
-    np.testing.assert_allclose(found[["sample_low", "sample_high"]].astype(float), ends, rtol=0.02)
-    assert found["sample_se"] == pytest.approx(t_half * math.exp(sd**2 / 2) * math.sqrt(math.expm1(sd**2)), rel=0.04)
+    np.testing.assert_allclose(result[["ci_low", "ci_high"]].astype(float), ends, rtol=1e-5)
+    np.testing.assert_allclose(result[["sample_low", "sample_high"]].astype(float), ends, rtol=0.02)
+    assert result["sample_se"] == pytest.approx(t_half * math.exp(sd**2 / 2) * math.sqrt(math.expm1(sd**2)), rel=0.04)
 
 
 def test_a_function_of_python_gives_the_same(fit):
@@ -52,12 +52,12 @@ def test_a_function_of_python_gives_the_same(fit):
 
 
 def test_what_may_be_negative_has_an_interval_around_it(fit):
-    found = row(fit, 'log(CL/"2.7 L/h")', level=0.9)
+    result = row(fit, 'log(CL/"2.7 L/h")', level=0.9)
     cl = fit.estimates[1]
-    assert found["estimate"] == pytest.approx(math.log(cl / 2.7), rel=1e-12) and found["se"] == pytest.approx(
+    assert result["estimate"] == pytest.approx(math.log(cl / 2.7), rel=1e-12) and result["se"] == pytest.approx(
         math.sqrt(0.02), rel=1e-5
     )
-    assert found["ci_high"] - found["estimate"] == pytest.approx(norm.ppf(0.95) * math.sqrt(0.02), rel=1e-5)
+    assert result["ci_high"] - result["estimate"] == pytest.approx(norm.ppf(0.95) * math.sqrt(0.02), rel=1e-5)
 
 
 UNITS = [
@@ -79,13 +79,13 @@ UNITS = [
 
 @pytest.mark.parametrize(("expression", "unit", "value"), UNITS, ids=[u[0] for u in UNITS])
 def test_units_and_values(fit, expression, unit, value):
-    found = row(fit, expression)
-    assert found["unit"] == unit
-    assert found["estimate"] == pytest.approx(value(dict(zip(fit.names, fit.estimates, strict=True))), rel=1e-12)
+    result = row(fit, expression)
+    assert result["unit"] == unit
+    assert result["estimate"] == pytest.approx(value(dict(zip(fit.names, fit.estimates, strict=True))), rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("CL + V", "units do not fit"),
         ("log(CL)", "units do not fit"),
@@ -100,8 +100,8 @@ def test_units_and_values(fit, expression, unit, value):
         ('"1 florin"*CL', "cannot be read"),
     ],
 )
-def test_what_cannot_be_worked_out(fit, expression, said):
-    with pytest.raises(BadInput, match=said.replace("(", r"\(").replace("*", r"\*")):
+def test_what_cannot_be_worked_out(fit, expression, message):
+    with pytest.raises(BadInput, match=message.replace("(", r"\(").replace("*", r"\*")):
         row(fit, expression)
 
 
@@ -146,9 +146,9 @@ def test_a_sample_of_ones_own(fit):
     values[:, 2] = [10.0, 20.0, 30.0, 40.0]
     values[0, 1] = 0.0  # no half-life
     options = DerivedOptions({"x": "V/CL"})
-    found = derive_quantities(fit, options, ParameterSample(values, "four vectors"))
-    x = found.table.iloc[0]
-    assert found.source == "four vectors" and x["invalid"] == 1
+    result = derive_quantities(fit, options, ParameterSample(values, "four vectors"))
+    x = result.table.iloc[0]
+    assert result.source == "four vectors" and x["invalid"] == 1
     assert x["median"] == pytest.approx(30.0 / fit.estimates[1])
     assert x["se"] == pytest.approx(row(fit, "V/CL")["se"])
     bare = derive_quantities(

@@ -33,10 +33,10 @@ def test_least_squares_in_closed_form(line, level):
     fit, k, y = line
     n, best = len(y), k @ y / (k @ k)
     ss = np.sum((y - best * k) ** 2)
-    found = profile_likelihood(fit, ProfileOptions(level=level), objective=compiled_objective(fit))
-    assert found.rise == pytest.approx(CHI2[level], rel=1e-12) and found.is_reliable
-    assert found.verdict == "Every interval has both ends."
-    rows = found.table.set_index("name")
+    result = profile_likelihood(fit, ProfileOptions(level=level), objective=compiled_objective(fit))
+    assert result.rise == pytest.approx(CHI2[level], rel=1e-12) and result.is_reliable
+    assert result.verdict == "Every interval has both ends."
+    rows = result.table.set_index("name")
     wide = np.sqrt(ss / (k @ k) * np.expm1(CHI2[level] / n))
     np.testing.assert_allclose(
         rows.loc["F1", ["ci_low", "ci_high"]].astype(float), [best - wide, best + wide], rtol=1e-5
@@ -86,15 +86,17 @@ def test_a_variance_of_a_random_effect_in_closed_form(groups):
     start = [0.9, np.log(0.02), np.log(0.2)]
     best = minimize(lambda x: ofv(x, True), start, method="BFGS", options={"gtol": 1e-7})
     assert fit.ofv == pytest.approx(best.fun, abs=1e-6)
-    found = profile_likelihood(fit, objective=compiled_objective(fit)).table.set_index("name")
-    assert (found["status_low"] == FOUND).all() and (found["status_high"] == FOUND).all()
+    result = profile_likelihood(fit, objective=compiled_objective(fit)).table.set_index("name")
+    assert (result["status_low"] == FOUND).all() and (result["status_high"] == FOUND).all()
     for end in ("low", "high"):
-        free_tau2 = found.loc["OMEGA_F1", f"ci_{end}"]
-        held = minimize(lambda x: ofv(x, False), [best.x[0], best.x[2]], method="BFGS", options={"gtol": 1e-7})
-        assert held.fun - best.fun == pytest.approx(CHI2[0.95], abs=5e-4)
-    mean = found.loc["F1", "ci_high"]
-    held = minimize(lambda x: one_way_ofv(y, k, mean, np.exp(x[0]), np.exp(x[1])), [-2, -1.6], options={"gtol": 1e-7})
-    assert held.fun - best.fun == pytest.approx(CHI2[0.95], abs=5e-4)
+        free_tau2 = result.loc["OMEGA_F1", f"ci_{end}"]
+        optimum = minimize(lambda x: ofv(x, False), [best.x[0], best.x[2]], method="BFGS", options={"gtol": 1e-7})
+        assert optimum.fun - best.fun == pytest.approx(CHI2[0.95], abs=5e-4)
+    mean = result.loc["F1", "ci_high"]
+    optimum = minimize(
+        lambda x: one_way_ofv(y, k, mean, np.exp(x[0]), np.exp(x[1])), [-2, -1.6], options={"gtol": 1e-7}
+    )
+    assert optimum.fun - best.fun == pytest.approx(CHI2[0.95], abs=5e-4)
 
 
 def test_a_side_that_the_data_do_not_limit_is_open(make):
@@ -102,11 +104,11 @@ def test_a_side_that_the_data_do_not_limit_is_open(make):
     k, random = PER_F1[2], np.random.default_rng(8)
     y = 0.9 * k + random.normal(0, 0.2, (4, 5)) + 0.35 * random.normal(0, 1, (4, 1))
     narrow = fitted(make(LINEAR.replace("IIV", "iiv = 0.02"), *records(y, [TIMES[2]] * 5)))
-    found = profile_likelihood(narrow, ProfileOptions(("OMEGA_F1",), 0.9999), objective=FitObjective.compile(narrow))
-    row = found.table.iloc[0]
+    result = profile_likelihood(narrow, ProfileOptions(("OMEGA_F1",), 0.9999), objective=FitObjective.compile(narrow))
+    row = result.table.iloc[0]
     assert (row["status_low"], row["status_high"]) == (OPEN, FOUND)
-    assert np.isnan(row["ci_low"]) and row["rise_low"] < found.rise and row["ci_high"] > row["estimate"]
-    assert found.is_reliable and "a side of OMEGA_F1 is open" in found.verdict
+    assert np.isnan(row["ci_low"]) and row["rise_low"] < result.rise and row["ci_high"] > row["estimate"]
+    assert result.is_reliable and "a side of OMEGA_F1 is open" in result.verdict
 
 
 def test_a_fit_that_is_not_at_its_minimum_is_found_out(line):
@@ -115,8 +117,8 @@ def test_a_fit_that_is_not_at_its_minimum_is_found_out(line):
     fit, _, _ = line
     objective = compiled_objective(fit)
     psi = fit.psi + np.array([0.1, 0.0])
-    found = objective.evaluate([objective.request(psi)])[0]
-    off = replace(fit, psi=psi, ofv=float(found.objective.sum()))
+    values = objective.evaluate([objective.request(psi)])[0]
+    off = replace(fit, psi=psi, ofv=float(values.objective.sum()))
     result = profile_likelihood(off, ProfileOptions(("F1",)), objective=FitObjective.compile(off))
     assert not result.is_reliable and LOWER in {*result.table["status_low"], *result.table["status_high"]}
     assert "not at its minimum" in result.verdict
@@ -127,10 +129,10 @@ def test_a_fit_that_is_not_at_its_minimum_is_found_out(line):
 @pytest.mark.slow
 def test_theophylline_every_end_is_a_rise_of_the_quantile():
     fit = theophylline()
-    found = profile_likelihood(fit, objective=compiled_objective(fit))
-    assert found.is_reliable and (found.table["status_low"] == FOUND).all()
-    np.testing.assert_allclose(found.table[["rise_low", "rise_high"]], CHI2[0.95], atol=1e-4)
-    rows = found.table.set_index("name")
+    result = profile_likelihood(fit, objective=compiled_objective(fit))
+    assert result.is_reliable and (result.table["status_low"] == FOUND).all()
+    np.testing.assert_allclose(result.table[["rise_low", "rise_high"]], CHI2[0.95], atol=1e-4)
+    rows = result.table.set_index("name")
     assert ((rows["ci_low"] < rows["estimate"]) & (rows["estimate"] < rows["ci_high"])).all()
 
 
@@ -150,7 +152,7 @@ def test_an_end_against_a_refit_that_holds_the_parameter_there(name, end, settin
     )
     study = load_study("theophylline", settings={k: str(v) for k, v in settings(repr(bound)).items()})
     layout = study.problem.structure.layout
-    assert name not in [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    assert name not in [n for n, optimum in zip(layout.names, layout.fixed_mask, strict=True) if not optimum]
     state = minimise(fit.method, study.problem)
     assert state.status == "converged" and state.ofv - fit.ofv == pytest.approx(CHI2[0.95], abs=2e-4)
 
@@ -189,19 +191,19 @@ def test_constrained_optima_on_a_curved_surface():
         return psi[0] ** 2 + np.exp(psi[1]), np.array([2 * psi[0], np.exp(psi[1]), 0.0])
 
     study = WeightedStudy(np.ones(1), None, np.zeros(3), ())
-    held = solve(
+    optimum = solve(
         minimise_on_surface(study, surface, 2.5, np.array([0.3, 0.1, 0.0]), np.zeros((0, 1)), np.linalg.inv(HESSIAN))
     )
     reference = minimize(
         lambda x: toy(x).objective[0],
-        held.point.psi + 0.05,
+        optimum.point.psi + 0.05,
         method="SLSQP",
         constraints={"type": "eq", "fun": lambda x: surface(x)[0] - 2.5},
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    assert held.converged and surface(held.point.psi)[0] == pytest.approx(2.5, rel=1e-12)
-    assert held.point.ofv == pytest.approx(reference.fun, abs=1e-6)
-    np.testing.assert_allclose(held.point.gradient, held.slope * surface(held.point.psi)[1], atol=2e-3)
+    assert optimum.converged and surface(optimum.point.psi)[0] == pytest.approx(2.5, rel=1e-12)
+    assert optimum.point.ofv == pytest.approx(reference.fun, abs=1e-6)
+    np.testing.assert_allclose(optimum.point.gradient, optimum.slope * surface(optimum.point.psi)[1], atol=2e-3)
 
 
 def test_the_way_onto_a_surface_is_the_shortest_in_the_metric():
@@ -216,8 +218,8 @@ def test_the_way_onto_a_surface_is_the_shortest_in_the_metric():
 
 def test_what_cannot_be_asked(line):
     fit, _, _ = line
-    with pytest.raises(BadInput, match="`CL` is no estimated parameter") as told:
+    with pytest.raises(BadInput, match="`CL` is no estimated parameter") as error:
         profile_likelihood(fit, ProfileOptions(("CL",)))
-    assert "known: `F1`, `add`" in told.value.hint
+    assert "known: `F1`, `add`" in error.value.hint
     with pytest.raises(WrongUsage, match="no probability"):
         profile_likelihood(fit, ProfileOptions(level=2.0))

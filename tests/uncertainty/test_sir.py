@@ -20,37 +20,41 @@ def line(make):
 
 
 @pytest.fixture(scope="module")
-def found(line):
+def result(line):
     return run_sir(line[0], OPTIONS, objective=compiled_objective(line[0]))
 
 
-def test_least_squares_has_its_posterior(found, line):
+def test_least_squares_has_its_posterior(result, line):
     """The likelihood of (F, σ), flat in both: SS/σ² is χ² with n − 2 degrees, F a Student's around F̂ with as many."""
     _, k, y = line
     n, best = len(y), k @ y / (k @ k)
     ss = np.sum((y - best * k) ** 2)
     degrees = n - 2
-    assert kstest(ss / found.sample["add"] ** 2, chi2(degrees).cdf).pvalue > 0.01
-    scaled = (found.sample["F1"] - best) * np.sqrt(k @ k * degrees / ss)
+    assert kstest(ss / result.sample["add"] ** 2, chi2(degrees).cdf).pvalue > 0.01
+    scaled = (result.sample["F1"] - best) * np.sqrt(k @ k * degrees / ss)
     assert kstest(scaled, "t", args=(degrees,)).pvalue > 0.01
-    drawn = found.samples[found.samples["iteration"] == 2]
+    drawn = result.samples[result.samples["iteration"] == 2]
     weight = drawn["importance"] / drawn["importance"].sum()
     assert weight @ (ss / drawn["add"] ** 2) == pytest.approx(degrees, rel=0.03)
     assert weight @ drawn["F1"] == pytest.approx(best, abs=0.1 * np.sqrt(ss / degrees / (k @ k)))
 
 
-def test_what_is_reported_is_what_was_drawn(found, line):
+def test_what_is_reported_is_what_was_drawn(result, line):
     fit, _, _ = line
-    assert list(found.iterations["samples"]) == [1000, 4000] and (found.iterations["failed"] == 0).all()
-    assert list(found.iterations["distinct"]) == [200, 500]
-    assert len(found.samples) == 5000 and found.samples.groupby("iteration")["kept"].sum().to_list() == [200, 500]
-    last = found.samples[found.samples["iteration"] == 2]
-    assert found.iterations["effective"].iloc[1] == pytest.approx(1 / np.sum(last["importance"] ** 2))
-    assert sorted(found.sample["F1"]) == sorted(last.loc[last["kept"] == 1, "F1"])
+    assert list(result.iterations["samples"]) == [1000, 4000] and (result.iterations["failed"] == 0).all()
+    assert list(result.iterations["distinct"]) == [200, 500]
+    assert len(result.samples) == 5000 and result.samples.groupby("iteration")["kept"].sum().to_list() == [200, 500]
+    last = result.samples[result.samples["iteration"] == 2]
+    assert result.iterations["effective"].iloc[1] == pytest.approx(1 / np.sum(last["importance"] ** 2))
+    assert sorted(result.sample["F1"]) == sorted(last.loc[last["kept"] == 1, "F1"])
     assert (
-        found.lowest_delta_ofv >= -1e-3 and found.is_reliable and found.degrees_of_freedom == pytest.approx(2, abs=0.4)
+        result.lowest_delta_ofv >= -1e-3
+        and result.is_reliable
+        and result.degrees_of_freedom == pytest.approx(2, abs=0.4)
     )
-    assert found.samples["delta_ofv"].iloc[0] == pytest.approx(ofv_at(found.samples.iloc[0], line) - fit.ofv, abs=1e-6)
+    assert result.samples["delta_ofv"].iloc[0] == pytest.approx(
+        ofv_at(result.samples.iloc[0], line) - fit.ofv, abs=1e-6
+    )
 
 
 def ofv_at(row, line):
@@ -58,11 +62,11 @@ def ofv_at(row, line):
     return len(y) * np.log(row["add"] ** 2) + np.sum((y - row["F1"] * k) ** 2) / row["add"] ** 2
 
 
-def test_the_seed_decides(line, found):
+def test_the_seed_decides(line, result):
     again = run_sir(line[0], OPTIONS, objective=compiled_objective(line[0]))
-    assert again.sample.equals(found.sample) and again.samples.equals(found.samples)
+    assert again.sample.equals(result.sample) and again.samples.equals(result.samples)
     other = run_sir(line[0], replace(OPTIONS, seed=4), objective=compiled_objective(line[0]))
-    assert not np.allclose(other.sample["F1"], found.sample["F1"])
+    assert not np.allclose(other.sample["F1"], result.sample["F1"])
 
 
 def test_the_density_of_the_proposal():
@@ -113,7 +117,7 @@ def test_what_cannot_be_asked(line):
     fit, _, _ = line
     with pytest.raises(BadInput, match="no covariance matrix"):
         run_sir(replace(fit, covariance=None))
-    for options, said in (
+    for options, message in (
         (SirOptions(samples=(100,), resamples=(50, 50)), "1 numbers of samples, 2 of resamples"),
         (SirOptions(samples=(100,), resamples=(101,)), "cannot be kept"),
         (SirOptions(samples=(100,), resamples=(2,)), "covariance of 2 parameters"),
@@ -121,5 +125,5 @@ def test_what_cannot_be_asked(line):
         (SirOptions(inflation=0.0), "inflation of 0"),
         (SirOptions(seed=-1), "below zero"),
     ):
-        with pytest.raises(WrongUsage, match=said):
+        with pytest.raises(WrongUsage, match=message):
             run_sir(fit, options)

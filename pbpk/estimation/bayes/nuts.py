@@ -113,20 +113,25 @@ class Nuts(EstimationMethod):
     iteration_headings = ("iter", "−2 ln p", "diverged", "accept", "step")
 
     def configure(self, estimation: EstimationPart, seed: int) -> Nuts:
+        """With the study's numbers of chains, warm-up iterations and draws, and the run's seed."""
         e = estimation
         return replace(self, chains=e.chains, warmup=e.warmup, draws=e.draws, centred=e.centred, seed=seed)
 
     def prepare(self, problem: Problem) -> Problem:
+        """The problem as it is. Raises `MissingExtra` without numpyro."""
         _build_kernels()  # says where numpyro is missing, before anything is computed
         return super().prepare(problem)
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The marginal likelihood by importance sampling: NUTS has no objective of its own."""
         return evaluate_marginal(problem, psi, eta)[0]
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
+        """All chains around the initial values, closer where the density is not finite. Raises `ScienceFailed` where it is not even
+        there."""
         posterior, rng = self._build_posterior(problem), np.random.default_rng([self.seed, 1])
         shape = (len(problem.structure.layout.etas), problem.columns)
         apart = rng.standard_normal((self.chains, len(problem.initial_unconstrained)))
@@ -166,6 +171,7 @@ class Nuts(EstimationMethod):
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        """One block of iterations of every chain; the last one ends at the medians."""
         posterior = self._build_posterior(problem)
         structure = jax.eval_shape(partial(_start_chains, warmup=self.warmup), *self._shapes(problem))
         saved = [state.more[f"chain.{k:02d}"] for k in range(len(jax.tree.leaves(structure)))]
@@ -224,6 +230,7 @@ class Nuts(EstimationMethod):
         return CONVERGED
 
     def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
+        """The result from the draws, with posterior.csv, draws.npz and warnings of chains that do not agree."""
         psi = state.more["psi"]
         values, names = convert_draws(study, problem, psi)
         diagnostics = _compute_diagnostics(values)

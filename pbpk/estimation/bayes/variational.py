@@ -135,17 +135,20 @@ class VariationalInference(EstimationMethod):
     iteration_headings = ("step", "−2 bound", "change", "|g|", "rate")
 
     def configure(self, estimation: EstimationPart, seed: int) -> VariationalInference:
+        """With the study's family and number of steps, and the run's seed."""
         return replace(
             self, family=estimation.family, most_steps=estimation.steps, centred=estimation.centred, seed=seed
         )
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The marginal likelihood by importance sampling: the approximation has no objective of that kind."""
         return evaluate_marginal(problem, psi, eta)[0]
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
+        """The approximation around the initial values and the modes there. Raises `ScienceFailed` where its covariance is too big."""
         posterior, psi = self._build_posterior(problem), problem.initial_unconstrained
         q, n = len(problem.structure.layout.etas), problem.columns
         if self.family == "full_rank" and len(psi) + q * n > _MOST_FULL_RANK:
@@ -169,6 +172,7 @@ class VariationalInference(EstimationMethod):
         )
 
     def step(self, problem: Problem, state: EstimationState) -> tuple[EstimationState, IterationRecord]:
+        """One block of Adam's steps; the last one ends at the medians."""
         posterior, more = self._build_posterior(problem), state.more
         key = jax.random.fold_in(jax.random.key(self.seed), state.iteration)
         params = (jnp.asarray(more["mean"]), jnp.asarray(more["raw"]))
@@ -221,6 +225,7 @@ class VariationalInference(EstimationMethod):
         return replace(state, psi=psi, eta=eta, objective=objective, ofv=float(objective.sum()))
 
     def finish_fit(self, study: Study, problem: Problem, state: EstimationState, fit: Fit) -> Fit:
+        """The result from draws of the approximation, with posterior.csv, draws.npz and how far to trust them."""
         psi, _, log_ratio = self._draw(problem, state)
         _, error = evaluate_marginal(problem, state.psi, state.eta)
         k, weights = pareto_k(log_ratio), np.where(np.isnan(log_ratio), -np.inf, log_ratio)

@@ -48,7 +48,9 @@ def at_start(study: Study) -> FittedStudy:
     return build_fitted_study(study, study.problem, dict(zip(names, map(float, initial), strict=True)))
 
 
-def observed_as(fit: FittedStudy, seed: int, lower: float = -np.inf, changed: Callable = lambda psi: psi) -> FittedStudy:
+def observed_as(
+    fit: FittedStudy, seed: int, lower: float = -np.inf, changed: Callable = lambda psi: psi
+) -> FittedStudy:
     """The same study with data drawn from its own model, or from one whose ψ is `changed`."""
     problem = fit.problem
     y = jax.jit(draw_replicate)(problem, changed(np.array(fit.psi)), jax.random.key(10_000 + seed))[0]

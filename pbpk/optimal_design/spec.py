@@ -35,7 +35,7 @@ class DesignSpec:
     form: "reduced" (variances do not depend on θ) or "full".
     approximation: "fo" (linearised at η = 0) or "foce" (at simulated η). etas: how many η are simulated.
     rse: wanted relative standard errors by name, as fractions. power: wanted powers of the Wald test that a parameter is 0.
-    exact: also estimate the information by simulation, of `replicates` subjects of each kind.
+    exact: also estimate the information by simulation. replicates: how many subjects of each kind are simulated for that.
     marginal: the marginal likelihood for that: "agq", "laplace" or "focei".
     starts: how many starts the search for times has. seed: of starts, draws and simulated subjects.
     settings: entries of fit.toml to change, by name. solver: the solver instead of the model's own choice. Both apply where

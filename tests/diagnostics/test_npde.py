@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from simulated_studies import HEAD, TIMES, at_start, observed_as, rows
 from scipy import stats
+from simulated_studies import HEAD, TIMES, at_start, observed_as, rows
 
 from pbpk.diagnostics.normality import check_normality, compute_percentile_bands
 from pbpk.diagnostics.npde import compute_npde, score_subject

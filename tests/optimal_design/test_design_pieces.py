@@ -90,11 +90,10 @@ def test_a_space_counts_and_keeps_its_rules():
 
 
 def test_keywords_for_type_checkers_are_the_fields_of_the_specification():
-    assert {f.name: f.type for f in fields(DesignSpec)} == {
-        k: v.__forward_arg__ for k, v in DesignOptions.__annotations__.items()
-    }
+    keywords = {name: annotation.__forward_arg__ for name, annotation in DesignOptions.__annotations__.items()}
+    assert keywords == {field.name: field.type for field in fields(DesignSpec)}
 
 
 def test_every_field_of_the_specification_is_documented():
     for field in fields(DesignSpec):
-        assert f"{field.name}:" in DesignSpec.__doc__ or f"{field.name}, " in DesignSpec.__doc__, field.name
+        assert f" {field.name}: " in DesignSpec.__doc__, field.name

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from pbpk.commands.dosimetry_request import DosimetryRequest
+
+if TYPE_CHECKING:
+    from pbpk.commands.dosimetry_doses import DosimetryAnswer
 
 
 def register(app: typer.Typer) -> None:
@@ -58,11 +62,10 @@ def dosimetry(
 ) -> None:
     """Absorbed dose by organ, from a model's kinetics, a fit or time-integrated activities; and what it does."""
     from pbpk.commands.dosimetry_doses import compute_doses
-    from pbpk.commands.dosimetry_output import format_doses, list_regions, write_doses
+    from pbpk.commands.dosimetry_output import format_doses, list_regions
     from pbpk.commands.shared import choose_engine, print_json, say
     from pbpk.dosimetry.phantom.body import check_phantom
     from pbpk.errors import WrongUsage
-    from pbpk.run_folders.claim import claim_folder
 
     choose_engine(engine)
     body = check_phantom(phantom)
@@ -76,19 +79,26 @@ def dosimetry(
         *(seed, report, uncertainty, uncertain, draws, saf, out is not None),
     )
     answer = compute_doses(request)
-    result = answer.result
-    folder = claim_folder(Path("dosimetry"), out) if out is not None else None
-    if folder:
-        try:
-            result["notes"] += write_doses(folder, answer)
-            result["folder"] = str(folder.finish())
-        except BaseException:
-            folder.abandon()
-            raise
-        say(f"wrote {result['folder']}")
-    for note in result["notes"]:
+    if out is not None:
+        _write_files(answer, out)
+    for note in answer.result["notes"]:
         say(f"note: {note}")
     if as_json:
-        print_json(result)
+        print_json(answer.result)
     else:
-        print(answer.page.text() if answer.page else format_doses(result, answer.uncertainty))
+        print(answer.page.text() if answer.page else format_doses(answer.result, answer.uncertainty))
+
+
+def _write_files(answer: DosimetryAnswer, out: Path) -> None:
+    from pbpk.commands.dosimetry_output import write_doses
+    from pbpk.commands.shared import say
+    from pbpk.run_folders.claim import claim_folder
+
+    folder = claim_folder(Path("dosimetry"), out)
+    try:
+        answer.result["notes"] += write_doses(folder, answer)
+        answer.result["folder"] = str(folder.finish())
+    except BaseException:
+        folder.abandon()
+        raise
+    say(f"wrote {answer.result['folder']}")

@@ -88,7 +88,7 @@ def _find_finished_run(of: str) -> Path | None:
 def _read_regimen(model: Model, words: list[str] | None, activity: float | None) -> Regimen:
     from dataclasses import replace
 
-    from pbpk.dosimetry.treatment import default_regimen
+    from pbpk.dosimetry.treatment_plan import default_regimen
     from pbpk.errors import WrongUsage
     from pbpk.regimen.dose import parse_dose
     from pbpk.regimen.regimen import Regimen

@@ -80,10 +80,9 @@ def simulate(
     values, options = read_pairs(settings, "--set"), read_pairs(option, "--option")
     factors = read_factors(vary or [])
     loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)
-    _check_precision(precision)
     voids = sum((parse_void(words) for words in void or []), Regimen(()))
     request = SimulationRequest(
-        *(np.zeros(0), read_list(observe), patients, seed, solver, cast("Precision", precision)),
+        *(np.zeros(0), read_list(observe), patients, seed, solver, _check_precision(precision)),
         *(integrate, processes, measure, keep, out, as_json),
     )
     if data is not None:
@@ -93,19 +92,18 @@ def simulate(
         simulate_data(loaded, data, request, columns, units, voids, cast("Between", covariates_over_time))
         return
     request = replace(request, times=_read_times(times, bool(dose or "dose" in factors), keep))
-    regimen = sum((parse_dose(d) for d in dose or []), voids)
-    if loaded is not None:
-        simulate_scenarios([Scenario("", {}, loaded, regimen)], request)
-    else:
-        simulate_scenarios(build_scenarios(factors, CommonSettings(model, nuclide, values, options, regimen)), request)
+    common = CommonSettings(model, nuclide, values, options, sum((parse_dose(d) for d in dose or []), voids))
+    scenarios = [Scenario("", {}, loaded, common.regimen)] if loaded else build_scenarios(factors, common)
+    simulate_scenarios(scenarios, request)
 
 
-def _check_precision(precision: str) -> None:
+def _check_precision(precision: str) -> Precision:
     from pbpk.errors import WrongUsage
     from pbpk.population.options import Precision
 
     if precision not in get_args(Precision):
         raise WrongUsage(f'--precision "{precision}" is not known', hint="float64 or float32")
+    return cast("Precision", precision)
 
 
 def _refuse_beside_data(request: SimulationRequest, dosed: bool, varied: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pbpk.commands.simulate_request import SimulationRequest
+    from pbpk.data.events import EventTable
     from pbpk.model.load import Model
     from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Between
@@ -26,28 +27,13 @@ def simulate_data(
     """Solve the records of the event table `data`, and show or write a row for each of them."""
     from pbpk.commands.shared import print_json, say
     from pbpk.commands.simulate_output import report_retries
-    from pbpk.data.events import read_events
-    from pbpk.population.records import check_dose_unit, convert_overrides
     from pbpk.population.simulate_records import simulate_records
     from pbpk.results import explain
     from pbpk.run_folders.claim import claim_folder
     from pbpk.run_folders.record import read_command_line
     from pbpk.units import unit_factor
 
-    routes = {c.name for c in model.system.block.routes.values()}
-    events = read_events(
-        data,
-        compartments=model.system.names,
-        parameters=model.system.parameter_names,
-        default_compartment=next(iter(routes)) if len(routes) == 1 else None,
-        columns=columns,
-        units=unit_of_column,
-        need_dv=False,
-    )
-    events = convert_overrides(events, model, unit_of_column)
-    check_dose_unit(events, model, unit_of_column, events.source)
-    for note in events.notes:
-        say(f"note: {note}")
+    events = _read_records(model, data, columns, unit_of_column)
     folder = claim_folder(Path("simulations") / model.name, request.out) if request.out is not None else None
     try:
         table, units, codes, again = simulate_records(
@@ -88,3 +74,26 @@ def simulate_data(
         print(text, end="")
     if codes.any():
         raise typer.Exit(1)
+
+
+def _read_records(model: Model, data: Path, columns: dict[str, str], unit_of_column: dict[str, str]) -> EventTable:
+    """The event table, with columns that override parameters in coherent units."""
+    from pbpk.commands.shared import say
+    from pbpk.data.events import read_events
+    from pbpk.population.records import check_dose_unit, convert_overrides
+
+    routes = {c.name for c in model.system.block.routes.values()}
+    events = read_events(
+        data,
+        compartments=model.system.names,
+        parameters=model.system.parameter_names,
+        default_compartment=next(iter(routes)) if len(routes) == 1 else None,
+        columns=columns,
+        units=unit_of_column,
+        need_dv=False,
+    )
+    events = convert_overrides(events, model, unit_of_column)
+    check_dose_unit(events, model, unit_of_column, events.source)
+    for note in events.notes:
+        say(f"note: {note}")
+    return events

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pbpk.dosimetry.phantom.body import check_phantom
 from pbpk.dosimetry.target_doses import AbsorbedDose, dose_of_simulation, sum_doses
 from pbpk.dosimetry.tiac import Tiac, tiac_from_hours
-from pbpk.dosimetry.treatment import default_regimen, simulate_for_doses
+from pbpk.dosimetry.treatment import simulate_for_doses
+from pbpk.dosimetry.treatment_plan import default_regimen
 from pbpk.errors import BadInput
 from pbpk.model.load import Model
 from pbpk.nuclides import load_nuclide

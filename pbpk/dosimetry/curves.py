@@ -94,6 +94,20 @@ def dose_over_time(
     return DoseCourse(path.time, names, rates, summed, load_nuclide(tiac.nuclide).decay_constant)
 
 
+def stack_dose_rates(course: DoseCourse, targets: Sequence[str]) -> Sampled:
+    """The dose rates of several targets in one curve, (T, targets, N)."""
+    curves = [course.sampled(t) for t in targets]
+    rate, tail = (jnp.stack([jnp.asarray(getattr(c, k)) for c in curves], axis=-2) for k in ("rate", "tail"))
+    return Sampled(course.time, rate, tail)
+
+
+def compute_protractions(course: DoseCourse, t_repair: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """G (N,) of each target from its own dose rate, for its half-time of repair (h)."""
+    half_times = np.array([*t_repair.values()])[:, None]
+    protraction = np.asarray(stack_dose_rates(course, [*t_repair]).protraction(half_times))
+    return dict(zip(t_repair, protraction, strict=True))
+
+
 def _broadcast_mass(value: Any, times: int, n: int, name: str) -> jax.Array:
     """(T, N)."""
     array = jnp.asarray(value, float)

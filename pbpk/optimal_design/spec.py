@@ -21,7 +21,7 @@ class DesignSpec:
     """The options of `pbpk.design`. Without `samples`, `times`, `windows` and `optimise` the study's own design is evaluated.
 
     criterion: "D"; "Ds", for the parameters of `interest` alone; or "ED", the mean over `prior`.
-    interest: names of the parameters that count under Ds.
+    interest: names of the parameters that count under Ds; under ED too, where all count by default.
     samples: how many samples of each subject, or {arm: how many}; by default as many as the study has.
     times: candidate times (h). windows: (low, high) in h, one for all samples or one for each, within which times are
         continuous. Without both, the data's columns TMIN and TMAX are the windows.

@@ -30,8 +30,8 @@ Readings = tuple[tuple[int, ...], ...]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trajectory:
-    """A solution. `amounts` (T, n, N) at each patient's observation times, coherent units, or the readings (T, R, N) that were asked for;
-    `result` (N,) codes (`ResultCode`), 0 is good.
+    """A solution. `amounts` (T, n, N) at each patient's observation times, coherent units, or the readings (T, R, N) that were
+    asked for; `result` (N,) codes (`ResultCode`), 0 is good.
 
     `integrals` (T, n, N), amount · h, are those of the amounts from the first event to each observation, if asked for.
     """

@@ -153,7 +153,9 @@ def collect_cotangents(
 
     def patients_arguments(rows: Any) -> NamedArrays:
         """Those of a window's arguments that are each patient's own."""
-        names = {b.name for b in layout.window.parameters if not b.share} | ({"production"} if layout.has_inflow else set())
+        names = {b.name for b in layout.window.parameters if not b.share} | (
+            {"production"} if layout.has_inflow else set()
+        )
         arguments = program.window_arguments(layout.window, rows, stops, patients)
         return {name: a for name, a in arguments.items() if name in names}
 

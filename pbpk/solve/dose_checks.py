@@ -1,4 +1,4 @@
-"""What a dose record must not ask for: refused with its row before anything is computed."""
+"""Dose records that have no meaning: an error with the record's row, before anything is computed."""
 
 from __future__ import annotations
 

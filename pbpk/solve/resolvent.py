@@ -7,7 +7,7 @@ above all, is a scalar factor exp(−σt) and is taken out first: the series the
 keep their relative accuracy through any number of half-lives.
 
 The error is estimated for every patient and window from the last terms of the series, plus rounding. Beyond `rtol` the
-patient's result says INACCURATE, and callers solve it again by the contour (`fallback`); where nobody can look, in a
+patient's result says INACCURATE, and callers solve it again by the contour (`fallback`); where no caller can, in a
 fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
 
 The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own (compiled_window.py), or the portable one,

@@ -113,17 +113,17 @@ class VectorField:
         return self.nonlinear_entries.pack(jnp.concatenate(slopes))
 
 
-def _evaluate_group(group: FluxGroup, y: jax.Array, bound: tuple, along: int | None) -> tuple[jax.Array, jax.Array]:
-    """(rate, its slope in the state of argument `along`) of every flux in a group."""
+def _evaluate_group(group: FluxGroup, y: jax.Array, bound: tuple, argument: int | None) -> tuple[jax.Array, jax.Array]:
+    """(rate, its slope in the state of `argument`) of every flux in a group."""
     values, direction = {}, {}
     for k, (a, known) in enumerate(zip(group.arguments, bound, strict=True)):
         if a.state is None:
             values[a.name] = known
             continue
         values[a.name] = y[a.state] if known is None else y[a.state] / known
-        if k == along:
+        if k == argument:
             direction[a.name] = jnp.ones_like(y[a.state]) if known is None else jnp.ones_like(y[a.state]) / known
-    if along is None:
+    if argument is None:
         return jnp.broadcast_to(group.law(**values), (group.size, *y.shape[1:])), y[:0]
     ((name, tangent),) = direction.items()
     fixed = {k: v for k, v in values.items() if k != name}

@@ -1,8 +1,8 @@
 """A window of saturable kinetics in JAX, the portable engine's: Rosenbrock steps from stop to stop, and their reverse rule.
 
-Patients march together, each by steps of its own length or its own part of a shared grid; those who have arrived take steps
-of length 0. Lengths are chosen as fractions of the interval and not differentiated; the interval's own length is. The reverse
-rule keeps only the states at the window's ends, marches through it again, recording states and lengths, and goes back step
+Patients take their steps together, each of its own length or its own part of a shared grid; those who have arrived take
+steps of length 0. Lengths are chosen as fractions of the interval and not differentiated; the interval's own length is. The
+reverse rule keeps only the state at the window's start, integrates again, recording states and lengths, and goes back step
 by step. pbpk.compile.programs.rosenbrock has the same algorithm on operands, for machine code.
 """
 
@@ -127,7 +127,7 @@ def _grid_fraction(grid: tuple[float, float], state: _IntervalState, dt: jax.Arr
 def _try_step(
     options: RosenbrockOptions, state: _IntervalState, atol, rate, dt, p, since
 ) -> tuple[_IntervalState, jax.Array]:
-    """One step of every patient's own, taken or refused; and the fraction of the interval that was passed."""
+    """One step of every patient's own, accepted or rejected; and the fraction of the interval that was advanced."""
     on_grid = options.grid is not None
     fraction = _grid_fraction(options.grid, state, dt, since) if options.grid else _choose_fraction(state, dt)
     fraction = lax.stop_gradient(jnp.where(_is_moving(state), fraction, 0.0))
@@ -140,9 +140,9 @@ def _try_step(
     size = jnp.where(crossed[options.field.nonlinear_compartments].any(axis=0), jnp.maximum(size, 1e3), size)
     active = fraction > 0
     good = size <= 1
-    taken = active if on_grid else active & good
-    advanced = jnp.where(taken, fraction, 0.0)
-    passed = jnp.where(taken & (fraction >= 1.0 - state.passed), 1.0, state.passed + advanced)
+    accepted = active if on_grid else active & good
+    advanced = jnp.where(accepted, fraction, 0.0)
+    passed = jnp.where(accepted & (fraction >= 1.0 - state.passed), 1.0, state.passed + advanced)
     length, code = state.length, state.code
     if on_grid:
         code = code | as_code(jnp.where(active & ~good, ResultCode.INACCURATE, 0))
@@ -150,14 +150,14 @@ def _try_step(
         factor = jnp.clip(0.9 * (size + 1e-12) ** (-1.0 / options.tableau.order), 0.2, 6.0)
         length = jnp.where(active, fraction * lax.stop_gradient(dt) * factor, state.length)
         # A step cut short by the interval's end says nothing against the longer one that was intended.
-        length = jnp.where(taken, jnp.maximum(length, jnp.where(factor >= 1, state.length, 0.0)), length)
-        stuck = active & ~taken & (fraction < _SHORTEST_FRACTION)
+        length = jnp.where(accepted, jnp.maximum(length, jnp.where(factor >= 1, state.length, 0.0)), length)
+        stuck = active & ~accepted & (fraction < _SHORTEST_FRACTION)
         late = state.count + 1 >= options.max_steps
         code = code | as_code(jnp.where(stuck | (late & (passed < 1)), ResultCode.GAVE_UP, 0))
     integral = None
     if state.integral is not None and gained is not None:
-        integral = state.integral + jnp.where(taken, gained, 0.0)
-    return _IntervalState(jnp.where(taken, x, state.x), integral, passed, length, code, state.count + 1), advanced
+        integral = state.integral + jnp.where(accepted, gained, 0.0)
+    return _IntervalState(jnp.where(accepted, x, state.x), integral, passed, length, code, state.count + 1), advanced
 
 
 def _integrate_to_stop(options: RosenbrockOptions, x, rate, dt, p, memory: StepMemory) -> _IntervalState:
@@ -206,21 +206,23 @@ def _cross_window_adjoint(options: RosenbrockOptions, kept, cotangents):
     record = (jnp.zeros((room, *x.shape), x.dtype), jnp.zeros((room, *stops.shape[1:]), x.dtype))
 
     def to_stop(carry, dt):
-        x, memory, at, record = carry
+        x, memory, count, record = carry
         atol = options.atol * _amount_present(options, x, rate, dt)
 
         def step(carry):
-            state, (states, fractions), at = carry
+            state, (states, fractions), count = carry
             after, advanced = _try_step(options, state, atol, rate, dt, p, memory.since)
-            states = lax.dynamic_update_index_in_dim(states, state.x, at, 0)
-            return after, (states, lax.dynamic_update_index_in_dim(fractions, advanced, at, 0)), at + 1
+            states = lax.dynamic_update_index_in_dim(states, state.x, count, 0)
+            fractions = lax.dynamic_update_index_in_dim(fractions, advanced, count, 0)
+            return after, (states, fractions), count + 1
 
         def goes_on(carry):
             return jnp.any(_is_moving(carry[0])) & (carry[2] < room)
 
-        end, record, at = lax.while_loop(goes_on, step, (_start_interval(options, x, dt, memory), record, at))
+        start = (_start_interval(options, x, dt, memory), record, count)
+        end, record, count = lax.while_loop(goes_on, step, start)
         unrecorded = jnp.any(_is_moving(end))
-        return (end.x, StepMemory(end.length, memory.since + dt), at, record), (at, unrecorded)
+        return (end.x, StepMemory(end.length, memory.since + dt), count, record), (count, unrecorded)
 
     (_, _, _, (states, fractions)), (ends, unrecorded) = lax.scan(
         to_stop, (x, memory, jnp.zeros((), int), record), gaps

@@ -1,4 +1,4 @@
-"""What the linear and the saturable solver bring to a whole solution in one call (compiled_solution.py)."""
+"""The windows of the linear and of the saturable solver, for whole solutions in machine code (compiled_solution.py)."""
 
 from __future__ import annotations
 

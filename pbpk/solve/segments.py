@@ -126,7 +126,7 @@ def build_schedule(
         events, order = jax.tree.map(lambda a: jnp.take_along_axis(a, permutation, axis=0), unsorted)
     events = replace(events, row=_find_rows_in_force(events.row, order.is_record, timeline.between))
     stops, restart, place = _measure_intervals(timeline, events, order, windows, integrals)
-    # Times are told apart in float64; what the solver computes with has the precision of p.
+    # Times are compared in float64; what the solver computes with has the precision of p.
     events, stops = jax.tree.map(lambda a: a.astype(p.dtype) if a.dtype == jnp.float64 else a, (events, stops))
     if windows is None:
         initial, closing = 1, jax.tree.map(lambda a: a[1:], events)

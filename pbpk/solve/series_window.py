@@ -202,7 +202,7 @@ def _sum_weighted(c: jax.Array, v: jax.Array) -> jax.Array:
 def _estimate_error(window: ResolventWindow, terms: _SeriesTerms, x, source, length) -> jax.Array:
     """(N,): the last two terms of every sum, and rounding of the largest, over the amount present.
 
-    Integrals and what an inflow leaves are judged by their own weights: exp(−σt) may hide the error of amounts alone.
+    Integrals and what an inflow leaves are bounded by their own weights: exp(−σt) may hide the error of amounts alone.
     """
     terms, x, source, length = lax.stop_gradient((terms, x, source, length))
     present = jnp.sum(jnp.abs(x), axis=0)

@@ -208,11 +208,11 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
     def linearise(x):
         """period(x), and (I − ∂period)⁻¹ there."""
 
-        def along(v):
+        def derivative(v):
             (y, _), (dy, _) = jax.jvp(period, (x,), (v,))
             return y, dy
 
-        y, columns = jax.vmap(along, out_axes=(None, 0))(basis)
+        y, columns = jax.vmap(derivative, out_axes=(None, 0))(basis)
         matrix = eye - jnp.moveaxis(columns, (0, 1, 2), (2, 1, 0))
         return y, jnp.moveaxis(jnp.linalg.inv(matrix), 0, -1)
 

@@ -70,8 +70,8 @@ class Timeline:
     `duration` belong to infusions, one of the two given, or -1 and -2; `since` is the time of the record an event comes
     from and `until` that of the reset that cancels it; `dose` is the dose's number in its regimen (-1: none), by which
     amounts and times are replaced; `output_index` is the event of each observation and `output_mask` says which observations
-    exist; `windows` are the events that may be taken together, `unbounded_windows` those for a solver that marches through
-    time. What no record asks for is None or a static False, and costs nothing.
+    exist; `windows` are the events that may be taken together, `unbounded_windows` those for a solver that takes steps
+    through time. What no record asks for is None or a static False, and costs nothing.
     """
 
     time: np.ndarray

@@ -5,7 +5,7 @@ last of them or by the next change. Where no parameter moves events, which is kn
 (segments.py) is one over windows: a body sampled 73 times after a dose takes three steps instead of 74.
 
 How long a window may be depends on the solver. The linear one's may have a latest time that is `span` times the earliest:
-the span is chosen here, for all, to make the least work by `series.effort`. A solver that marches through time has no such
+the span is chosen here, for all, to make the least work by `series.effort`. A solver that takes steps through time has no such
 bound.
 """
 

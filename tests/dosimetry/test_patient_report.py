@@ -9,7 +9,7 @@ import pbpk
 from pbpk.dosimetry import patient_report
 from pbpk.dosimetry.cells import tissues
 from pbpk.dosimetry.effect.defaults import radiobiology
-from pbpk.dosimetry.treatment import dose_rate_times
+from pbpk.dosimetry.treatment_plan import dose_rate_times
 
 pytestmark = pytest.mark.slow(seconds=25)
 JOULE, ALPHA = 1.602176634e-13, 6.784  # MeV per decay of 211At with 211Po

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbpk.dosimetry.cells.report import alpha_report
+from pbpk.dosimetry.curves import compute_protractions, stack_dose_rates
 from pbpk.dosimetry.effect.targets import find_biology
 from pbpk.dosimetry.patient.assumptions import list_assumptions
 from pbpk.dosimetry.patient.cells import place_cell_targets
@@ -20,7 +21,8 @@ from pbpk.dosimetry.patient.text import render_page
 from pbpk.dosimetry.phantom.body import check_phantom
 from pbpk.dosimetry.region_map import read_region_map
 from pbpk.dosimetry.svalues import BODY
-from pbpk.dosimetry.treatment import compute_protractions, default_regimen, simulate_treatment, stack_dose_rates
+from pbpk.dosimetry.treatment import simulate_treatment
+from pbpk.dosimetry.treatment_plan import default_regimen
 from pbpk.dosimetry.uncertain.doses import dose_uncertainty
 from pbpk.model.load import Model, load_model
 

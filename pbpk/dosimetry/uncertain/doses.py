@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
+from pbpk.dosimetry.curves import compute_protractions, dose_over_time
 from pbpk.dosimetry.effect.targets import find_biology
 from pbpk.dosimetry.phantom.body import check_phantom
 from pbpk.dosimetry.region_map import read_region_map
 from pbpk.dosimetry.svalues import BODY, list_targets
-from pbpk.dosimetry.target_doses import sum_doses, sum_partial_doses
+from pbpk.dosimetry.target_doses import dose_of_simulation, sum_doses, sum_partial_doses
 from pbpk.dosimetry.tiac import Tiac, tiac_from_hours, tiac_from_simulation
-from pbpk.dosimetry.treatment import compute_protractions, default_regimen, simulate_treatment
+from pbpk.dosimetry.treatment_plan import default_regimen, dose_rate_times
 from pbpk.dosimetry.uncertain.inputs import (
     KINETICS,
     MASS_SD,
@@ -178,10 +179,10 @@ class ModelActivities:
             kinetics = kinetics_from_table(model, mass_rows, kinetics)
         usual = kinetics.values(np.zeros((len(kinetics.origins), 1)), False)
         patient = _set_rows(model, build_typical_patient(model), usual)
-        simulation, base, course = simulate_treatment(
-            *(model, regimen, phantom), masses=masses, recoil=recoil, patients=patient
-        )
-        assert course is not None
+        times, observed = dose_rate_times(model, regimen), region_map.observed_amounts
+        simulation = simulate(model, regimen, times, patients=patient, observe=observed, integrate=True)
+        base = dose_of_simulation(simulation, phantom, masses, recoil=recoil)
+        course = dose_over_time(simulation, phantom, masses, recoil)
         lesions = tuple(x.name for x in region_map.lesions)
         irradiated = [t for t in base.targets if t != BODY and float(base[t][0]) > 0]
         protractions = compute_protractions(course, {t: find_biology(t, lesions)["t_repair"] for t in irradiated})

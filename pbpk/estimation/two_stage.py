@@ -79,6 +79,7 @@ class _FirstStage(QuasiNewton):
     is_kept: tuple[bool, ...] = ()
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """−2 ln p(y | η̂) by subject, its gradient for what the subjects share."""
         evaluation = _fit_individually(problem, psi, eta, np.array(self.is_kept))
         # By the envelope theorem what every subject has for itself has no slope; rounding must not move it.
         is_second_stage = np.array([n in _second_stage_names(problem) for n in _free_names(problem)])
@@ -142,11 +143,13 @@ class TwoStage(EstimationMethod):
         return problem
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """FOCEI's objective by subject, at the modes sought from η = 0."""
         evaluation = focei.evaluate_first_order_conditional(problem, psi, np.zeros_like(eta), True)
         return evaluation._replace(good=jnp.isfinite(evaluation.objective))
 
     def init(self, problem: Problem) -> EstimationState:
-        """The first stage at the initial values. Raises `ScienceFailed` where fewer than two subjects determine their parameters."""
+        """The first stage at the initial values. Raises `ScienceFailed` where fewer than two subjects determine their
+        parameters."""
         flat = _flatten_population(problem)
         q, n = len(problem.structure.layout.etas), problem.subjects
         enough = np.asarray(problem.observed_mask).sum(axis=0) > q

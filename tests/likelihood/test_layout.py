@@ -62,9 +62,9 @@ def test_every_step_is_a_valid_model():
 
 
 def test_spreads_are_the_logarithms_on_the_diagonal():
-    psi, found = LAYOUT.to_unconstrained(NATURAL), LAYOUT.log_sd_positions
-    assert len(found) == 3  # Q's is held
-    np.testing.assert_allclose(np.exp(psi[found]), [0.3, np.sqrt(0.04 - 0.02**2 / 0.09), np.sqrt(0.5)], rtol=1e-14)
+    psi, positions = LAYOUT.to_unconstrained(NATURAL), LAYOUT.log_sd_positions
+    assert len(positions) == 3  # Q's is held
+    np.testing.assert_allclose(np.exp(psi[positions]), [0.3, np.sqrt(0.04 - 0.02**2 / 0.09), np.sqrt(0.5)], rtol=1e-14)
 
 
 def test_jacobian_of_the_natural_vector():

@@ -33,9 +33,9 @@ FACTORS = {
 def rows(column, values):
     """Two subjects, a dose at 0 and a sample at each later time; `values` (subjects, records)."""
     lines = [f"ID,TIME,AMT,DV,{column}"]
-    for who, own in enumerate(values, start=1):
-        lines.append(f"{who},0,100,.,{own[0]}")
-        lines += [f"{who},{t},.,1.0,{v}" for t, v in zip(TIMES[1:], own[1:], strict=True)]
+    for who, parameters in enumerate(values, start=1):
+        lines.append(f"{who},0,100,.,{parameters[0]}")
+        lines += [f"{who},{t},.,1.0,{v}" for t, v in zip(TIMES[1:], parameters[1:], strict=True)]
     return lines
 
 
@@ -61,7 +61,9 @@ def test_constant_covariates(make, form):
     problem = make(TEXT.format(effect=EFFECT.format(form), more=""), *rows("X", np.repeat(x[:, None], 6, 1))).problem
     assert problem.covariates.shape[0] == 1
     cl, v = 2 * FACTORS[form](x) * np.exp(ETA[0]), 20 + ETA[1]
-    wanted = np.stack([oracle.bolus(TIMES[1:], [(0.0, 100.0)], *own) for own in zip(cl, v, strict=True)], axis=1)
+    wanted = np.stack(
+        [oracle.bolus(TIMES[1:], [(0.0, 100.0)], *parameters) for parameters in zip(cl, v, strict=True)], axis=1
+    )
     np.testing.assert_allclose(predict(problem), wanted, rtol=1e-10)
 
 
@@ -72,7 +74,7 @@ CHANGING = np.array([[2.0, 2.0, 1.0, 3.0, 1.5, 2.0], [1.0, 4.0, 4.0, 2.0, 2.0, 2
 def test_covariates_that_change_in_time(make, form):
     problem = make(TEXT.format(effect=EFFECT.format(form), more=""), *rows("X", CHANGING)).problem
     cl, v = 2 * FACTORS[form](CHANGING) * np.exp(ETA[0])[:, None], 20 + ETA[1]
-    wanted = np.stack([piecewise(*own) for own in zip(cl, v, strict=True)], axis=1)
+    wanted = np.stack([piecewise(*parameters) for parameters in zip(cl, v, strict=True)], axis=1)
     np.testing.assert_allclose(predict(problem), wanted, rtol=1e-10)
 
 
@@ -88,7 +90,7 @@ def test_a_column_overrides_a_parameter(make):
     """Record by record; it replaces the typical value, its η and its factors alike."""
     cl = np.array([[2.0, 1.0, 3.0, 2.5, 0.5, 1.0], [4.0, 4.0, 4.0, 1.0, 1.0, 1.0]])
     problem = make(TEXT.format(effect="", more=""), *rows("cl", cl)).problem
-    wanted = np.stack([piecewise(*own) for own in zip(cl, 20 + ETA[1], strict=True)], axis=1)
+    wanted = np.stack([piecewise(*parameters) for parameters in zip(cl, 20 + ETA[1], strict=True)], axis=1)
     np.testing.assert_allclose(predict(problem), wanted, rtol=1e-10)
 
 

@@ -37,7 +37,7 @@ TIMES = np.array([1.0, 3.0, 8.0])
 SHAPE = 10 * np.exp(-0.1 * TIMES)  # of a dose of 100 mg
 
 
-def study(folder, text, rows):
+def make_study(folder, text, rows):
     home = folder / "linear"
     home.mkdir(exist_ok=True)
     (home / "structure.py").write_text(STRUCTURE)
@@ -57,8 +57,8 @@ def records(y, extra="", columns=""):
     return rows
 
 
-def value(found, method, eta=None):
-    problem = get_method(method).prepare(found.problem)
+def objective(loaded, method, eta=None):
+    problem = get_method(method).prepare(loaded.problem)
     eta = np.zeros((len(problem.structure.layout.etas), problem.columns)) if eta is None else eta
     evaluation = get_method(method).evaluate(problem, problem.initial_unconstrained, eta)
     assert np.asarray(evaluation.good).all()
@@ -84,9 +84,9 @@ add = 0.4
 
 @pytest.mark.parametrize("method", ["fo", "foce", "focei", "laplace", "agq"])
 def test_correlated_residuals(tmp_path, method):
-    found = study(tmp_path, BASIC + "ar1 = 0.7\n", records(Y))
+    loaded = make_study(tmp_path, BASIC + "ar1 = 0.7\n", records(Y))
     c = 0.7 ** np.abs(TIMES[:, None] - TIMES[None])
-    assert value(found, method) == pytest.approx(
+    assert objective(loaded, method) == pytest.approx(
         normal_ofv(Y, SHAPE, 0.05 * np.outer(SHAPE, SHAPE) + 0.16 * c), abs=1e-8
     )
 
@@ -105,24 +105,24 @@ def occasions(y):
 @pytest.mark.parametrize("method", ["focei", "agq"])
 def test_variation_between_occasions(tmp_path, method):
     y = np.stack([Y, 0.8 * Y + 0.3], axis=1)
-    found = study(tmp_path, BASIC.replace("iiv = 0.05", "iiv = 0.05\niov = 0.02"), occasions(y))
-    assert found.problem.structure.layout.names == ("F", "OMEGA_F", "OMEGA_IOV_F", "add")
-    assert found.problem.structure.layout.etas == ("F", "F@1", "F@2")
+    loaded = make_study(tmp_path, BASIC.replace("iiv = 0.05", "iiv = 0.05\niov = 0.02"), occasions(y))
+    assert loaded.problem.structure.layout.names == ("F", "OMEGA_F", "OMEGA_IOV_F", "add")
+    assert loaded.problem.structure.layout.etas == ("F", "F@1", "F@2")
     both = np.concatenate([SHAPE, SHAPE])
     same = np.kron(np.eye(2), np.ones((3, 3)))
     v = np.outer(both, both) * (0.05 + 0.02 * same) + 0.16 * np.eye(6)
-    assert value(found, method) == pytest.approx(normal_ofv(y.reshape(3, 6), both, v), abs=1e-8)
+    assert objective(loaded, method) == pytest.approx(normal_ofv(y.reshape(3, 6), both, v), abs=1e-8)
 
 
 def test_an_occasion_that_a_subject_lacks_says_nothing(tmp_path):
     y = np.stack([Y, 0.8 * Y + 0.3], axis=1)
     rows = [r for r in occasions(y) if not (r.startswith("3,") and r.endswith(",2"))]
-    found = study(tmp_path, BASIC.replace("iiv = 0.05", "iiv = 0.05\niov = 0.02"), rows)
+    loaded = make_study(tmp_path, BASIC.replace("iiv = 0.05", "iiv = 0.05\niov = 0.02"), rows)
     both = np.concatenate([SHAPE, SHAPE])
     v = np.outer(both, both) * (0.05 + 0.02 * np.kron(np.eye(2), np.ones((3, 3)))) + 0.16 * np.eye(6)
     alone = np.outer(SHAPE, SHAPE) * 0.07 + 0.16 * np.eye(3)
     expected = normal_ofv(y[:2].reshape(2, 6), both, v) + normal_ofv(y[2:, 0], SHAPE, alone)
-    assert value(found, "focei") == pytest.approx(expected, abs=1e-8)
+    assert objective(loaded, "focei") == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("method", ["focei", "laplace", "agq"])
@@ -138,8 +138,8 @@ probabilities = [0.3, 0.7]
         'covariates = [{ covariate = "CLASS", form = "equals", reference = 2, estimate = "F_SECOND", initial = 0.5 }]\n'
     )
     text = text.replace('distribution = "normal"\n', 'distribution = "normal"\n' + effect)
-    found = study(tmp_path, text, records(Y))
-    assert (found.problem.subjects, found.problem.observations) == (3, 9)
+    loaded = make_study(tmp_path, text, records(Y))
+    assert (loaded.problem.subjects, loaded.problem.observations) == (3, 9)
     expected = 0.0
     for y in Y:
         parts = []
@@ -147,7 +147,7 @@ probabilities = [0.3, 0.7]
             v = 0.05 * np.outer(SHAPE, SHAPE) + 0.16 * np.eye(3)
             parts.append(p * np.exp(-0.5 * normal_ofv([y], size * SHAPE, v)))
         expected += -2 * np.log(sum(parts))
-    assert value(found, method) == pytest.approx(expected, abs=1e-8)
+    assert objective(loaded, method) == pytest.approx(expected, abs=1e-8)
 
 
 def test_the_gradient_of_a_mixture(tmp_path):
@@ -155,7 +155,7 @@ def test_the_gradient_of_a_mixture(tmp_path):
         'covariates = [{ covariate = "CLASS", form = "equals", reference = 2, estimate = "F_SECOND", initial = 0.5 }]\n'
     )
     text = BASIC.replace('distribution = "normal"\n', 'distribution = "normal"\n' + effect)
-    problem = study(tmp_path, text + "[mixture]\nprobabilities = [0.3, 0.7]\n", records(Y)).problem
+    problem = make_study(tmp_path, text + "[mixture]\nprobabilities = [0.3, 0.7]\n", records(Y)).problem
     focei, eta = get_method("focei"), np.zeros((1, 6))
     slope = np.asarray(focei.evaluate(problem, problem.initial_unconstrained, eta).gradient).sum(axis=1)
     for j in range(len(slope)):
@@ -171,8 +171,8 @@ def test_a_prior_pulls_as_far_as_it_weighs(tmp_path, minimise):
     """F alone unknown, Ω and σ held: normal likelihood times normal prior, whose mode is the precision-weighted mean."""
     text = BASIC.replace("iiv = 0.05", "iiv = 0.05\niiv_fixed = true") + "fixed = true\n"
     text += '[priors.F]\ndistribution = "normal"\nvalue = 0.5\nsd = 0.1\n'
-    found = study(tmp_path, text, records(Y))
-    state = minimise(get_method("focei"), found.problem)
+    loaded = make_study(tmp_path, text, records(Y))
+    state = minimise(get_method("focei"), loaded.problem)
     v = np.linalg.inv(0.05 * np.outer(SHAPE, SHAPE) + 0.16 * np.eye(3))
     information = 3 * SHAPE @ v @ SHAPE
     mode = (Y.sum(axis=0) @ v @ SHAPE + 0.5 / 0.01) / (information + 1 / 0.01)
@@ -184,9 +184,9 @@ def test_a_prior_pulls_as_far_as_it_weighs(tmp_path, minimise):
 def test_bounds_are_kept_and_reached(tmp_path, minimise):
     text = BASIC.replace("initial = 1.0", "initial = 0.5\nlower = 0.2\nupper = 0.7").replace("iiv = 0.05\n", "")
     text = text.replace('distribution = "normal"\n', 'distribution = "normal"\n')
-    found = study(tmp_path, text, records(Y))
-    state = minimise(get_method("pooled"), get_method("pooled").prepare(found.problem))
-    natural = np.asarray(found.problem.structure.layout.to_natural(state.psi, found.problem.initial))
+    loaded = make_study(tmp_path, text, records(Y))
+    state = minimise(get_method("pooled"), get_method("pooled").prepare(loaded.problem))
+    natural = np.asarray(loaded.problem.structure.layout.to_natural(state.psi, loaded.problem.initial))
     assert 0.69 < natural[0] < 0.7  # the data ask for about 1
 
 
@@ -209,7 +209,7 @@ def test_the_integral_over_a_distribution(tmp_path, distribution):
     """AGQ against SciPy's quadrature of the likelihood over η."""
     more, move = SKEWED[distribution]
     text = BASIC.replace('distribution = "normal"', f'distribution = "{distribution}"\n{more}').replace("0.05", "0.09")
-    found = study(tmp_path, text, records(Y))
+    loaded = make_study(tmp_path, text, records(Y))
     expected = 0.0
     for y in Y:
 
@@ -218,7 +218,7 @@ def test_the_integral_over_a_distribution(tmp_path, distribution):
 
         total = integrate.quad(joint, -3, 3, epsabs=0, epsrel=1e-11, limit=500, points=np.linspace(-1, 1, 21))[0]
         expected += -2 * np.log(total) - 3 * np.log(2 * np.pi)
-    assert value(found, "agq") == pytest.approx(expected, abs=1e-6)
+    assert objective(loaded, "agq") == pytest.approx(expected, abs=1e-6)
 
 
 def test_limits_through_a_study(tmp_path):
@@ -226,9 +226,9 @@ def test_limits_through_a_study(tmp_path):
     y = Y.copy()
     y[0, 2], y[2, 2] = 0.0, 0.0
     rows = records(y)
-    found = study(tmp_path, BASIC + 'lloq = 4.5\nblq = "M3"\n', rows)
-    assert "2 of 9 values of cp lie below 4.5: counted as censored (M3)" in found.events.notes
-    assert (found.problem.observations, found.problem.quantified) == (9, 7)
+    loaded = make_study(tmp_path, BASIC + 'lloq = 4.5\nblq = "M3"\n', rows)
+    assert "2 of 9 values of cp lie below 4.5: counted as censored (M3)" in loaded.events.notes
+    assert (loaded.problem.observations, loaded.problem.quantified) == (9, 7)
     expected = 0.0
     for row in np.where(y < 4.5, np.nan, y):
 
@@ -239,8 +239,8 @@ def test_limits_through_a_study(tmp_path):
 
         total = integrate.quad(joint, -2, 2, epsabs=0, epsrel=1e-11, limit=500, points=np.linspace(-0.6, 0.6, 21))[0]
         expected += -2 * np.log(total) - np.isfinite(row).sum() * np.log(2 * np.pi)
-    assert value(found, "agq") == pytest.approx(expected, abs=1e-6)
-    left_out = study(tmp_path, BASIC + 'lloq = 4.5\nblq = "M1"\n', rows)
+    assert objective(loaded, "agq") == pytest.approx(expected, abs=1e-6)
+    left_out = make_study(tmp_path, BASIC + 'lloq = 4.5\nblq = "M1"\n', rows)
     assert left_out.problem.observations == 7
 
 
@@ -252,17 +252,17 @@ def test_censored_by_column(tmp_path):
         r + (",1" if r.split(",")[4] == "4.5" else ",0") + ",." if i else r + ",CENS,LIMIT"
         for i, r in enumerate(records(y))
     ]
-    by_column = study(tmp_path, BASIC, rows)
-    by_limit = study(tmp_path, BASIC + "lloq = 4.5\n", records(Y))
-    assert value(by_column, "agq") == pytest.approx(value(by_limit, "agq"), rel=1e-12)
+    by_column = make_study(tmp_path, BASIC, rows)
+    by_limit = make_study(tmp_path, BASIC + "lloq = 4.5\n", records(Y))
+    assert objective(by_column, "agq") == pytest.approx(objective(by_limit, "agq"), rel=1e-12)
 
 
 def test_grades_with_random_effects(tmp_path):
     """A grade that follows the concentration, F varying between subjects; AGQ against SciPy."""
     text = BASIC.replace('model = "additive"\nadd = 0.4', 'model = "ordinal"\ncuts = [-1.0, -4.0]\nslope = 0.5')
     grades = np.array([[2, 1, 0], [2, 2, 1], [1, 1, 1]])
-    found = study(tmp_path, text, records(grades.astype(float)))
-    assert found.problem.quantified == 0
+    loaded = make_study(tmp_path, text, records(grades.astype(float)))
+    assert loaded.problem.quantified == 0
     expected = 0.0
     for y in grades:
 
@@ -272,9 +272,9 @@ def test_grades_with_random_effects(tmp_path):
             return np.prod(np.choose(y, [1 - first, first - second, second])) * stats.norm.pdf(e, 0, 0.05**0.5)
 
         expected += -2 * np.log(integrate.quad(joint, -2, 2, epsabs=0, epsrel=1e-11, limit=500)[0])
-    assert value(found, "agq") == pytest.approx(expected, abs=1e-6)
+    assert objective(loaded, "agq") == pytest.approx(expected, abs=1e-6)
     with pytest.raises(Exception, match="not a continuous endpoint"):
-        get_method("focei").prepare(found.problem)
+        get_method("focei").prepare(loaded.problem)
 
 
 def test_time_to_event_is_events_over_time(tmp_path, minimise):
@@ -286,9 +286,9 @@ def test_time_to_event_is_events_over_time(tmp_path, minimise):
     rows = ["ID,TIME,EVID,AMT,DV,DVID"]
     for i, (t, d) in enumerate(((2.0, 1), (5.5, 0), (1.5, 1), (8.0, 1)), start=1):
         rows += [f"{i},0,1,100,.,.", f"{i},{t},0,0,{d},dlt"]
-    found = study(tmp_path, text.replace('observable = "cp"\ndose', "dose"), rows)
+    loaded = make_study(tmp_path, text.replace('observable = "cp"\ndose', "dose"), rows)
     pooled = get_method("pooled")
-    problem = pooled.prepare(found.problem)
+    problem = pooled.prepare(loaded.problem)
     state = minimise(pooled, problem)
     assert np.exp(state.psi[0]) == pytest.approx(17.0 / 3, rel=1e-5)
 
@@ -310,4 +310,4 @@ def test_time_to_event_is_events_over_time(tmp_path, minimise):
 def test_what_is_refused(tmp_path, text, words):
     y = Y if words else np.where(Y < 3.1, -1.0, Y)
     with pytest.raises(BadInput, match=words or r"row 13 \(ID 3\)"):
-        study(tmp_path, text, records(y))
+        make_study(tmp_path, text, records(y))

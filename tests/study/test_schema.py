@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pbpk.errors import BadInput
-from pbpk.study.schema import read_study_spec
+from pbpk.observe.variances import VARIANCE_PARAMETERS, VARIANCES
+from pbpk.study.schema import ErrorPart, read_study_spec
 
 HERE = Path("fits/mine/fit.toml")
 GOOD = {
@@ -49,6 +50,12 @@ def test_defaults():
 )
 def test_a_misspelt_key_is_named_with_the_right_one(changes, words):
     refused(changes, *words)
+
+
+def test_the_parameters_of_error_models_are_declared_once():
+    assert {name for names, _ in VARIANCES.values() for name in names} <= set(VARIANCE_PARAMETERS)
+    assert set(VARIANCE_PARAMETERS) <= set(ErrorPart.model_fields)
+    assert set(VARIANCE_PARAMETERS) <= set(ErrorPart(model="additive").numbers())
 
 
 @pytest.mark.parametrize("key", [k for k in GOOD if k != "error"])  # a study of summaries has none

@@ -46,16 +46,16 @@ def one(tmp_path, key, text):
     ],
 )
 def test_where_it_lands(tmp_path, key, text, path, value):
-    found = one(tmp_path, key, text)
+    data = one(tmp_path, key, text)
     for step in path:
-        found = found[step]
-    assert found == value and type(found) is type(value)
+        data = data[step]
+    assert data == value and type(data) is type(value)
 
 
 @pytest.mark.parametrize("key", ["lesion_1.efflux", "parameters.lesion_1.efflux"])
 def test_none_takes_a_parameter_out(tmp_path, key):
-    found = one(tmp_path, key, "none")
-    assert set(found["parameters"]) == {"CL"} and "values" not in found
+    data = one(tmp_path, key, "none")
+    assert set(data["parameters"]) == {"CL"} and "values" not in data
 
 
 def test_none_takes_an_entry_out(tmp_path):

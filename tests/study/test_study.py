@@ -222,8 +222,8 @@ def test_a_runs_folder_is_fitted_with_its_own_model(tmp_path):
     source = find_study("theophylline")
     for name in ("fit.toml", "data.csv"):
         shutil.copy(source / name, tmp_path)
-    own = tmp_path / "model" / "oral_one_compartment"
-    shutil.copytree(load_study("theophylline").model.folder, own)
-    shutil.copy(load_study("theophylline").model.folder.parent / "references.bib", own)
+    model = tmp_path / "model" / "oral_one_compartment"
+    shutil.copytree(load_study("theophylline").model.folder, model)
+    shutil.copy(load_study("theophylline").model.folder.parent / "references.bib", model)
     (tmp_path / "run.json").write_text('{"settings": {"model": "model/oral_one_compartment"}}')
-    assert load_study(tmp_path).model.folder == own.resolve()
+    assert load_study(tmp_path).model.folder == model.resolve()

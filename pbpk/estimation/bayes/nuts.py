@@ -130,8 +130,8 @@ class Nuts(EstimationMethod):
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
-        """All chains around the initial values, closer where the density is not finite. Raises `ScienceFailed` where it is not even
-        there."""
+        """All chains around the initial values, closer where the density is not finite. Raises `ScienceFailed` where it is not
+        even there."""
         posterior, rng = self._build_posterior(problem), np.random.default_rng([self.seed, 1])
         shape = (len(problem.structure.layout.etas), problem.columns)
         apart = rng.standard_normal((self.chains, len(problem.initial_unconstrained)))

@@ -148,7 +148,8 @@ class VariationalInference(EstimationMethod):
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
-        """The approximation around the initial values and the modes there. Raises `ScienceFailed` where its covariance is too big."""
+        """The approximation around the initial values and the modes there. Raises `ScienceFailed` where its covariance is too
+        big."""
         posterior, psi = self._build_posterior(problem), problem.initial_unconstrained
         q, n = len(problem.structure.layout.etas), problem.columns
         if self.family == "full_rank" and len(psi) + q * n > _MOST_FULL_RANK:

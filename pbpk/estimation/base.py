@@ -1,9 +1,12 @@
 """The interface of an estimation method: what it does, and what it says of itself.
 
-method = method.configure(study.spec.estimation, seed)
-problem = method.prepare(study.problem)
-state = method.init(problem)
-while not state.finished: state, record = method.step(problem, state)
+    method = method.configure(study.spec.estimation, seed)
+    problem = method.prepare(study.problem)
+    state = method.init(problem)
+    while not state.finished: state, record = method.step(problem, state)
+
+In this folder ψ (P,) is the vector of the estimated population parameters in coordinates without bounds
+(likelihood/parameter_layout.py), η (q, N) are the random effects of N subjects, and the OFV is on NONMEM's scale.
 """
 
 from __future__ import annotations

@@ -39,19 +39,15 @@ def fit_study(
     from pbpk.study.load import load_study
 
     with using(engine):
-        assembled = load_study(study, settings=settings, solver=solver)
-        estimator = get_method(method or assembled.spec.estimation.method)
-        seed = assembled.spec.estimation.seed if seed is None else seed
-        starting_values = (
-            None
-            if start is None
-            else take_starting_values(start)
-            if isinstance(start, Fit)
-            else read_starting_values(start)
-        )
+        loaded_study = load_study(study, settings=settings, solver=solver)
+        estimation_method = get_method(method or loaded_study.spec.estimation.method)
+        seed = loaded_study.spec.estimation.seed if seed is None else seed
+        starting_values = None
+        if start is not None:
+            starting_values = take_starting_values(start) if isinstance(start, Fit) else read_starting_values(start)
         if starts:
-            return run_multistart(assembled, estimator, starts, seed=seed, start=starting_values)
-        return run_fit(assembled, estimator, seed=seed, start=starting_values)
+            return run_multistart(loaded_study, estimation_method, starts, seed=seed, start=starting_values)
+        return run_fit(loaded_study, estimation_method, seed=seed, start=starting_values)
 
 
 setattr(fit_study, "METHODS", METHODS)  # noqa: B010 - `pbpk.fit.METHODS` is what scripts read

@@ -26,6 +26,7 @@ from pbpk.estimation.run import Callbacks, run_fit, run_iterations
 from pbpk.estimation.start import StartingValues, apply_starting_values
 from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
 from pbpk.likelihood.evaluation import Evaluation
+from pbpk.study.kinds import find_study_kind
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import EstimationMethod
@@ -108,11 +109,10 @@ def run_multistart(
     `ScienceFailed` where no start ends with a finite OFV.
     """
     callbacks = callbacks or Callbacks()
-    if not method.minimises_objective or study.spec.summary is not None:
+    kind = find_study_kind(study.spec)
+    if not method.minimises_objective or kind is not None:
         raise WrongUsage(
-            f"{method.name} does not search from several starts"
-            if study.spec.summary is None
-            else "aggregates have one start",
+            f"{method.name} does not search from several starts" if kind is None else "aggregates have one start",
             why="that takes a method with an objective and its exact gradient, and individual data",
             hint=f"one of {', '.join(list_methods_with('minimises_objective'))}",
         )

@@ -22,6 +22,7 @@ from pbpk.estimation.standard_errors import StandardErrors, compute_standard_err
 from pbpk.estimation.start import StartingValues, apply_starting_values, choose_better_modes
 from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll, residual_moments
 from pbpk.results import explain
+from pbpk.study.kinds import find_study_kind
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import EstimationMethod
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
     from pbpk.study.load import Study
 
-# Table of fit.toml that makes a study more than individual data -> (module, function) that runs its fit; the function takes
-# what `run_fit` takes but `start`. Loaded on use: these modules stand above this one.
+# Kind of study (study/kinds.py) -> (module, function) that runs its fit; the function takes what `run_fit` takes but `start`.
+# A study of individual data is run here; the modules of other kinds are in a higher layer and load on first use.
 FIT_RUNNERS = {"summary": ("pbpk.aggregate_data.run", "run_summary")}
 
 
@@ -90,10 +91,11 @@ def run_fit(
 
 def _find_runner(study: Study) -> Callable[..., Fit] | None:
     """The function that runs a study of another kind than individual data; None for individual data alone."""
-    for table, (module, function) in FIT_RUNNERS.items():
-        if getattr(study.spec, table):
-            return getattr(importlib.import_module(module), function)
-    return None
+    kind = find_study_kind(study.spec)
+    if kind is None:
+        return None
+    module, function = FIT_RUNNERS[kind]
+    return getattr(importlib.import_module(module), function)
 
 
 def _begin(

@@ -20,6 +20,7 @@ from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.quasi_newton import sum_objective
 from pbpk.estimation.state import EstimationState
 from pbpk.likelihood.evaluation import Evaluation
+from pbpk.study.kinds import find_study_kind
 
 if TYPE_CHECKING:
     from pbpk.estimation.result import Fit
@@ -94,7 +95,7 @@ def _collect_etas(individual: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def apply_starting_values(study: Study, start: StartingValues) -> tuple[Study, np.ndarray]:
     """The study with those initial values, and the first η (q, N). Raises `WrongUsage` when no name matches."""
-    if study.spec.summary is not None:
+    if find_study_kind(study.spec) is not None:
         raise WrongUsage("a fit to published aggregates takes its start from fit.toml alone", hint="--set NAME=VALUE")
     layout, own_initial = study.problem.structure.layout, np.array(study.problem.initial, dtype=float)
     new, shared = own_initial.copy(), []

@@ -1,6 +1,7 @@
 """Absorbed dose from activities: what must hold whatever the tables say; masses, lesions, daughters, bad input."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -299,6 +300,16 @@ def test_virtual_patients_have_doses_by_their_own_kinetics_and_masses():
     row = patients.values[model.system.parameter_index("remnant.mass")]
     np.testing.assert_allclose(grams, row / 1e3, rtol=1e-12)
     assert len(np.unique(grams)) == 4 and doses["thyroid"].shape == (4,)
+
+
+def test_a_model_whose_voids_have_no_end_is_followed_to_the_end_of_its_decay():
+    """There is no exact integral to infinity then: one time after the dose would be refused."""
+    model = pbpk.load_model("iodide", nuclide="I-123")
+    given = pbpk.dose("1 MBq", into="iv") + pbpk.void("bladder_contents", into="urine", every="3.5 h")
+    dose, free = absorbed_dose(model, given), absorbed_dose(model, pbpk.dose("1 MBq", into="iv"))
+    assert any("decay alone" in note for note in dose.notes)
+    assert float(dose["thyroid"][0]) == pytest.approx(float(free["thyroid"][0]), rel=0.05)
+    assert not math.isclose(float(dose["bladder_wall"][0]), float(free["bladder_wall"][0]), rel_tol=0.01)
 
 
 def test_patients_and_regimens_go_with_a_model(iodide):

@@ -1,5 +1,6 @@
 """The table of methods, and what methods say of themselves to the places that run them or use their results."""
 
+import importlib
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from pbpk.estimation.methods import (
     list_methods_with,
 )
 from pbpk.estimation.requirements import Requirements, check_requirements
+from pbpk.estimation.run import FIT_RUNNERS
+from pbpk.study.kinds import STUDY_KINDS
 
 
 @pytest.mark.parametrize("name", METHOD_TABLE)
@@ -28,6 +31,12 @@ def test_every_row_is_a_method_of_that_name(name):
 
 def test_users_are_offered_all_but_that_of_aggregates():
     assert set(METHOD_TABLE) - set(METHODS) == {"summary"}
+
+
+def test_every_kind_of_study_has_a_runner():
+    assert set(FIT_RUNNERS) == set(STUDY_KINDS)
+    for module, function in FIT_RUNNERS.values():
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_name():

@@ -17,8 +17,8 @@ from pbpk.estimation.stochastic.chains import ProposalTuning, initial_step_lengt
 from pbpk.estimation.stochastic.iterate import recentre_square
 from pbpk.estimation.stochastic.maximise import SaemMoments, average_moments, maximise_centre, maximise_spread
 from pbpk.estimation.stochastic.roles import find_roles
-from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
 from pbpk.likelihood.columns import select_columns
+from pbpk.likelihood.parameter_layout import OmegaBlock, ParameterLayout, Theta
 from pbpk.run_folders.checkpoint import load_state, save_state
 from pbpk.run_folders.claim import OutputFolder
 from pbpk.study.load import load_study

@@ -33,9 +33,9 @@ FACTORS = {
 def rows(column, values):
     """Two subjects, a dose at 0 and a sample at each later time; `values` (subjects, records)."""
     lines = [f"ID,TIME,AMT,DV,{column}"]
-    for who, parameters in enumerate(values, start=1):
-        lines.append(f"{who},0,100,.,{parameters[0]}")
-        lines += [f"{who},{t},.,1.0,{v}" for t, v in zip(TIMES[1:], parameters[1:], strict=True)]
+    for who, row in enumerate(values, start=1):
+        lines.append(f"{who},0,100,.,{row[0]}")
+        lines += [f"{who},{t},.,1.0,{v}" for t, v in zip(TIMES[1:], row[1:], strict=True)]
     return lines
 
 

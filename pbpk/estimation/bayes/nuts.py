@@ -84,9 +84,8 @@ def _run_chains(posterior: LogPosterior, state: Any, warmup: int, count: int):
     """`count` iterations of every chain, and (count, C, …) what came of each."""
     init_kernel, sample_kernel = _build_kernels()
     first = jax.tree.map(lambda a: a[0], (state.z, state.potential_energy, state.z_grad))
-    _initialise_chain(
-        init_kernel, first, state.rng_key[0], warmup
-    )  # its state is not used: the kernels need its settings
+    # The state that it returns is not used: it is called because numpyro's kernels keep the settings to themselves.
+    _initialise_chain(init_kernel, first, state.rng_key[0], warmup)
 
     def once(s, _):
         s = jax.vmap(lambda one: sample_kernel(one, (posterior,)))(s)
@@ -127,22 +126,22 @@ class Nuts(EstimationMethod):
         return evaluate_marginal(problem, psi, eta)[0]
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
+        """The posterior with the study's priors and, where it has none, those that are assumed."""
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:
         """All chains around the initial values, closer where the density is not finite. Raises `ScienceFailed` where it is not
         even there."""
-        posterior, rng = self._build_posterior(problem), np.random.default_rng([self.seed, 1])
+        posterior, psi0 = self._build_posterior(problem), problem.initial_unconstrained
+        rng = np.random.default_rng([self.seed, 1])
         shape = (len(problem.structure.layout.etas), problem.columns)
-        apart = rng.standard_normal((self.chains, len(problem.initial_unconstrained)))
-        noise = rng.standard_normal((self.chains, *shape))
-        first_modes = evaluate_most_probable(problem, problem.initial_unconstrained, np.zeros(shape))
+        psi_noise = rng.standard_normal((self.chains, len(psi0)))
+        z_noise = rng.standard_normal((self.chains, *shape))
+        first_modes = evaluate_most_probable(problem, psi0, np.zeros(shape))
         mode = np.where(np.isfinite(first_modes.eta), first_modes.eta, 0.0)
         jitter = _JITTER
         for _ in range(10):
-            densities = _evaluate_density(
-                posterior, problem.initial_unconstrained + jitter * apart, mode, jitter * noise
-            )
+            densities = _evaluate_density(posterior, psi0 + jitter * psi_noise, mode, jitter * z_noise)
             if np.isfinite(densities[1]).all():
                 break
             jitter /= 2
@@ -156,13 +155,12 @@ class Nuts(EstimationMethod):
         chains = _start_chains(densities, keys, self.warmup)
         objective = np.asarray(first_modes.objective)
         empty = {
-            "psi": np.zeros((self.chains, 0, len(problem.initial_unconstrained))),
+            "psi": np.zeros((self.chains, 0, len(psi0))),
             "eta": np.zeros((self.chains, 0, *shape)),
             "diverged": np.zeros((self.chains, 0), bool),
             "log_density": np.zeros((self.chains, 0)),
             "steps": np.zeros((self.chains, 0), int),
         }
-        psi0 = problem.initial_unconstrained
         return EstimationState(
             *(psi0, float(objective.sum()), objective, np.zeros((len(psi0), problem.subjects)), mode),
             inverse=np.zeros((0, 0)),

@@ -145,6 +145,7 @@ class VariationalInference(EstimationMethod):
         return evaluate_marginal(problem, psi, eta)[0]
 
     def _build_posterior(self, problem: Problem) -> LogPosterior:
+        """The posterior with the study's priors and, where it has none, those that are assumed."""
         return build_log_posterior(problem, assume_priors(problem), self.centred)
 
     def init(self, problem: Problem) -> EstimationState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pbpk.population.options import Precision
+    from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Between
 
 
@@ -72,15 +74,11 @@ def simulate(
     from pbpk.commands.simulate_data import simulate_data
     from pbpk.commands.simulate_scenarios import simulate_scenarios
     from pbpk.model.load import load_model
-    from pbpk.regimen.dose import parse_dose
-    from pbpk.regimen.regimen import Regimen
-    from pbpk.regimen.void import parse_void
 
     choose_engine(engine)
     values, options = read_pairs(settings, "--set"), read_pairs(option, "--option")
     factors = read_factors(vary or [])
     loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)
-    voids = sum((parse_void(words) for words in void or []), Regimen(()))
     request = SimulationRequest(
         *(np.zeros(0), read_list(observe), patients, seed, solver, _check_precision(precision)),
         *(integrate, processes, measure, keep, out, as_json),
@@ -89,12 +87,22 @@ def simulate(
         _refuse_beside_data(request, bool(dose or times), bool(factors))
         assert loaded is not None
         columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
-        simulate_data(loaded, data, request, columns, units, voids, cast("Between", covariates_over_time))
+        simulate_data(
+            loaded, data, request, columns, units, _read_regimen((), void), cast("Between", covariates_over_time)
+        )
         return
     request = replace(request, times=_read_times(times, bool(dose or "dose" in factors), keep))
-    common = CommonSettings(model, nuclide, values, options, sum((parse_dose(d) for d in dose or []), voids))
+    common = CommonSettings(model, nuclide, values, options, _read_regimen(dose, void))
     scenarios = [Scenario("", {}, loaded, common.regimen)] if loaded else build_scenarios(factors, common)
     simulate_scenarios(scenarios, request)
+
+
+def _read_regimen(doses: Sequence[str] | None, voids: Sequence[str] | None) -> Regimen:
+    from pbpk.regimen.dose import parse_dose
+    from pbpk.regimen.regimen import Regimen
+    from pbpk.regimen.void import parse_void
+
+    return sum((parse_dose(d) for d in doses or ()), sum((parse_void(v) for v in voids or ()), Regimen(())))
 
 
 def _check_precision(precision: str) -> Precision:

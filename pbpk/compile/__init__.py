@@ -1,4 +1,6 @@
-"""Algorithms written once on operands, compiled to vector code that runs inside JAX's programs.
+"""Algorithms on operands, compiled to vector code that runs inside JAX's programs.
+
+They are a second writing: pbpk.solve has the same methods in JAX, the portable engine (docs/numerics.md, "Two writings").
 
 Needs llvmlite (extra `kernel`); everything else of pbpk works without it.
 """

@@ -17,6 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from pbpk.linalg.step_control import (
+    CROSSING_ERROR,
+    FIRST_STEP,
+    GRID_SLACK,
+    GROW,
+    LARGEST_ERROR,
+    LEAST_ERROR,
+    SAFETY,
+    SHORTEST_FRACTION,
+    SHRINK,
+)
 from pbpk.results import ResultCode
 from pbpk.solve.base import as_code, sum_by_species
 from pbpk.solve.rosenbrock_step import step_adjoint, take_step
@@ -25,8 +36,6 @@ if TYPE_CHECKING:
     from pbpk.linalg.tableau import Tableau
     from pbpk.solve.interval import Interval
     from pbpk.solve.right_hand_side import VectorField
-
-_SHORTEST_FRACTION = 1e-13  # of an interval: a step this short means that no step will do
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def choose_first_step(options: RosenbrockOptions, x, rate, dt, p) -> jax.Array:
     slope = options.field.make_slope(p)(x) + (0.0 if rate is None else rate)
     scale = options.atol * _amount_present(options, x, rate, dt) + options.rtol * jnp.abs(x)
     size, speed = jnp.max(jnp.abs(x) / scale, axis=0), jnp.max(jnp.abs(slope) / scale, axis=0)
-    return jnp.minimum(jnp.where(speed > 0, 0.01 * size / jnp.where(speed > 0, speed, 1.0), dt) + 1e-6 * dt, dt)
+    return jnp.minimum(jnp.where(speed > 0, FIRST_STEP * size / jnp.where(speed > 0, speed, 1.0), dt) + 1e-6 * dt, dt)
 
 
 def _amount_present(options: RosenbrockOptions, x, rate, dt) -> jax.Array:
@@ -118,7 +127,7 @@ def _grid_fraction(grid: tuple[float, float], state: _IntervalState, dt: jax.Arr
     """The same on a shared grid: equal steps in log(t + t₀), as many as its density asks for over this interval."""
     first, density = grid
     begin = since + float(first / np.expm1(1 / density))
-    steps = jnp.maximum(jnp.ceil(density * jnp.log1p(dt / begin) - 1e-6), 1.0)
+    steps = jnp.maximum(jnp.ceil(density * jnp.log1p(dt / begin) - GRID_SLACK), 1.0)
     ratio = jnp.log1p(dt / begin) / steps
     fraction = begin * jnp.exp(state.count.astype(dt.dtype) * ratio) * jnp.expm1(ratio) / jnp.where(dt > 0, dt, 1.0)
     return jnp.where(state.count + 1 >= steps, 1.0 - state.passed, jnp.minimum(fraction, 1.0 - state.passed))
@@ -134,10 +143,10 @@ def _try_step(
     x, gained, error = take_step(options.field, options.tableau, state.x, fraction * dt, rate, p, options.integrals)
     scale = atol + options.rtol * jnp.maximum(jnp.abs(state.x), jnp.abs(x))
     size = lax.stop_gradient(jnp.sqrt(jnp.mean((error / scale) ** 2, axis=0)))
-    size = jnp.where(jnp.isfinite(size), size, 1e10)
+    size = jnp.where(jnp.isfinite(size), size, LARGEST_ERROR)
     # Below zero a saturable law is another one (VM·c/(KM + c) takes at full speed again): to step across is no step.
     crossed = (x < -atol) & (state.x >= -atol)
-    size = jnp.where(crossed[options.field.nonlinear_compartments].any(axis=0), jnp.maximum(size, 1e3), size)
+    size = jnp.where(crossed[options.field.nonlinear_compartments].any(axis=0), jnp.maximum(size, CROSSING_ERROR), size)
     active = fraction > 0
     good = size <= 1
     accepted = active if on_grid else active & good
@@ -147,11 +156,11 @@ def _try_step(
     if on_grid:
         code = code | as_code(jnp.where(active & ~good, ResultCode.INACCURATE, 0))
     else:
-        factor = jnp.clip(0.9 * (size + 1e-12) ** (-1.0 / options.tableau.order), 0.2, 6.0)
+        factor = jnp.clip(SAFETY * (size + LEAST_ERROR) ** (-1.0 / options.tableau.order), SHRINK, GROW)
         length = jnp.where(active, fraction * lax.stop_gradient(dt) * factor, state.length)
         # A step cut short by the interval's end says nothing against the longer one that was intended.
         length = jnp.where(accepted, jnp.maximum(length, jnp.where(factor >= 1, state.length, 0.0)), length)
-        stuck = active & ~accepted & (fraction < _SHORTEST_FRACTION)
+        stuck = active & ~accepted & (fraction < SHORTEST_FRACTION)
         late = state.count + 1 >= options.max_steps
         code = code | as_code(jnp.where(stuck | (late & (passed < 1)), ResultCode.GAVE_UP, 0))
     integral = None

@@ -1,1 +1,1 @@
-"""The algorithms, written once on operands: linear windows, Rosenbrock windows, whole solutions, likelihoods."""
+"""The algorithms on operands: linear windows, Rosenbrock windows, whole solutions, likelihoods."""

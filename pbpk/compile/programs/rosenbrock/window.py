@@ -21,13 +21,21 @@ from pbpk.compile.backend.redirected import arrive
 from pbpk.compile.programs.loops import dot_product, for_each
 from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSide, RightHandSideField, lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, step_weights
+from pbpk.linalg.step_control import (
+    CROSSING_ERROR,
+    FIRST_STEP,
+    GRID_SLACK,
+    GROW,
+    LARGEST_ERROR,
+    LEAST_ERROR,
+    SAFETY,
+    SHORTEST_FRACTION,
+    SHRINK,
+)
 
 if TYPE_CHECKING:
     from pbpk.linalg.tableau import Tableau
 
-_SHORTEST = 1e-13  # of an interval: a step this short means that no step will do
-_LARGEST_ERROR = 1e10  # stands for an error that is no number, or larger
-_CROSSING_ERROR = 1e3  # at least, of a step across zero: it is refused, and the next one is as short as can be
 _ROUNDING_SHIFT = 1.5 * 2.0**52  # adding it leaves the nearest integer in the last bits
 
 
@@ -242,7 +250,7 @@ class Stepper:
         for k, (amount, slope) in enumerate(zip(x, slopes, strict=True)):
             per = 1.0 / (atol[self.species[k]] + method.rtol * m.size(amount))
             size, speed = m.larger(m.size(amount) * per, size), m.larger(m.size(m.fixed(slope)) * per, speed)
-        wanted = m.choose(speed, 0.01 * size / m.choose(speed, speed, 1.0), hours) + 1e-6 * hours
+        wanted = m.choose(speed, FIRST_STEP * size / m.choose(speed, speed, 1.0), hours) + 1e-6 * hours
         return m.compare(hours, wanted, wanted, hours)
 
     def start_interval(self, moving: Operand, since: Operand) -> StopInterval:
@@ -255,7 +263,7 @@ class Stepper:
             return StopInterval(hours, moving, atol, inverse, 0.0, 0.0)
         begin = since + _grid_origin(method.grid)
         log_span = log(m, (begin + hours) / begin)
-        wanted = method.grid[1] * log_span - 1e-6
+        wanted = method.grid[1] * log_span - GRID_SLACK
         nearest = (wanted + _ROUNDING_SHIFT) - _ROUNDING_SHIFT
         steps = m.larger(m.compare(wanted, nearest, nearest + 1.0, nearest), 1.0)
         return StopInterval(hours, moving, atol, inverse, steps, exp(m, log_span / steps))
@@ -293,7 +301,7 @@ class Stepper:
             following = before.grid_fraction * interval.ratio
             return StepState(going, done, before.step_length, steps, following, 0.0, inaccurate), passed, fraction
         length = self._next_length(interval, before, fraction, passed, size)
-        stuck = m.compare(_SHORTEST, fraction, bad, 0.0)
+        stuck = m.compare(SHORTEST_FRACTION, fraction, bad, 0.0)
         late = m.compare(self.method.max_steps, steps, 0.0, m.compare(1.0, done, 1.0, 0.0))
         gave_up = m.larger(before.gave_up, m.choose(before.going, m.larger(stuck, late), 0.0))
         going = m.choose(before.going, m.compare(1.0, done, 1.0 - gave_up, 0.0), 0.0)
@@ -304,8 +312,8 @@ class Stepper:
     ) -> Operand:
         """The next step's length (h) after one of this fraction of the interval with an error of this size."""
         m = self.machine
-        factor = 0.9 * exp(m, log(m, size + 1e-12) * (-1.0 / self.method.tableau.order))
-        factor = m.larger(0.2, -m.larger(-6.0, -factor))
+        factor = SAFETY * exp(m, log(m, size + LEAST_ERROR) * (-1.0 / self.method.tableau.order))
+        factor = m.larger(SHRINK, -m.larger(-GROW, -factor))
         wanted = m.choose(fraction, fraction * interval.hours * factor, before.step_length)
         # A step cut short by the interval's end says nothing against the longer one that was intended.
         intended = m.compare(1.0, factor, 0.0, before.step_length)
@@ -341,8 +349,8 @@ class Stepper:
                 atol = interval.atol[s]
                 crossed = m.compare(-atol, after, m.compare(-atol, before, crossed, 1.0), crossed)
         size = m.root(dot_product((one, 1.0) for one in squares) * (1.0 / self.size))
-        size = m.compare(_LARGEST_ERROR, size, size, _LARGEST_ERROR)  # NaN is not below it either
-        return m.choose(crossed, m.larger(size, _CROSSING_ERROR), size)
+        size = m.compare(LARGEST_ERROR, size, size, LARGEST_ERROR)  # NaN is not below it either
+        return m.choose(crossed, m.larger(size, CROSSING_ERROR), size)
 
     def _accept(self, passed: Operand) -> None:
         """Moves the state to `target`: after the step where it was passed, else as it was."""

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pbpk.compile.backend.base import Arrays
+from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.xla import bind, jit
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
@@ -37,7 +37,7 @@ class _Counted(np.ndarray):
 
 def of_solution(system: System, solver: Solver, timeline, p: jax.Array) -> float:
     """Operations for each patient of p (1, m, N), N as many as a register has lanes."""
-    assert p.shape[-1] == jit.host().lanes
+    assert p.shape[-1] == jit.host_processor().lanes
     _Counted.flops = 0
     with _counting():
         jax.block_until_ready(jax.jit(lambda p: solver.solve(system, timeline, p).amounts)(p))
@@ -47,19 +47,19 @@ def of_solution(system: System, solver: Solver, timeline, p: jax.Array) -> float
 @contextmanager
 def _counting():
     """In place of compiled code NumPy, called back from XLA."""
-    compiled = bind._compiled
-    bind._compiled = _callback
+    compiled = bind._call_compiled
+    bind._call_compiled = _callback
     try:
         yield
     finally:
-        bind._compiled = compiled
+        bind._call_compiled = compiled
 
 
 def _callback(program: Any, types: Any, given: Any) -> Any:
     def run(*arrays):
         named = {b.name: np.asarray(a).view(_Counted) for b, a in zip(program.arguments, arrays, strict=True)}
         named |= {b.name: np.full(t.shape, np.nan) for b, t in zip(program.results, types, strict=True)}
-        machine = Arrays(named)
+        machine = NumpyBackend(named)
         program.run(machine)
         return [machine.buffers[b.name].reshape(t.shape) for b, t in zip(program.results, types, strict=True)]
 

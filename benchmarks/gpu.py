@@ -38,7 +38,7 @@ import truth
 from clock import best, figures, machine, versions
 from targets import NEEDED, Row
 
-from pbpk.compile.engine import Engine, using
+from pbpk.compile.engine import Engine, using_engine
 from pbpk.compile.xla import cuda, jit
 
 NO_DEVICE = 4
@@ -198,7 +198,7 @@ def why_not(engine: Engine, dtype: Any, device: Any) -> str:
     if engine != "kernel":
         return ""
     return (
-        "kernels are float64" if dtype != jnp.float64 else jit.why_not() if device.platform == "cpu" else cuda.why_not()
+        "kernels are float64" if dtype != jnp.float64 else jit.why_not() if device.platform == "cpu" else cuda.explain_unavailable()
     )
 
 
@@ -252,7 +252,7 @@ def main() -> int:
                         if reason:
                             run.skipped.append(f"{solver} ({engine}), {body}, {what}, {np.dtype(dtype).name}: {reason}")
                             continue
-                        with using(engine):
+                        with using_engine(engine):
                             measure(case, what, dtype, device, run)
     report = {
         "question": "how fast is the engine on a GPU?",

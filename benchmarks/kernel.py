@@ -32,11 +32,11 @@ from clock import figures, machine, versions
 
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Buffer
-from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.window import LinearWindowForward, propagate_window
 from pbpk.compile.xla import jit
-from pbpk.compile.xla.bind import assembly
+from pbpk.compile.xla.bind import write_assembly
 from pbpk.compile.xla.handler import CHUNK, write_handler
 from pbpk.errors import MissingExtra
 from pbpk.linalg.packing import packing
@@ -153,7 +153,7 @@ def _samples(system: System, stops: list[np.ndarray], p: jax.Array, rates: Calla
 def probe(patients: int) -> tuple[Callable, float]:
     """A program of fused multiplications and additions in registers alone, and how many operations it is (each 2)."""
     given, found = Buffer("given", (1,)), Buffer("found", (1,))
-    m = Vectors(jit.host().lanes)
+    m = LlvmBackend(jit.host_processor().lanes)
 
     def write() -> None:
         x = m.read(given, 0)
@@ -161,7 +161,7 @@ def probe(patients: int) -> tuple[Callable, float]:
         m.write(found, 0, sum(sums[1:], start=sums[0]))
 
     kernel = write_kernel(m, (given, found), write)
-    name = jit.register(kernel + "\n" + write_handler((given,), (found,), m.lanes, m.vectors))
+    name = jit.register_handler(kernel + "\n" + write_handler((given,), (found,), m.lanes, m.vectors))
     run = jax.jit(jax.ffi.ffi_call(name, jax.ShapeDtypeStruct((1, patients), np.float64)))
     x = jnp.full((1, patients), 0.5)
     return lambda: jax.block_until_ready(run(x)), 2.0 * FUSED * TURNS * patients
@@ -234,9 +234,9 @@ def compiling(size: int) -> dict[str, Any]:
     for integrals in (False, True):
         begun = time.perf_counter()
         window = LinearWindowForward(system, design(span, 1e-13), len(stops[0]), True, integrals, False)
-        source = assembly(window, jit.host())
+        source = write_assembly(window, jit.host_processor())
         written = time.perf_counter()
-        jit.generate(source)
+        jit.generate_code(source)
         said = "with_integrals" if integrals else "amounts"
         found[said] = {"write_s": figures(written - begun, 3), "generate_s": figures(time.perf_counter() - written, 3)}
     return found
@@ -259,7 +259,7 @@ def main() -> None:
         row["share_of_peak_one_thread"] = figures(row["kernel_one_thread_gflops"] / peak, 3)
     report = {
         "schema_version": 1,
-        "machine": machine() | {"lanes": jit.host().lanes, "load": figures(os.getloadavg()[0], 2)},
+        "machine": machine() | {"lanes": jit.host_processor().lanes, "load": figures(os.getloadavg()[0], 2)},
         "versions": versions("jax", "jaxlib", "llvmlite", "numpy"),
         "windows_h": [own.tolist() for own in windows(system)[1]],
         "jax_patients_a_chunk": 128,

@@ -28,7 +28,7 @@ import truth
 from body import TIMES, body
 from clock import best, figures, machine, versions
 
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.likelihood.endpoints.base import Observed
 from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_likelihood_terms
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
@@ -98,11 +98,11 @@ def main() -> None:
         p = jnp.asarray(truth.patients(system, given.patients))
         o = observed(system, p)
         exact: Solver = Rosenbrock(rtol=TRUE) if nonlinear else Resolvent(rtol=1e-12)
-        with using("kernel"):
+        with using_engine("kernel"):
             true = jax.jit(jax.grad(objective(system, exact, o, judged=True)))(p, SD)
         largest = jnp.maximum(jnp.abs(true).max(axis=-1, keepdims=True), 1e-300)  # of some parameters nothing follows
         for name, (engine, solver, judged) in solvers(nonlinear, given.without).items():
-            with using(engine):
+            with using_engine(engine):
                 f = objective(system, solver, o, judged=judged)
                 value, slope = jax.jit(f), jax.jit(jax.value_and_grad(f, (0, 1)))
                 _, (found, _) = jax.block_until_ready(slope(p, SD))

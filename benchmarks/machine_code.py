@@ -67,7 +67,7 @@ def _compile(case: Case) -> Case:
 
         return run
 
-    bind.assembly, jit.generate = timed("write_s", bind.assembly), timed("generate_s", jit.generate)
+    bind.write_assembly, jit.generate_code = timed("write_s", bind.write_assembly), timed("generate_s", jit.generate_code)
     system = body(nonlinear=case["body"] == "saturable", compartments=case["compartments"])
     solver = ours.ours(case["solver"], case["rtol"], case.get("grid"))
     make = {"forward": ours.forward, "gradient": ours.gradient}[case["what"]]
@@ -90,7 +90,7 @@ def _speed(case: Case) -> Case:
     run, p = ours.forward(system, solver, PATIENTS), jax.device_put(truth.patients(system, PATIENTS))
     jax.block_until_ready(run(p))
     seconds = best(lambda: jax.block_until_ready(run(p)), 5.0)["wall_s"]
-    flops = of_solution(system, solver, ours.timeline(system), p[..., : jit.host().lanes])
+    flops = of_solution(system, solver, ours.timeline(system), p[..., : jit.host_processor().lanes])
     peak, operations = probe(4 * 256)
     peak()
     speed = PATIENTS / seconds

@@ -37,7 +37,7 @@ import truth  # noqa: E402
 from body import TIMES, body  # noqa: E402
 from clock import best, figures, machine, versions  # noqa: E402
 
-from pbpk.compile.engine import using  # noqa: E402
+from pbpk.compile.engine import using_engine  # noqa: E402
 from pbpk.model.system import System  # noqa: E402
 from pbpk.solve.base import Solver  # noqa: E402
 from pbpk.solve.general import General  # noqa: E402
@@ -74,11 +74,11 @@ def main() -> None:
     direction = 0.1 * p * np.random.default_rng(0).standard_normal(p.shape)
     rows: list[dict[str, Any]] = []
     for order in (0, 1, 2):
-        with using("kernel"):
+        with using_engine("kernel"):
             true = derivative(system, Rosenbrock(rtol=TRUE), order)(p, direction)
         largest = jnp.maximum(jnp.abs(true).max(axis=-1, keepdims=True), 1e-9)
         for name, (engine, solver) in SOLVERS.items():
-            with using(engine):
+            with using_engine(engine):
                 run = derivative(system, solver, order)
                 begun = time.perf_counter()
                 found = jax.block_until_ready(run(p, direction))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Arms:
+class VirtualArms:
     """Groups with the same dose and covariates are one arm, solved once: `arm` says which of each group, `groups` names the
     first of each arm. `covariates`: one row per lane (N = arms · patients, arm by arm); `dosed`: the unit of what is given."""
 
@@ -29,56 +29,58 @@ class Arms:
     arm: tuple[int, ...]
     regimens: tuple[Regimen, ...]
     covariates: pd.DataFrame
-    dosed: str
+    dose_unit: str
 
 
-def read_arms(part: SummaryPart, model: Model, z: np.ndarray, where: str) -> Arms:
+def read_arms(part: SummaryPart, model: Model, z: np.ndarray, where: str) -> VirtualArms:
     """z (D, patients): standard normals, one row for each covariate that differs within a group (`spread_names`)."""
-    regimens, dosed = [], set()
+    regimens, dose_units = [], set()
     names = list(dict.fromkeys(c for g in part.groups.values() for c in g.covariates))
-    spread = spread_names(part)
+    spread = list_spread_covariates(part)
     blocks, first_of, arm = [], {}, []
     for name, g in part.groups.items():
-        place = f"{where} [summary.groups.{name}]"
+        group_location = f"{where} [summary.groups.{name}]"
         try:
             regimen = parse_dose(g.dose)
         except BadInput as e:
-            raise BadInput(e.what, where=place, why=e.why, hint=e.hint) from None
-        dosed |= {d.unit for d in regimen.doses}
+            raise BadInput(e.what, where=group_location, why=e.why, hint=e.hint) from None
+        dose_units |= {d.unit for d in regimen.doses}
         known = model.parameters.covariates
-        lacking = [c for c in names if c not in g.covariates and c not in known]
-        if lacking:
-            raise BadInput(f"says nothing of `{lacking[0]}`, which another group does", where=place)
+        missing = [c for c in names if c not in g.covariates and c not in known]
+        if missing:
+            raise BadInput(f"says nothing of `{missing[0]}`, which another group does", where=group_location)
         block = {}
         for c in names:
-            said = g.covariates.get(c, known[c].value if c in known else 0.0)
-            if isinstance(said, SpreadPart):
-                block[c] = said.median * np.exp(np.sqrt(np.log1p(said.cv**2)) * z[spread.index(c)])
+            setting = g.covariates.get(c, known[c].value if c in known else 0.0)
+            if isinstance(setting, SpreadPart):
+                block[c] = setting.median * np.exp(np.sqrt(np.log1p(setting.cv**2)) * z[spread.index(c)])
             else:
-                block[c] = np.full(part.patients, float(said))
+                block[c] = np.full(part.patients, float(setting))
         if regimen.per_kg and "WT" not in block:
-            raise BadInput("a dose per kg needs the covariate WT", where=place, hint="WT = { median = 70, cv = 0.2 }")
+            raise BadInput(
+                "a dose per kg needs the covariate WT", where=group_location, hint="WT = { median = 70, cv = 0.2 }"
+            )
         key = (g.dose, tuple(sorted((k, str(v)) for k, v in g.covariates.items())))
         if key not in first_of:
             first_of[key] = (len(blocks), name)
             blocks.append(pd.DataFrame(block, index=range(part.patients)))
             regimens.append(regimen)
         arm.append(first_of[key][0])
-    first = sorted(dosed)[0]
-    for unit in dosed:
+    first = sorted(dose_units)[0]
+    for unit in dose_units:
         units.require_dimension(unit, first, "a dose", where=f"{where} [summary.groups]")
     names_of = tuple(name for _, name in first_of.values())
-    return Arms(names_of, tuple(arm), tuple(regimens), pd.concat(blocks, ignore_index=True), first)
+    return VirtualArms(names_of, tuple(arm), tuple(regimens), pd.concat(blocks, ignore_index=True), first)
 
 
-def spread_names(part: SummaryPart) -> list[str]:
+def list_spread_covariates(part: SummaryPart) -> list[str]:
     """The covariates that differ between patients of some group."""
-    found = (c for g in part.groups.values() for c, x in g.covariates.items() if isinstance(x, SpreadPart))
-    return list(dict.fromkeys(found))
+    names = (c for g in part.groups.values() for c, x in g.covariates.items() if isinstance(x, SpreadPart))
+    return list(dict.fromkeys(names))
 
 
-def timeline_of(
-    arms: Arms, model: Model, times: tuple[float, ...], varying: set[str], endless: bool, where: str
+def build_arm_timeline(
+    arms: VirtualArms, model: Model, times: tuple[float, ...], varying: set[str], needs_infinity: bool, where: str
 ) -> tuple[Timeline, np.ndarray]:
     """The lanes' timeline and the activity given to each (N,).
 
@@ -86,27 +88,27 @@ def timeline_of(
     """
     patients = len(arms.covariates) // len(arms.groups)
     ends = [max(d.at + d.addl * d.ii + d.over for d in r.doses) for r in arms.regimens]
-    late = max([*times, *ends])
-    if endless:
+    end = max([*times, *ends])
+    if needs_infinity:
         for name, r in zip(arms.groups, arms.regimens, strict=True):
             if reason := explain_no_infinity(model, r):
                 raise BadInput("no integral to infinity", where=f"{where} [summary.groups.{name}]", why=reason,
                                hint='give integrals a `time`')  # fmt: skip
     order = np.argsort(times, kind="stable")
-    frames, given = [], []
+    frames, activities = [], []
     for k, r in enumerate(arms.regimens):
-        frame = r.to_frame(model, np.array([*np.asarray(times)[order], late]))
+        frame = r.to_frame(model, np.array([*np.asarray(times)[order], end]))
         block = arms.covariates.iloc[k * patients : (k + 1) * patients]
         for i in range(patients):
             weight = float(block["WT"].iloc[i]) if r.per_kg else 1.0
             amount = frame["AMT"].to_numpy() * np.where(frame["PER_KG"].to_numpy(bool), weight, 1.0)
             frames.append(frame.assign(AMT=amount))
-            given.append(float((amount * (1 + frame["ADDL"].to_numpy())).sum()))
+            activities.append(float((amount * (1 + frame["ADDL"].to_numpy())).sum()))
     infusions = any(d.over for r in arms.regimens for d in r.doses)
     moving = moves_events(model.system, model.values[None, :, None], varying, infusions)
-    if moving and endless:
+    if moving and needs_infinity:
         raise BadInput(
             "no integral to infinity where a lag moves the doses", where=where, hint="give integrals a `time`"
         )
     typical = np.repeat(model.values[None, :, None], len(frames), axis=2)
-    return build_timeline(frames, model.system, moving=moving, typical=typical), np.array(given)
+    return build_timeline(frames, model.system, moving=moving, typical=typical), np.array(activities)

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.aggregate_data.arms import Arms, read_arms, spread_names, timeline_of
-from pbpk.aggregate_data.blocks import check_noise, make_plan, numbers
-from pbpk.aggregate_data.problem import JointProblem, SummaryProblem, SummarySpec
-from pbpk.aggregate_data.quantities import Measured, read_quantities
-from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
-from pbpk.aggregate_data.virtual_patients import standard_normals
+from pbpk.aggregate_data.arms import VirtualArms, read_arms, list_spread_covariates, build_arm_timeline
+from pbpk.aggregate_data.blocks import check_noise, build_blocks, compute_row_numbers
+from pbpk.aggregate_data.problem import JointProblem, SummaryProblem, SummaryStructure
+from pbpk.aggregate_data.quantities import MeasuredQuantities, read_quantities
+from pbpk.aggregate_data.rows import SummaryRow, convert_cv_to_sd, read_rows
+from pbpk.aggregate_data.virtual_patients import draw_standard_normals
 from pbpk.data.events import COLUMNS, EventTable
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.likelihood.parameter_layout import ParameterLayout, Theta
@@ -30,67 +30,71 @@ if TYPE_CHECKING:
     from pbpk.solve.base import Solver
 
 
-class Aggregates(NamedTuple):
+class AggregateData(NamedTuple):
     """What a study's `[summary]` holds, read: before its layout is known."""
 
     part: SummaryPart
-    rows: tuple[Row, ...]
-    measured: Measured
-    arms: Arms
+    rows: tuple[SummaryRow, ...]
+    measured: MeasuredQuantities
+    arms: VirtualArms
     z: np.ndarray
     where: str
 
 
-def read_aggregates(part: SummaryPart, model: Model, folder: Path, etas: int, seed: int, where: str) -> Aggregates:
+def read_aggregates(part: SummaryPart, model: Model, folder: Path, etas: int, seed: int, where: str) -> AggregateData:
     """`etas`: how many random effects the population model has; their draws come first, then covariates', then noise."""
     for name in part.responses:
         if name in part.quantities:
             raise BadInput(f"`{name}` is both a quantity and a response", where=f"{where} [summary]")
-    for name, said in part.responses.items():
-        if said.exposure not in part.quantities:
-            raise BadInput(f"no quantity `{said.exposure}`", where=f"{where} [summary.responses.{name}]",
-                           hint=did_you_mean(said.exposure, part.quantities))  # fmt: skip
+    for name, response in part.responses.items():
+        if response.exposure not in part.quantities:
+            raise BadInput(f"no quantity `{response.exposure}`", where=f"{where} [summary.responses.{name}]",
+                           hint=did_you_mean(response.exposure, part.quantities))  # fmt: skip
     if part.patients % 2:
         raise BadInput(f"patients = {part.patients} is odd: they come in mirrored pairs", where=f"{where} [summary]")
-    spread = spread_names(part)
-    z = standard_normals(etas + len(spread) + len(part.quantities), part.patients, seed)
+    spread = list_spread_covariates(part)
+    z = draw_standard_normals(etas + len(spread) + len(part.quantities), part.patients, seed)
     arms = read_arms(part, model, z[etas : etas + len(spread)], where)
-    measured = read_quantities(part, model, arms.dosed, where)
+    measured = read_quantities(part, model, arms.dose_unit, where)
     path = folder / part.file
-    rows = cv_as_sd(read_rows(path, part))
+    rows = convert_cv_to_sd(read_rows(path, part))
     if not any(r.used for r in rows):
         raise BadInput("holds no row that is used", where=str(path))
-    return Aggregates(part, rows, measured, arms, z, where)
+    return AggregateData(part, rows, measured, arms, z, where)
 
 
-def as_events(given: Aggregates) -> EventTable:
+def make_event_table(aggregates: AggregateData) -> EventTable:
     """The groups' covariates, as records would have them: what the population model may speak of."""
-    frame = pd.DataFrame({c: pd.Series(dtype=object) for c in (*COLUMNS, *given.arms.covariates.columns)})
-    used = sum(r.used for r in given.rows)
-    unsure = {s: sum(r.status == s for r in given.rows) for s in ("inferred", "assumed")}
+    frame = pd.DataFrame({c: pd.Series(dtype=object) for c in (*COLUMNS, *aggregates.arms.covariates.columns)})
+    used = sum(r.used for r in aggregates.rows)
+    unpublished = {s: sum(r.status == s for r in aggregates.rows) for s in ("inferred", "assumed")}
     notes = [
-        f"{used} rows of {given.part.file} in {len(given.part.groups)} groups are fitted, "
-        f"{len(given.rows) - used} only predicted"
+        f"{used} rows of {aggregates.part.file} in {len(aggregates.part.groups)} groups are fitted, "
+        f"{len(aggregates.rows) - used} only predicted"
     ]
-    notes += [f"{n} rows are {status}, not published" for status, n in unsure.items() if n]
-    notes += [f"group `{k}` is {g.status}" for k, g in given.part.groups.items() if g.status != "published"]
-    return EventTable(frame, tuple(given.arms.covariates.columns), (), given.part.file, tuple(notes))
+    notes += [f"{n} rows are {status}, not published" for status, n in unpublished.items() if n]
+    notes += [f"group `{k}` is {g.status}" for k, g in aggregates.part.groups.items() if g.status != "published"]
+    return EventTable(frame, tuple(aggregates.arms.covariates.columns), (), aggregates.part.file, tuple(notes))
 
 
-def extended(layout: ParameterLayout, tables: tuple, given: Aggregates) -> tuple[ParameterLayout, tuple]:
+def extend_layout(layout: ParameterLayout, tables: tuple, aggregates: AggregateData) -> tuple[ParameterLayout, tuple]:
     """The layout with the responses' numbers among its θ; `tables` are (initial natural, scale, units, labels), likewise."""
     at, extra, rows = len(layout.thetas), [], []
-    for name, said in given.part.responses.items():
-        unit = given.measured.quantities[given.measured.index(said.exposure)].unit
-        place = f"{given.where} [summary.responses.{name}]"
-        for kind, number, wanted in (("E50", said.E50, unit), ("slope", said.slope, "1")):
-            value, shown = _initial(number, wanted, f"{place}: {kind}")
-            what = f"{said.exposure} at which half respond" if kind == "E50" else f"steepness in ln {said.exposure}"
+    for name, response in aggregates.part.responses.items():
+        unit = aggregates.measured.quantities[aggregates.measured.index(response.exposure)].unit
+        response_location = f"{aggregates.where} [summary.responses.{name}]"
+        for kind, number, expected_unit in (("E50", response.E50, unit), ("slope", response.slope, "1")):
+            value, shown = _read_initial_value(number, expected_unit, f"{response_location}: {kind}")
+            what = (
+                f"{response.exposure} at which half respond"
+                if kind == "E50"
+                else f"steepness in ln {response.exposure}"
+            )
             extra.append(Theta(f"{name}.{kind}", True, number.fixed))
             rows.append((value, units.unit_factor(shown), shown, number.label or f"{name}: {what}"))
     layout = replace(layout, thetas=(*layout.thetas, *extra))
     if len(set(layout.names)) != len(layout.names):
-        raise BadInput("a response is called like a parameter", where=given.where)
+        raise BadInput("a response is called like a parameter", where=aggregates.where)
     natural, scale, shown, labels = tables
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     return layout, (
@@ -101,7 +105,7 @@ def extended(layout: ParameterLayout, tables: tuple, given: Aggregates) -> tuple
     )
 
 
-def _initial(number: NumberPart, wanted: str, where: str) -> tuple[float, str]:
+def _read_initial_value(number: NumberPart, expected_unit: str, where: str) -> tuple[float, str]:
     """Coherent, and the unit it is shown in: the one it was given in."""
     value, unit = number.initial, ""
     if isinstance(value, str):
@@ -109,25 +113,25 @@ def _initial(number: NumberPart, wanted: str, where: str) -> tuple[float, str]:
             value, unit = read_number(value)
         except ValueError:
             raise BadInput(f'"{number.initial}" is not a number with a unit', where=where) from None
-    shown = unit or wanted
-    factor = units.require_dimension(shown, wanted, "the initial value", where=where)
+    shown = unit or expected_unit
+    factor = units.require_dimension(shown, expected_unit, "the initial value", where=where)
     if not value > 0:
         raise BadInput(f"the initial value {value:g} must be above 0", where=where)
     return float(value) * factor, shown
 
 
-def summary_problem(
-    given: Aggregates,
+def build_summary_problem(
+    aggregates: AggregateData,
     model: Model,
     solver: Solver,
     individual: IndividualModel,
     layout: ParameterLayout,
     natural: np.ndarray,
-    spoken: Mapping[str, Any],
+    constants_set: Mapping[str, Any],
     priors: tuple = (),
 ) -> SummaryProblem:
     """`spoken` are the constants that the study sets: a covariate that neither they nor a group speak of stays out."""
-    arms, measured, q = given.arms, given.measured, len(layout.etas)
+    arms, measured, q = aggregates.arms, aggregates.measured, len(layout.etas)
     table = model.parameters.covariates
     lanes = len(arms.covariates)
     full = pd.DataFrame(
@@ -135,36 +139,40 @@ def summary_problem(
         index=range(lanes),
     )
     effects = {e.covariate for row in model.parameters.rows.values() for e in row.effects}
-    only = effects & (set(arms.covariates.columns) | set(spoken))
-    constants = np.asarray(apply_covariate_effects(model, np.repeat(model.values[:, None], lanes, axis=1), full, only))
-    lacking = [c for c in measured.covariates if c not in arms.covariates]
-    if lacking:
-        raise BadInput(f"a dose is scaled by `{lacking[0]}`, of which no group speaks", where=given.where)
+    known_effects = effects & (set(arms.covariates.columns) | set(constants_set))
+    constants = np.asarray(
+        apply_covariate_effects(model, np.repeat(model.values[:, None], lanes, axis=1), full, known_effects)
+    )
+    missing = [c for c in measured.covariates if c not in arms.covariates]
+    if missing:
+        raise BadInput(f"a dose is scaled by `{missing[0]}`, of which no group speaks", where=aggregates.where)
     varying = {v.name for v in individual.varying}
-    timeline, activity = timeline_of(arms, model, measured.times, varying, measured.endless, given.where)
+    timeline, activity = build_arm_timeline(
+        arms, model, measured.times, varying, measured.needs_infinity, aggregates.where
+    )
     order = np.argsort(np.argsort(measured.times, kind="stable"))
-    plan = make_plan(given.rows, given.part, measured, arms.arm)
-    check_noise(plan, given.rows, given.part, given.where)
-    spec = SummarySpec(
-        *(model.system, solver, individual, layout, measured, plan),
-        *(arms.groups, given.part.patients, tuple(int(i) for i in order), len(measured.times)),
+    blocks = build_blocks(aggregates.rows, aggregates.part, measured, arms.arm)
+    check_noise(blocks, aggregates.rows, aggregates.part, aggregates.where)
+    spec = SummaryStructure(
+        *(model.system, solver, individual, layout, measured, blocks),
+        *(arms.groups, aggregates.part.patients, tuple(int(i) for i in order), len(measured.times)),
         *(measured.covariates, priors),
     )
     return SummaryProblem(
         spec,
         timeline,
-        given.z[:q],
-        given.z[len(given.z) - len(measured.quantities) :],
+        aggregates.z[:q],
+        aggregates.z[len(aggregates.z) - len(measured.quantities) :],
         arms.covariates[list(individual.covariates)].to_numpy(float).T[None],
         constants[None],
         activity,
         arms.covariates[list(measured.covariates)].to_numpy(float).T,
-        numbers(given.rows, measured, str(given.part.file)),
+        compute_row_numbers(aggregates.rows, measured, str(aggregates.part.file)),
         natural,
     )
 
 
-def join(summary: SummaryProblem, individual: Any) -> JointProblem:
+def join_problems(summary: SummaryProblem, individual: Any) -> JointProblem:
     """`individual`: the problem of the study's own data or None; it takes the summary's layout and initial values."""
     if individual is None:
         return JointProblem(summary)

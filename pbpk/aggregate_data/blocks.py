@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pbpk import units
-from pbpk.aggregate_data.rows import MOMENTS, ORDERS, Row
+from pbpk.aggregate_data.rows import MOMENT_STATISTICS, ORDER_STATISTICS, SummaryRow
 from pbpk.errors import BadInput
 
 if TYPE_CHECKING:
-    from pbpk.aggregate_data.quantities import Measured
+    from pbpk.aggregate_data.quantities import MeasuredQuantities
     from pbpk.study.summary_schema import SummaryPart
 
 
 @dataclass(frozen=True)
-class Moments:
+class MomentBlock:
     """`features`: (quantity, whether its logarithm); `feature` and `is_sd` by row."""
 
     rows: tuple[int, ...]
@@ -32,14 +32,14 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Orders:
+class OrderBlock:
     rows: tuple[int, ...]
     arm: int
     quantity: int
 
 
 @dataclass(frozen=True)
-class Share:
+class ProportionBlock:
     rows: tuple[int, ...]
     arm: int
     exposure: int
@@ -48,16 +48,16 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Correlated:
+class CorrelationBlock:
     rows: tuple[int, ...]
     arm: int
     quantities: tuple[int, int]
 
 
-Block = Moments | Orders | Share | Correlated
+StatisticBlock = MomentBlock | OrderBlock | ProportionBlock | CorrelationBlock
 
 
-class Numbers(NamedTuple):
+class RowNumbers(NamedTuple):
     """By row (R,): the value, its error and n, coherent, as the likelihood has them (logarithms of geometric statistics, counts
     of proportions); the rank of an order statistic."""
 
@@ -68,9 +68,9 @@ class Numbers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
-    used: tuple[Block, ...]
-    shown: tuple[Block, ...]
+class RowBlocks:
+    used: tuple[StatisticBlock, ...]
+    shown: tuple[StatisticBlock, ...]
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -78,67 +78,77 @@ class Plan:
         return tuple(r for b in self.used for r in b.rows)
 
 
-def make_plan(rows: tuple[Row, ...], part: SummaryPart, measured: Measured, arm: tuple[int, ...]) -> Plan:
+def build_blocks(
+    rows: tuple[SummaryRow, ...], part: SummaryPart, measured: MeasuredQuantities, arm: tuple[int, ...]
+) -> RowBlocks:
     """`arm` of each group: the lanes that it is."""
     groups = dict(zip(part.groups, arm, strict=True))
-    used: list[Block] = []
-    taken = [i for i, r in enumerate(rows) if r.used]
+    used: list[StatisticBlock] = []
+    used_rows = [i for i, r in enumerate(rows) if r.used]
     for name, g in groups.items():
-        here = [i for i in taken if rows[i].group == name]
-        if moments := [i for i in here if rows[i].statistic in MOMENTS]:
-            used.append(_moments(moments, rows, g, measured))
-        ordered = [i for i in here if rows[i].statistic in ORDERS]
+        in_group = [i for i in used_rows if rows[i].group == name]
+        if moments := [i for i in in_group if rows[i].statistic in MOMENT_STATISTICS]:
+            used.append(_make_moment_block(moments, rows, g, measured))
+        ordered = [i for i in in_group if rows[i].statistic in ORDER_STATISTICS]
         for quantity in dict.fromkeys(rows[i].quantity for i in ordered):
-            mine = sorted((i for i in ordered if rows[i].quantity == quantity), key=lambda i: rows[i].rank)
-            used.append(Orders(tuple(mine), g, measured.index(quantity)))
+            ranked = sorted((i for i in ordered if rows[i].quantity == quantity), key=lambda i: rows[i].rank)
+            used.append(OrderBlock(tuple(ranked), g, measured.index(quantity)))
         used += [
-            _single(i, rows, g, part, measured) for i in here if rows[i].statistic in ("proportion", "correlation")
+            _make_single_block(i, rows, g, part, measured)
+            for i in in_group
+            if rows[i].statistic in ("proportion", "correlation")
         ]
-    shown = tuple(_single(i, rows, groups[r.group], part, measured) for i, r in enumerate(rows) if not r.used)
-    return Plan(tuple(used), shown)
+    shown = tuple(
+        _make_single_block(i, rows, groups[r.group], part, measured) for i, r in enumerate(rows) if not r.used
+    )
+    return RowBlocks(tuple(used), shown)
 
 
-def check_noise(plan: Plan, rows: tuple[Row, ...], part: SummaryPart, where: str) -> None:
+def check_noise(blocks: RowBlocks, rows: tuple[SummaryRow, ...], part: SummaryPart, where: str) -> None:
     """Raises `BadInput` where the likelihood would know two quantities of the same patients to follow from each other."""
-    for b in plan.used:
-        names = sorted({rows[i].quantity for i in b.rows}) if isinstance(b, Moments) else []
-        unsaid = [n for n in names if part.quantities[n].noise is None]
-        if len(names) > 1 and unsaid:
+    for b in blocks.used:
+        names = sorted({rows[i].quantity for i in b.rows}) if isinstance(b, MomentBlock) else []
+        without_noise = [n for n in names if part.quantities[n].noise is None]
+        if len(names) > 1 and without_noise:
             raise BadInput(
-                f"group `{rows[b.rows[0]].group}` has {' and '.join(f'`{n}`' for n in names)}; `{unsaid[0]}` has no `noise`",
+                f"group `{rows[b.rows[0]].group}` has {' and '.join(f'`{n}`' for n in names)}; `{without_noise[0]}` has no `noise`",
                 where=where,
                 why="Without errors of measurement two numbers of one patient may follow from each other, and the likelihood\n"
                 "of their means is then without bound.",
-                hint=f"[summary.quantities.{unsaid[0]}] noise = 0.1  is a CV of 10 %; 0 says that there is none",
+                hint=f"[summary.quantities.{without_noise[0]}] noise = 0.1  is a CV of 10 %; 0 says that there is none",
             )
 
 
-def _moments(which: list[int], rows: tuple[Row, ...], arm: int, measured: Measured) -> Moments:
-    wanted = [(measured.index(rows[i].quantity), rows[i].statistic.startswith("geometric")) for i in which]
-    features = tuple(dict.fromkeys(wanted))
+def _make_moment_block(
+    which: list[int], rows: tuple[SummaryRow, ...], arm: int, measured: MeasuredQuantities
+) -> MomentBlock:
+    row_features = [(measured.index(rows[i].quantity), rows[i].statistic.startswith("geometric")) for i in which]
+    features = tuple(dict.fromkeys(row_features))
     spread = tuple(rows[i].statistic in ("sd", "geometric_cv") for i in which)
-    return Moments(tuple(which), arm, features, tuple(features.index(w) for w in wanted), spread)
+    return MomentBlock(tuple(which), arm, features, tuple(features.index(w) for w in row_features), spread)
 
 
-def _single(i: int, rows: tuple[Row, ...], arm: int, part: SummaryPart, measured: Measured) -> Block:
+def _make_single_block(
+    i: int, rows: tuple[SummaryRow, ...], arm: int, part: SummaryPart, measured: MeasuredQuantities
+) -> StatisticBlock:
     row = rows[i]
-    if row.statistic in MOMENTS:
-        return _moments([i], rows, arm, measured)
-    if row.statistic in ORDERS:
-        return Orders((i,), arm, measured.index(row.quantity))
+    if row.statistic in MOMENT_STATISTICS:
+        return _make_moment_block([i], rows, arm, measured)
+    if row.statistic in ORDER_STATISTICS:
+        return OrderBlock((i,), arm, measured.index(row.quantity))
     if row.statistic == "correlation":
-        return Correlated((i,), arm, (measured.index(row.quantity), measured.index(row.other)))
+        return CorrelationBlock((i,), arm, (measured.index(row.quantity), measured.index(row.other)))
     response = part.responses[row.quantity]
-    return Share((i,), arm, measured.index(response.exposure), row.quantity, response.form)
+    return ProportionBlock((i,), arm, measured.index(response.exposure), row.quantity, response.form)
 
 
-def numbers(rows: tuple[Row, ...], measured: Measured, where: str) -> Numbers:
+def compute_row_numbers(rows: tuple[SummaryRow, ...], measured: MeasuredQuantities, where: str) -> RowNumbers:
     """Coherent numbers; a printed value's rounding is an error of its last digit/√12. Raises `BadInput` for a wrong unit."""
     value, error = np.zeros(len(rows)), np.zeros(len(rows))
     for i, row in enumerate(rows):
         at = f"{where} row {row.line}"
         spread = float(np.hypot(row.error, row.step / np.sqrt(12)))
-        factor = scale(row, measured, at)
+        factor = find_unit_factor(row, measured, at)
         v, e = row.value * factor, spread * factor
         if row.statistic == "geometric_mean":
             v, e = np.log(v), e / v
@@ -148,10 +158,10 @@ def numbers(rows: tuple[Row, ...], measured: Measured, where: str) -> Numbers:
         elif row.statistic == "proportion":
             v, e = float(round(v * row.n)), 0.0
         value[i], error[i] = v, e
-    return Numbers(value, error, np.array([float(r.n) for r in rows]), np.array([r.rank for r in rows]))
+    return RowNumbers(value, error, np.array([float(r.n) for r in rows]), np.array([r.rank for r in rows]))
 
 
-def scale(row: Row, measured: Measured, where: str) -> float:
+def find_unit_factor(row: SummaryRow, measured: MeasuredQuantities, where: str) -> float:
     """How many coherent units one of the row's is."""
     plain = row.statistic in ("correlation", "proportion", "geometric_cv", "cv")
     wanted = "1" if plain else measured.quantities[measured.index(row.quantity)].unit

@@ -18,52 +18,52 @@ if TYPE_CHECKING:
 
 
 @jax.jit
-def _slopes(problem: SummaryProblem, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
-    def told(x):
+def _differentiate_predictions(problem: SummaryProblem, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def predict(x):
         _, predicted, spread = problem.evaluate(x)
         return predicted, spread
 
-    return jax.jacfwd(told, has_aux=True)(psi)
+    return jax.jacfwd(predict, has_aux=True)(psi)
 
 
-def weakest_of(joint: JointProblem) -> list[str]:
+def describe_identifiability(joint: JointProblem) -> list[str]:
     """A line naming any direction that the used rows, and individual data where there are any, cannot see, or else which
     numbers they bind least. Of Ω and residual errors the individual data tell more than first-order information on θ knows."""
     problem, layout = joint.summary, joint.summary.structure.layout
-    names = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
+    names = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
     if not names:
         return ["nothing is estimated"]
-    slopes, spread = (np.asarray(a) for a in _slopes(problem, joint.initial_unconstrained))
-    used = np.array(problem.structure.plan.order)
+    slopes, spread = (np.asarray(a) for a in _differentiate_predictions(problem, joint.initial_unconstrained))
+    used = np.array(problem.structure.blocks.order)
     j = slopes[used] / spread[used, None]
     if not np.isfinite(j).all():
         return ["the predictions are not finite at the starting values"]
-    told = j.T @ j
+    information = j.T @ j
     if joint.individual is not None:
-        told = told + np.asarray(expected_information(joint.individual, joint.initial_unconstrained))
+        information = information + np.asarray(expected_information(joint.individual, joint.initial_unconstrained))
         thetas = sum(not t.fixed for t in layout.thetas)
-        names, told = names[:thetas], told[:thetas, :thetas]
-    size = np.maximum(np.sqrt(np.diag(told)), 1e-150)
-    unseen = [n for n, s in zip(names, size, strict=True) if s < 1e-6]
-    if unseen:
+        names, information = names[:thetas], information[:thetas, :thetas]
+    size = np.maximum(np.sqrt(np.diag(information)), 1e-150)
+    undetermined = [n for n, s in zip(names, size, strict=True) if s < 1e-6]
+    if undetermined:
         return [
-            f"no row says anything of {', '.join(unseen)} at the starting values: fix {'it' if len(unseen) == 1 else 'them'}"
+            f"no row says anything of {', '.join(undetermined)} at the starting values: fix {'it' if len(undetermined) == 1 else 'them'}"
         ]
-    values, vectors = np.linalg.eigh(told / np.outer(size, size))
+    values, vectors = np.linalg.eigh(information / np.outer(size, size))
     if values[0] < 1e-6:
-        mixed = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.3]
-        return [f"these rows cannot tell {' from '.join(mixed)} at the starting values: fix one of them"]
-    sd = np.sqrt(np.diag(np.linalg.inv(told)))
+        confounded = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.3]
+        return [f"these rows cannot tell {' from '.join(confounded)} at the starting values: fix one of them"]
+    sd = np.sqrt(np.diag(np.linalg.inv(information)))
     lines = [f"{n}: expected SE of its logarithm or coordinate {s:.3g}" for n, s in zip(names, sd, strict=True)]
     return [*lines, f"condition number {values[-1] / values[0]:.3g}"]
 
 
-def checked(study: Study) -> dict[str, Any]:
+def describe_summary(study: Study) -> dict[str, Any]:
     """What `pbpk check` says of the rows."""
-    from pbpk.aggregate_data.run import rows_of
+    from pbpk.aggregate_data.run import read_study_rows
 
     problem: Any = study.problem
-    rows = rows_of(study)
+    rows = read_study_rows(study)
     used = [r for r in rows if r.used]
     return {
         "groups": ", ".join(f"{k} (n = {g.n})" if g.n else k for k, g in study.spec.summary.groups.items()),  # type: ignore[union-attr]
@@ -72,5 +72,5 @@ def checked(study: Study) -> dict[str, Any]:
             f"{r.label}: {r.value:g} {r.unit}, n = {r.n}, {r.status}{'' if r.used else ', predicted only'} ({r.source})"
             for r in rows
         ],
-        "identifiability": weakest_of(problem),
+        "identifiability": describe_identifiability(problem),
     }

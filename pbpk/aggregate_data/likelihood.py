@@ -9,43 +9,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.aggregate_data.blocks import Block, Correlated, Moments, Numbers, Orders, Plan, Share
-from pbpk.aggregate_data.moments import moment_rows
-from pbpk.aggregate_data.order_statistics import order_rows
-from pbpk.aggregate_data.proportions import correlation_row, probability, share_row
+from pbpk.aggregate_data.blocks import (
+    StatisticBlock,
+    CorrelationBlock,
+    MomentBlock,
+    RowNumbers,
+    OrderBlock,
+    RowBlocks,
+    ProportionBlock,
+)
+from pbpk.aggregate_data.moments import evaluate_moments
+from pbpk.aggregate_data.order_statistics import evaluate_order_statistics
+from pbpk.aggregate_data.proportions import evaluate_correlation, compute_response_probability, evaluate_proportion
 
 
-def block_rows(block: Block, x: jax.Array, theta: Mapping[str, Any], numbers: Numbers):
+def evaluate_block(block: StatisticBlock, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers):
     """(J,) −2 ln likelihood of each of the block's rows, given those before it; predictions and sampling SDs (J,), both as
     the likelihood has them. x (K, A, M): quantity, arm, patient."""
     rows = np.array(block.rows)
     value, error, n = (jnp.asarray(a)[rows] for a in numbers[:3])
-    mine = x[:, block.arm]
-    if isinstance(block, Moments):
-        features = jnp.stack([jnp.log(mine[q]) if log else mine[q] for q, log in block.features])
-        return moment_rows(features, np.array(block.feature), np.array(block.is_sd), value, n, error)
-    if isinstance(block, Orders):
-        return order_rows(mine[block.quantity], value, jnp.asarray(numbers.rank)[rows], n[0])
-    if isinstance(block, Share):
-        p = probability(
-            block.form, mine[block.exposure], theta[f"{block.response}.E50"], theta[f"{block.response}.slope"]
+    in_arm = x[:, block.arm]
+    if isinstance(block, MomentBlock):
+        features = jnp.stack([jnp.log(in_arm[q]) if log else in_arm[q] for q, log in block.features])
+        return evaluate_moments(features, np.array(block.feature), np.array(block.is_sd), value, n, error)
+    if isinstance(block, OrderBlock):
+        return evaluate_order_statistics(in_arm[block.quantity], value, jnp.asarray(numbers.rank)[rows], n[0])
+    if isinstance(block, ProportionBlock):
+        p = compute_response_probability(
+            block.form, in_arm[block.exposure], theta[f"{block.response}.E50"], theta[f"{block.response}.slope"]
         )
-        return tuple(jnp.atleast_1d(a) for a in share_row(p, value[0], n[0]))
-    assert isinstance(block, Correlated)
+        return tuple(jnp.atleast_1d(a) for a in evaluate_proportion(p, value[0], n[0]))
+    assert isinstance(block, CorrelationBlock)
     a, b = block.quantities
-    return tuple(jnp.atleast_1d(c) for c in correlation_row(mine[a], mine[b], value[0], n[0]))
+    return tuple(jnp.atleast_1d(c) for c in evaluate_correlation(in_arm[a], in_arm[b], value[0], n[0]))
 
 
-def columns(plan: Plan, x: jax.Array, theta: Mapping[str, Any], numbers: Numbers) -> jax.Array:
+def evaluate_used_rows(blocks: RowBlocks, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers) -> jax.Array:
     """(R,) of the used rows, in the order of `plan.order`; their sum is −2 ln likelihood, densities without ln 2π."""
-    return jnp.concatenate([jnp.zeros(0), *(block_rows(b, x, theta, numbers)[0] for b in plan.used)])
+    return jnp.concatenate([jnp.zeros(0), *(evaluate_block(b, x, theta, numbers)[0] for b in blocks.used)])
 
 
-def predictions(plan: Plan, x: jax.Array, theta: Mapping[str, Any], numbers: Numbers) -> tuple[jax.Array, jax.Array]:
+def predict_rows(
+    blocks: RowBlocks, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers
+) -> tuple[jax.Array, jax.Array]:
     """Of every row, used or not (R,), and its sampling SD (R,)."""
     predicted = spread = jnp.zeros(len(numbers.value))
-    for block in (*plan.used, *plan.shown):
-        _, p, s = block_rows(block, x, theta, numbers)
+    for block in (*blocks.used, *blocks.shown):
+        _, p, s = evaluate_block(block, x, theta, numbers)
         at = np.array(block.rows)
         predicted, spread = predicted.at[at].set(p), spread.at[at].set(s)
     return predicted, spread

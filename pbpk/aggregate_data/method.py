@@ -22,32 +22,32 @@ from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
 
 
-class Found(NamedTuple):
+class RowEvaluation(NamedTuple):
     """Of the used rows −2 ln likelihood (R,) and its gradient (P, R); of all rows predictions and sampling SDs."""
 
-    value: jax.Array
+    minus2ll: jax.Array
     gradient: jax.Array
     predicted: jax.Array
     spread: jax.Array
 
 
 @jax.jit
-def evaluated(problem: SummaryProblem, psi: jax.Array) -> Found:
+def evaluate_rows(problem: SummaryProblem, psi: jax.Array) -> RowEvaluation:
     """All of it in one program: the virtual patients are solved once, and compiled once."""
 
-    def told(x):
+    def evaluate(x):
         value, predicted, spread = problem.evaluate(x)
         return value, (value, predicted, spread)
 
-    slope, (value, predicted, spread) = jax.jacfwd(told, has_aux=True)(psi)
-    return Found(value, slope.T, predicted, spread)
+    slope, (value, predicted, spread) = jax.jacfwd(evaluate, has_aux=True)(psi)
+    return RowEvaluation(value, slope.T, predicted, spread)
 
 
 @dataclass(frozen=True)
-class Together(QuasiNewton):
+class AggregateMethod(QuasiNewton):
     """`method` evaluates the individual data; None: there are none."""
 
-    method: Any = None
+    individual_method: Any = None
 
     def prepare(self, problem: Any) -> Any:
         if not isinstance(problem, JointProblem):
@@ -55,11 +55,11 @@ class Together(QuasiNewton):
         return problem
 
     def evaluate(self, problem: Any, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        value, gradient, *_ = evaluated(problem.summary, jnp.asarray(psi))
+        value, gradient, *_ = evaluate_rows(problem.summary, jnp.asarray(psi))
         good = jnp.isfinite(value)
-        if self.method is None:
+        if self.individual_method is None:
             return Evaluation(value, gradient, jnp.asarray(eta), good)
-        each = self.method.evaluate(problem.individual, psi, eta)
+        each = self.individual_method.evaluate(problem.individual, psi, eta)
         return Evaluation(
             jnp.concatenate([each.objective, value]),
             jnp.concatenate([each.gradient, gradient], axis=1),
@@ -68,16 +68,18 @@ class Together(QuasiNewton):
         )
 
 
-SUMMARY = Together("summary", "likelihood of published aggregates by virtual patients")
+SUMMARY = AggregateMethod("summary", "likelihood of published aggregates by virtual patients")
 
 
-def together(method: EstimationMethod, problem: JointProblem) -> Together:
+def combine_with_aggregates(method: EstimationMethod, problem: JointProblem) -> AggregateMethod:
     """The method for this problem. Raises `WrongUsage` for one that cannot be used with it."""
     if problem.individual is None:
-        if not isinstance(method, Together):
+        if not isinstance(method, AggregateMethod):
             raise WrongUsage(f"{method.name} needs individual data, and this study has none", hint="--method summary")
         return SUMMARY
     if not method.takes_aggregates:
         raise WrongUsage(f"{method.name} cannot take individual data and aggregates together",
                          hint=f"one of {', '.join(list_methods_with('takes_aggregates'))}")  # fmt: skip
-    return Together(f"{method.name}+summary", f"{method.name} of the data with the likelihood of aggregates", method)
+    return AggregateMethod(
+        f"{method.name}+summary", f"{method.name} of the data with the likelihood of aggregates", method
+    )

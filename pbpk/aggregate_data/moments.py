@@ -20,29 +20,29 @@ from jax.scipy.special import gammaln
 LN2PI = 1.8378770664093453
 
 
-def centred(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def centre_features(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mean, SD (both (F,)) and deviations of features x (F, M)."""
     mean = jnp.mean(x, axis=1)
     c = x - mean[:, None]
     return mean, jnp.sqrt(jnp.mean(c**2, axis=1)), c
 
 
-def moment_rows(x, feature, is_sd, value, n, error):
+def evaluate_moments(x, feature, is_sd, value, n, error):
     """(R,) each row's −2 ln density given the rows before it, less ln 2π; predictions (R,) and their sampling SDs (R,).
 
     x (F, M) the features of the virtual patients; `feature` (R,) and `is_sd` (R,) static; value, n, error (R,).
     """
-    mean, sd, c = centred(x)
+    mean, sd, c = centre_features(x)
     mu, sigma, c = mean[feature], sd[feature], c[feature]
     is_sd = jnp.asarray(is_sd)
     influence = jnp.where(is_sd[:, None], (c**2 - sigma[:, None] ** 2) / (2 * sigma[:, None]), c)
-    among = influence @ influence.T / x.shape[1] / jnp.maximum(n[:, None], n[None, :])
+    influence_covariance = influence @ influence.T / x.shape[1] / jnp.maximum(n[:, None], n[None, :])
     kurtosis = jnp.mean(c**4, axis=1) / sigma**4
-    of_square = (kurtosis - (n - 3) / jnp.maximum(n - 1, 1)) / n  # Var(s²)/σ⁴
-    spread = jnp.where(is_sd, sigma**2 * jnp.maximum(of_square, 1e-12) / 4, sigma**2 / n) + error**2
+    relative_variance = (kurtosis - (n - 3) / jnp.maximum(n - 1, 1)) / n  # Var(s²)/σ⁴
+    spread = jnp.where(is_sd, sigma**2 * jnp.maximum(relative_variance, 1e-12) / 4, sigma**2 / n) + error**2
     freedom = sigma**2 / (2 * jnp.where(is_sd, spread, 1.0))
     normal = (value - mu) / jnp.sqrt(spread)
-    of_mean = normal**2 + jnp.log(spread)
+    mean_term = normal**2 + jnp.log(spread)
     y = jnp.where(is_sd, freedom * (value / sigma) ** 2, 1.0)
     half = freedom / 2
     log_density = (half - 1) * jnp.log(y) - y / 2 - half * jnp.log(2.0) - gammaln(half)
@@ -50,10 +50,10 @@ def moment_rows(x, feature, is_sd, value, n, error):
     small = 2 / (9 * freedom)
     deviate = (jnp.cbrt(y / freedom) - 1 + small) / jnp.sqrt(small)
     z = jnp.where(is_sd, deviate, normal)
-    marginal = jnp.where(is_sd, -2 * log_density - LN2PI, of_mean)
-    size = jnp.sqrt(jnp.diag(among) + error**2)
-    correlation = (among + jnp.diag(error**2)) / jnp.outer(size, size)
+    marginal = jnp.where(is_sd, -2 * log_density - LN2PI, mean_term)
+    size = jnp.sqrt(jnp.diag(influence_covariance) + error**2)
+    correlation = (influence_covariance + jnp.diag(error**2)) / jnp.outer(size, size)
     lower = jnp.linalg.cholesky(correlation)
     w = jax.scipy.linalg.solve_triangular(lower, z, lower=True)
-    joined = w**2 + 2 * jnp.log(jnp.diag(lower)) - z**2
-    return marginal + joined, jnp.where(is_sd, sigma, mu), jnp.sqrt(spread)
+    copula_term = w**2 + 2 * jnp.log(jnp.diag(lower)) - z**2
+    return marginal + copula_term, jnp.where(is_sd, sigma, mu), jnp.sqrt(spread)

@@ -18,7 +18,7 @@ from pbpk.aggregate_data.moments import LN2PI
 _TINY = 1e-300
 
 
-class Kernel:
+class KernelDistribution:
     """The model's distribution of one quantity x (M,), or of its logarithm."""
 
     def __init__(self, x: jax.Array):
@@ -31,43 +31,47 @@ class Kernel:
         shrink = 1 / jnp.sqrt(1 + h**2)
         self.centres, self.width, self.x = mean + shrink * (x - mean), h * shrink * spread, x
 
-    def place(self, t: jax.Array) -> jax.Array:
+    def to_kernel_scale(self, t: jax.Array) -> jax.Array:
         return jnp.where(self.positive, jnp.log(jnp.where(self.positive & (t > 0), t, 1.0)), t)
 
-    def below(self, t: jax.Array) -> jax.Array:
+    def compute_cdf(self, t: jax.Array) -> jax.Array:
         """F(t), (J,)."""
-        return jnp.mean(ndtr((self.place(t)[:, None] - self.centres) / self.width), axis=1)
+        return jnp.mean(ndtr((self.to_kernel_scale(t)[:, None] - self.centres) / self.width), axis=1)
 
-    def above(self, t: jax.Array) -> jax.Array:
-        return jnp.mean(ndtr((self.centres - self.place(t)[:, None]) / self.width), axis=1)
+    def compute_survival(self, t: jax.Array) -> jax.Array:
+        return jnp.mean(ndtr((self.centres - self.to_kernel_scale(t)[:, None]) / self.width), axis=1)
 
-    def log_density(self, t: jax.Array) -> jax.Array:
+    def compute_log_density(self, t: jax.Array) -> jax.Array:
         """ln f(t), of t itself."""
-        u = (self.place(t)[:, None] - self.centres) / self.width
+        u = (self.to_kernel_scale(t)[:, None] - self.centres) / self.width
         log = jax.nn.logsumexp(-0.5 * u**2, axis=1) - jnp.log(u.shape[1]) - jnp.log(self.width) - 0.5 * LN2PI
-        return log - jnp.where(self.positive, self.place(t), 0.0)
+        return log - jnp.where(self.positive, self.to_kernel_scale(t), 0.0)
 
-    def quantile(self, p: jax.Array) -> jax.Array:
+    def compute_quantile(self, p: jax.Array) -> jax.Array:
         """Of the virtual patients themselves, in between linearly."""
-        found = jnp.quantile(self.x, jnp.clip(p, 0.0, 1.0))
-        return jnp.where(self.positive, jnp.exp(found), found)
+        quantile = jnp.quantile(self.x, jnp.clip(p, 0.0, 1.0))
+        return jnp.where(self.positive, jnp.exp(quantile), quantile)
 
 
-def order_rows(x: jax.Array, value: jax.Array, rank: jax.Array, n: jax.Array):
+def evaluate_order_statistics(x: jax.Array, value: jax.Array, rank: jax.Array, n: jax.Array):
     """(J,) −2 ln density of each value given those below it, less ln 2π; predictions (J,) and sampling SDs (J,).
 
     Values in ascending order of rank (J,); n the number of patients.
     """
-    kernel = Kernel(x)
-    f, low, high = kernel.log_density(value), kernel.below(value), kernel.above(value)
+    kernel = KernelDistribution(x)
+    f, low, high = kernel.compute_log_density(value), kernel.compute_cdf(value), kernel.compute_survival(value)
     gap = jnp.diff(rank, prepend=0.0)
     before = jnp.concatenate([jnp.zeros(1), low[:-1]])
     between = jnp.log(jnp.maximum(low - before, _TINY))
     parts = (gap - 1) * between + f - gammaln(gap)
     # The joint density of the first j values: of the rest it is known that they lie above.
-    rest = n - rank
-    so_far = gammaln(n + 1) + jnp.cumsum(parts) - gammaln(rest + 1) + rest * jnp.log(jnp.maximum(high, _TINY))
-    columns = -2 * jnp.diff(so_far, prepend=0.0) - LN2PI
+    remaining = n - rank
+    joint_log_density = (
+        gammaln(n + 1) + jnp.cumsum(parts) - gammaln(remaining + 1) + remaining * jnp.log(jnp.maximum(high, _TINY))
+    )
+    columns = -2 * jnp.diff(joint_log_density, prepend=0.0) - LN2PI
     p = rank / (n + 1)
-    at = kernel.quantile((rank - 0.375) / (n + 0.25))  # the expected value of a normal order statistic, Blom 1958
-    return columns, at, jnp.sqrt(p * (1 - p) / (n + 2)) / jnp.exp(kernel.log_density(at))
+    at = kernel.compute_quantile(
+        (rank - 0.375) / (n + 0.25)
+    )  # the expected value of a normal order statistic, Blom 1958
+    return columns, at, jnp.sqrt(p * (1 - p) / (n + 2)) / jnp.exp(kernel.compute_log_density(at))

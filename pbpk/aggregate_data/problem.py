@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.aggregate_data.blocks import Numbers, Plan, Share
-from pbpk.aggregate_data.likelihood import columns, predictions
+from pbpk.aggregate_data.blocks import RowNumbers, RowBlocks, ProportionBlock
+from pbpk.aggregate_data.likelihood import evaluate_used_rows, predict_rows
 from pbpk.observe.readings import observe_all
 from pbpk.solve.resolvent import integrate_to_infinity
 
 if TYPE_CHECKING:
-    from pbpk.aggregate_data.quantities import Measured
+    from pbpk.aggregate_data.quantities import MeasuredQuantities
     from pbpk.likelihood.parameter_layout import ParameterLayout
     from pbpk.model.system import System
     from pbpk.population.individual import IndividualModel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SummarySpec:
+class SummaryStructure:
     """`order`: each time of `measured` among the timeline's observations; `last` the one integrals to infinity begin at;
     `scaling`: the covariates that doses are scaled by. `endpoints` is empty: aggregates have no residual error."""
 
@@ -37,13 +37,13 @@ class SummarySpec:
     solver: Solver
     individual_model: IndividualModel
     layout: ParameterLayout
-    measured: Measured
-    plan: Plan
+    measured: MeasuredQuantities
+    blocks: RowBlocks
     arms: tuple[str, ...]
     patients: int
-    order: tuple[int, ...]
-    last: int
-    scaling: tuple[str, ...]
+    time_order: tuple[int, ...]
+    last_time: int
+    scaling_names: tuple[str, ...]
     priors: tuple = ()
     endpoints: tuple = ()
     classes: int = 1
@@ -55,87 +55,95 @@ class SummaryProblem:
     """z (q, M) and `noise` (K, M) standard normals of M patients; by lane covariates (1, k, N), constants (1, m, N), given
     (N,), scaled (c, N)."""
 
-    structure: SummarySpec = field(metadata={"static": True})
+    structure: SummaryStructure = field(metadata={"static": True})
     timeline: Timeline
     z: np.ndarray
     noise: np.ndarray
     covariates: np.ndarray
     constants: np.ndarray
-    given: np.ndarray
-    scaled: np.ndarray
-    numbers: Numbers
+    activity: np.ndarray
+    scaling_covariates: np.ndarray
+    numbers: RowNumbers
     initial: np.ndarray
 
     @property
     def rows(self) -> int:
-        return len(self.structure.plan.order)
+        return len(self.structure.blocks.order)
 
     @property
     def quantified(self) -> int:
         """Rows with a density, for which −2LL has a ln 2π that the OFV leaves out."""
-        return self.rows - sum(isinstance(b, Share) for b in self.structure.plan.used)
+        return self.rows - sum(isinstance(b, ProportionBlock) for b in self.structure.blocks.used)
 
     def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
         return self.structure.layout.unpack(psi, jnp.asarray(self.initial))
 
-    def quantities(self, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def compute_quantities(self, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(K, A, M), coherent, as they would be measured; and the solver's result codes (N,)."""
         spec = self.structure
         theta, omega, _ = self.unpack(psi)
         eta = jnp.linalg.cholesky(omega) @ jnp.asarray(self.z) if self.z.shape[0] else jnp.zeros((0, spec.patients))
-        u = spec.individual_model.individual_parameters(theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0])
-        found, code = _measured(self, u)
-        found = found.reshape(-1, len(spec.arms), spec.patients)
+        u = spec.individual_model.individual_parameters(
+            theta, jnp.tile(eta, (1, len(spec.arms))), jnp.asarray(self.covariates)[0]
+        )
+        quantities, code = _solve_quantities(self, u)
+        quantities = quantities.reshape(-1, len(spec.arms), spec.patients)
         cv = np.array([q.noise for q in spec.measured.quantities])
         size = np.sqrt(np.log1p(cv**2))[:, None]
         factor = jnp.exp(size * jnp.asarray(self.noise) - size**2 / 2)[:, None]
         # What was excreted is known from what is left, which is what is measured.
-        left = np.array([q.kind == "excreted" for q in spec.measured.quantities])[:, None, None]
-        return jnp.where(left, 1 - (1 - found) * factor, found * factor), code
+        is_excreted = np.array([q.kind == "excreted" for q in spec.measured.quantities])[:, None, None]
+        return jnp.where(is_excreted, 1 - (1 - quantities) * factor, quantities * factor), code
 
     def evaluate(self, psi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """−2 ln likelihood of the used rows (R,), NaN where a virtual patient could not be solved, since no moment may lack
         one; every row's prediction and sampling SD."""
-        x, code = self.quantities(psi)
+        x, code = self.compute_quantities(psi)
         theta = self.unpack(psi)[0]
-        found = columns(self.structure.plan, x, theta, self.numbers)
-        return jnp.where(jnp.any(code != 0), jnp.nan, found), *predictions(self.structure.plan, x, theta, self.numbers)
+        minus2ll = evaluate_used_rows(self.structure.blocks, x, theta, self.numbers)
+        return jnp.where(jnp.any(code != 0), jnp.nan, minus2ll), *predict_rows(
+            self.structure.blocks, x, theta, self.numbers
+        )
 
 
 @jax.custom_jvp
-def _measured(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _solve_quantities(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Quantities (K, N), coherent, before noise, and the solver's codes (N,), of lanes with u (slots, N)."""
     spec = problem.structure
-    none = jnp.zeros((1, 0, u.shape[1]))
+    no_occasions = jnp.zeros((1, 0, u.shape[1]))
     p = spec.individual_model.system_parameters(
-        spec.system, u, jnp.asarray(problem.constants), jnp.asarray(problem.covariates), none
+        spec.system, u, jnp.asarray(problem.constants), jnp.asarray(problem.covariates), no_occasions
     )
-    path = spec.solver.solve(spec.system, problem.timeline, p, integrals=True)
-    assert path.integrals is not None
-    names, at = list(spec.measured.observables), np.array(spec.order, dtype=int)
+    trajectory = spec.solver.solve(spec.system, problem.timeline, p, integrals=True)
+    assert trajectory.integrals is not None
+    names, at = list(spec.measured.observables), np.array(spec.time_order, dtype=int)
     infinite = None
-    if spec.measured.endless:
-        rest = integrate_to_infinity(spec.system, p[0], path.amounts[spec.last])
-        infinite = observe_all(spec.system, names, (path.integrals[spec.last] + rest)[None], p)[:, 0]
-    found = spec.measured.evaluate(
-        observe_all(spec.system, names, path.amounts, p)[:, at],
-        observe_all(spec.system, names, path.integrals, p)[:, at],
-        *(infinite, jnp.asarray(problem.given), dict(zip(spec.scaling, jnp.asarray(problem.scaled), strict=True))),
+    if spec.measured.needs_infinity:
+        rest = integrate_to_infinity(spec.system, p[0], trajectory.amounts[spec.last_time])
+        infinite = observe_all(spec.system, names, (trajectory.integrals[spec.last_time] + rest)[None], p)[:, 0]
+    quantities = spec.measured.evaluate(
+        observe_all(spec.system, names, trajectory.amounts, p)[:, at],
+        observe_all(spec.system, names, trajectory.integrals, p)[:, at],
+        *(
+            infinite,
+            jnp.asarray(problem.activity),
+            dict(zip(spec.scaling_names, jnp.asarray(problem.scaling_covariates), strict=True)),
+        ),
     )
-    return found, path.result
+    return quantities, trajectory.result
 
 
-@_measured.defjvp  # type: ignore[arg-type]
-def _measured_jvp(primals, tangents):
+@_solve_quantities.defjvp  # type: ignore[arg-type]
+def _solve_quantities_jvp(primals, tangents):
     problem, u = primals
     steps = jnp.broadcast_to(jnp.eye(u.shape[0])[:, :, None], (u.shape[0], *u.shape))
 
-    def one(d):
-        return jax.jvp(lambda x: _measured.fun(problem, x), (u,), (d,), has_aux=True)
+    def differentiate(d):
+        return jax.jvp(lambda x: _solve_quantities.fun(problem, x), (u,), (d,), has_aux=True)
 
-    found, slopes, code = jax.vmap(one, out_axes=(None, 0, None))(steps)  # slopes (slots, K, N)
-    nothing = np.zeros(code.shape, jax.dtypes.float0)
-    return (found, code), (jnp.einsum("skn,sn->kn", slopes, tangents[1]), nothing)
+    quantities, slopes, code = jax.vmap(differentiate, out_axes=(None, 0, None))(steps)  # slopes (slots, K, N)
+    code_tangent = np.zeros(code.shape, jax.dtypes.float0)
+    return (quantities, code), (jnp.einsum("skn,sn->kn", slopes, tangents[1]), code_tangent)
 
 
 @jax.tree_util.register_dataclass

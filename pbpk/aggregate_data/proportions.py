@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln, ndtr
 
 
-def probability(form: str, exposure: jax.Array, half: jax.Array, slope: jax.Array) -> jax.Array:
+def compute_response_probability(form: str, exposure: jax.Array, half: jax.Array, slope: jax.Array) -> jax.Array:
     """Of a response at each exposure: 1/2 at `half`; with ln(exposure/half) logistic, or (probit) normal, times `slope`."""
     safe = jnp.where(exposure > 0, exposure, 1.0)
     u = slope * jnp.log(safe / half)
     return jnp.where(exposure > 0, jax.nn.sigmoid(u) if form == "loglogistic" else ndtr(u), 0.0)
 
 
-def share_row(p: jax.Array, count: jax.Array, n: jax.Array):
+def evaluate_proportion(p: jax.Array, count: jax.Array, n: jax.Array):
     """−2 ln P(count of n); prediction and sampling SD. p (M,): each virtual patient's probability."""
     mean = jnp.clip(jnp.mean(p), 1e-12, 1 - 1e-12)
     log = gammaln(n + 1) - gammaln(count + 1) - gammaln(n - count + 1)
@@ -22,7 +22,7 @@ def share_row(p: jax.Array, count: jax.Array, n: jax.Array):
     return -2 * log, mean, jnp.sqrt(mean * (1 - mean) / n)
 
 
-def correlation_row(x: jax.Array, y: jax.Array, r: jax.Array, n: jax.Array):
+def evaluate_correlation(x: jax.Array, y: jax.Array, r: jax.Array, n: jax.Array):
     """−2 ln density of atanh r, normal about the model's own with variance 1/(n − 3), less ln 2π."""
     a, b = x - jnp.mean(x), y - jnp.mean(y)
     rho = jnp.mean(a * b) / jnp.sqrt(jnp.mean(a**2) * jnp.mean(b**2))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Term:
+class DoseTerm:
     """S in Gy per coherent unit of the observable's integral; `covariate` scales it."""
 
     observable: int
@@ -42,34 +42,34 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class MeasuredQuantity:
     """`at`, `until`: rows of the times, None for infinity; `unit` the shown one; `grow`: λ · time, to undo decay."""
 
     name: str
     kind: str
     unit: str
     observable: int = -1
-    at: int | None = None
-    until: int | None = None
-    grow: float = 0.0
+    time_index: int | None = None
+    until_index: int | None = None
+    decay_exponent: float = 0.0
     span: float = 0.0
     per_activity: bool = False
-    terms: tuple[Term, ...] = ()
+    terms: tuple[DoseTerm, ...] = ()
     noise: float = 0.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredQuantities:
     """All quantities: the observables (names) and the times (h) they need."""
 
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[MeasuredQuantity, ...]
     observables: tuple[str, ...]
     times: tuple[float, ...]
 
     @property
-    def endless(self) -> bool:
+    def needs_infinity(self) -> bool:
         kinds = ("residence", "dose")
-        return any(q.kind in kinds or (q.kind == "integral" and q.at is None) for q in self.quantities)
+        return any(q.kind in kinds or (q.kind == "integral" and q.time_index is None) for q in self.quantities)
 
     def index(self, name: str) -> int:
         return [q.name for q in self.quantities].index(name)
@@ -78,37 +78,39 @@ class Measured:
     def covariates(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(t.covariate for q in self.quantities for t in q.terms if t.covariate))
 
-    def evaluate(self, shown, integral, infinite, given, covariates: Mapping[str, Any]) -> jax.Array:
+    def evaluate(self, readings, integrals, infinite, activity, covariates: Mapping[str, Any]) -> jax.Array:
         """(K, N) coherent, from observables at the times (O, T, N), their integrals, those to infinity (O, N), the activity
         given (N,) and covariates (N,)."""
-        return jnp.stack([_one(q, shown, integral, infinite, given, covariates) for q in self.quantities])
+        return jnp.stack(
+            [_evaluate_quantity(q, readings, integrals, infinite, activity, covariates) for q in self.quantities]
+        )
 
 
-def _one(q: Quantity, shown, integral, infinite, given, covariates) -> jax.Array:
+def _evaluate_quantity(q: MeasuredQuantity, readings, integrals, infinite, activity, covariates) -> jax.Array:
     if q.kind == "dose":
         total = jnp.zeros(())
         for t in q.terms:
             scale = (covariates[t.covariate] / t.reference) ** t.power if t.covariate else 1.0
             total = total + t.s * scale * infinite[t.observable]
-        return total / given if q.per_activity else total
+        return total / activity if q.per_activity else total
     o = q.observable
     if q.kind == "value":
-        return shown[o, q.at]
+        return readings[o, q.time_index]
     if q.kind in ("fraction", "excreted"):
-        share = shown[o, q.at] * jnp.exp(q.grow) / given
+        share = readings[o, q.time_index] * jnp.exp(q.decay_exponent) / activity
         return 1 - share if q.kind == "excreted" else share
     if q.kind == "half_life":
-        return jnp.log(2.0) * q.span / jnp.log(shown[o, q.at] / shown[o, q.until])
-    whole = infinite[o] if q.at is None else integral[o, q.at]
-    return whole / given if q.kind == "residence" else whole
+        return jnp.log(2.0) * q.span / jnp.log(readings[o, q.time_index] / readings[o, q.until_index])
+    whole = infinite[o] if q.time_index is None else integrals[o, q.time_index]
+    return whole / activity if q.kind == "residence" else whole
 
 
-def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> Measured:
+def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str) -> MeasuredQuantities:
     """`dosed` is the unit of what is given. Raises `BadInput` naming the quantity."""
     names: list[str] = []
     times: list[float] = []
 
-    def observable(name: str | None, place: str) -> int:
+    def add_observable(name: str | None, place: str) -> int:
         if name is None:
             raise BadInput("needs an `observable`", where=place)
         known = [*model.system.observables, *model.system.names]
@@ -119,42 +121,58 @@ def read_quantities(part: SummaryPart, model: Model, dosed: str, where: str) -> 
             names.append(name)
         return names.index(name)
 
-    def moment(value: float | str | None, what: str, place: str) -> int:
+    def add_time(value: float | str | None, what: str, place: str) -> int:
         if value is None:
             raise BadInput(f"needs a `{what}`", where=place, hint=f'{what} = "48 h"')
         times.append(read_hours(value, f"{place}: {what}"))
         return len(times) - 1
 
-    found = []
-    for name, said in part.quantities.items():
-        place = f"{where} [summary.quantities.{name}]"
-        if said.kind not in KINDS:
-            raise BadInput(f"no kind of quantity `{said.kind}`", where=place, hint=did_you_mean(said.kind, KINDS))
-        _no_more_than(said, place)
-        if said.kind == "dose":
-            found.append(_dose(name, said, model, dosed, observable, place))
+    quantities = []
+    for name, part_of_quantity in part.quantities.items():
+        location = f"{where} [summary.quantities.{name}]"
+        if part_of_quantity.kind not in KINDS:
+            raise BadInput(
+                f"no kind of quantity `{part_of_quantity.kind}`",
+                where=location,
+                hint=did_you_mean(part_of_quantity.kind, KINDS),
+            )
+        _refuse_unused_settings(part_of_quantity, location)
+        if part_of_quantity.kind == "dose":
+            quantities.append(_read_dose_quantity(name, part_of_quantity, model, dose_unit, add_observable, location))
             continue
-        o = observable(said.observable, place)
-        shown = find_observable_unit(model.system, model.parameters, names[o])
+        o = add_observable(part_of_quantity.observable, location)
+        shown_unit = find_observable_unit(model.system, model.parameters, names[o])
         at = until = None
         grow = span = 0.0
-        if said.kind != "residence" and not (said.kind == "integral" and said.time in (None, "infinity")):
-            at = moment(said.time, "time", place)
-        if said.kind == "half_life":
-            until = moment(said.until, "until", place)
+        if part_of_quantity.kind != "residence" and not (
+            part_of_quantity.kind == "integral" and part_of_quantity.time in (None, "infinity")
+        ):
+            at = add_time(part_of_quantity.time, "time", location)
+        if part_of_quantity.kind == "half_life":
+            until = add_time(part_of_quantity.until, "until", location)
             span = times[until] - times[at or 0]
             if span <= 0:
-                raise BadInput("`until` is not after `time`", where=place)
-        if said.kind in ("fraction", "excreted", "residence") and not units.have_same_dimension(shown, dosed):
-            raise BadInput(f"`{names[o]}` is in {shown}, so it is no share of a dose in {dosed}", where=place)
-        if said.kind in ("fraction", "excreted"):
-            grow = _growth(said, model, times[-1], place)
-        unit = {"value": shown, "integral": f"({shown})*h", "residence": "h", "half_life": "h"}.get(said.kind, "1")
-        found.append(Quantity(name, said.kind, unit, o, at, until, grow, span, noise=said.noise or 0.0))
-    return Measured(tuple(found), tuple(names), tuple(times))
+                raise BadInput("`until` is not after `time`", where=location)
+        if part_of_quantity.kind in ("fraction", "excreted", "residence") and not units.have_same_dimension(
+            shown_unit, dose_unit
+        ):
+            raise BadInput(
+                f"`{names[o]}` is in {shown_unit}, so it is no share of a dose in {dose_unit}", where=location
+            )
+        if part_of_quantity.kind in ("fraction", "excreted"):
+            grow = _compute_decay_exponent(part_of_quantity, model, times[-1], location)
+        unit = {"value": shown_unit, "integral": f"({shown_unit})*h", "residence": "h", "half_life": "h"}.get(
+            part_of_quantity.kind, "1"
+        )
+        quantities.append(
+            MeasuredQuantity(
+                name, part_of_quantity.kind, unit, o, at, until, grow, span, noise=part_of_quantity.noise or 0.0
+            )
+        )
+    return MeasuredQuantities(tuple(quantities), tuple(names), tuple(times))
 
 
-def _no_more_than(said: QuantityPart, place: str) -> None:
+def _refuse_unused_settings(quantity: QuantityPart, location: str) -> None:
     """Refuses settings that the kind has no use for: silence would hide a misunderstanding."""
     uses = {
         "value": ("observable", "time"),
@@ -164,42 +182,46 @@ def _no_more_than(said: QuantityPart, place: str) -> None:
         "residence": ("observable",),
         "half_life": ("observable", "time", "until"),
         "dose": ("terms", "per_activity"),
-    }[said.kind]
+    }[quantity.kind]
     for name, field in QuantityPart.model_fields.items():
-        if name not in ("kind", "noise", *uses) and getattr(said, name) != field.default:
-            raise BadInput(f"a {said.kind} has no `{name}`", where=place, hint=f"it has {', '.join(uses)}")
+        if name not in ("kind", "noise", *uses) and getattr(quantity, name) != field.default:
+            raise BadInput(f"a {quantity.kind} has no `{name}`", where=location, hint=f"it has {', '.join(uses)}")
 
 
-def _growth(said: QuantityPart, model: Model, time: float, place: str) -> float:
-    if said.decay_corrected is None and model.nuclide:
-        raise BadInput("`decay_corrected` must be said", where=place,
+def _compute_decay_exponent(quantity: QuantityPart, model: Model, time: float, location: str) -> float:
+    if quantity.decay_corrected is None and model.nuclide:
+        raise BadInput("`decay_corrected` must be said", where=location,
                        why="With a short half-life a fraction and its decay-corrected form differ many times over.",
                        hint="true for what would be there without decay, false for what is")  # fmt: skip
-    if not said.decay_corrected:
+    if not quantity.decay_corrected:
         return 0.0
     if not model.nuclide:
-        raise BadInput("the model has no nuclide, so nothing decays", where=place, hint="decay_corrected = false")
+        raise BadInput("the model has no nuclide, so nothing decays", where=location, hint="decay_corrected = false")
     return load_nuclide(model.nuclide).decay_constant * time
 
 
-def _dose(name: str, said: QuantityPart, model: Model, dosed: str, observable, place: str) -> Quantity:
-    if not said.terms:
-        raise BadInput("needs `terms`: S-values with their sources", where=place,
+def _read_dose_quantity(
+    name: str, quantity: QuantityPart, model: Model, dose_unit: str, add_observable, location: str
+) -> MeasuredQuantity:
+    if not quantity.terms:
+        raise BadInput("needs `terms`: S-values with their sources", where=location,
                        hint='terms = [{ observable = "…", s = "1.3 mGy/(MBq*h)", source = "…" }]')  # fmt: skip
     terms = []
-    for k, t in enumerate(said.terms, start=1):
-        here = f"{place} term {k}"
-        o = observable(t.observable, here)
-        shown = find_observable_unit(model.system, model.parameters, t.observable)
+    for k, t in enumerate(quantity.terms, start=1):
+        term_location = f"{location} term {k}"
+        o = add_observable(t.observable, term_location)
+        shown_unit = find_observable_unit(model.system, model.parameters, t.observable)
         try:
             number, unit = read_number(t.s)
         except ValueError:
-            raise BadInput(f'S = "{t.s}" cannot be read', where=here, hint='s = "1.3 mGy/(MBq*h)"') from None
-        factor = units.require_dimension(unit or "1", f"Gy/(({shown})*h)", "S", where=here)
+            raise BadInput(f'S = "{t.s}" cannot be read', where=term_location, hint='s = "1.3 mGy/(MBq*h)"') from None
+        factor = units.require_dimension(unit or "1", f"Gy/(({shown_unit})*h)", "S", where=term_location)
         if number <= 0:
-            raise BadInput(f"S = {number:g} must be above 0", where=here)
+            raise BadInput(f"S = {number:g} must be above 0", where=term_location)
         if not t.source.strip():
-            raise BadInput("an S-value without a source", where=here)
-        terms.append(Term(o, number * factor, t.covariate, t.reference, t.power))
-    unit = f"mGy/({dosed})" if said.per_activity else "Gy"
-    return Quantity(name, "dose", unit, per_activity=said.per_activity, terms=tuple(terms), noise=said.noise or 0.0)
+            raise BadInput("an S-value without a source", where=term_location)
+        terms.append(DoseTerm(o, number * factor, t.covariate, t.reference, t.power))
+    unit = f"mGy/({dose_unit})" if quantity.per_activity else "Gy"
+    return MeasuredQuantity(
+        name, "dose", unit, per_activity=quantity.per_activity, terms=tuple(terms), noise=quantity.noise or 0.0
+    )

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from pbpk.aggregate_data.blocks import scale
-from pbpk.aggregate_data.method import evaluated
+from pbpk.aggregate_data.blocks import find_unit_factor
+from pbpk.aggregate_data.method import evaluate_rows
 from pbpk.estimation.result import Fit
 
 if TYPE_CHECKING:
     from pbpk.aggregate_data.problem import SummaryProblem
-    from pbpk.aggregate_data.rows import Row
+    from pbpk.aggregate_data.rows import SummaryRow
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class SummaryFit(Fit):
         return super().to_json() | {"summary": rows.to_dict("records")}
 
 
-def summary_table(problem: SummaryProblem, rows: tuple[Row, ...], psi: np.ndarray) -> pd.DataFrame:
+def build_summary_table(problem: SummaryProblem, rows: tuple[SummaryRow, ...], psi: np.ndarray) -> pd.DataFrame:
     """Published and predicted, in the row's unit; `sampling_sd`: what n patients, and rounding, let the published number be
     off; `residual`: their difference over it, on the logarithm for geometric statistics."""
-    predicted, spread = (np.asarray(a) for a in evaluated(problem, jnp.asarray(psi))[2:])
-    found = []
+    predicted, spread = (np.asarray(a) for a in evaluate_rows(problem, jnp.asarray(psi))[2:])
+    lines = []
     for i, row in enumerate(rows):
-        factor = scale(row, problem.structure.measured, "")
+        factor = find_unit_factor(row, problem.structure.measured, "")
         value, model, sd = float(problem.numbers.value[i]), float(predicted[i]), float(spread[i])
         if row.statistic == "proportion":
             value /= row.n
@@ -46,7 +46,7 @@ def summary_table(problem: SummaryProblem, rows: tuple[Row, ...], psi: np.ndarra
             cv = np.sqrt(np.expm1(model**2))
             model, sd = cv, sd * model * (1 + cv**2) / cv
         what = f"quantile {row.p:g}" if row.statistic == "quantile" else row.statistic.replace("_", " ")
-        found.append(
+        lines.append(
             {
                 "group": row.group,
                 "quantity": row.quantity + (f" ~ {row.other}" if row.other else ""),
@@ -62,4 +62,4 @@ def summary_table(problem: SummaryProblem, rows: tuple[Row, ...], psi: np.ndarra
                 "source": row.source,
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(lines)

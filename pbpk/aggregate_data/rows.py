@@ -20,16 +20,16 @@ from pbpk.tables import read_csv
 if TYPE_CHECKING:
     from pbpk.study.summary_schema import SummaryPart
 
-MOMENTS = ("mean", "sd", "cv", "geometric_mean", "geometric_cv")
-ORDERS = ("min", "quantile", "median", "max")
-STATISTICS = (*MOMENTS, *ORDERS, "range", "proportion", "correlation")
-STATUS = ("published", "inferred", "assumed")
-NEEDED = ("group", "quantity", "statistic", "value", "unit", "source", "status")
-KNOWN = (*NEEDED, "n", "error", "use", "note")
+MOMENT_STATISTICS = ("mean", "sd", "cv", "geometric_mean", "geometric_cv")
+ORDER_STATISTICS = ("min", "quantile", "median", "max")
+STATISTICS = (*MOMENT_STATISTICS, *ORDER_STATISTICS, "range", "proportion", "correlation")
+STATUSES = ("published", "inferred", "assumed")
+REQUIRED_COLUMNS = ("group", "quantity", "statistic", "value", "unit", "source", "status")
+KNOWN_COLUMNS = (*REQUIRED_COLUMNS, "n", "error", "use", "note")
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """`value` and `error` as printed, in `unit`; `step`: one in the last printed digit; `p` of a quantile; `other`: the second
     quantity of a correlation; `line` in the file."""
 
@@ -60,118 +60,124 @@ class Row:
         return f"{self.group}: {self.quantity}{f' ~ {self.other}' if self.other else ''}, {what}"
 
 
-def read_rows(path: Path, part: SummaryPart) -> tuple[Row, ...]:
+def read_rows(path: Path, part: SummaryPart) -> tuple[SummaryRow, ...]:
     """Raises `BadInput` for what no table of results can mean."""
     frame = read_csv(path)
     frame.columns = [c.lower() for c in frame.columns]
     for name in frame.columns:
-        if name not in KNOWN:
-            raise BadInput(f"no column `{name}` is known here", where=str(path), hint=did_you_mean(name, KNOWN))
-    for name in NEEDED:
+        if name not in KNOWN_COLUMNS:
+            raise BadInput(f"no column `{name}` is known here", where=str(path), hint=did_you_mean(name, KNOWN_COLUMNS))
+    for name in REQUIRED_COLUMNS:
         if name not in frame.columns:
-            raise BadInput(f"column `{name}` is missing", where=str(path), hint=f"needed: {', '.join(NEEDED)}")
-    rows: list[Row] = []
+            raise BadInput(
+                f"column `{name}` is missing", where=str(path), hint=f"needed: {', '.join(REQUIRED_COLUMNS)}"
+            )
+    rows: list[SummaryRow] = []
     for line, cells in frame.iterrows():
         where = f"{path} row {line}"
-        rows += _read(int(str(line)), cells, part, where)
-    _together(rows, path)
+        rows += _parse_line(int(str(line)), cells, part, where)
+    _check_consistent(rows, path)
     return tuple(rows)
 
 
-def _read(line: int, cells: pd.Series, part: SummaryPart, where: str) -> list[Row]:
-    said = {c: cells.get(c, "") for c in KNOWN}
-    _named(said["group"], part.groups, "group", where)
-    statistic, _, argument = said["statistic"].lower().replace(" ", "_").partition(":")
+def _parse_line(line: int, cells: pd.Series, part: SummaryPart, where: str) -> list[SummaryRow]:
+    texts_by_column = {c: cells.get(c, "") for c in KNOWN_COLUMNS}
+    _check_known(texts_by_column["group"], part.groups, "group", where)
+    statistic, _, argument = texts_by_column["statistic"].lower().replace(" ", "_").partition(":")
     if statistic not in STATISTICS:
-        raise BadInput(f"no statistic `{said['statistic']}`", where=where, hint=did_you_mean(statistic, STATISTICS))
-    quantity, _, other = (q.strip() for q in said["quantity"].partition("~"))
+        raise BadInput(
+            f"no statistic `{texts_by_column['statistic']}`", where=where, hint=did_you_mean(statistic, STATISTICS)
+        )
+    quantity, _, other = (q.strip() for q in texts_by_column["quantity"].partition("~"))
     measured = part.responses if statistic == "proportion" else part.quantities
     for name in filter(None, (quantity, other)):
         if statistic != "proportion" and name in part.responses:
             raise BadInput(f"`{statistic}` of `{name}`: a response has only a proportion", where=where)
         if statistic == "proportion" and name in part.quantities:
             raise BadInput(f"`proportion` of `{name}`: a proportion is of a response", where=where)
-        _named(name, measured, "response" if measured is part.responses else "quantity", where)
+        _check_known(name, measured, "response" if measured is part.responses else "quantity", where)
     if bool(other) != (statistic == "correlation"):
         raise BadInput("a correlation is of two quantities", where=where, hint="write the quantity as `a ~ b`")
-    if said["status"] not in STATUS:
-        raise BadInput(f"status `{said['status']}` is not known", where=where, hint=", ".join(STATUS))
-    if not said["source"]:
+    if texts_by_column["status"] not in STATUSES:
+        raise BadInput(f"status `{texts_by_column['status']}` is not known", where=where, hint=", ".join(STATUSES))
+    if not texts_by_column["source"]:
         raise BadInput("has no source", where=where, hint="name the publication, or what it was inferred from")
-    if said["use"].lower() not in ("", "yes", "no"):
-        raise BadInput(f"use = `{said['use']}` is neither yes nor no", where=where)
-    n = _count(said["n"], part.groups[said["group"]].n, where)
-    error = _number(said["error"], "error", where)[0] if said["error"] else 0.0
+    if texts_by_column["use"].lower() not in ("", "yes", "no"):
+        raise BadInput(f"use = `{texts_by_column['use']}` is neither yes nor no", where=where)
+    n = _parse_count(texts_by_column["n"], part.groups[texts_by_column["group"]].n, where)
+    error = _parse_number(texts_by_column["error"], "error", where)[0] if texts_by_column["error"] else 0.0
     if error < 0:
         raise BadInput(f"error = {error:g} is negative", where=where)
-    if error and statistic in (*ORDERS, "range", "proportion", "correlation"):
+    if error and statistic in (*ORDER_STATISTICS, "range", "proportion", "correlation"):
         raise BadInput(f"an `error` goes with means and SDs, not with a {statistic}", where=where)
-    texts = [said["value"]]
+    texts = [texts_by_column["value"]]
     if statistic == "range":
-        texts = [t.strip() for t in said["value"].replace("–", " to ").replace("..", " to ").split(" to ")]
+        texts = [t.strip() for t in texts_by_column["value"].replace("–", " to ").replace("..", " to ").split(" to ")]
         if len(texts) != 2:
-            raise BadInput(f"the range `{said['value']}` cannot be read", where=where, hint="write 12.6 to 39.4")
-    if statistic == "proportion" and "/" in said["value"]:
-        top, _, bottom = said["value"].partition("/")
-        if _number(bottom, "value", where)[0] != n:
-            raise BadInput(f"`{said['value']}` is not of the {n} patients", where=where)
-        said["value"], said["unit"] = str(Decimal(top.strip()) / Decimal(bottom.strip())), "1"
-        texts = [said["value"]]
-    p = _probability(argument, where) if statistic == "quantile" else 0.5
+            raise BadInput(
+                f"the range `{texts_by_column['value']}` cannot be read", where=where, hint="write 12.6 to 39.4"
+            )
+    if statistic == "proportion" and "/" in texts_by_column["value"]:
+        top, _, bottom = texts_by_column["value"].partition("/")
+        if _parse_number(bottom, "value", where)[0] != n:
+            raise BadInput(f"`{texts_by_column['value']}` is not of the {n} patients", where=where)
+        texts_by_column["value"], texts_by_column["unit"] = str(Decimal(top.strip()) / Decimal(bottom.strip())), "1"
+        texts = [texts_by_column["value"]]
+    p = _parse_probability(argument, where) if statistic == "quantile" else 0.5
     if argument and statistic != "quantile":
-        raise BadInput(f"`{said['statistic']}`: only a quantile has a number", where=where)
-    out = []
+        raise BadInput(f"`{texts_by_column['statistic']}`: only a quantile has a number", where=where)
+    rows = []
     for k, text in enumerate(texts):
-        value, step = _number(text, "value", where)
-        named = ("min", "max")[k] if statistic == "range" else statistic
-        row = Row(line, said["group"], quantity, named, value, said["unit"] or "1", n, error, step, said["source"],
-                  said["status"], said["use"].lower() != "no", p, other, said["note"])  # fmt: skip
-        _possible(row, where)
-        out.append(row)
-    return out
+        value, step = _parse_number(text, "value", where)
+        row_statistic = ("min", "max")[k] if statistic == "range" else statistic
+        row = SummaryRow(line, texts_by_column["group"], quantity, row_statistic, value, texts_by_column["unit"] or "1", n, error, step, texts_by_column["source"],
+                  texts_by_column["status"], texts_by_column["use"].lower() != "no", p, other, texts_by_column["note"])  # fmt: skip
+        _check_possible(row, where)
+        rows.append(row)
+    return rows
 
 
-def _named(name: str, known: Collection[str] | Mapping, what: str, where: str) -> None:
+def _check_known(name: str, known: Collection[str] | Mapping, what: str, where: str) -> None:
     if name not in known:
         raise BadInput(f"no {what} `{name}`", where=where, hint=did_you_mean(name, known))
 
 
-def _number(text: str, what: str, where: str) -> tuple[float, float]:
+def _parse_number(text: str, what: str, where: str) -> tuple[float, float]:
     """The number and one in its last printed digit."""
     try:
-        found = Decimal(text.strip())
+        number = Decimal(text.strip())
     except InvalidOperation:
-        found = Decimal("NaN")
-    if not found.is_finite():
+        number = Decimal("NaN")
+    if not number.is_finite():
         raise BadInput(f"{what} `{text}` is not a number", where=where)
-    return float(found), 10.0 ** int(found.as_tuple().exponent)
+    return float(number), 10.0 ** int(number.as_tuple().exponent)
 
 
-def _count(text: str, of_group: int | None, where: str) -> int:
+def _parse_count(text: str, group_count: int | None, where: str) -> int:
     if not text:
-        if of_group is None:
+        if group_count is None:
             raise BadInput("n is missing", where=where, why="Without it nothing says how far the number may be off.",
                            hint="give n in the row, or for its group in fit.toml")  # fmt: skip
-        return of_group
-    value = _number(text, "n", where)[0]
+        return group_count
+    value = _parse_number(text, "n", where)[0]
     if value != int(value) or value < 1:
         raise BadInput(f"n = {text} is no number of patients", where=where)
     return int(value)
 
 
-def _probability(text: str, where: str) -> float:
-    value = _number(text, "the quantile", where)[0] if text else float("nan")
+def _parse_probability(text: str, where: str) -> float:
+    value = _parse_number(text, "the quantile", where)[0] if text else float("nan")
     if not 0 < value < 1:
         raise BadInput(f"a quantile of `{text}`", where=where, hint="write quantile:0.25")
     return value
 
 
-_LEAST = {"sd": 2, "cv": 2, "geometric_cv": 2, "min": 2, "max": 2, "quantile": 3, "correlation": 4}
+_LEAST_PATIENTS = {"sd": 2, "cv": 2, "geometric_cv": 2, "min": 2, "max": 2, "quantile": 3, "correlation": 4}
 
 
-def _possible(row: Row, where: str) -> None:
+def _check_possible(row: SummaryRow, where: str) -> None:
     """Raises `BadInput` for a number that no patients can give."""
-    least = _LEAST.get(row.statistic, 1)
+    least = _LEAST_PATIENTS.get(row.statistic, 1)
     if row.n < least:
         raise BadInput(f"a {row.statistic} of {row.n} patient{'s' * (row.n > 1)}", where=where, hint=f"needs {least}")
     if row.statistic in ("sd", "cv", "geometric_mean", "geometric_cv") and row.value <= 0:
@@ -187,31 +193,34 @@ def _possible(row: Row, where: str) -> None:
             raise BadInput(f"no number of {row.n} patients makes a proportion of {share:g}", where=where)
 
 
-def _together(rows: list[Row], path: Path) -> None:
+def _check_consistent(rows: list[SummaryRow], path: Path) -> None:
     """Raises `BadInput` for rows that do not go together."""
-    seen: dict[tuple, Row] = {}
+    used_rows: dict[tuple, SummaryRow] = {}
     for row in rows:
         where = f"{path} row {row.line}"
         key = (row.group, row.quantity, row.other, row.statistic, row.p)
-        if row.used and key in seen:
-            raise BadInput(f"says again what row {seen[key].line} says", where=where, hint="mark one use = no")
+        if row.used and key in used_rows:
+            raise BadInput(f"says again what row {used_rows[key].line} says", where=where, hint="mark one use = no")
         if row.used:
-            seen[key] = row
-        mates = [r for r in rows if (r.group, r.quantity, r.other) == (row.group, row.quantity, row.other) and r.used]
-        needs = {"sd": "mean", "cv": "mean", "geometric_cv": "geometric_mean"}.get(row.statistic)
-        if row.used and needs and not any(r.statistic == needs for r in mates):
+            used_rows[key] = row
+        related_rows = [
+            r for r in rows if (r.group, r.quantity, r.other) == (row.group, row.quantity, row.other) and r.used
+        ]
+        required_statistic = {"sd": "mean", "cv": "mean", "geometric_cv": "geometric_mean"}.get(row.statistic)
+        if row.used and required_statistic and not any(r.statistic == required_statistic for r in related_rows):
             raise BadInput(
-                f"a {row.statistic} without the {needs} of `{row.quantity}` in group `{row.group}`", where=where
+                f"a {row.statistic} without the {required_statistic} of `{row.quantity}` in group `{row.group}`",
+                where=where,
             )
-        if not row.used or row.statistic not in ORDERS:
+        if not row.used or row.statistic not in ORDER_STATISTICS:
             continue
-        if any(r.statistic in MOMENTS for r in mates):
+        if any(r.statistic in MOMENT_STATISTICS for r in related_rows):
             raise BadInput(
                 f"gives both moments and a {row.statistic} of `{row.quantity}` in group `{row.group}`",
                 where=where, why="They come from the same patients and are not independent.",
                 hint="mark one kind use = no: it is then predicted and shown, not fitted",
             )  # fmt: skip
-        for r in mates:
+        for r in related_rows:
             if r.n != row.n:
                 raise BadInput(f"n = {row.n}, and {r.n} in row {r.line}, of the same quantity", where=where)
             if r is not row and (r.rank < row.rank) != (r.value < row.value):
@@ -220,9 +229,9 @@ def _together(rows: list[Row], path: Path) -> None:
                 )
 
 
-def cv_as_sd(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def convert_cv_to_sd(rows: tuple[SummaryRow, ...]) -> tuple[SummaryRow, ...]:
     """A CV as an SD in the unit of its mean, with the rounding of both."""
-    out = []
+    converted = []
     for row in rows:
         if row.statistic == "cv":
             mean = next(
@@ -233,5 +242,5 @@ def cv_as_sd(rows: tuple[Row, ...]) -> tuple[Row, ...]:
             scale = (0.01 if row.unit == "%" else 1.0) * mean.value
             row = replace(row, statistic="sd", value=row.value * scale, error=row.error * scale, step=row.step * scale,
                           unit=mean.unit)  # fmt: skip
-        out.append(row)
-    return tuple(out)
+        converted.append(row)
+    return tuple(converted)

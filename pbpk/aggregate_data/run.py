@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pandas as pd
 
-from pbpk.aggregate_data.method import Together, together
-from pbpk.aggregate_data.result import SummaryFit, summary_table
-from pbpk.aggregate_data.rows import Row, cv_as_sd, read_rows
+from pbpk.aggregate_data.method import AggregateMethod, combine_with_aggregates
+from pbpk.aggregate_data.result import SummaryFit, build_summary_table
+from pbpk.aggregate_data.rows import SummaryRow, convert_cv_to_sd, read_rows
 from pbpk.errors import ScienceFailed
 from pbpk.estimation.base import EstimationMethod
 from pbpk.estimation.build_fit import EstimationOutcome, build_fit, convert_standard_errors, warn_vanished_variances
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pbpk.aggregate_data.problem import JointProblem
     from pbpk.study.load import Study
 
-_codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
+_compute_solver_codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
 
 
 def run_summary(
@@ -35,34 +35,36 @@ def run_summary(
 ) -> SummaryFit:
     """As `pbpk.estimation.run.run_fit`, whose arguments these are. Raises `ScienceFailed` where the start has no finite objective."""
     problem: Any = study.problem  # a JointProblem
-    chosen = together(method, problem)
-    rows = rows_of(study)
+    combined_method = combine_with_aggregates(method, problem)
+    rows = read_study_rows(study)
     stopwatch = Stopwatch()
     if resume:
-        state, infos = resume
+        state, iterations = resume
     else:
-        state, infos = chosen.init(problem), []
+        state, iterations = combined_method.init(problem), []
         _check_start(study, problem, state, rows)
-        callbacks.on_iteration(state, infos)
+        callbacks.on_iteration(state, iterations)
     stopwatch.finish("first evaluation")
-    state = run_iterations(chosen, problem, state, infos, callbacks)
+    state = run_iterations(combined_method, problem, state, iterations, callbacks)
     stopwatch.finish("iterations")
-    estimated = find_standard_errors(chosen, problem, state, callbacks)
+    standard_errors = find_standard_errors(combined_method, problem, state, callbacks)
     stopwatch.finish("standard errors")
-    return _collected(study, method, chosen, problem, state, infos, estimated, rows, stopwatch.seconds, seed)
+    return _build_summary_fit(
+        study, method, combined_method, problem, state, iterations, standard_errors, rows, stopwatch.seconds, seed
+    )
 
 
-def rows_of(study: Study) -> tuple[Row, ...]:
+def read_study_rows(study: Study) -> tuple[SummaryRow, ...]:
     part = study.spec.summary
     assert part is not None
-    return cv_as_sd(read_rows(study.folder / part.file, part))
+    return convert_cv_to_sd(read_rows(study.folder / part.file, part))
 
 
-def _check_start(study: Study, problem: JointProblem, state: EstimationState, rows: tuple[Row, ...]) -> None:
+def _check_start(study: Study, problem: JointProblem, state: EstimationState, rows: tuple[SummaryRow, ...]) -> None:
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
-    codes = np.asarray(_codes(problem.summary, state.psi))
+    codes = np.asarray(_compute_solver_codes(problem.summary, state.psi))
     why = []
     if codes.any():
         k = int(np.flatnonzero(codes)[0])
@@ -72,12 +74,12 @@ def _check_start(study: Study, problem: JointProblem, state: EstimationState, ro
             f"{(codes != 0).sum()} virtual patients could not be solved, the first in group `{group}`: {explain(int(codes[k]))}"
         )
     else:
-        order = problem.summary.structure.plan.order
-        which = [i - problem.subjects for i in bad]
-        named = [rows[order[i]].label for i in which if i >= 0][:5] + [
+        order = problem.summary.structure.blocks.order
+        row_positions = [i - problem.subjects for i in bad]
+        names = [rows[order[i]].label for i in row_positions if i >= 0][:5] + [
             f"subject {i + 1}" for i in bad if i < problem.subjects
         ][:5]
-        why.append(f"not finite: {'; '.join(named)}")
+        why.append(f"not finite: {'; '.join(names)}")
         why.append(
             "Two rows of a group that follow from each other, or a quantity that does not differ between patients, "
             "have no density."
@@ -88,41 +90,45 @@ def _check_start(study: Study, problem: JointProblem, state: EstimationState, ro
     )  # fmt: skip
 
 
-def _collected(
-    study: Study, method: EstimationMethod, chosen: Together, problem: JointProblem, state: EstimationState, infos: list[IterationRecord],
-    estimated: StandardErrors | None, rows: tuple[Row, ...], seconds: dict[str, float], seed: int,
+def _build_summary_fit(
+    study: Study, method: EstimationMethod, combined_method: AggregateMethod, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord],
+    standard_errors: StandardErrors | None, rows: tuple[SummaryRow, ...], seconds: dict[str, float], seed: int,
 ) -> SummaryFit:  # fmt: skip
-    good = np.asarray(chosen.evaluate(problem, state.psi, state.eta).good)
-    table = summary_table(problem.summary, rows, state.psi)
+    all_good = np.asarray(combined_method.evaluate(problem, state.psi, state.eta).good)
+    table = build_summary_table(problem.summary, rows, state.psi)
     if problem.individual is None:
         return SummaryFit(
-            **_alone(study, problem, state, infos, estimated, seconds, seed, bool(good.all())), summary=table
+            **_collect_fields(study, problem, state, iterations, standard_errors, seconds, seed, bool(all_good.all())),
+            summary=table,
         )
-    lost = [who for who, well in zip(study.subjects, good, strict=False) if not well]
+    failed_ids = [who for who, well in zip(study.subjects, all_good, strict=False) if not well]
     inner = replace(study, problem=problem.individual)
-    found = build_fit(
-        inner, EstimationOutcome(method, problem.individual, state, infos, estimated, lost, seconds, seed)
+    individual_fit = build_fit(
+        inner,
+        EstimationOutcome(method, problem.individual, state, iterations, standard_errors, failed_ids, seconds, seed),
     )
-    given: dict[str, Any] = {f.name: getattr(found, f.name) for f in fields(found)}
-    given |= {k: getattr(problem, k) for k in ("observations", "quantified")}
-    alone = warn_before_fit(problem.individual)  # what the data by themselves could not tell, the rows may
-    given["warnings"] = tuple(w for w in found.warnings if w not in alone)
-    given |= {"method": chosen.name, "summary": table}
-    return SummaryFit(**given)
+    values: dict[str, Any] = {f.name: getattr(individual_fit, f.name) for f in fields(individual_fit)}
+    values |= {k: getattr(problem, k) for k in ("observations", "quantified")}
+    individual_warnings = warn_before_fit(
+        problem.individual
+    )  # what the data by themselves could not tell, the rows may
+    values["warnings"] = tuple(w for w in individual_fit.warnings if w not in individual_warnings)
+    values |= {"method": combined_method.name, "summary": table}
+    return SummaryFit(**values)
 
 
-def _alone(
-    study: Study, problem: JointProblem, state: EstimationState, infos: list[IterationRecord], estimated: StandardErrors | None,
+def _collect_fields(
+    study: Study, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord], standard_errors: StandardErrors | None,
     seconds: dict[str, float], seed: int, good: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of a `Fit` without individuals."""
     layout, printed = problem.structure.layout, study.spec.estimation.standard_errors
     natural = np.asarray(natural_with_jacobian(layout, state.psi, problem.initial)[0]) / study.scale
     estimates = dict(zip(layout.names, (float(x) for x in natural), strict=True))
-    errors, covariance = convert_standard_errors(layout, estimated, study.scale, printed)
-    trouble = estimated.problems if estimated else ()
-    warnings = [t for t in trouble if "S matrix" not in t]
-    if printed != "R" and len(warnings) < len(trouble):
+    errors, covariance = convert_standard_errors(layout, standard_errors, study.scale, printed)
+    problems = standard_errors.problems if standard_errors else ()
+    warnings = [t for t in problems if "S matrix" not in t]
+    if printed != "R" and len(warnings) < len(problems):
         warnings.append(
             f"the S matrix is singular: {problem.observations} rows cannot support {state.psi.size} parameters"
         )
@@ -139,12 +145,12 @@ def _alone(
         "study": study.name, "model": study.model.name, "method": "summary", "ofv": state.ofv, "subjects": 0,
         "observations": problem.observations, "quantified": problem.quantified, "estimates": estimates,
         "standard_errors": errors, "printed_matrix": printed, "covariance": covariance,
-        "parameters": build_parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, all_fixed=estimated is None),
+        "parameters": build_parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, all_fixed=standard_errors is None),
         "eta_shrinkage": {}, "epsilon_shrinkage": float("nan"),
         "individual": pd.DataFrame({"ID": []}),
         "table": pd.DataFrame({c: [] for c in ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "RES", "IWRES", "CWRES")}),
-        "iterations": tuple(infos), "successful": cause == CONVERGED, "cause": cause, "warnings": tuple(warnings),
+        "iterations": tuple(iterations), "successful": cause == CONVERGED, "cause": cause, "warnings": tuple(warnings),
         "seconds": seconds, "solver": problem.structure.solver.name, "seed": seed,
-        "condition_number": estimated.condition_number if estimated else float("nan"), "log_estimates": logs,
+        "condition_number": standard_errors.condition_number if standard_errors else float("nan"), "log_estimates": logs,
         "observable_units": {}, "options": study.model.options,
     }  # fmt: skip

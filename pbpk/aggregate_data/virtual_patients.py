@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def standard_normals(dimensions: int, patients: int, seed: int) -> np.ndarray:
+def draw_standard_normals(dimensions: int, patients: int, seed: int) -> np.ndarray:
     """z (dimensions, patients); an even number of patients, more than twice the dimensions."""
     from scipy.special import ndtri
     from scipy.stats import qmc
@@ -24,17 +24,17 @@ def standard_normals(dimensions: int, patients: int, seed: int) -> np.ndarray:
     )[:half]
     both = np.concatenate([points, 1 - points]).T
     ranks = np.argsort(np.argsort(both, axis=1), axis=1)
-    z = _normal_moments(ndtri((np.arange(patients) + 0.5) / patients))[ranks]
+    z = _match_normal_moments(ndtri((np.arange(patients) + 0.5) / patients))[ranks]
     return np.linalg.solve(np.linalg.cholesky(z @ z.T / patients), z)
 
 
-def _normal_moments(z: np.ndarray) -> np.ndarray:
+def _match_normal_moments(z: np.ndarray) -> np.ndarray:
     """Midpoints' normal quantiles with their tails, which the middle of the outermost intervals cuts, moved out until mean
     squares and fourth powers are a normal variable's, 1 and 3."""
     from scipy.optimize import brentq
 
-    def stretched(c):
+    def stretch(c):
         x = z + c * z**3
         return x / np.sqrt(np.mean(x**2))
 
-    return stretched(brentq(lambda c: np.mean(stretched(c) ** 4) - 3, 0.0, 0.1))
+    return stretch(brentq(lambda c: np.mean(stretch(c) ** 4) - 3, 0.0, 0.1))

@@ -134,9 +134,9 @@ def _study(name: str) -> dict:
     study = load_study(name)
     aggregates = {}
     if study.spec.summary:
-        from pbpk.aggregate_data.identifiability import checked
+        from pbpk.aggregate_data.identifiability import describe_summary
 
-        aggregates = checked(study)
+        aggregates = describe_summary(study)
     weak = [] if aggregates else describe_precision(study.problem)
     return {
         "study": study.name,

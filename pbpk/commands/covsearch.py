@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Enlarged
-    from pbpk.covariate_search.options import Plan
-    from pbpk.covariate_search.refit import Fitted
-    from pbpk.covariate_search.result import Search
+    from pbpk.covariate_search.candidates import EnlargedStudy
+    from pbpk.covariate_search.options import CovariateSearchOptions
+    from pbpk.covariate_search.refit import SubmodelFit
+    from pbpk.covariate_search.result import CovariateSearchResult
     from pbpk.run_folders.claim import OutputFolder
     from pbpk.study.load import Study
 
@@ -44,7 +44,7 @@ def covsearch(
     """Search for covariate effects: a table of every step, the final model with intervals, and what its effects amount to."""
     from pbpk.commands.run_analyses import exit_when_interrupted, print_result
     from pbpk.commands.shared import read_pairs, say
-    from pbpk.covariate_search.run import ready
+    from pbpk.covariate_search.run import prepare_search
     from pbpk.errors import WrongUsage
     from pbpk.run_folders.covariate_search import (
         SearchRequest,
@@ -65,10 +65,10 @@ def covsearch(
         folder, request = resume_search(run)
     else:
         request = SearchRequest(find_search_source(run), _read_options(plan, stated), read_pairs(settings, "--set"))
-        request.options.read()
+        request.options.check_and_read_relations()
         folder = None
     study = load_source_study(request.source, request.settings)
-    enlarged = ready(study, request.options)
+    enlarged = prepare_search(study, request.options)
     folder = folder or claim_search(request, study, out)
     say(f"{study.name}: {len(enlarged.candidates)} relations; first call compiles")
     for note in enlarged.notes:
@@ -80,25 +80,27 @@ def covsearch(
     say(f"wrote {final}; its final model is a study:  pbpk fit {final / 'final'}")
 
 
-def _format_result(result: Search, source: Path) -> str:
+def _format_result(result: CovariateSearchResult, source: Path) -> str:
     """The search in words."""
     from pbpk.report.covariate_search_text import search_block
 
     return search_block(result, str(source))
 
 
-def _read_options(file: Path | None, stated: dict[str, Any]) -> Plan:
+def _read_options(file: Path | None, stated: dict[str, Any]) -> CovariateSearchOptions:
     """The options of a search: those stated, then those of the file, then the defaults."""
-    from pbpk.covariate_search.options import make_plan, read_plan
+    from pbpk.covariate_search.options import make_search_options, read_search_options
 
-    return make_plan(**((read_plan(file) if file else {}) | stated))
+    return make_search_options(**((read_search_options(file) if file else {}) | stated))
 
 
-def _search_covariates(folder: OutputFolder, study: Study, options: Plan, enlarged: Enlarged) -> Search:
+def _search_covariates(
+    folder: OutputFolder, study: Study, options: CovariateSearchOptions, enlarged: EnlargedStudy
+) -> CovariateSearchResult:
     """The search's result. Each fitted model is written when it is there; those of an interrupted run are read back."""
     from pbpk.commands.shared import say
-    from pbpk.covariate_search.fitted_models import Watch
-    from pbpk.covariate_search.run import search
+    from pbpk.covariate_search.fitted_models import SearchCallbacks
+    from pbpk.covariate_search.run import search_covariates
     from pbpk.run_folders.checkpoint import load_search_fits, save_search_fit
 
     done = load_search_fits(folder)
@@ -106,12 +108,12 @@ def _search_covariates(folder: OutputFolder, study: Study, options: Plan, enlarg
         say(f"resuming {folder.partial}: {len(done)} fits are there")
     lines = _SearchLines()
 
-    def save_fit(key: str, model: Fitted) -> None:
+    def save_fit(key: str, model: SubmodelFit) -> None:
         save_search_fit(folder, key, model)
         lines.show_fit(key, model)
 
-    callbacks = Watch(save_fit, lines.begin_step, lines.count_known, done)
-    return search(study, options, callbacks, enlarged)
+    callbacks = SearchCallbacks(save_fit, lines.begin_step, lines.count_known, done)
+    return search_covariates(study, options, callbacks, enlarged)
 
 
 class _SearchLines:
@@ -134,7 +136,7 @@ class _SearchLines:
         """Count a fit that an earlier step or run has left."""
         self.done += 1
 
-    def show_fit(self, name: str, model: Fitted) -> None:
+    def show_fit(self, name: str, model: SubmodelFit) -> None:
         """Show a fit that has just been computed."""
         from pbpk.commands.shared import say
 

@@ -41,9 +41,9 @@ def choose_engine(name: str | None) -> None:
     """
     if name is not None:
         os.environ["PBPK_ENGINE"] = name
-        from pbpk.compile.engine import asked
+        from pbpk.compile.engine import requested_engine
 
-        asked()
+        requested_engine()
 
 
 def read_list(text: str | None) -> list[str] | None:

@@ -25,7 +25,7 @@ ENGINES = get_args(Engine)
 _asked = jax.make_user_context(None)  # and so programs that were compiled for one engine are not run for another
 
 
-def asked() -> str | None:
+def requested_engine() -> str | None:
     """What the user asked for, checked; None where nobody asked."""
     name = _asked.value or os.environ.get("PBPK_ENGINE") or None
     if name is None:
@@ -40,27 +40,27 @@ def asked() -> str | None:
 
 
 @contextmanager
-def using(name: str | None) -> Iterator[None]:
+def using_engine(name: str | None) -> Iterator[None]:
     """The engine within, in this thread; None leaves it as it is. Raises as `asked` does."""
     with _asked(name or _asked.value):
-        asked()
+        requested_engine()
         yield
 
 
-def kernels(dtype: np.dtype) -> bool:
+def use_kernels(dtype: np.dtype) -> bool:
     """Whether a solver that has a kernel should use it, for numbers of this type on the device JAX would choose.
 
     On a CUDA device only who asks for kernels gets them, until they have been run on one.
     """
-    name = asked()
+    name = requested_engine()
     if name not in (None, "kernel") or dtype != np.float64:
         return False
     if _platform() in ("gpu", "cuda"):
-        return name == "kernel" and _possible_on_cuda()
-    return _platform() == "cpu" and (name == "kernel" or _possible())
+        return name == "kernel" and _are_possible_on_cuda()
+    return _platform() == "cpu" and (name == "kernel" or _are_possible())
 
 
-def unless(reason: str) -> bool:
+def note_unsupported(reason: str) -> bool:
     """Whether there is no reason against a kernel; where there is, a note says it."""
     if reason:
         warnings.warn(f"the JAX engine solves this model, slower: {reason}, which no kernel has", Note, stacklevel=2)
@@ -68,14 +68,14 @@ def unless(reason: str) -> bool:
 
 
 @cache
-def _possible_on_cuda() -> bool:
-    if reason := cuda.why_not():
+def _are_possible_on_cuda() -> bool:
+    if reason := cuda.explain_unavailable():
         warnings.warn(f"compiled kernels are off on this device: {reason}", Note, stacklevel=2)
     return not reason
 
 
 @cache
-def _possible() -> bool:
+def _are_possible() -> bool:
     reason = jit.why_not()
     if reason and "not installed" not in reason:
         warnings.warn(f"compiled kernels are off: {reason}", Note, stacklevel=2)  # slower, and otherwise the same

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pbpk.covariate_search.covariate_table import Column, collinear, column, reference_of, sparse_categories
+from pbpk.covariate_search.covariate_table import (
+    CovariateColumn,
+    find_collinear_pairs,
+    read_column,
+    choose_reference,
+    describe_sparse_categories,
+)
 from pbpk.covariate_search.relations import CATEGORICAL, HOCKEY, SLOPES, Relation
 from pbpk.errors import BadInput, WrongUsage, did_you_mean
 from pbpk.study.load import Study, replace_spec
@@ -14,7 +20,7 @@ from pbpk.study.schema import EffectPart, StudySpec
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateRelation:
     """A relation with its effects: one coefficient each."""
 
     relation: Relation
@@ -35,52 +41,65 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Enlarged:
+class EnlargedStudy:
     """`study` has all candidates in it, `base` none. `notes` say what was taken from the data and what to beware of."""
 
     base: Study
     study: Study
-    candidates: tuple[Candidate, ...]
-    columns: dict[str, Column]
+    candidates: tuple[CandidateRelation, ...]
+    columns: dict[str, CovariateColumn]
     collinear: tuple[tuple[str, str, float], ...]
     notes: tuple[str, ...]
 
-    def places(self, candidates: tuple[Candidate, ...]) -> list[int]:
+    def locate_coefficients(self, candidates: tuple[CandidateRelation, ...]) -> list[int]:
         """Where their coefficients stand in ψ."""
         layout = self.study.problem.structure.layout
-        free = [n for n, held in zip(layout.names, layout.fixed_mask, strict=True) if not held]
-        return [free.index(n) for c in candidates for n in c.coefficients]
+        estimated_names = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
+        return [estimated_names.index(n) for c in candidates for n in c.coefficients]
 
-    def mask(self, chosen: tuple[Candidate, ...]) -> np.ndarray:
+    def mask_estimated(self, chosen: tuple[CandidateRelation, ...]) -> np.ndarray:
         """Which of ψ (P,) a model with these candidates estimates."""
-        out = np.ones(len(self.study.problem.initial_unconstrained), dtype=bool)
-        out[self.places(self.candidates)] = False
-        out[self.places(chosen)] = True
-        return out
+        estimated = np.ones(len(self.study.problem.initial_unconstrained), dtype=bool)
+        estimated[self.locate_coefficients(self.candidates)] = False
+        estimated[self.locate_coefficients(chosen)] = True
+        return estimated
 
 
-def enlarge(study: Study, relations: tuple[Relation, ...], references: dict[str, float], one_each: bool) -> Enlarged:
+def enlarge_study(
+    study: Study, relations: tuple[Relation, ...], references: dict[str, float], require_distinct: bool
+) -> EnlargedStudy:
     """Raises `BadInput` for relations that the study or its data cannot have; `one_each`: also for two forms of one pair and
     for collinear covariates on one parameter, which one model cannot tell apart."""
     if study.spec.summary:
         raise WrongUsage("a study of published aggregates has no subjects whose covariates could explain anything")
-    columns = {r.covariate: column(study, r.covariate) for r in relations}
-    _check(study, relations)
-    candidates = tuple(_candidate(r, columns[r.covariate], references, relations) for r in relations)
-    near = collinear(list(columns.values()), {r.covariate for r in relations if r.form == CATEGORICAL})
-    if one_each:
-        _check_apart(relations, near)
-    notes = [f"{c.name}: {_reference_words(c, columns[c.relation.covariate])}" for c in candidates]
-    notes += [f"{a} and {b} are collinear (r = {r:.2f}): what one explains, the other may" for a, b, r in near]
+    columns = {r.covariate: read_column(study, r.covariate) for r in relations}
+    _check_relations(study, relations)
+    candidates = tuple(_make_candidate(r, columns[r.covariate], references, relations) for r in relations)
+    collinear_pairs = find_collinear_pairs(
+        list(columns.values()), {r.covariate for r in relations if r.form == CATEGORICAL}
+    )
+    if require_distinct:
+        _check_distinguishable(relations, collinear_pairs)
+    notes = [f"{c.name}: {_describe_reference(c, columns[c.relation.covariate])}" for c in candidates]
+    notes += [
+        f"{a} and {b} are collinear (r = {r:.2f}): what one explains, the other may" for a, b, r in collinear_pairs
+    ]
     for c in candidates:
         if c.relation.form == CATEGORICAL:
-            notes += [n for n in sparse_categories(columns[c.relation.covariate], c.reference) if n not in notes]
-    return Enlarged(
-        study, replace_spec(study, enlarged_spec(study.spec, candidates)), candidates, columns, tuple(near), tuple(notes)
+            notes += [
+                n for n in describe_sparse_categories(columns[c.relation.covariate], c.reference) if n not in notes
+            ]
+    return EnlargedStudy(
+        study,
+        replace_spec(study, add_effects(study.spec, candidates)),
+        candidates,
+        columns,
+        tuple(collinear_pairs),
+        tuple(notes),
     )
 
 
-def enlarged_spec(spec: StudySpec, candidates: tuple[Candidate, ...]) -> StudySpec:
+def add_effects(spec: StudySpec, candidates: tuple[CandidateRelation, ...]) -> StudySpec:
     """The specification with these effects, at their own initial values."""
     parts = dict(spec.parameters)
     for c in candidates:
@@ -89,18 +108,18 @@ def enlarged_spec(spec: StudySpec, candidates: tuple[Candidate, ...]) -> StudySp
     return spec.model_copy(update={"parameters": parts})
 
 
-def _check(study: Study, relations: tuple[Relation, ...]) -> None:
+def _check_relations(study: Study, relations: tuple[Relation, ...]) -> None:
     where = str(study.folder / "fit.toml")
     for r in relations:
-        part = study.spec.parameters.get(r.parameter)
-        if part is None:
+        parameter = study.spec.parameters.get(r.parameter)
+        if parameter is None:
             hint = did_you_mean(r.parameter, study.spec.parameters)
             raise BadInput(f"`{r.name}`: the study estimates no `{r.parameter}`", where=where, hint=hint)
-        for e in part.covariates:
+        for e in parameter.covariates:
             if e.covariate == r.covariate:
-                held = f"estimated as {e.estimate}" if e.estimate else f"held at {e.coefficient:g}"
+                state = f"estimated as {e.estimate}" if e.estimate else f"held at {e.coefficient:g}"
                 raise BadInput(
-                    f"`{r.name}`: {r.covariate} is on {r.parameter} already ({e.form}, {held})",
+                    f"`{r.name}`: {r.covariate} is on {r.parameter} already ({e.form}, {state})",
                     where=where,
                     hint="take it out of the study to have it tested",
                 )
@@ -109,48 +128,50 @@ def _check(study: Study, relations: tuple[Relation, ...]) -> None:
             raise BadInput(f"`{r.name}`: the study has a parameter `{r.parameter}_{r.covariate}` already", where=where)
 
 
-def _check_apart(relations: tuple[Relation, ...], near: list[tuple[str, str, float]]) -> None:
+def _check_distinguishable(relations: tuple[Relation, ...], collinear_pairs: list[tuple[str, str, float]]) -> None:
     pairs = [r.pair for r in relations]
     for r in relations:
         if pairs.count(r.pair) > 1:
             raise BadInput(f"a full model can hold one form of {r.covariate} on {r.parameter}, and two are asked for")
-    for a, b, r in near:
-        both = {p for p, c in pairs if c == a} & {p for p, c in pairs if c == b}
-        if both:
+    for a, b, r in collinear_pairs:
+        shared_parameters = {p for p, c in pairs if c == a} & {p for p, c in pairs if c == b}
+        if shared_parameters:
             raise BadInput(
-                f"{a} and {b} are collinear (r = {r:.2f}), so a full model cannot tell their effects on {min(both)} apart",
+                f"{a} and {b} are collinear (r = {r:.2f}), so a full model cannot tell their effects on {min(shared_parameters)} apart",
                 hint="keep the one with the better reason, or use --method scm",
             )
 
 
-def _candidate(r: Relation, c: Column, references: dict[str, float], all_of_them: tuple[Relation, ...]) -> Candidate:
-    reference = reference_of(c, r, references)
+def _make_candidate(
+    r: Relation, c: CovariateColumn, references: dict[str, float], relations: tuple[Relation, ...]
+) -> CandidateRelation:
+    reference = choose_reference(c, r, references)
     stem = f"{r.parameter}_{r.covariate}"
-    if sum(o.pair == r.pair for o in all_of_them) > 1:
+    if sum(o.pair == r.pair for o in relations) > 1:
         stem += f"_{r.form}" + ("" if r.reference is None else f"_{r.reference:g}")
 
-    def effect(name: str, form: str, at: float) -> EffectPart:
-        return EffectPart(covariate=r.covariate, form=form, reference=at, estimate=name, initial=0.0)
+    def make_effect(name: str, form: str, reference: float) -> EffectPart:
+        return EffectPart(covariate=r.covariate, form=form, reference=reference, estimate=name, initial=0.0)
 
     if r.form == CATEGORICAL:
-        found = tuple(effect(f"{stem}_{v:g}", CATEGORICAL, float(v)) for v in c.values if v != reference)
+        effects = tuple(make_effect(f"{stem}_{v:g}", CATEGORICAL, float(v)) for v in c.values if v != reference)
     elif r.form == HOCKEY:
-        found = tuple(effect(f"{stem}_{s.removeprefix('linear_')}", s, reference) for s in SLOPES)
+        effects = tuple(make_effect(f"{stem}_{s.removeprefix('linear_')}", s, reference) for s in SLOPES)
     else:
-        found = (effect(stem, r.form, reference),)
-    return Candidate(r, reference, found)
+        effects = (make_effect(stem, r.form, reference),)
+    return CandidateRelation(r, reference, effects)
 
 
-def _reference_words(c: Candidate, of: Column) -> str:
+def _describe_reference(c: CandidateRelation, covariate: CovariateColumn) -> str:
     r = c.relation
     if r.form == CATEGORICAL:
-        why = "the most common of subjects" if c.reference == of.most_common else "as asked for"
+        why = "the most common of subjects" if c.reference == covariate.most_common else "as asked for"
         return f"reference {c.reference:g} ({why}), {c.df} other{'s' * (c.df != 1)}"
-    why = "the median of subjects" if c.reference == of.median else "as asked for"
-    return f"reference {c.reference:g} ({why}), from {of.values[0]:g} to {of.values[-1]:g}"
+    why = "the median of subjects" if c.reference == covariate.median else "as asked for"
+    return f"reference {c.reference:g} ({why}), from {covariate.values[0]:g} to {covariate.values[-1]:g}"
 
 
-def at_estimates(candidate: Candidate, estimates: dict[str, float]) -> Candidate:
+def start_at_estimates(candidate: CandidateRelation, estimates: dict[str, float]) -> CandidateRelation:
     """The same with its effects starting from those values."""
-    moved = tuple(e.model_copy(update={"initial": estimates[str(e.estimate)]}) for e in candidate.effects)
-    return replace(candidate, effects=moved)
+    effects = tuple(e.model_copy(update={"initial": estimates[str(e.estimate)]}) for e in candidate.effects)
+    return replace(candidate, effects=effects)

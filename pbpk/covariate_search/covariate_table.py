@@ -15,41 +15,41 @@ from pbpk.errors import BadInput, did_you_mean
 if TYPE_CHECKING:
     from pbpk.study.load import Study
 
-_COLLINEAR = 0.9
+_COLLINEAR_CORRELATION = 0.9
 _MOST_CATEGORIES = 10
-_FEW = 5  # subjects in a category, below which its effect rests on hardly anyone
+_FEW_SUBJECTS = 5  # subjects in a category, below which its effect rests on hardly anyone
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class CovariateColumn:
     """A covariate: `first` (N,) at each subject's first record, of which the reference and percentiles are taken; every value
     that occurs, sorted; whether it changes within subjects."""
 
     name: str
-    first: np.ndarray
+    by_subject: np.ndarray
     values: np.ndarray
     changes: bool
 
     @property
     def median(self) -> float:
-        return float(np.median(self.first))
+        return float(np.median(self.by_subject))
 
     @property
     def most_common(self) -> float:
         """Of subjects; the lowest, where two are as common."""
-        found, counts = np.unique(self.first, return_counts=True)
-        return float(found[counts.argmax()])
+        categories, counts = np.unique(self.by_subject, return_counts=True)
+        return float(categories[counts.argmax()])
 
     def percentile(self, share: float) -> float:
-        return float(np.percentile(self.first, share))
+        return float(np.percentile(self.by_subject, share))
 
 
-def column(study: Study, name: str) -> Column:
+def read_column(study: Study, name: str) -> CovariateColumn:
     """Raises `BadInput` for a covariate that the data have not, or that is the same for all."""
     frame, where = study.events.frame, study.events.source
     if name not in study.events.covariates:
-        left_out = [n for n in study.events.notes if f"`{name}`" in n]
-        hint = left_out[0] if left_out else did_you_mean(name, study.events.covariates)
+        exclusion_notes = [n for n in study.events.notes if f"`{name}`" in n]
+        hint = exclusion_notes[0] if exclusion_notes else did_you_mean(name, study.events.covariates)
         raise BadInput(f"the data have no covariate `{name}`", where=where, hint=hint)
     values = np.unique(frame[name].to_numpy(dtype=float))
     if len(values) == 1:
@@ -59,52 +59,54 @@ def column(study: Study, name: str) -> Column:
             why="what is the same for all explains no difference between them",
             hint="leave its relations out",
         )
-    by_subject = frame.groupby("ID", sort=False)[name]
-    return Column(name, by_subject.first().to_numpy(dtype=float), values, bool((by_subject.nunique() > 1).any()))
+    groups = frame.groupby("ID", sort=False)[name]
+    return CovariateColumn(name, groups.first().to_numpy(dtype=float), values, bool((groups.nunique() > 1).any()))
 
 
-def reference_of(c: Column, r: Relation, given: dict[str, float]) -> float:
+def choose_reference(c: CovariateColumn, r: Relation, stated_references: dict[str, float]) -> float:
     """The relation's own, the plan's, or that of the data. Raises `BadInput` where the form has no meaning there."""
-    asked = r.reference if r.reference is not None else given.get(c.name)
+    stated = r.reference if r.reference is not None else stated_references.get(c.name)
     if r.form == CATEGORICAL:
         if len(c.values) > _MOST_CATEGORIES:
             raise BadInput(
                 f"`{r.name}`: {c.name} has {len(c.values)} different values, too many to be categories",
                 hint="a continuous form is power, linear, exponential or hockey",
             )
-        found = c.most_common if asked is None else asked
-        if found not in c.values:
+        reference = c.most_common if stated is None else stated
+        if reference not in c.values:
             known = ", ".join(f"{v:g}" for v in c.values)
-            raise BadInput(f"`{r.name}`: no record has the reference category {found:g}", hint=f"there are {known}")
-        return found
-    found = c.median if asked is None else asked
-    if r.form == "power" and (found <= 0 or c.values[0] <= 0):
+            raise BadInput(f"`{r.name}`: no record has the reference category {reference:g}", hint=f"there are {known}")
+        return reference
+    reference = c.median if stated is None else stated
+    if r.form == "power" and (reference <= 0 or c.values[0] <= 0):
         raise BadInput(
-            f"`{r.name}`: a power needs a covariate above zero, and {c.name} goes down to {min(found, c.values[0]):g}",
+            f"`{r.name}`: a power needs a covariate above zero, and {c.name} goes down to {min(reference, c.values[0]):g}",
             hint="linear or exponential take any value",
         )
-    return found
+    return reference
 
 
-def collinear(columns: list[Column], categorical: set[str]) -> list[tuple[str, str, float]]:
+def find_collinear_pairs(columns: list[CovariateColumn], categorical: set[str]) -> list[tuple[str, str, float]]:
     """Pairs of covariates with |r| above 0.9 between subjects; of categories, the largest of their indicators."""
-    shown = {c.name: _indicators(c) if c.name in categorical else c.first[None] for c in columns}
-    out = []
-    for a, b in combinations(shown, 2):
-        known_a, known_b = (shown[n][np.ptp(shown[n], axis=1) > 0] for n in (a, b))
-        if len(known_a) and len(known_b) and len(known_a[0]) > 2:
-            r = np.corrcoef(known_a, known_b)[: len(known_a), len(known_a) :]
-            worst = float(r.flat[np.abs(r).argmax()])
-            out += [(a, b, worst)] if abs(worst) > _COLLINEAR else []
-    return out
+    values_by_covariate = {
+        c.name: _mark_categories(c) if c.name in categorical else c.by_subject[None] for c in columns
+    }
+    pairs = []
+    for a, b in combinations(values_by_covariate, 2):
+        varying_a, varying_b = (values_by_covariate[n][np.ptp(values_by_covariate[n], axis=1) > 0] for n in (a, b))
+        if len(varying_a) and len(varying_b) and len(varying_a[0]) > 2:
+            r = np.corrcoef(varying_a, varying_b)[: len(varying_a), len(varying_a) :]
+            strongest = float(r.flat[np.abs(r).argmax()])
+            pairs += [(a, b, strongest)] if abs(strongest) > _COLLINEAR_CORRELATION else []
+    return pairs
 
 
-def _indicators(c: Column) -> np.ndarray:
-    return (c.values[:, None] == c.first[None]).astype(float)
+def _mark_categories(c: CovariateColumn) -> np.ndarray:
+    return (c.values[:, None] == c.by_subject[None]).astype(float)
 
 
-def sparse_categories(c: Column, reference: float) -> list[str]:
+def describe_sparse_categories(c: CovariateColumn, reference: float) -> list[str]:
     """Words on categories of few subjects."""
-    counts = pd.Series(c.first).value_counts()
-    few = [(v, int(counts.get(v, 0))) for v in c.values if v != reference and counts.get(v, 0) < _FEW]
+    counts = pd.Series(c.by_subject).value_counts()
+    few = [(v, int(counts.get(v, 0))) for v in c.values if v != reference and counts.get(v, 0) < _FEW_SUBJECTS]
     return [f"{c.name} is {v:g} in only {n} subject{'s' * (n != 1)}" for v, n in few]

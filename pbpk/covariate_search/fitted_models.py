@@ -8,129 +8,133 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.covariate_search.refit import Fitted, hessian, measured, refit, scores_inverse
+from pbpk.covariate_search.refit import SubmodelFit, compute_hessian, evaluate_on_host, refit_submodel, invert_s_matrix
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate, Enlarged
+    from pbpk.covariate_search.candidates import Candidate, EnlargedStudy
     from pbpk.estimation.quasi_newton import QuasiNewton
     from pbpk.likelihood.evaluation import Evaluation
     from pbpk.likelihood.problem import Problem
 
-BASE = "base"
+BASE_MODEL = "base"
 
 
 @dataclass
-class Watch:
+class SearchCallbacks:
     """What the caller sees, and what it has of an earlier, interrupted call. `fitted(key, model)` comes as each fit ends,
     `key` saying what is in the model and which was its parent; `step(words, fits)` before each step, `seen()` for a fit that
     was there."""
 
-    fitted: Callable[[str, Fitted], None] = field(default=lambda name, model: None)
-    step: Callable[[str, int], None] = field(default=lambda words, fits: None)
-    seen: Callable[[], None] = field(default=lambda: None)
-    done: Mapping[str, Fitted] = field(default_factory=dict)
+    on_fit: Callable[[str, SubmodelFit], None] = field(default=lambda name, model: None)
+    on_step: Callable[[str, int], None] = field(default=lambda words, fits: None)
+    on_reused_fit: Callable[[], None] = field(default=lambda: None)
+    earlier_fits: Mapping[str, SubmodelFit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Models:
+class SubmodelFits:
     """Fits of parts of one enlarged problem by one method."""
 
-    enlarged: Enlarged
+    enlarged: EnlargedStudy
     method: QuasiNewton
     problem: Problem
-    watch: Watch
-    known: dict[str, Fitted] = field(default_factory=dict)
+    callbacks: SearchCallbacks
+    converged_fits: dict[str, SubmodelFit] = field(default_factory=dict)
 
-    def fit(
+    def fit_submodel(
         self,
         chosen: tuple[Candidate, ...],
-        before: tuple[Candidate, ...],
-        parent: Fitted,
+        parent_candidates: tuple[Candidate, ...],
+        parent: SubmodelFit,
         first: Evaluation | None = None,
-    ) -> Fitted:
+    ) -> SubmodelFit:
         """The model with these candidates, from its parent with all others at 0. What has converged once is not sought again,
         whichever way a step comes by it."""
-        name = model_name(chosen)
-        if name in self.known:
-            self.watch.seen()
-            return self.known[name]
-        free = self.enlarged.mask(chosen)
-        psi = np.where(self._coefficients & ~free, 0.0, parent.psi)
-        known = first if np.array_equal(psi, parent.psi) else None
-        return self.sought(
+        name = format_model_name(chosen)
+        if name in self.converged_fits:
+            self.callbacks.on_reused_fit()
+            return self.converged_fits[name]
+        free = self.enlarged.mask_estimated(chosen)
+        psi = np.where(self._is_candidate_coefficient & ~free, 0.0, parent.psi)
+        first_evaluation = first if np.array_equal(psi, parent.psi) else None
+        return self.reuse_or_fit(
             name,
-            f"{name} from {model_name(before)}",
-            lambda: refit(self.method, self.problem, free, psi, parent.eta, known),
+            f"{name} from {format_model_name(parent_candidates)}",
+            lambda: refit_submodel(self.method, self.problem, free, psi, parent.eta, first_evaluation),
         )
 
-    def sought(self, name: str, key: str, fit: Callable[[], Fitted]) -> Fitted:
+    def reuse_or_fit(self, name: str, key: str, run_fit: Callable[[], SubmodelFit]) -> SubmodelFit:
         """By `fit`, unless an earlier call has been there: its parent is part of the key, so that one that was interrupted goes
         the same way as one that was not."""
-        if key in self.watch.done:
-            found = self.watch.done[key]
-            self.watch.seen()
+        if key in self.callbacks.earlier_fits:
+            fitted = self.callbacks.earlier_fits[key]
+            self.callbacks.on_reused_fit()
         else:
-            found = fit()
-            self.watch.fitted(key, found)
-        if found.converged:
-            self.known[name] = found
-        return found
+            fitted = run_fit()
+            self.callbacks.on_fit(key, fitted)
+        if fitted.converged:
+            self.converged_fits[name] = fitted
+        return fitted
 
     @property
-    def _coefficients(self) -> np.ndarray:
-        return ~self.enlarged.mask(())
+    def _is_candidate_coefficient(self) -> np.ndarray:
+        return ~self.enlarged.mask_estimated(())
 
-    def measured(self, model: Fitted) -> Evaluation:
+    def evaluate_at(self, model: SubmodelFit) -> Evaluation:
         """At its estimates, with the gradient of every candidate's coefficient too."""
-        return measured(self.method, self.problem, model.psi, model.eta)
+        return evaluate_on_host(self.method, self.problem, model.psi, model.eta)
 
-    def values(self, candidate: Candidate, model: Fitted) -> dict[str, float]:
+    def list_coefficients(self, candidate: Candidate, model: SubmodelFit) -> dict[str, float]:
         """Its coefficients, which are the same in ψ and in natural units."""
-        at = self.enlarged.places((candidate,))
+        at = self.enlarged.locate_coefficients((candidate,))
         return dict(zip(candidate.coefficients, (float(x) for x in model.psi[at]), strict=True))
 
-    def errors(self, candidate: Candidate, chosen: tuple[Candidate, ...], model: Fitted) -> dict[str, float]:
+    def compute_coefficient_errors(
+        self, candidate: Candidate, chosen: tuple[Candidate, ...], model: SubmodelFit
+    ) -> dict[str, float]:
         """Their standard errors by the scores (S), which cost one evaluation; NaN where S is singular."""
-        free = self.enlarged.mask(chosen)
-        inverse = scores_inverse(self.measured(model).gradient, free)
-        at = [int(np.flatnonzero(np.flatnonzero(free) == k)[0]) for k in self.enlarged.places((candidate,))]
-        found = np.full(len(at), np.nan) if inverse is None else np.sqrt(np.diag(inverse)[at])
-        return dict(zip(candidate.coefficients, (float(x) for x in found), strict=True))
+        free = self.enlarged.mask_estimated(chosen)
+        inverse = invert_s_matrix(self.evaluate_at(model).gradient, free)
+        at = [
+            int(np.flatnonzero(np.flatnonzero(free) == k)[0]) for k in self.enlarged.locate_coefficients((candidate,))
+        ]
+        errors = np.full(len(at), np.nan) if inverse is None else np.sqrt(np.diag(inverse)[at])
+        return dict(zip(candidate.coefficients, (float(x) for x in errors), strict=True))
 
-    def covariance(self, chosen: tuple[Candidate, ...], model: Fitted, matrix: str) -> np.ndarray | None:
+    def compute_covariance(self, chosen: tuple[Candidate, ...], model: SubmodelFit, matrix: str) -> np.ndarray | None:
         """Of the natural vector (names, names), coherent, 0 where held; by R, S or the sandwich. None where there is none."""
-        free, layout = self.enlarged.mask(chosen), self.problem.structure.layout
+        free, layout = self.enlarged.mask_estimated(chosen), self.problem.structure.layout
         if not free.any():
             return np.zeros((len(layout.names), len(layout.names)))
-        scores = scores_inverse(self.measured(model).gradient, free)
+        scores = invert_s_matrix(self.evaluate_at(model).gradient, free)
         if matrix == "S":
-            inner = scores
+            covariance = scores
         else:
-            r = hessian(self.method, self.problem, free, model) / 2
-            if not np.isfinite(r).all() or np.linalg.eigvalsh(_correlation(r)).min() <= 1e-10:
+            r = compute_hessian(self.method, self.problem, free, model) / 2
+            if not np.isfinite(r).all() or np.linalg.eigvalsh(_convert_to_correlation(r)).min() <= 1e-10:
                 return None
-            inner = np.linalg.inv(r)
+            covariance = np.linalg.inv(r)
             if matrix == "sandwich":
-                g = self.measured(model).gradient[free]
-                inner = inner @ (g @ g.T / 4) @ inner
-        if inner is None:
+                g = self.evaluate_at(model).gradient[free]
+                covariance = covariance @ (g @ g.T / 4) @ covariance
+        if covariance is None:
             return None
-        natural = np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[1])[:, free]
-        return natural @ inner @ natural.T
+        jacobian = np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[1])[:, free]
+        return jacobian @ covariance @ jacobian.T
 
-    def natural(self, model: Fitted) -> np.ndarray:
+    def convert_to_natural(self, model: SubmodelFit) -> np.ndarray:
         """(names,), coherent."""
         layout = self.problem.structure.layout
         return np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[0])
 
 
-def model_name(chosen: tuple[Candidate, ...]) -> str:
+def format_model_name(chosen: tuple[Candidate, ...]) -> str:
     """What is in a model, whatever the order: `CL-WT power + V-WT power`; `base` without any."""
-    return " + ".join(sorted(c.name for c in chosen)) or BASE
+    return " + ".join(sorted(c.name for c in chosen)) or BASE_MODEL
 
 
-def _correlation(matrix: np.ndarray) -> np.ndarray:
+def _convert_to_correlation(matrix: np.ndarray) -> np.ndarray:
     d = np.sqrt(np.abs(np.diag(matrix)))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(matrix / np.outer(d, d), nan=0.0)

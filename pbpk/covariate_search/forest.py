@@ -18,20 +18,31 @@ from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.candidates import Candidate
-    from pbpk.covariate_search.covariate_table import Column
+    from pbpk.covariate_search.covariate_table import CovariateColumn
     from pbpk.study.schema import EffectPart
 
-ENDS = (5.0, 95.0)
-BEYOND = {
+PERCENTILES = (5.0, 95.0)
+ONE_SIDED_ENDS = {
     "below": 0,
     "above": -1,
 }  # one factor on one side of the reference: shown at that end of the covariate's values
-COLUMNS = ("relation", "parameter", "covariate", "at", "value", "reference", "factor", "low", "high", "relevance")
+FOREST_COLUMNS = (
+    "relation",
+    "parameter",
+    "covariate",
+    "at",
+    "value",
+    "reference",
+    "factor",
+    "low",
+    "high",
+    "relevance",
+)
 
 
-def forest(
+def build_forest_table(
     chosen: tuple[Candidate, ...],
-    columns: Mapping[str, Column],
+    columns: Mapping[str, CovariateColumn],
     estimates: Mapping[str, float],
     errors: Mapping[str, float],
     bounds: tuple[float, float],
@@ -41,36 +52,36 @@ def forest(
     rows = []
     for c in chosen:
         r = c.relation
-        for at, value, effects in _where(c, columns[r.covariate]):
-            low, factor, high = (_factor(effects, value, estimates, errors, side * z) for side in (-1, 0, 1))
+        for at, value, effects in _list_points(c, columns[r.covariate]):
+            low, factor, high = (_compute_factor(effects, value, estimates, errors, side * z) for side in (-1, 0, 1))
             low, high = min(low, high), max(low, high)
-            found = (r.name, r.parameter, r.covariate, at, value, c.reference, factor, low, high)
-            rows.append((*found, relevance(low, high, bounds)))
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+            cells = (r.name, r.parameter, r.covariate, at, value, c.reference, factor, low, high)
+            rows.append((*cells, classify_relevance(low, high, bounds)))
+    return pd.DataFrame(rows, columns=pd.Index(FOREST_COLUMNS))
 
 
-def _where(c: Candidate, of: Column) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
+def _list_points(c: Candidate, covariate: CovariateColumn) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
     if c.relation.form == CATEGORICAL:
         return [(f"{c.relation.covariate} = {e.reference:g}", e.reference, (e,)) for e in c.effects]
-    if c.relation.form in BEYOND:
-        end = of.values[BEYOND[c.relation.form]]
+    if c.relation.form in ONE_SIDED_ENDS:
+        end = covariate.values[ONE_SIDED_ENDS[c.relation.form]]
         return [(f"{c.relation.covariate} {c.relation.form} {c.reference:g}", float(end), c.effects)]
-    return [(f"{p:g}th percentile", of.percentile(p), c.effects) for p in ENDS]
+    return [(f"{p:g}th percentile", covariate.percentile(p), c.effects) for p in PERCENTILES]
 
 
-def _factor(
+def _compute_factor(
     effects: tuple[EffectPart, ...], x: float, estimates: Mapping[str, float], errors: Mapping[str, float], shift: float
 ) -> float:
     """Of a hockey stick's two slopes one alone acts at any x, so that they need no covariance."""
-    out = 1.0
+    factor = 1.0
     for e in effects:
         name = str(e.estimate)
         b = estimates[name] + (shift * errors[name] if shift else 0.0)
-        out *= float(np.asarray(FORMS[e.form](np.float64(x), e.reference, b)))
-    return out
+        factor *= float(np.asarray(FORMS[e.form](np.float64(x), e.reference, b)))
+    return factor
 
 
-def relevance(low: float, high: float, bounds: tuple[float, float]) -> str:
+def classify_relevance(low: float, high: float, bounds: tuple[float, float]) -> str:
     """In words; unknown without an interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "unknown"

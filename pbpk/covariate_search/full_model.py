@@ -11,51 +11,59 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.covariate_search.result import FULL, Trial
-from pbpk.covariate_search.stepwise import _row
+from pbpk.covariate_search.result import FULL, RelationTrial
+from pbpk.covariate_search.stepwise import make_trial
 from pbpk.errors import ScienceFailed
 from pbpk.estimation.criteria import chi2_tail
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.candidates import Candidate
-    from pbpk.covariate_search.fitted_models import Models
-    from pbpk.covariate_search.refit import Fitted
+    from pbpk.covariate_search.fitted_models import SubmodelFits
+    from pbpk.covariate_search.refit import SubmodelFit
 
-COLUMNS = ("relation", "df", "wald", "wald_p", "delta_ofv", "p", "status", "cause")
+WALD_COLUMNS = ("relation", "df", "wald", "wald_p", "delta_ofv", "p", "status", "cause")
 
 
-def full_model(models: Models, base: Fitted) -> tuple[tuple[Candidate, ...], Fitted, list[Trial]]:
+def fit_full_model(
+    submodels: SubmodelFits, base: SubmodelFit
+) -> tuple[tuple[Candidate, ...], SubmodelFit, list[RelationTrial]]:
     """Raises `ScienceFailed` where the model with all relations does not converge."""
-    every = models.enlarged.candidates
-    models.watch.step("the full model, then it without each relation", 1 + len(every))
-    found = models.fit(every, (), base)
-    if not found.converged:
+    candidates = submodels.enlarged.candidates
+    submodels.callbacks.on_step("the full model, then it without each relation", 1 + len(candidates))
+    fitted = submodels.fit_submodel(candidates, (), base)
+    if not fitted.converged:
         raise ScienceFailed(
-            f"the full model did not converge ({found.cause})",
-            where=models.enlarged.base.name,
+            f"the full model did not converge ({fitted.cause})",
+            where=submodels.enlarged.base.name,
             hint="ask for fewer relations, or search stepwise:  --method scm",
         )
     rows = []
-    for c in every:
-        without = models.fit(tuple(o for o in every if o is not c), every, found)
-        head = Trial(1, FULL, c.name, c.df)
-        errors = models.errors(c, every, found)
-        rows.append(_row(head, without, without.ofv - found.ofv, 1.0, models.values(c, found), errors))
-    return every, found, rows
+    for c in candidates:
+        without = submodels.fit_submodel(tuple(o for o in candidates if o is not c), candidates, fitted)
+        head = RelationTrial(1, FULL, c.name, c.df)
+        errors = submodels.compute_coefficient_errors(c, candidates, fitted)
+        rows.append(
+            make_trial(head, without, without.ofv - fitted.ofv, 1.0, submodels.list_coefficients(c, fitted), errors)
+        )
+    return candidates, fitted, rows
 
 
-def wald_tests(
-    models: Models, chosen: tuple[Candidate, ...], model: Fitted, covariance: np.ndarray | None, trials: list[Trial]
+def build_wald_table(
+    submodels: SubmodelFits,
+    chosen: tuple[Candidate, ...],
+    model: SubmodelFit,
+    covariance: np.ndarray | None,
+    trials: list[RelationTrial],
 ) -> pd.DataFrame:
     """A row for each relation of the final model; the likelihood ratio is that of the last step that took it out."""
-    names, rows = models.problem.structure.layout.names, []
+    names, rows = submodels.problem.structure.layout.names, []
     for c in chosen:
         wald = np.nan
         if covariance is not None:
-            at = [names.index(n) for n in c.coefficients]
-            b = np.array(list(models.values(c, model).values()))
-            wald = float(b @ np.linalg.solve(covariance[np.ix_(at, at)], b))
+            positions = [names.index(n) for n in c.coefficients]
+            b = np.array(list(submodels.list_coefficients(c, model).values()))
+            wald = float(b @ np.linalg.solve(covariance[np.ix_(positions, positions)], b))
         last = next(t for t in reversed(trials) if t.relation == c.name)
         p = chi2_tail(wald, c.df) if np.isfinite(wald) else np.nan
         rows.append((c.name, c.df, wald, p, last.delta_ofv, last.p, last.status, last.cause))
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+    return pd.DataFrame(rows, columns=pd.Index(WALD_COLUMNS))

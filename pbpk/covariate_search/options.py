@@ -12,7 +12,7 @@ from pbpk.errors import BadInput, WrongUsage, did_you_mean
 from pbpk.tables import read_toml
 
 
-class Plan(BaseModel):
+class CovariateSearchOptions(BaseModel):
     """With the study, all that decides the result. `forward` and `backward` are levels of p; `screen` leaves out of a forward
     step what the score test gives a larger p; `bounds` are those of clinical relevance for a factor; `level` of intervals."""
 
@@ -29,7 +29,7 @@ class Plan(BaseModel):
     level: float = 0.95
     seed: int = 1
 
-    def read(self) -> tuple[Relation, ...]:
+    def check_and_read_relations(self) -> tuple[Relation, ...]:
         """The relations, checked together with the rest."""
         for name in ("forward", "backward", "screen", "level"):
             value = getattr(self, name)
@@ -39,24 +39,26 @@ class Plan(BaseModel):
             raise WrongUsage("`bounds` are a factor below 1 and one above", hint="bounds = [0.8, 1.25]")
         if self.method == "full" and self.screen is not None:
             raise WrongUsage("a full model takes in every relation, so there is nothing to screen")
-        found = read_relations(self.relations)
-        unknown = [c for c in self.references if c not in {r.covariate for r in found}]
+        relations = read_relations(self.relations)
+        unknown = [c for c in self.references if c not in {r.covariate for r in relations}]
         if unknown:
-            hint = did_you_mean(unknown[0], {r.covariate for r in found})
+            hint = did_you_mean(unknown[0], {r.covariate for r in relations})
             raise BadInput(f"`references.{unknown[0]}`: no relation asks for that covariate", hint=hint)
-        return found
+        return relations
 
 
-def make_plan(**given: object) -> Plan:
+def make_search_options(**settings: object) -> CovariateSearchOptions:
     """From keywords; those that are None take the default. Raises `WrongUsage`."""
     try:
-        return Plan.model_validate({k: v for k, v in given.items() if v is not None})
+        return CovariateSearchOptions.model_validate({k: v for k, v in settings.items() if v is not None})
     except ValidationError as e:
-        place, said = _fault(e)
-        raise WrongUsage(f"`{place}`: {said}", hint=did_you_mean(place, Plan.model_fields)) from None
+        place, message = _describe_fault(e)
+        raise WrongUsage(
+            f"`{place}`: {message}", hint=did_you_mean(place, CovariateSearchOptions.model_fields)
+        ) from None
 
 
-def read_plan(path: Path) -> dict[str, object]:
+def read_search_options(path: Path) -> dict[str, object]:
     """The [search] table of a TOML file, checked. Raises `BadInput`."""
     if not path.exists():
         raise BadInput("does not exist", where=str(path))
@@ -64,14 +66,14 @@ def read_plan(path: Path) -> dict[str, object]:
     if not isinstance(table, dict):
         raise BadInput("has no [search] table", where=str(path), hint='[search]\nrelations = ["CL: WT power"]')
     try:
-        return Plan.model_validate(table).model_dump(exclude_unset=True)
+        return CovariateSearchOptions.model_validate(table).model_dump(exclude_unset=True)
     except ValidationError as e:
-        place, said = _fault(e)
-        hint = did_you_mean(place, Plan.model_fields)
-        raise BadInput(f"`search.{place}`: {said}", where=str(path), hint=hint) from None
+        place, message = _describe_fault(e)
+        hint = did_you_mean(place, CovariateSearchOptions.model_fields)
+        raise BadInput(f"`search.{place}`: {message}", where=str(path), hint=hint) from None
 
 
-def _fault(e: ValidationError) -> tuple[str, str]:
+def _describe_fault(e: ValidationError) -> tuple[str, str]:
     first = e.errors()[0]
-    said = "is not a setting of a search" if first["type"] == "extra_forbidden" else first["msg"]
-    return ".".join(str(x) for x in first["loc"]), said
+    message = "is not a setting of a search" if first["type"] == "extra_forbidden" else first["msg"]
+    return ".".join(str(x) for x in first["loc"]), message

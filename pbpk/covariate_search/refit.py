@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Among(QuasiNewton):
+class RestrictedMethod(QuasiNewton):
     """A likelihood method that moves only the coordinates `free` (P,) of ψ: the gradient of the others counts as 0, and BFGS
     then never leaves them."""
 
-    inner: QuasiNewton | None = None
+    inner_method: QuasiNewton | None = None
     free: np.ndarray | None = None
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-        assert self.inner is not None and self.free is not None
-        return masked(measured(self.inner, problem, psi, eta), self.free)
+        assert self.inner_method is not None and self.free is not None
+        return mask_gradient(evaluate_on_host(self.inner_method, problem, psi, eta), self.free)
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class SubmodelFit:
     """Where a model's search ended. `cause` is `converged` or what kept it from that."""
 
     psi: np.ndarray
@@ -46,51 +46,64 @@ class Fitted:
         return self.cause == CONVERGED
 
 
-def measured(method: QuasiNewton, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+def evaluate_on_host(method: QuasiNewton, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
     """An evaluation on the host, with the gradient of every coordinate."""
     return Evaluation(*(np.asarray(x) for x in method.evaluate(problem, psi, eta)))
 
 
-def masked(e: Evaluation, free: np.ndarray) -> Evaluation:
+def mask_gradient(e: Evaluation, free: np.ndarray) -> Evaluation:
     return e._replace(gradient=np.where(free[:, None], e.gradient, 0.0))
 
 
-def refit(
+def refit_submodel(
     method: QuasiNewton,
     problem: Problem,
     free: np.ndarray,
     psi: np.ndarray,
     eta: np.ndarray,
     first: Evaluation | None = None,
-) -> Fitted:
+) -> SubmodelFit:
     """From ψ and η, where `first` is the evaluation if it is known. Never raises for a fit that fails: its cause is said."""
-    among = Among(method.name, method.about, method, free)
-    found = masked(first, free) if first is not None else among.evaluate(problem, psi, eta)
-    ofv = rules.sum_objective(problem, psi, found.objective)
-    if not (np.isfinite(ofv) and np.isfinite(found.gradient).all()):
-        return Fitted(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
+    restricted_method = RestrictedMethod(method.name, method.about, method, free)
+    evaluation = mask_gradient(first, free) if first is not None else restricted_method.evaluate(problem, psi, eta)
+    ofv = rules.sum_objective(problem, psi, evaluation.objective)
+    if not (np.isfinite(ofv) and np.isfinite(evaluation.gradient).all()):
+        return SubmodelFit(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
     try:
-        begun = (psi, ofv, found.objective, found.gradient, found.eta, rules.invert_scores(found.gradient), 0, 1)
-        state = EstimationState(*begun, good=found.good)
+        start = (
+            psi,
+            ofv,
+            evaluation.objective,
+            evaluation.gradient,
+            evaluation.eta,
+            rules.invert_scores(evaluation.gradient),
+            0,
+            1,
+        )
+        state = EstimationState(*start, good=evaluation.good)
         while not state.finished:
-            state, _ = among.step(problem, state)
+            state, _ = restricted_method.step(problem, state)
     except np.linalg.LinAlgError as e:
-        return Fitted(psi, eta, ofv, f"a matrix could not be inverted ({e})")
-    lost = int((~np.asarray(state.good)).sum())
-    cause = f"no individual optimum found for {lost} subjects" if lost and state.status == CONVERGED else state.status
-    return Fitted(state.psi, np.asarray(state.eta), float(state.ofv), cause, state.iteration, state.evaluations)
+        return SubmodelFit(psi, eta, ofv, f"a matrix could not be inverted ({e})")
+    failures = int((~np.asarray(state.good)).sum())
+    cause = (
+        f"no individual optimum found for {failures} subjects"
+        if failures and state.status == CONVERGED
+        else state.status
+    )
+    return SubmodelFit(state.psi, np.asarray(state.eta), float(state.ofv), cause, state.iteration, state.evaluations)
 
 
-def scores_inverse(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+def invert_s_matrix(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
     """(¼ Σ gg')⁻¹ of the free coordinates of gradients (P, N): their covariance as the S matrix has it; None if singular."""
     g = gradient[free]
     s = g @ g.T / 4
     return np.linalg.inv(s) if np.isfinite(s).all() and np.linalg.matrix_rank(s) == len(s) else None
 
 
-def hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: Fitted) -> np.ndarray:
+def compute_hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: SubmodelFit) -> np.ndarray:
     """Of the OFV in the free coordinates, by central differences of its exact gradient, as uncertainty.py takes them."""
-    e = measured(method, problem, fitted.psi, fitted.eta)
+    e = evaluate_on_host(method, problem, fitted.psi, fitted.eta)
     inverse = rules.invert_scores(e.gradient[free])
     step = np.clip(0.01 * np.sqrt(np.maximum(2 * np.diag(inverse), 1e-12)), 1e-5, 1e-2)
     rows = []
@@ -99,8 +112,8 @@ def hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: Fit
         for sign in (1.0, -1.0):
             psi = fitted.psi.copy()
             psi[j] += sign * h
-            at = measured(method, problem, psi, fitted.eta)
+            at = evaluate_on_host(method, problem, psi, fitted.eta)
             ends.append(rules.sum_gradient(problem, psi, at.gradient)[free])
         rows.append((ends[0] - ends[1]) / (2 * h))
-    found = np.array(rows)
-    return (found + found.T) / 2
+    rows_array = np.array(rows)
+    return (rows_array + rows_array.T) / 2

@@ -10,7 +10,7 @@ from pbpk.population.covariates import FORMS
 
 CATEGORICAL, HOCKEY = "equals", "hockey"
 SLOPES = ("linear_below", "linear_above")
-KNOWN = (*(f for f in FORMS if f not in SLOPES), HOCKEY)
+RELATION_FORMS = (*(f for f in FORMS if f not in SLOPES), HOCKEY)
 """Forms that may be asked for. `equals` stands for a factor of each category but the reference, `hockey` for two slopes that
 meet at the reference; the others are single lines of `FORMS`."""
 
@@ -36,16 +36,16 @@ class Relation:
 
 def read_relations(texts: Iterable[str]) -> tuple[Relation, ...]:
     """Each text is `PARAMETER: COVARIATE FORM [REFERENCE], …`. Raises `BadInput` for one that cannot be read or comes twice."""
-    found = [r for text in texts for r in _read(text)]
-    if not found:
+    relations = [r for text in texts for r in _split_relations(text)]
+    if not relations:
         raise BadInput("no relation is given", hint='--relation "CL: WT power, SEX equals"')
-    for r in found:
-        if found.count(r) > 1:
+    for r in relations:
+        if relations.count(r) > 1:
             raise BadInput(f"the relation `{r.name}` is asked for twice")
-    return tuple(found)
+    return tuple(relations)
 
 
-def _read(text: str) -> list[Relation]:
+def _split_relations(text: str) -> list[Relation]:
     parameter, colon, rest = text.partition(":")
     wanted = [part.split() for part in rest.split(",")]
     if not colon or not parameter.strip() or any(len(w) not in (2, 3) for w in wanted):
@@ -53,12 +53,14 @@ def _read(text: str) -> list[Relation]:
             f'the relation "{text}" cannot be read',
             hint='write PARAMETER: COVARIATE FORM, such as "CL: WT power, SEX equals"',
         )
-    return [_relation(parameter.strip(), text, *w) for w in wanted]
+    return [_make_relation(parameter.strip(), text, *w) for w in wanted]
 
 
-def _relation(parameter: str, text: str, covariate: str, form: str, reference: str | None = None) -> Relation:
-    if form not in KNOWN:
-        raise BadInput(f"no covariate form `{form}`", where=f'relation "{text}"', hint=did_you_mean(form, KNOWN))
+def _make_relation(parameter: str, text: str, covariate: str, form: str, reference: str | None = None) -> Relation:
+    if form not in RELATION_FORMS:
+        raise BadInput(
+            f"no covariate form `{form}`", where=f'relation "{text}"', hint=did_you_mean(form, RELATION_FORMS)
+        )
     try:
         return Relation(parameter, covariate, form, None if reference is None else float(reference))
     except ValueError:

@@ -10,13 +10,13 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.candidates import Candidate
-    from pbpk.covariate_search.options import Plan
+    from pbpk.covariate_search.options import CovariateSearchOptions
 
 FORWARD, BACKWARD, FULL = "forward", "backward", "full"
 
 
 @dataclass(frozen=True)
-class Trial:
+class RelationTrial:
     """One relation at one step. `delta_ofv`: OFV of the model tried less that of its parent. `p` is of the likelihood ratio;
     the score test's is apart. Estimates and their standard errors (of the scores, S) are of the relation's coefficients, in
     the larger of the two models. `status`: fitted, failed, or screened (not fitted, for its score test)."""
@@ -44,17 +44,17 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class CovariateSearchResult:
     """`trials` in the order they were made; `parameters` and `forest` of the final model (shown units)."""
 
     study: str
     model: str
     estimation: str
-    plan: Plan
+    options: CovariateSearchOptions
     subjects: int
     base_ofv: float
     final_ofv: float
-    trials: tuple[Trial, ...]
+    trials: tuple[RelationTrial, ...]
     chosen: tuple[Candidate, ...]
     parameters: pd.DataFrame
     forest: pd.DataFrame
@@ -72,7 +72,7 @@ class Search:
     @property
     def table(self) -> pd.DataFrame:
         """A row for each trial."""
-        return trials_table(self.trials)
+        return build_trial_table(self.trials)
 
     @property
     def failed(self) -> list[str]:
@@ -80,7 +80,7 @@ class Search:
 
     @property
     def verdict(self) -> str:
-        if self.plan.method == "full":
+        if self.options.method == "full":
             words = [f"All {len(self.chosen)} relations fitted at once."]
         elif self.chosen:
             words = [f"In the final model: {', '.join(self.relations)}."]
@@ -95,19 +95,20 @@ class Search:
 
     def to_dict(self) -> dict[str, Any]:
         steps = [
-            {k: getattr(t, k) for k in Trial.__dataclass_fields__} | {"converged": t.converged} for t in self.trials
+            {k: getattr(t, k) for k in RelationTrial.__dataclass_fields__} | {"converged": t.converged}
+            for t in self.trials
         ]
         rows = self.parameters.set_index("name")
         return {
             "study": self.study,
             "model": self.model,
-            "method": self.plan.method,
+            "method": self.options.method,
             "estimation": self.estimation,
-            "forward": self.plan.forward,
-            "backward": self.plan.backward,
-            "screen": self.plan.screen,
-            "seed": self.plan.seed,
-            "level": self.plan.level,
+            "forward": self.options.forward,
+            "backward": self.options.backward,
+            "screen": self.options.screen,
+            "seed": self.options.seed,
+            "level": self.options.level,
             "subjects": self.subjects,
             "base_ofv": self.base_ofv,
             "ofv": self.final_ofv,
@@ -119,7 +120,7 @@ class Search:
             "parameter_units": rows["unit"].to_dict(),
             "tests": self.tests.to_dict("records"),
             "forest": self.forest.to_dict("records"),
-            "bounds": list(self.plan.bounds),
+            "bounds": list(self.options.bounds),
             "notes": list(self.notes),
             "failed": self.failed,
             "warnings": list(self.warnings),
@@ -128,19 +129,19 @@ class Search:
         }
 
 
-def trials_table(trials: Sequence[Trial]) -> pd.DataFrame:
+def build_trial_table(trials: Sequence[RelationTrial]) -> pd.DataFrame:
     """One line each; several coefficients of one relation in one cell, `NAME=value` apart by `;`."""
-    head = [f for f in Trial.__dataclass_fields__ if f not in ("estimates", "standard_errors")]
+    head = [f for f in RelationTrial.__dataclass_fields__ if f not in ("estimates", "standard_errors")]
     rows = []
     for t in trials:
         row: dict[str, Any] = {k: getattr(t, k) for k in head}
-        row["estimate"], row["se"] = (_cell(x) for x in (t.estimates, t.standard_errors))
+        row["estimate"], row["se"] = (_format_cell(x) for x in (t.estimates, t.standard_errors))
         rows.append(row | {"converged": t.converged})
     columns = [*head[:9], "estimate", "se", "converged", *head[9:]]
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
-def _cell(of: dict[str, float]) -> str:
-    if len(of) == 1:
-        return repr(next(iter(of.values())))
-    return ";".join(f"{k}={v!r}" for k, v in of.items())
+def _format_cell(values: dict[str, float]) -> str:
+    if len(values) == 1:
+        return repr(next(iter(values.values())))
+    return ";".join(f"{k}={v!r}" for k, v in values.items())

@@ -9,80 +9,93 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.covariate_search.candidates import Enlarged, enlarge
-from pbpk.covariate_search.fitted_models import BASE, Models, Watch
-from pbpk.covariate_search.forest import forest
-from pbpk.covariate_search.full_model import full_model, wald_tests
-from pbpk.covariate_search.refit import Among, Fitted, refit
-from pbpk.covariate_search.result import Search
-from pbpk.covariate_search.stepwise import stepwise
+from pbpk.covariate_search.candidates import EnlargedStudy, enlarge_study
+from pbpk.covariate_search.fitted_models import BASE_MODEL, SubmodelFits, SearchCallbacks
+from pbpk.covariate_search.forest import build_forest_table
+from pbpk.covariate_search.full_model import fit_full_model, build_wald_table
+from pbpk.covariate_search.refit import RestrictedMethod, SubmodelFit, refit_submodel
+from pbpk.covariate_search.result import CovariateSearchResult
+from pbpk.covariate_search.stepwise import search_stepwise
 from pbpk.errors import BadInput, ScienceFailed, WrongUsage
 from pbpk.estimation.methods import get_method
 from pbpk.estimation.quasi_newton import QuasiNewton
 from pbpk.estimation.run import check_start
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.options import Plan
+    from pbpk.covariate_search.options import CovariateSearchOptions
     from pbpk.estimation.base import EstimationMethod
     from pbpk.study.load import Study
 
 
-def search(study: Study, plan: Plan, watch: Watch | None = None, enlarged: Enlarged | None = None) -> Search:
+def search_covariates(
+    study: Study,
+    options: CovariateSearchOptions,
+    callbacks: SearchCallbacks | None = None,
+    enlarged: EnlargedStudy | None = None,
+) -> CovariateSearchResult:
     """Raises `BadInput` for relations that the data cannot have, `ScienceFailed` where the model without any does not
     converge."""
-    begun = time.perf_counter()
-    watch = watch or Watch()
-    enlarged = enlarged or ready(study, plan)
-    method = method_of(study, plan)
-    models = Models(enlarged, method, method.prepare(enlarged.study.problem), watch)
-    if models.problem.structure.layout != enlarged.study.problem.structure.layout:
+    started = time.perf_counter()
+    callbacks = callbacks or SearchCallbacks()
+    enlarged = enlarged or prepare_search(study, options)
+    method = choose_method(study, options)
+    submodels = SubmodelFits(enlarged, method, method.prepare(enlarged.study.problem), callbacks)
+    if submodels.problem.structure.layout != enlarged.study.problem.structure.layout:
         raise WrongUsage(f"{method.name} drops the random effects, so it has no likelihood to compare here")
-    base = _base(models, study)
-    chosen, model, trials = full_model(models, base) if plan.method == "full" else stepwise(models, plan, base)
+    base = _get_base_fit(submodels, study)
+    chosen, model, trials = (
+        fit_full_model(submodels, base) if options.method == "full" else search_stepwise(submodels, options, base)
+    )
     printed = study.spec.estimation.standard_errors
-    covariance = models.covariance(chosen, model, printed)
-    table = _parameters(models, chosen, model, covariance)
+    covariance = submodels.compute_covariance(chosen, model, printed)
+    table = _build_parameter_table(submodels, chosen, model, covariance)
     estimates, errors = (dict(zip(table["name"], table[k], strict=True)) for k in ("estimate", "se"))
-    return Search(
+    return CovariateSearchResult(
         study=study.name,
         model=study.model.name,
         estimation=method.name,
-        plan=plan,
-        subjects=models.problem.subjects,
+        options=options,
+        subjects=submodels.problem.subjects,
         base_ofv=base.ofv,
         final_ofv=model.ofv,
         trials=tuple(trials),
         chosen=chosen,
         parameters=table,
-        forest=forest(chosen, enlarged.columns, estimates, errors, plan.bounds, _z(plan.level)),
-        tests=wald_tests(models, chosen, model, covariance, trials),
+        forest=build_forest_table(
+            chosen, enlarged.columns, estimates, errors, options.bounds, _count_standard_errors(options.level)
+        ),
+        tests=build_wald_table(submodels, chosen, model, covariance, trials),
         notes=enlarged.notes,
-        warnings=_warnings(method, covariance is None, printed),
+        warnings=_list_warnings(method, covariance is None, printed),
         references={c.name: c.reference for c in enlarged.candidates},
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - started,
     )
 
 
-def ready(study: Study, plan: Plan) -> Enlarged:
+def prepare_search(study: Study, options: CovariateSearchOptions) -> EnlargedStudy:
     """The enlarged study, once all that can be refused has been looked at."""
-    method_of(study, plan)
-    return enlarge(study, plan.read(), plan.references, one_each=plan.method == "full")
+    choose_method(study, options)
+    return enlarge_study(
+        study, options.check_and_read_relations(), options.references, require_distinct=options.method == "full"
+    )
 
 
-def method_of(study: Study, plan: Plan) -> QuasiNewton:
+def choose_method(study: Study, options: CovariateSearchOptions) -> QuasiNewton:
     """The plan's estimation method, the run's, or the study's own."""
-    found = get_method(plan.estimation or _recorded(study).get("method") or study.spec.estimation.method)
-    found = found.configure(study.spec.estimation, plan.seed)
-    if not isinstance(found, QuasiNewton):
+    method = get_method(
+        options.estimation or _read_recorded_results(study).get("method") or study.spec.estimation.method
+    )
+    method = method.configure(study.spec.estimation, options.seed)
+    if not isinstance(method, QuasiNewton):
         raise WrongUsage(
-            f"{found.name} cannot be used in a search",
+            f"{method.name} cannot be used in a search",
             why="models are compared by a likelihood with an exact gradient, which these have: focei, foce, fo, laplace, agq",
             hint="--estimation focei",
         )
-    return found
+    return method
 
 
-def _recorded(study: Study) -> dict:
+def _read_recorded_results(study: Study) -> dict:
     """What a finished run's folder holds of its results; nothing for a study."""
     file = study.folder / "results.json"
     try:
@@ -91,53 +104,55 @@ def _recorded(study: Study) -> dict:
         raise BadInput("is not JSON", where=str(file)) from None
 
 
-def _base(models: Models, study: Study) -> Fitted:
+def _get_base_fit(submodels: SubmodelFits, study: Study) -> SubmodelFit:
     """The model without candidates: from the run's estimates where there is a run, else from the study's initial values."""
-    models.watch.step("the model without candidates", 1)
-    found = models.sought(BASE, BASE, lambda: _fit_base(models, study))
-    if not found.converged:
+    submodels.callbacks.on_step("the model without candidates", 1)
+    fitted = submodels.reuse_or_fit(BASE_MODEL, BASE_MODEL, lambda: _fit_base_model(submodels, study))
+    if not fitted.converged:
         raise ScienceFailed(
-            f"the model without candidates did not converge ({found.cause})",
+            f"the model without candidates did not converge ({fitted.cause})",
             where=study.name,
             why="a covariate's ΔOFV against a point that is no minimum has no meaning",
             hint=f"look at it first:  pbpk fit {study.name}",
         )
-    return found
+    return fitted
 
 
-def _fit_base(models: Models, study: Study) -> Fitted:
-    free, problem = models.enlarged.mask(()), models.problem
-    begun = Among(models.method.name, models.method.about, models.method, free).init(problem)
-    check_start(study, problem, begun)
-    psi = _from_run(models, study)
-    if psi is not None and (found := refit(models.method, problem, free, psi, begun.eta)).converged:
-        return found
-    return refit(models.method, problem, free, begun.psi, begun.eta)
+def _fit_base_model(submodels: SubmodelFits, study: Study) -> SubmodelFit:
+    free, problem = submodels.enlarged.mask_estimated(()), submodels.problem
+    start = RestrictedMethod(submodels.method.name, submodels.method.about, submodels.method, free).init(problem)
+    check_start(study, problem, start)
+    psi = _read_run_estimates(submodels, study)
+    if psi is not None and (fitted := refit_submodel(submodels.method, problem, free, psi, start.eta)).converged:
+        return fitted
+    return refit_submodel(submodels.method, problem, free, start.psi, start.eta)
 
 
-def _from_run(models: Models, study: Study) -> np.ndarray | None:
+def _read_run_estimates(submodels: SubmodelFits, study: Study) -> np.ndarray | None:
     """ψ at a run's estimates with every candidate at 0; None where there are none, or one is on its edge."""
-    estimates = _recorded(study).get("parameter_estimates")
+    estimates = _read_recorded_results(study).get("parameter_estimates")
     if not estimates:
         return None
-    whole = models.enlarged.study
-    natural = np.asarray(whole.problem.initial, dtype=float).copy()
-    for k, name in enumerate(models.problem.structure.layout.names):
+    enlarged_study = submodels.enlarged.study
+    natural = np.asarray(enlarged_study.problem.initial, dtype=float).copy()
+    for k, name in enumerate(submodels.problem.structure.layout.names):
         if estimates.get(name) is not None:
-            natural[k] = estimates[name] * whole.scale[k]
+            natural[k] = estimates[name] * enlarged_study.scale[k]
     try:
         with np.errstate(all="ignore"):
-            psi = models.problem.structure.layout.to_unconstrained(natural)
+            psi = submodels.problem.structure.layout.to_unconstrained(natural)
     except np.linalg.LinAlgError:
         return None
     return psi if np.isfinite(psi).all() else None
 
 
-def _parameters(models: Models, chosen, model: Fitted, covariance: np.ndarray | None) -> pd.DataFrame:
+def _build_parameter_table(
+    submodels: SubmodelFits, chosen, model: SubmodelFit, covariance: np.ndarray | None
+) -> pd.DataFrame:
     """Of the final model, in shown units; candidates that are not in it are left out."""
-    study, layout = models.enlarged.study, models.problem.structure.layout
-    natural = models.natural(model) / study.scale
-    gone = {n for c in models.enlarged.candidates if c not in chosen for n in c.coefficients}
+    study, layout = submodels.enlarged.study, submodels.problem.structure.layout
+    natural = submodels.convert_to_natural(model) / study.scale
+    left_out = {n for c in submodels.enlarged.candidates if c not in chosen for n in c.coefficients}
     se = np.full(len(natural), np.nan) if covariance is None else np.sqrt(np.diag(covariance)) / study.scale
     se = np.where(layout.fixed_mask, np.nan, se)
     rows = [
@@ -150,21 +165,23 @@ def _parameters(models: Models, chosen, model: Fitted, covariance: np.ndarray | 
             100 * se[k] / abs(natural[k]) if natural[k] else np.nan,
         )
         for k, name in enumerate(layout.names)
-        if name not in gone
+        if name not in left_out
     ]
     return pd.DataFrame(rows, columns=pd.Index(["name", "label", "unit", "estimate", "se", "rse"]))
 
 
-def _warnings(method: EstimationMethod, no_covariance: bool, matrix: str) -> tuple[str, ...]:
-    out = []
+def _list_warnings(method: EstimationMethod, no_covariance: bool, matrix: str) -> tuple[str, ...]:
+    warnings = []
     if method.inflates_likelihood_ratios:
-        out.append(f"By {method.name} the likelihood-ratio test finds too many effects (Wählby, Jonsson & Karlsson 2001).")
+        warnings.append(
+            f"By {method.name} the likelihood-ratio test finds too many effects (Wählby, Jonsson & Karlsson 2001)."
+        )
     if no_covariance:
-        out.append(f"The {matrix} matrix of the final model is singular, so its effects have no standard errors.")
-    return tuple(out)
+        warnings.append(f"The {matrix} matrix of the final model is singular, so its effects have no standard errors.")
+    return tuple(warnings)
 
 
-def _z(level: float) -> float:
+def _count_standard_errors(level: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri(0.5 + level / 2))

@@ -15,19 +15,19 @@ import numpy as np
 from pbpk.estimation.criteria import chi2_tail
 
 
-class Score(NamedTuple):
+class ScoreTest(NamedTuple):
     statistic: float
     p: float
 
 
-def score_test(gradient: np.ndarray, estimated: np.ndarray, candidate: list[int]) -> Score:
+def compute_score_test(gradient: np.ndarray, estimated: np.ndarray, candidate: list[int]) -> ScoreTest:
     """`gradient` (P, N) of the subjects' objectives; `estimated` (P,) marks the parent's parameters. NaN where singular."""
     rows = np.concatenate([np.flatnonzero(estimated), candidate]).astype(int)
     s = -gradient[rows] / 2
     information = s @ s.T
     if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(rows):
-        return Score(float("nan"), float("nan"))
+        return ScoreTest(float("nan"), float("nan"))
     total = s.sum(axis=1)
     total[: -len(candidate)] = 0.0  # at the parent's optimum they are
     statistic = float(total @ np.linalg.solve(information, total))
-    return Score(statistic, chi2_tail(statistic, len(candidate)))
+    return ScoreTest(statistic, chi2_tail(statistic, len(candidate)))

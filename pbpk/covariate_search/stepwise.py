@@ -12,34 +12,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pbpk.covariate_search.result import BACKWARD, FORWARD, Trial
-from pbpk.covariate_search.score_test import score_test
+from pbpk.covariate_search.result import BACKWARD, FORWARD, RelationTrial
+from pbpk.covariate_search.score_test import compute_score_test
 from pbpk.estimation.criteria import chi2_tail
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.candidates import Candidate
-    from pbpk.covariate_search.fitted_models import Models
-    from pbpk.covariate_search.options import Plan
-    from pbpk.covariate_search.refit import Fitted
+    from pbpk.covariate_search.fitted_models import SubmodelFits
+    from pbpk.covariate_search.options import CovariateSearchOptions
+    from pbpk.covariate_search.refit import SubmodelFit
 
-_RISE = 1e-3  # by which a larger model may seem worse than a smaller one for rounding
+_ROUNDING_RISE = 1e-3  # by which a larger model may seem worse than a smaller one for rounding
 
 
-def stepwise(models: Models, plan: Plan, base: Fitted) -> tuple[tuple[Candidate, ...], Fitted, list[Trial]]:
+def search_stepwise(
+    submodels: SubmodelFits, options: CovariateSearchOptions, base: SubmodelFit
+) -> tuple[tuple[Candidate, ...], SubmodelFit, list[RelationTrial]]:
     chosen, model, trials = (), base, []
     number = 0
-    while rest := _open(models.enlarged.candidates, chosen):
+    while rest := _list_untested(submodels.enlarged.candidates, chosen):
         number += 1
-        rows, fits = _forward(models, plan, number, chosen, rest, model)
-        best = _best(rows, plan.forward)
+        rows, fits = _try_additions(submodels, options, number, chosen, rest, model)
+        best = _choose_addition(rows, options.forward)
         trials += [replace(r, chosen=r is best) for r in rows]
         if best is None:
             break
         chosen, model = (*chosen, next(c for c in rest if c.name == best.relation)), fits[best.relation]
     while chosen:
         number += 1
-        rows, fits = _backward(models, number, chosen, model)
-        worst = _worst(rows, plan.backward)
+        rows, fits = _try_removals(submodels, number, chosen, model)
+        worst = _choose_removal(rows, options.backward)
         trials += [replace(r, chosen=r is worst) for r in rows]
         if worst is None:
             break
@@ -47,75 +49,89 @@ def stepwise(models: Models, plan: Plan, base: Fitted) -> tuple[tuple[Candidate,
     return chosen, model, trials
 
 
-def _open(candidates: tuple[Candidate, ...], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def _list_untested(candidates: tuple[Candidate, ...], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     taken = {c.relation.pair for c in chosen}
     return tuple(c for c in candidates if c.relation.pair not in taken)
 
 
-def _forward(
-    models: Models, plan: Plan, number: int, chosen: tuple[Candidate, ...], rest: tuple[Candidate, ...], parent: Fitted
-) -> tuple[list[Trial], dict[str, Fitted]]:
+def _try_additions(
+    submodels: SubmodelFits,
+    options: CovariateSearchOptions,
+    number: int,
+    chosen: tuple[Candidate, ...],
+    rest: tuple[Candidate, ...],
+    parent: SubmodelFit,
+) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
     """Those that the score test thinks most of are fitted first."""
-    first = models.measured(parent)
-    free = models.enlarged.mask(chosen)
-    scores = {c.name: score_test(first.gradient, free, models.enlarged.places((c,))) for c in rest}
+    evaluation = submodels.evaluate_at(parent)
+    free = submodels.enlarged.mask_estimated(chosen)
+    scores = {
+        c.name: compute_score_test(evaluation.gradient, free, submodels.enlarged.locate_coefficients((c,)))
+        for c in rest
+    }
     order = sorted(rest, key=lambda c: (scores[c.name].p if scores[c.name].p == scores[c.name].p else 2.0, c.name))
-    wanted = [c for c in order if plan.screen is None or not scores[c.name].p >= plan.screen]
-    models.watch.step(f"{FORWARD} step {number}", len(wanted))
+    to_fit = [c for c in order if options.screen is None or not scores[c.name].p >= options.screen]
+    submodels.callbacks.on_step(f"{FORWARD} step {number}", len(to_fit))
     rows, fits = [], {}
     for c in order:
-        head = Trial(number, FORWARD, c.name, c.df, score=scores[c.name].statistic, score_p=scores[c.name].p)
-        if c not in wanted:
-            said = f"score test p = {scores[c.name].p:.3g}, above the screen's {plan.screen:g}"
-            rows.append(replace(head, status="screened", cause=said))
+        head = RelationTrial(number, FORWARD, c.name, c.df, score=scores[c.name].statistic, score_p=scores[c.name].p)
+        if c not in to_fit:
+            cause = f"score test p = {scores[c.name].p:.3g}, above the screen's {options.screen:g}"
+            rows.append(replace(head, status="screened", cause=cause))
             continue
         with_it = (*chosen, c)
-        found = fits[c.name] = models.fit(with_it, chosen, parent, first)
-        errors = models.errors(c, with_it, found) if found.converged else {}
-        rows.append(_row(head, found, found.ofv - parent.ofv, -1.0, models.values(c, found), errors))
+        fitted = fits[c.name] = submodels.fit_submodel(with_it, chosen, parent, evaluation)
+        errors = submodels.compute_coefficient_errors(c, with_it, fitted) if fitted.converged else {}
+        rows.append(
+            make_trial(head, fitted, fitted.ofv - parent.ofv, -1.0, submodels.list_coefficients(c, fitted), errors)
+        )
     return rows, fits
 
 
-def _backward(
-    models: Models, number: int, chosen: tuple[Candidate, ...], parent: Fitted
-) -> tuple[list[Trial], dict[str, Fitted]]:
-    models.watch.step(f"{BACKWARD} step {number}", len(chosen))
+def _try_removals(
+    submodels: SubmodelFits, number: int, chosen: tuple[Candidate, ...], parent: SubmodelFit
+) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
+    submodels.callbacks.on_step(f"{BACKWARD} step {number}", len(chosen))
     rows, fits = [], {}
     for c in chosen:
         without = tuple(o for o in chosen if o is not c)
-        found = fits[c.name] = models.fit(without, chosen, parent)
-        head = Trial(number, BACKWARD, c.name, c.df)
-        errors = models.errors(c, chosen, parent)
-        rows.append(_row(head, found, found.ofv - parent.ofv, 1.0, models.values(c, parent), errors))
+        fitted = fits[c.name] = submodels.fit_submodel(without, chosen, parent)
+        head = RelationTrial(number, BACKWARD, c.name, c.df)
+        errors = submodels.compute_coefficient_errors(c, chosen, parent)
+        rows.append(
+            make_trial(head, fitted, fitted.ofv - parent.ofv, 1.0, submodels.list_coefficients(c, parent), errors)
+        )
     return rows, fits
 
 
-def _row(head: Trial, found: Fitted, change: float, sign: float, values: dict, errors: dict) -> Trial:
+def make_trial(
+    head: RelationTrial, found: SubmodelFit, change: float, sign: float, values: dict, errors: dict
+) -> RelationTrial:
     """`sign`: that of the change in OFV which speaks for the larger model."""
-    cause, better = found.cause, sign * change
-    if found.converged and better < -_RISE:
+    cause, improvement = found.cause, sign * change
+    if found.converged and improvement < -_ROUNDING_RISE:
         cause = "the larger of the two models fits worse, so its minimum was not found"
-    fitted = cause == "converged"
+    has_converged = cause == "converged"
     return replace(
         head,
         ofv=found.ofv,
         delta_ofv=change,
-        p=chi2_tail(better, head.df) if fitted else float("nan"),
+        p=chi2_tail(improvement, head.df) if has_converged else float("nan"),
         estimates=values,
         standard_errors=errors,
-        status="fitted" if fitted else "failed",
+        status="fitted" if has_converged else "failed",
         cause=cause,
         iterations=found.iterations,
         evaluations=found.evaluations,
     )
 
 
-def _best(rows: list[Trial], level: float) -> Trial | None:
+def _choose_addition(rows: list[RelationTrial], level: float) -> RelationTrial | None:
     """The smallest p below the level; where two are as small (both may be 0 to the last digit), the larger fall."""
     passed = [r for r in rows if r.converged and r.p < level]
     return min(passed, key=lambda r: (r.p, r.delta_ofv), default=None)
 
 
-def _worst(rows: list[Trial], level: float) -> Trial | None:
+def _choose_removal(rows: list[RelationTrial], level: float) -> RelationTrial | None:
     passed = [r for r in rows if r.converged and r.p >= level]
     return max(passed, key=lambda r: (r.p, -r.delta_ofv), default=None)

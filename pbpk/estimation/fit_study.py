@@ -32,13 +32,13 @@ def fit_study(
     Raises `BadInput` for the study, `ScienceFailed` when the objective is not finite at the start; a fit that does not
     converge is returned with `successful` False.
     """
-    from pbpk.compile.engine import using
+    from pbpk.compile.engine import using_engine
     from pbpk.estimation.multistart import run_multistart
     from pbpk.estimation.run import run_fit
     from pbpk.estimation.start import read_starting_values, take_starting_values
     from pbpk.study.load import load_study
 
-    with using(engine):
+    with using_engine(engine):
         loaded_study = load_study(study, settings=settings, solver=solver)
         estimation_method = get_method(method or loaded_study.spec.estimation.method)
         seed = loaded_study.spec.estimation.seed if seed is None else seed

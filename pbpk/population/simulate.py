@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.errors import BadInput
 from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
@@ -97,7 +97,7 @@ def simulate(
     times, how = _check_times(times), read_options(options)
     patients = build_typical_patient(model) if patients is None else patients
     names = tuple(select_observables(model.system, observe))
-    with using(how.engine):
+    with using_engine(how.engine):
         solver = choose_solver(model.system, how.solver)
     amounts = None if dose_amounts is None else read_dose_values(dose_amounts, regimen, "dose_amounts")
     moments = None if dose_times is None else read_dose_values(dose_times, regimen, "dose_times")
@@ -113,7 +113,7 @@ def simulate(
 
     request = OutputRequest(names, integrate, integrate and not reason)
     runner = _choose_runner(model, how, len(patients), is_traced((p, timeline)))
-    with using(how.engine), runner as run:
+    with using_engine(how.engine), runner as run:
         result, solved_again = solve_in_chunks(
             *(model.system, solver.forward_mode() if how.forward else solver, request, take, len(patients)),
             times=len(times),

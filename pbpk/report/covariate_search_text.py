@@ -10,15 +10,15 @@ from pbpk.report.grid import grid
 from pbpk.report.numbers import MISSING, interval, objective, shown
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.result import Search, Trial
+    from pbpk.covariate_search.result import CovariateSearchResult, RelationTrial
 
 _STEP = ("", "relation", "df", "ΔOFV", "p", "score p", "estimate", "SE (S)")
 _FINAL = ("parameter", "unit", "estimate", "SE", "%RSE")
 _FOREST = ("relation", "at", "value", "factor", "interval", "relevance")
 
 
-def search_block(found: Search, source: str) -> str:
-    plan = found.plan
+def search_block(found: CovariateSearchResult, source: str) -> str:
+    plan = found.options
     how = (
         "full model" if plan.method == "full" else f"SCM, forward p < {plan.forward:g}, backward p < {plan.backward:g}"
     )
@@ -57,14 +57,14 @@ def search_block(found: Search, source: str) -> str:
     return "\n".join([*lines, found.verdict])
 
 
-def _trial(t: Trial) -> tuple[str, ...]:
+def _trial(t: RelationTrial) -> tuple[str, ...]:
     mark = {"failed": "FAILED", "screened": "screened"}.get(t.status, "→" if t.chosen else "")
     estimates = " ".join(shown(v) for v in t.estimates.values()) or MISSING
     errors = " ".join(shown(v) for v in t.standard_errors.values()) or MISSING
     return mark, t.relation, str(t.df), objective(t.delta_ofv), _p(t.p), _p(t.score_p), estimates, errors
 
 
-def _final(found: Search) -> list[tuple[str, ...]]:
+def _final(found: CovariateSearchResult) -> list[tuple[str, ...]]:
     rows = found.parameters.to_dict("records")
     return [
         (r["name"], "" if r["unit"] == "1" else r["unit"], shown(r["estimate"]), shown(r["se"]), shown(r["rse"], 3))

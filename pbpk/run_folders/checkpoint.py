@@ -17,7 +17,7 @@ from pbpk.run_folders.resumable import SEARCH_FITS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pbpk.covariate_search.refit import Fitted
+    from pbpk.covariate_search.refit import SubmodelFit
     from pbpk.estimation.multistart import StartOutcome
     from pbpk.run_folders.claim import OutputFolder
     from pbpk.uncertainty.replicates import Replicate
@@ -87,7 +87,7 @@ def recover_replicates(folder: OutputFolder, name: str, parameters: Sequence[str
     return done
 
 
-def save_search_fit(folder: OutputFolder, key: str, model: Fitted) -> None:
+def save_search_fit(folder: OutputFolder, key: str, model: SubmodelFit) -> None:
     """Write one fitted model of a covariate search, under the next number: a resumed search need not fit it again."""
     place = folder.partial / SEARCH_FITS
     number = len(list(place.glob("[0-9]*.npz"))) + 1
@@ -96,15 +96,15 @@ def save_search_fit(folder: OutputFolder, key: str, model: Fitted) -> None:
     os.replace(temporary, place / f"{number:04d}.npz")
 
 
-def load_search_fits(folder: OutputFolder) -> dict[str, Fitted]:
+def load_search_fits(folder: OutputFolder) -> dict[str, SubmodelFit]:
     """The fitted models that an interrupted covariate search left, by the keys that the search gave them."""
-    from pbpk.covariate_search.refit import Fitted
+    from pbpk.covariate_search.refit import SubmodelFit
 
     fits = {}
     for file in sorted((folder.partial / SEARCH_FITS).glob("[0-9]*.npz")):
         with np.load(file) as saved:
             counts = {k: int(saved[k]) for k in ("iterations", "evaluations")}
-            fits[str(saved["name"])] = Fitted(
+            fits[str(saved["name"])] = SubmodelFit(
                 saved["psi"], saved["eta"], float(saved["ofv"]), str(saved["cause"]), **counts
             )
     return fits

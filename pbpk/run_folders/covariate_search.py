@@ -27,8 +27,8 @@ from pbpk.run_folders.resume import (
 )
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.options import Plan
-    from pbpk.covariate_search.result import Search
+    from pbpk.covariate_search.options import CovariateSearchOptions
+    from pbpk.covariate_search.result import CovariateSearchResult
     from pbpk.study.load import Study
 
 
@@ -38,26 +38,26 @@ class SearchRequest:
     settings of fit.toml changed."""
 
     source: Path
-    options: Plan
+    options: CovariateSearchOptions
     settings: Mapping[str, str]
 
 
 def covsearch(
     run: str | Path, relations: Sequence[str], *, settings: Mapping[str, str] | None = None, **plan: object
-) -> Search:
+) -> CovariateSearchResult:
     """Search for covariate effects; nothing is printed or written.
 
-    `relations` as `"CL: WT power, SEX equals"`. Keywords are those of `pbpk.covariate_search.options.Plan`: method ("scm" or
+    `relations` as `"CL: WT power, SEX equals"`. Keywords are those of `pbpk.covariate_search.options.CovariateSearchOptions`: method ("scm" or
     "full"), forward, backward, screen, estimation, references, bounds, level. `.table` has a row for each model tried,
     `.relations` what was chosen, `.forest` the factors with intervals. Raises `BadInput` for relations that the data cannot
     have and `ScienceFailed` where the model without any does not converge.
     """
-    from pbpk.covariate_search.options import make_plan
-    from pbpk.covariate_search.run import search
+    from pbpk.covariate_search.options import make_search_options
+    from pbpk.covariate_search.run import search_covariates
 
-    options = make_plan(relations=tuple(relations), **plan)
-    options.read()
-    return search(load_source_study(find_search_source(run), settings or {}), options)
+    options = make_search_options(relations=tuple(relations), **plan)
+    options.check_and_read_relations()
+    return search_covariates(load_source_study(find_search_source(run), settings or {}), options)
 
 
 def find_search_source(name: str | Path) -> Path:
@@ -109,7 +109,7 @@ def resume_search(name: str) -> tuple[OutputFolder, SearchRequest]:
 
     Raises `BadInput` where there is none, or where the run or study is no longer as it was.
     """
-    from pbpk.covariate_search.options import Plan
+    from pbpk.covariate_search.options import CovariateSearchOptions
 
     hint = f'pbpk covsearch {name} --relation "CL: WT power"'
     partial = find_unfinished(name, COVSEARCH, _unfinished_searches(name), hint)
@@ -118,7 +118,7 @@ def resume_search(name: str) -> tuple[OutputFolder, SearchRequest]:
     settings = {str(k): str(v) for k, v in record["settings"].items()}
     if _identify_source(source, load_source_study(source, settings)) != record["of"]:
         raise BadInput(f"is not of {source} as it is now", where=str(partial), hint="start a new search")
-    return folder, SearchRequest(source, Plan.model_validate(record["plan"]), settings)
+    return folder, SearchRequest(source, CovariateSearchOptions.model_validate(record["plan"]), settings)
 
 
 def _unfinished_searches(name: str) -> Iterator[Path]:
@@ -128,14 +128,14 @@ def _unfinished_searches(name: str) -> Iterator[Path]:
     yield from list_unfinished(find_search_source(name) / COVSEARCH.name, Path("fits") / name / COVSEARCH.name)
 
 
-def write_search(folder: OutputFolder, study: Study, result: Search) -> Path:
+def write_search(folder: OutputFolder, study: Study, result: CovariateSearchResult) -> Path:
     """Write the tables, the result and the final model as a study, and give the folder its final name.
 
     The single fits, which only a resumed search needs, are removed.
     """
     import shutil
 
-    from pbpk.covariate_search.final_model import final_toml
+    from pbpk.covariate_search.final_model import format_final_study
 
     tables = {"steps": result.table, "parameters": result.parameters, "forest": result.forest, "tests": result.tests}
     write_analysis(folder, COVSEARCH.name, result.to_dict(), tables)
@@ -145,6 +145,6 @@ def write_search(folder: OutputFolder, study: Study, result: Search) -> Path:
     sources[f"{home}/references.bib"] = own if own.is_file() else model.folder.parent / "references.bib"
     sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file
     copy_files(folder, sources)
-    folder.write("final/fit.toml", final_toml(study, result, f"model/{model.name}"))
+    folder.write("final/fit.toml", format_final_study(study, result, f"model/{model.name}"))
     shutil.rmtree(folder.partial / SEARCH_FITS)
     return folder.finish()

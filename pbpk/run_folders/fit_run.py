@@ -76,7 +76,7 @@ def _freeze_inputs(
     folder: OutputFolder, study: Study, record: dict[str, Any], settings: Mapping[str, str], solver: str | None
 ) -> None:
     """Copy the inputs in, and write what a resumed run reads them back by."""
-    from pbpk.compile.engine import asked
+    from pbpk.compile.engine import requested_engine
     from pbpk.study.settings import read_run_settings
 
     data, model = study.folder / study.spec.data.file, study.model
@@ -92,7 +92,7 @@ def _freeze_inputs(
     sources |= both if own.is_file() else {f"{home}/references.bib": shared}
     hashes = copy_files(folder, sources)
     about = {"study": study.name, "model": model.name, "options": dict(model.options), "nuclide": model.nuclide}
-    inputs = {"settings": frozen, "solver": solver, "engine": asked(), "sha256": hashes}
+    inputs = {"settings": frozen, "solver": solver, "engine": requested_engine(), "sha256": hashes}
     write_record(folder, about | record | inputs)
 
 

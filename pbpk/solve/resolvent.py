@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.compile.engine import kernels
+from pbpk.compile.engine import use_kernels
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, unsupported_likelihood
 from pbpk.linalg.packing import linear_part, packing, produces
 from pbpk.linalg.series import design
@@ -98,7 +98,7 @@ class Resolvent:
     def supports_likelihood(self, system: System, p: jax.Array, terms: LikelihoodTerms) -> bool:
         """Not where the contour may have to take over, which gives amounts."""
         sure = self.reverse or not may_oscillate(system)
-        return sure and p.shape[0] == 1 and kernels(p.dtype) and not unsupported_likelihood(terms)
+        return sure and p.shape[0] == 1 and use_kernels(p.dtype) and not unsupported_likelihood(terms)
 
     def solve_likelihood(
         self, system: System, timeline: Timeline, p: jax.Array, terms: LikelihoodTerms, data: LikelihoodData
@@ -122,7 +122,7 @@ class Resolvent:
     ) -> Trajectory:
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
-        windows, by_kernel = timeline.windows, kernels(p.dtype)
+        windows, by_kernel = timeline.windows, use_kernels(p.dtype)
         span = windows.span if windows is not None and p.shape[0] == 1 else 1.0
         count = len(timeline.time) if windows is None else len(windows.closing_event)
         series = design(span, tolerance * _SERIES_MARGIN)

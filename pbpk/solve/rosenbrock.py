@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.compile.engine import kernels, unless
+from pbpk.compile.engine import use_kernels, note_unsupported
 from pbpk.compile.programs.rosenbrock.kernel import integrate_window, integrate_window_forward
 from pbpk.compile.programs.rosenbrock.right_hand_side import unsupported
 from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod
@@ -91,7 +91,7 @@ class Rosenbrock:
 
     def supports_likelihood(self, system: System, p: jax.Array, terms: LikelihoodTerms) -> bool:
         """Where laws and likelihoods can be written on operands, and parameters do not change on the way."""
-        compilable = p.shape[0] == 1 and kernels(p.dtype) and not unsupported(build_vector_field(system))
+        compilable = p.shape[0] == 1 and use_kernels(p.dtype) and not unsupported(build_vector_field(system))
         return compilable and not unsupported_likelihood(terms)
 
     def solve_likelihood(
@@ -119,7 +119,7 @@ class Rosenbrock:
         atol = max(1e-4 * rtol if self.atol is None else self.atol, 0.1 * eps)
         field = build_vector_field(system)
         options = RosenbrockOptions(field, TABLEAUS[self.name], rtol, atol, self.max_steps, integrals, self.grid)
-        by_kernel = kernels(p.dtype) and unless(unsupported(field))
+        by_kernel = use_kernels(p.dtype) and note_unsupported(unsupported(field))
         if by_kernel:
             forward_advance = _make_compiled_advance(options, integrate_window_forward)
             advance = _make_compiled_advance(options, integrate_window) if self.reverse else forward_advance

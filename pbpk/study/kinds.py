@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Section of fit.toml -> (module, function). The function takes the study's folder, specification, model, the name of a solver
 # or None, and a function that assembles the study of the individual data from a specification; it returns a `Study`.
-STUDY_KINDS = {"summary": ("pbpk.aggregate_data.study", "study_with_summary")}
+STUDY_KINDS = {"summary": ("pbpk.aggregate_data.study", "load_summary_study")}
 
 
 def find_study_kind(spec: StudySpec) -> str | None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pbpk
-from pbpk.aggregate_data.identifiability import weakest_of
-from pbpk.aggregate_data.method import evaluated, together
+from pbpk.aggregate_data.identifiability import describe_identifiability
+from pbpk.aggregate_data.method import evaluate_rows, combine_with_aggregates
 from pbpk.errors import BadInput, WrongUsage
 from pbpk.estimation.methods import get_method
 from pbpk.study.load import load_study
@@ -117,11 +117,13 @@ def test_gradients_of_every_kind_of_row(aggregates):
     )
     problem = load_study(folder).problem.summary
     psi = load_study(folder).problem.initial_unconstrained + 0.1
-    found = evaluated(problem, psi)
+    found = evaluate_rows(problem, psi)
     for k in range(len(psi)):
         h = np.zeros(len(psi))
         h[k] = 1e-5
-        slope = (np.asarray(evaluated(problem, psi + h).value) - np.asarray(evaluated(problem, psi - h).value)) / 2e-5
+        slope = (
+            np.asarray(evaluate_rows(problem, psi + h).value) - np.asarray(evaluate_rows(problem, psi - h).value)
+        ) / 2e-5
         np.testing.assert_allclose(np.asarray(found.gradient)[k], slope, rtol=1e-5, atol=1e-5)
     assert problem.rows == 6 and problem.quantified == 5
 
@@ -140,11 +142,11 @@ def test_individual_data_and_aggregates_add_up(aggregates, evaluate):
     plain = text.replace(text[text.index("[summary") : text.index("[data]")], "")
     alone = load_study(aggregates(plain, data=DATA)).problem
     psi = joint.initial_unconstrained
-    method = together(get_method("focei"), joint)
+    method = combine_with_aggregates(get_method("focei"), joint)
     both = evaluate(method, joint)
     assert method.name == "focei+summary" and joint.observations == alone.observations + 3
     own = evaluate(get_method("focei"), alone)
-    told = evaluated(joint.summary, psi)
+    told = evaluate_rows(joint.summary, psi)
     assert both.objective.sum() == pytest.approx(own.objective.sum() + float(told.value.sum()), rel=1e-10)
     names = list(joint.structure.layout.names)
     assert names[:2] == ["CL", "dlt.E50"] and both.good.all() and both.gradient.shape[1] == 2 + 3
@@ -154,10 +156,10 @@ def test_individual_data_and_aggregates_add_up(aggregates, evaluate):
 
 def test_what_the_rows_cannot_tell_is_named(aggregates):
     folder = aggregates(ALONE, "a,auc,mean,30,mg*h/L,,published,,x")
-    assert "cannot tell CL from OMEGA_CL" in weakest_of(load_study(folder).problem)[0]
+    assert "cannot tell CL from OMEGA_CL" in describe_identifiability(load_study(folder).problem)[0]
     with_v = ALONE.replace("[values]\nV = 20\n", "[parameters.V]\ninitial = 20\n")
     blind = load_study(aggregates(with_v, *as_rows(individuals()))).problem
-    assert weakest_of(blind) == ["no row says anything of V at the starting values: fix it"]
+    assert describe_identifiability(blind) == ["no row says anything of V at the starting values: fix it"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pbpk.aggregate_data.rows import cv_as_sd, read_rows
+from pbpk.aggregate_data.rows import convert_cv_to_sd, read_rows
 from pbpk.study.summary_schema import SummaryPart
 from pbpk.errors import BadInput
 
@@ -41,7 +41,7 @@ def test_rows_are_read(read):
     assert (rows[0].n, rows[0].error, rows[0].step) == (10, 0.2, 0.01) and not rows[2].used
     assert (rows[4].rank, rows[5].rank, rows[3].rank) == (4.0, 2.5, 10.0)
     assert (rows[6].quantity, rows[6].other) == ("auc", "peak") and rows[7].value == pytest.approx(0.3)
-    sd = cv_as_sd(rows)[1]
+    sd = convert_cv_to_sd(rows)[1]
     assert (sd.statistic, sd.unit) == ("sd", "mg*h/L") and sd.value == pytest.approx(3.75)
     assert sd.step == pytest.approx(0.125) and np.isclose(rows[1].value, 30)
 

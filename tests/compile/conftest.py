@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pbpk
-from pbpk.compile.backend.base import Arrays
+from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.linear.kernel import handler_arguments
 from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.window import propagate_window
@@ -63,7 +63,7 @@ def oracle():
         )
         arrays = {b.name: np.asarray(a) for b, a in zip(window.arguments, given, strict=True)}
         arrays |= {b.name: np.full((*b.shape, n), np.nan) for b in window.results}
-        propagate_window(Arrays(arrays), window)
+        propagate_window(NumpyBackend(arrays), window)
         return arrays["amounts"], arrays.get("integral"), arrays["error"][0]
 
     return oracle

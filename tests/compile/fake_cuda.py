@@ -27,7 +27,7 @@ def on_this_processor(device: str):
         held = f"@{register} = global i32 0\n{read}"
         assert f"declare i32 {intrinsic}" in source
         source = source.replace(f"declare i32 {intrinsic}", held).replace(intrinsic, f"@read.{register}()")
-    llvm = jit._llvm()
+    llvm = jit._load_llvmlite()
     module = llvm.parse_assembly(source)
     module.verify()
     engine = llvm.create_mcjit_compiler(module, jit._target_machine())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pbpk.compile import compile_linear
-from pbpk.compile.backend.base import Arrays
+from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.linear.kernel import series_tables
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint, window_adjoint
 from pbpk.linalg.packing import packing
@@ -88,7 +88,7 @@ def test_against_numpy_on_models_of_every_kind(model, name):
         arrays += [p for part in own[3:] for p in part]
         buffers = {b.name: np.asarray(a) for b, a in zip(window.arguments, arrays, strict=True)}
         buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
-        window_adjoint(Arrays(buffers), window)
+        window_adjoint(NumpyBackend(buffers), window)
         for part, ours in enumerate((value, slope)[: order + 1]):
             close(
                 ours,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pbpk.compile.backend.base import Buffer
-from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.xla import cache, jit
 from pbpk.compile.xla.handler import write_handler
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("compiled")
 def program(number):
     """A handler that adds a number."""
     a, b = Buffer("a", (1,)), Buffer("b", (1,))
-    m = Vectors(jit.host().lanes)
+    m = LlvmBackend(jit.host_processor().lanes)
     kernel = write_kernel(m, (a, b), lambda: m.write(b, 0, m.read(a, 0) + number))
     return kernel + "\n" + write_handler((a,), (b,), m.lanes, m.vectors)
 
@@ -49,7 +49,7 @@ def emitted(monkeypatch):
             made.append(module)
             return self.machine.emit_object(module)
 
-    real_llvm = jit._llvm()
+    real_llvm = jit._load_llvmlite()
     create = real_llvm.create_mcjit_compiler
     monkeypatch.setattr(jit, "_target_machine", Counting)
     monkeypatch.setattr(real_llvm, "create_mcjit_compiler", lambda module, m: create(module, m.machine))
@@ -58,7 +58,7 @@ def emitted(monkeypatch):
 
 def test_compiled_once(folder, emitted):
     source = program(1.0)
-    name = jit.name_of(source)
+    name = jit.name_source(source)
     assert works(source, 1.0, name, "cache_once_a")
     assert [f.name for f in folder.iterdir()] == [name]
     assert works(source, 1.0, name, "cache_once_b")
@@ -68,12 +68,12 @@ def test_compiled_once(folder, emitted):
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b""])
 def test_damaged_code_is_never_run(folder, emitted, damage):
     source = program(2.0)
-    name = jit.name_of(source)
+    name = jit.name_source(source)
     target = f"cache_damaged_{len(damage(b'0123456789'))}_{damage(b'01')!r}"
     assert works(source, 2.0, name, target + "a")
     whole = (folder / name).read_bytes()
     (folder / name).write_bytes(damage(whole))
-    assert cache.load(name) is None
+    assert cache.load_code(name) is None
     assert works(source, 2.0, name, target + "b")
     assert len(emitted) == 2
     assert (folder / name).read_bytes() == whole
@@ -85,7 +85,7 @@ def test_no_cache_at_all(tmp_path, monkeypatch, emitted):
     monkeypatch.setenv("PBPK_CACHE", str(tmp_path / "file"))
     source = program(3.0)
     for k in range(2):
-        assert works(source, 3.0, jit.name_of(source), f"cache_none_{k}")
+        assert works(source, 3.0, jit.name_source(source), f"cache_none_{k}")
     assert len(emitted) == 2
 
 
@@ -94,16 +94,16 @@ def test_nothing_is_left_behind_when_writing_fails(folder, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(cache.os, "replace", full)
-    cache.keep("some", b"code")
+    cache.keep_code("some", b"code")
     assert list(folder.iterdir()) == []
-    assert cache.load("some") is None
+    assert cache.load_code("some") is None
 
 
 def test_names_tell_programs_and_processors_apart(monkeypatch):
     source = program(1.0)
-    name = jit.name_of(source)
-    assert name == jit.name_of(program(1.0))
-    assert name != jit.name_of(program(1.5))
+    name = jit.name_source(source)
+    assert name == jit.name_source(program(1.0))
+    assert name != jit.name_source(program(1.5))
     other = jit.Processor("another", "+sse2", 2, 16)
     monkeypatch.setattr(jit, "host", lambda: other)
-    assert name != jit.name_of(source)
+    assert name != jit.name_source(source)

@@ -17,7 +17,7 @@ from jax import export
 import pbpk
 from pbpk.compile import compile_linear, engine
 from pbpk.compile.backend import ptx
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.compile.programs.linear.kernel import handler_arguments
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import bind, cuda, jit
@@ -51,7 +51,7 @@ def program(graph, compiled):
 def driver(monkeypatch):
     """cuda.py with a driver and a device that are not there; nothing of it is remembered afterwards."""
     fake = fake_cuda.Driver()
-    forgetful = (cuda.why_not, cuda.registered, cuda._attribute, bind._batched)
+    forgetful = (cuda.explain_unavailable, cuda.registered, cuda._attribute, bind._make_batched)
 
     def forget():
         for f in forgetful:
@@ -71,7 +71,7 @@ def handler(driver, program, monkeypatch):
     real = jit.compile_handler
     monkeypatch.setattr(jit, "compile_handler", lambda *a: made.append(real(*a)) or made[-1])
     cuda.registered(program)
-    driver.program = fake_cuda.on_this_processor(cuda.write(program)[0])
+    driver.program = fake_cuda.on_this_processor(cuda.write_program(program)[0])
     driver.parameters = 2 + len(program.arguments) + len(program.results)
     return made[0]
 
@@ -80,7 +80,7 @@ def arrays(program, count, blocks=1):
     """Arguments, and results with scratch, filled with what must not be read."""
     given = handler_arguments(program, *map(jnp.asarray, (*numbers(count)[:2], STOPS[:, None], numbers(count)[2])))
     results = [np.full((*b.shape, count), np.nan) for b in program.results]
-    slots = cuda.write(program)[2]
+    slots = cuda.write_program(program)[2]
     return [np.array(a) for a in given], [*results, np.full((blocks, slots, ptx.BLOCK), np.nan)]
 
 
@@ -89,7 +89,7 @@ def test_one_lane_is_the_vectors_program(graph, run, apart, monkeypatch):
     rates, start, source = numbers(13)
     kernel = compile_linear(graph(4, EDGES), SERIES, integrals=True)
     wide = run(kernel, rates, start, STOPS, source)
-    host = jit.host()
+    host = jit.host_processor()
     monkeypatch.setattr(jit, "host", lambda: jit.Processor(host.name, host.features, 1, 32))
     one = run(kernel, rates, start, STOPS, source)
     for a, b in zip(one[:2], wide[:2], strict=True):
@@ -158,13 +158,13 @@ def all_launched(driver, monkeypatch):
     def launched(program, types, given):
         if program not in known:
             cuda.registered(program)
-            known[program] = made[-1], fake_cuda.on_this_processor(cuda.write(program)[0]), cuda.write(program)[2]
+            known[program] = made[-1], fake_cuda.on_this_processor(cuda.write_program(program)[0]), cuda.write_program(program)[2]
         handler, run, slots = known[program]
 
         def call(*arrays):
             results = [np.full(t.shape, np.nan) for t in types]
             count = results[0].shape[-1]
-            scratch = np.full((cuda.blocks(count, slots), slots, ptx.BLOCK), np.nan)
+            scratch = np.full((cuda.count_blocks(count, slots), slots, ptx.BLOCK), np.nan)
             driver.program, driver.parameters = run, 2 + len(arrays) + len(results)
             assert fake_cuda.Frame(handler).call([np.array(a) for a in arrays], [*results, scratch]) is None
             counts.append(count)
@@ -174,7 +174,7 @@ def all_launched(driver, monkeypatch):
 
     def use():
         monkeypatch.setattr(bind, "_compiled", launched)
-        bind._batched.cache_clear()
+        bind._make_batched.cache_clear()
         cuda.registered.cache_clear()
         jax.clear_caches()
         return counts
@@ -256,7 +256,7 @@ def test_a_likelihood_and_its_slopes(body, all_launched, kind):
         return jnp.sum(solver.solve_likelihood(system, timeline, p, terms, data).minus2ll)
 
     def both():
-        with using("kernel"):
+        with using_engine("kernel"):
             return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(p, 0.3)
 
     wanted = both()
@@ -332,7 +332,7 @@ def test_a_program_that_cannot_be_loaded_is_an_error_of_python(driver, program):
 
 @pytest.mark.parametrize("target", ptx.TARGETS)
 def test_the_ptx(program, target):
-    code = ptx.generate(cuda.write(program)[0], target)
+    code = ptx.generate_ptx(cuda.write_program(program)[0], target)
     assert code.count(".entry") == 1
     assert f".visible .entry {ptx.ENTRY}(" in code
     assert f".target sm_{target}" in code
@@ -348,7 +348,7 @@ def test_the_ptx(program, target):
 
 
 def test_targets():
-    found = {c: ptx.target_for(c) for c in (61, 70, 75, 80, 86, 89, 90, 100, 120)}
+    found = {c: ptx.find_target(c) for c in (61, 70, 75, 80, 86, 89, 90, 100, 120)}
     assert found == {61: None, 70: 70, 75: 70, 80: 80, 86: 80, 89: 80, 90: 90, 100: 90, 120: 90}
 
 
@@ -364,8 +364,8 @@ def _ptxas():
 @pytest.mark.parametrize("name", ["iodide", "astatide_reference"])
 def test_ptxas_takes_it(model, name, target, tmp_path):
     system, _ = model(name, 1)
-    device, _, _ = cuda.write(LinearWindowForward(system, SERIES, 6, True, True, True))
-    (tmp_path / "k.ptx").write_text(ptx.generate(device, target))
+    device, _, _ = cuda.write_program(LinearWindowForward(system, SERIES, 6, True, True, True))
+    (tmp_path / "k.ptx").write_text(ptx.generate_ptx(device, target))
     words = [_ptxas(), "-v", f"-arch=sm_{target}", "-o", tmp_path / "k.cubin", tmp_path / "k.ptx"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -387,9 +387,9 @@ def test_what_jax_would_send_to_a_device(driver, graph):
     found = f(rates, start, source)
     assert np.isfinite(found.amounts).all() and driver.launched == []
     program = LinearWindowForward(
-        system, kernel.series, len(STOPS), True, False, True, registers=jit.host().registers * 3 // 4
+        system, kernel.series, len(STOPS), True, False, True, registers=jit.host_processor().registers * 3 // 4
     )
-    here, there = bind.registered(program), cuda.registered(program)
+    here, there = bind.register_program(program), cuda.registered(program)
     checks = [export.DisabledSafetyCheck.custom_call(n) for n in (here, there)]
 
     def lowered(*platforms):
@@ -400,7 +400,7 @@ def test_what_jax_would_send_to_a_device(driver, graph):
     assert there in gpu and here not in gpu
     assert here in both and there in both
     (line,) = [line for line in gpu.splitlines() if f"@{there}(" in line]
-    slots = cuda.write(program)[2]
+    slots = cuda.write_program(program)[2]
     takes, gives = line.rsplit(" : ", 1)[1].split(" -> ")
     sizes = [(*b.shape, 1 if b.share else 1000) for b in program.arguments]
     assert takes == "(" + ", ".join(f"tensor<{'x'.join(map(str, s))}xf64>" for s in sizes) + ")"
@@ -415,17 +415,17 @@ def test_what_jax_would_send_to_a_device(driver, graph):
 )
 def test_how_many_blocks(driver, patients, slots, multiprocessors, blocks):
     driver.attributes[16] = multiprocessors
-    assert cuda.blocks(patients, slots) == blocks
+    assert cuda.count_blocks(patients, slots) == blocks
 
 
 def test_why_not(driver, monkeypatch):
     def asked(**change):
-        cuda.why_not.cache_clear()
+        cuda.explain_unavailable.cache_clear()
         cuda._attribute.cache_clear()
         with monkeypatch.context() as m:
             for name, value in change.items():
                 m.setattr(driver if hasattr(driver, name) else cuda, name, value)
-            return cuda.why_not()
+            return cuda.explain_unavailable()
 
     assert asked() == ""
     assert asked(version=11080) == "the CUDA driver's version 11080 is older than 12000"
@@ -445,22 +445,22 @@ def test_only_who_asks_gets_kernels_on_a_device(monkeypatch):
     """Until they have been run on one."""
     monkeypatch.setattr(engine, "_platform", lambda: "gpu")
     monkeypatch.setattr(cuda, "why_not", lambda: "")
-    engine._possible_on_cuda.cache_clear()
+    engine._are_possible_on_cuda.cache_clear()
     monkeypatch.delenv("PBPK_ENGINE", raising=False)
-    assert not engine.kernels(np.dtype(np.float64))
-    with engine.using("kernel"):
-        assert engine.kernels(np.dtype(np.float64))
-        assert not engine.kernels(np.dtype(np.float32))
-        engine._possible_on_cuda.cache_clear()
+    assert not engine.use_kernels(np.dtype(np.float64))
+    with engine.using_engine("kernel"):
+        assert engine.use_kernels(np.dtype(np.float64))
+        assert not engine.use_kernels(np.dtype(np.float32))
+        engine._are_possible_on_cuda.cache_clear()
         monkeypatch.setattr(cuda, "why_not", lambda: "JAX has no CUDA device")
         with pytest.warns(UserWarning, match="off on this device: JAX has no CUDA device"):
-            assert not engine.kernels(np.dtype(np.float64))
-    engine._possible_on_cuda.cache_clear()
+            assert not engine.use_kernels(np.dtype(np.float64))
+    engine._are_possible_on_cuda.cache_clear()
 
 
 @pytest.mark.gpu
 def test_a_device_gives_what_the_processor_gives(model, run, apart):
-    if reason := cuda.why_not():
+    if reason := cuda.explain_unavailable():
         pytest.skip(reason)
     system, rates = model("astatide_reference", 3000)
     rng = np.random.default_rng(0)

@@ -91,9 +91,9 @@ def test_without_llvmlite_the_rest_works_and_says_nothing():
 
 def test_who_asks_inside_a_program_is_told_too(monkeypatch):
     monkeypatch.setattr(jit, "why_not", lambda: "llvmlite is not installed")
-    with pytest.raises(MissingExtra, match="kernels are off"), engine.using("kernel"):
+    with pytest.raises(MissingExtra, match="kernels are off"), engine.using_engine("kernel"):
         pass
-    with pytest.raises(WrongUsage, match="no engine `fast`"), engine.using("fast"):
+    with pytest.raises(WrongUsage, match="no engine `fast`"), engine.using_engine("fast"):
         pass
     monkeypatch.setenv("PBPK_ENGINE", "kernel")
     with pytest.raises(MissingExtra, match="kernels are off"):
@@ -102,30 +102,30 @@ def test_who_asks_inside_a_program_is_told_too(monkeypatch):
 
 
 def test_the_engine_diffrax_is_the_general_solver():
-    with engine.using("diffrax"):
+    with engine.using_engine("diffrax"):
         assert choose_solver(MODEL.system) == choose_solver(NONLINEAR, "auto") == General()
         assert choose_solver(MODEL.system, "contour") == Contour()  # a name says more
-        assert not engine.kernels(FLOAT64)
-    with engine.using("jax"):
+        assert not engine.use_kernels(FLOAT64)
+    with engine.using_engine("jax"):
         assert choose_solver(MODEL.system) == Resolvent()
         assert choose_solver(NONLINEAR) == Rosenbrock()
-        assert not engine.kernels(FLOAT64)
+        assert not engine.use_kernels(FLOAT64)
 
 
 def test_kernels_are_for_float64_on_a_processor(monkeypatch):
-    assert engine.kernels(FLOAT64) == (jit.why_not() == "")
-    assert not engine.kernels(np.dtype(np.float32))
+    assert engine.use_kernels(FLOAT64) == (jit.why_not() == "")
+    assert not engine.use_kernels(np.dtype(np.float32))
     monkeypatch.setattr(engine, "_platform", lambda: "tpu")
-    assert not engine.kernels(FLOAT64)
+    assert not engine.use_kernels(FLOAT64)
 
 
 def test_an_unknown_frame_is_told_once_and_costs_the_kernels_alone(monkeypatch):
     monkeypatch.setattr(jit, "why_not", lambda: "this jaxlib's FFI is not the one that kernels are written for")
-    engine._possible.cache_clear()
+    engine._are_possible.cache_clear()
     with pytest.warns(UserWarning, match="compiled kernels are off: this jaxlib's FFI"):
-        assert not engine.kernels(FLOAT64)
-    assert not engine.kernels(FLOAT64)  # a second warning would be an error
-    engine._possible.cache_clear()
+        assert not engine.use_kernels(FLOAT64)
+    assert not engine.use_kernels(FLOAT64)  # a second warning would be an error
+    engine._are_possible.cache_clear()
 
 
 def test_what_was_compiled_for_one_engine_is_not_run_for_another():
@@ -133,17 +133,17 @@ def test_what_was_compiled_for_one_engine_is_not_run_for_another():
 
     @jax.jit
     def inner(x):
-        seen.append(engine.asked())
+        seen.append(engine.requested_engine())
         return x + 1
 
     outer = jax.jit(lambda x: jax.lax.fori_loop(0, 2, lambda i, y: inner(y), x))
     for f in (inner, outer):
         for name in (None, "jax", "diffrax", None, "jax"):
-            with engine.using(name):
+            with engine.using_engine(name):
                 f(jnp.asarray(1.0))
     assert seen == [None, "jax", "diffrax"]
-    with engine.using("jax"), engine.using(None):
-        assert engine.asked() == "jax"
+    with engine.using_engine("jax"), engine.using_engine(None):
+        assert engine.requested_engine() == "jax"
 
 
 def test_engines_agree_and_the_library_takes_their_names():

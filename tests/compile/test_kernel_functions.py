@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.compile.backend.base import Arrays, Buffer
+from pbpk.compile.backend.base import NumpyBackend, Buffer
 from pbpk.compile.backend.functions import exp
-from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
 
@@ -23,12 +23,12 @@ def both(compiled):
 
     def both(algorithm, a, b):
         given = np.stack(np.broadcast_arrays(a, b)).astype(float)
-        m = Vectors(jit.host().lanes)
+        m = LlvmBackend(jit.host_processor().lanes)
         kernel = write_kernel(m, (IN, OUT), lambda: m.write(OUT, 0, algorithm(m, m.read(IN, 0), m.read(IN, 1))))
         source = kernel + "\n" + write_handler((IN,), (OUT,), m.lanes, m.vectors)
         types = jax.ShapeDtypeStruct((1, given.shape[1]), np.float64)
-        found = np.asarray(jax.jit(jax.ffi.ffi_call(jit.register(source), types))(jnp.asarray(given)))[0]
-        oracle = Arrays({"given": given, "found": np.zeros((1, given.shape[1]))})
+        found = np.asarray(jax.jit(jax.ffi.ffi_call(jit.register_handler(source), types))(jnp.asarray(given)))[0]
+        oracle = NumpyBackend({"given": given, "found": np.zeros((1, given.shape[1]))})
         with np.errstate(all="ignore"):
             oracle.write(OUT, 0, algorithm(oracle, given[0], given[1]))
         return found, oracle.buffers["found"][0]

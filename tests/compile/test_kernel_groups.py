@@ -11,7 +11,7 @@ import pbpk
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Buffer
 from pbpk.compile.xla import bind, jit
-from pbpk.compile.xla.bind import registered
+from pbpk.compile.xla.bind import register_program
 from pbpk.linalg.series import design
 from pbpk.solve.choose import restore_reverse_mode
 from pbpk.study.load import load_study
@@ -25,14 +25,14 @@ SERIES = design(30.0, 1e-11)
 def grouped(monkeypatch):
     """The names of the arguments that calls had in groups."""
     seen = []
-    real = bind.registered
+    real = bind.register_program
 
     def asked(program, names=frozenset()):
         seen.append(sorted(names))
         return real(program, names)
 
     monkeypatch.setattr(bind, "registered", asked)
-    bind._batched.cache_clear()
+    bind._make_batched.cache_clear()
     return seen
 
 
@@ -58,7 +58,7 @@ def test_draws_of_rates(subjects, draws, grouped, monkeypatch):
     kernel, rates, start, stops = numbers(subjects)
     many = rates * jnp.exp(0.1 * np.random.default_rng(1).standard_normal((draws, 1, 1)))
     found = jax.jit(jax.vmap(kernel, in_axes=(0, None, None)))(many, start, stops)
-    lanes = jit.host().lanes
+    lanes = jit.host_processor().lanes
     fits = draws >= lanes and -(-draws // lanes) * lanes <= 1.25 * draws
     assert grouped[-1] == (["integral_terms", "start", "stops", "weights"] if fits else [])
     monkeypatch.setattr(bind, "_grouped", lambda patients, *_: patients)
@@ -121,7 +121,7 @@ class Scaled:
 
 def test_the_handler_refuses_groups_that_are_none():
     """As many patients in each, as many as a register has lanes, and as many groups in all arguments that have some."""
-    name, lanes = registered(Scaled(), frozenset("y")), jit.host().lanes
+    name, lanes = register_program(Scaled(), frozenset("y")), jit.host_processor().lanes
 
     def run(patients, groups, first=3, out=None):
         x = np.arange(2.0 * patients).reshape(2, patients)

@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.compile.backend.base import Arrays
-from pbpk.compile.backend.forward_mode import Jets
+from pbpk.compile.backend.base import NumpyBackend
+from pbpk.compile.backend.forward_mode import ForwardModeBackend
 from pbpk.compile.backend.functions import divide
-from pbpk.compile.backend.jet import Jet, value
-from pbpk.compile.engine import using
+from pbpk.compile.backend.jet import OperandJet, value_of
+from pbpk.compile.engine import using_engine
 from pbpk.compile.programs.elimination import factor_matrix, plan_pivots, solve_factored
 from pbpk.compile.programs.laws import evaluate_expressions, prepare_expression, trace_function
 from pbpk.compile.programs.rosenbrock.kernel import integrate_window, integrate_window_forward
 from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import step_weights
 from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod, RosenbrockWindow
-from pbpk.compile.xla.forward import Along
+from pbpk.compile.xla.forward import ForwardProgram
 from pbpk.errors import Note
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
@@ -70,9 +70,9 @@ def test_functions_have_the_derivatives_that_jax_gives_them(name):
     f, *arguments = FUNCTIONS[name]
     rng = np.random.default_rng(3)
     directions = [tuple(rng.standard_normal(X.shape) for _ in arguments) for _ in range(ORDER)]
-    m = Jets(Arrays({}), ORDER, {})
+    m = ForwardModeBackend(NumpyBackend({}), ORDER, {})
     given = {
-        k: Jet({0: a, **{s: raised(directions, s, k) for s in range(1, 2**ORDER)}}) for k, a in enumerate(arguments)
+        k: OperandJet({0: a, **{s: raised(directions, s, k) for s in range(1, 2**ORDER)}}) for k, a in enumerate(arguments)
     }
     with np.errstate(all="ignore"):
         ((found,),) = evaluate_expressions(m, [(prepare_expression(m, trace_function(f, 2), {}), given)])
@@ -85,8 +85,8 @@ def test_functions_have_the_derivatives_that_jax_gives_them(name):
 
 def test_powers_of_nothing():
     """x³·⁵ + y² + y at 0, where JAX's third derivative is no number: its way there has 0 · 0⁻¹."""
-    m = Jets(Arrays({}), ORDER, {})
-    x = Jet({0: np.zeros(1), 1: np.ones(1), 2: np.full(1, 3.0), 4: np.ones(1)})
+    m = ForwardModeBackend(NumpyBackend({}), ORDER, {})
+    x = OperandJet({0: np.zeros(1), 1: np.ones(1), 2: np.full(1, 3.0), 4: np.ones(1)})
     expression = prepare_expression(m, trace_function(lambda x, y: x**3.5 + y**2.0 + y**1.0, 2), {})
     with np.errstate(all="ignore"):
         ((found,),) = evaluate_expressions(m, [(expression, {0: x, 1: x})])
@@ -94,19 +94,19 @@ def test_powers_of_nothing():
 
 
 def test_what_does_not_move_costs_and_gives_nothing():
-    m = Jets(Arrays({}), 2, {})
-    still = Jet({0: X})
+    m = ForwardModeBackend(NumpyBackend({}), 2, {})
+    still = OperandJet({0: X})
     assert (still * still + 1.0 / still - 2.0).parts.keys() == {0}
     assert divide(m, [(1.0, still)])[0].parts.keys() == {0}
-    moving = Jet({0: X, 2: X})
+    moving = OperandJet({0: X, 2: X})
     assert (moving * still).parts.keys() == {0, 2}
     assert m.fixed(moving).parts.keys() == {0}
-    np.testing.assert_array_equal(value(moving / 3.0), X / 3.0)
+    np.testing.assert_array_equal(value_of(moving / 3.0), X / 3.0)
 
 
 def test_a_loop_does_not_lose_derivatives():
-    m = Jets(Arrays({}), 1, {})
-    moving = Jet({0: X, 1: np.ones_like(X)})
+    m = ForwardModeBackend(NumpyBackend({}), 1, {})
+    moving = OperandJet({0: X, 1: np.ones_like(X)})
     (power,) = m.loop(3, lambda i, x: [x * moving], [1.0])
     np.testing.assert_allclose(power.parts[1], 3 * X**2)
     with pytest.raises(TypeError, match="began without derivatives"):
@@ -178,9 +178,9 @@ def test_equations_are_solved_with_their_derivatives():
         return jnp.linalg.solve(jnp.moveaxis(matrix, -1, 0), b.T[..., None])[..., 0].T
 
     def jets(which, rows):
-        return [Jet({0: v, **{s: raised(directions, s, which)[k] for s in (1, 2, 3)}}) for k, v in enumerate(rows)]
+        return [OperandJet({0: v, **{s: raised(directions, s, which)[k] for s in (1, 2, 3)}}) for k, v in enumerate(rows)]
 
-    m = Jets(Arrays({}), 2, {})
+    m = ForwardModeBackend(NumpyBackend({}), 2, {})
     factors = factor_matrix(m, pivots, dict(zip(places, jets(0, a), strict=True)), jets(1, excess), 2)
     found = solve_factored(m, factors, jets(2, b))
     for s in range(4):
@@ -254,7 +254,7 @@ def test_machine_code_is_the_program_that_numpy_runs():
         linear, constant = (jnp.broadcast_to(a, (len(a), 11)) for a in (bound.linear, bound.constant))
         return {"start": x, "linear": linear, "constant": constant, "law_parameters": chosen, "inflow": rate}
 
-    program = Along(
+    program = ForwardProgram(
         RosenbrockWindow(own, len(STOPS), True, True),
         2,
         tuple((n, (False,) * 3) for n in ("start", "linear", "constant", "law_parameters", "inflow")),
@@ -265,7 +265,7 @@ def test_machine_code_is_the_program_that_numpy_runs():
         chosen = [directions[k] for k in range(2) if s >> k & 1]
         parts = along(arrays, arguments, chosen)
         table |= {name if s == 0 else f"{name}.{s}": np.asarray(a) for name, a in parts.items()}
-    machine = Arrays(
+    machine = NumpyBackend(
         {b.name: np.array(table[b.name], float) for b in program.arguments}
         | {b.name: np.full((*b.shape, 11), np.nan) for b in program.results}
     )
@@ -300,7 +300,7 @@ def test_michaelis_menten_in_closed_form():
     vm = jnp.asarray([1.0, 2.5, 4.0])
     one = jnp.ones_like(vm)
     t = times[:, None]
-    with using("kernel"):
+    with using_engine("kernel"):
         first_, second = (along(amounts, (vm,), [(one,)] * k) for k in (1, 2))
         x = np.asarray(amounts(vm))
     np.testing.assert_allclose(km * np.log(dose / x) + dose - x, np.asarray(vm) * t, rtol=1e-8)
@@ -417,9 +417,9 @@ def test_a_law_that_no_kernel_has_is_differentiated_by_jax_with_a_note():
     def at_one(k):
         return Rosenbrock(rtol=1e-9).forward_mode().solve(system, timeline, k[None, None, None]).amounts[0, 0, 0]
 
-    with using("kernel"), pytest.warns(Note, match="atan"):
+    with using_engine("kernel"), pytest.warns(Note, match="atan"):
         slope = jax.jvp(at_one, (jnp.asarray(0.7),), (jnp.asarray(1.0),))[1]
     step = 1e-5
-    with using("jax"):
+    with using_engine("jax"):
         differences = (at_one(jnp.asarray(0.7 + step)) - at_one(jnp.asarray(0.7 - step))) / (2 * step)
     np.testing.assert_allclose(slope, differences, rtol=1e-6)

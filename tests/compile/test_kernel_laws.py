@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import gammaln, psi
 
-from pbpk.compile.backend.base import Arrays, Buffer
+from pbpk.compile.backend.base import NumpyBackend, Buffer
 from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
-from pbpk.compile.backend.llvm import Vectors, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
 from pbpk.compile.programs.rosenbrock.right_hand_side import trace_law
 from pbpk.compile.xla import jit
@@ -29,11 +29,11 @@ def run(algorithm, given, results):
         for k, x in enumerate(algorithm(m, [m.read(into, k) for k in range(len(given))])):
             m.write(out, k, x)
 
-    m = Vectors(jit.host().lanes)
+    m = LlvmBackend(jit.host_processor().lanes)
     source = write_kernel(m, (into, out), lambda: body(m)) + "\n" + write_handler((into,), (out,), m.lanes, m.vectors)
     types = jax.ShapeDtypeStruct((results, given.shape[1]), np.float64)
-    compiled = np.asarray(jax.jit(jax.ffi.ffi_call(jit.register(source), types))(jnp.asarray(given)))
-    oracle = Arrays({"given": given, "found": np.zeros((results, given.shape[1]))})
+    compiled = np.asarray(jax.jit(jax.ffi.ffi_call(jit.register_handler(source), types))(jnp.asarray(given)))
+    oracle = NumpyBackend({"given": given, "found": np.zeros((results, given.shape[1]))})
     with np.errstate(all="ignore"):
         body(oracle)
     return compiled, oracle.buffers["found"]
@@ -173,7 +173,7 @@ def test_what_is_known_beforehand_is_not_computed_again():
     """Of Vmax·c/(Km·(1 + rival/Ki) + c), three operations are left to a loop."""
     law = trace_law(laws.competitive, ("c", "rival", "vmax", "km", "ki"), (True, False, False, False, False))
     known = {k: np.ones(1) for k in range(1, 5)}
-    assert [op.name for op in prepare_expression(Arrays({}), law.rate, known).operations] == ["mul", "add", "div"]
+    assert [op.name for op in prepare_expression(NumpyBackend({}), law.rate, known).operations] == ["mul", "add", "div"]
 
 
 @pytest.mark.parametrize("count", range(1, 10))
@@ -189,7 +189,7 @@ def test_many_quotients_by_one_division(count):
 def test_what_is_divided_by_often_is_divided_by_once():
     """All slopes of Michaelis–Menten: one division."""
     law = trace_law(laws.saturable, ("c", "vmax", "km"), (True, False, False))
-    own = prepare_expression(Arrays({}), law.gradient, {1: np.ones(1), 2: np.ones(1)})
+    own = prepare_expression(NumpyBackend({}), law.gradient, {1: np.ones(1), 2: np.ones(1)})
     assert [op.name for op in own.operations].count("div") == 1
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from pbpk.compile.xla.layout import disagreement, installed_header
+from pbpk.compile.xla.layout import find_disagreement, read_installed_header
 
 
 @pytest.fixture(scope="module")
 def header():
-    return installed_header()
+    return read_installed_header()
 
 
 def test_the_installed_header_agrees(header):
-    assert disagreement(header) == ""
+    assert find_disagreement(header) == ""
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_the_installed_header_agrees(header):
 )
 def test_any_change_of_what_is_used_is_found(header, before, after, says):
     assert before in header
-    assert says in disagreement(header.replace(before, after))
+    assert says in find_disagreement(header.replace(before, after))

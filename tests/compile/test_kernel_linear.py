@@ -15,7 +15,7 @@ from pbpk.compile import compile_linear
 from pbpk.compile.programs.linear.kernel import handler_arguments
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import jit
-from pbpk.compile.xla.bind import registered
+from pbpk.compile.xla.bind import register_program
 from pbpk.errors import BadInput, MissingExtra
 from pbpk.linalg.packing import packing
 from pbpk.linalg.series import design
@@ -197,7 +197,7 @@ def test_results_do_not_depend_on_the_threads():
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_narrower_vectors(graph, oracle, run, apart, monkeypatch, lanes):
     """What processors without this one's widest registers get."""
-    wide = jit.host()
+    wide = jit.host_processor()
     if lanes >= wide.lanes:
         pytest.skip(f"this processor's own width is {wide.lanes}")
     monkeypatch.setattr(jit, "host", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
@@ -303,11 +303,11 @@ def test_wrong_arrays_are_refused_before_the_call(model):
 
 def _handler(system, count=9):
     """The compiled handler's name, good arguments and result types."""
-    window = LinearWindowForward(system, SERIES, len(STOPS), True, True, False, registers=jit.host().registers * 3 // 4)
+    window = LinearWindowForward(system, SERIES, len(STOPS), True, True, False, registers=jit.host_processor().registers * 3 // 4)
     rates = jnp.ones((len(system.slopes[0]), count))
     start = jnp.ones((len(system.names), count))
     types = [jax.ShapeDtypeStruct((*b.shape, count), np.float64) for b in window.results]
-    return registered(window), handler_arguments(window, rates, start, jnp.asarray(STOPS)[:, None], None), types
+    return register_program(window), handler_arguments(window, rates, start, jnp.asarray(STOPS)[:, None], None), types
 
 
 @pytest.mark.parametrize("which", range(5))

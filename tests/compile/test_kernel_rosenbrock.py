@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import pbpk
-from pbpk.compile.backend.base import Arrays
-from pbpk.compile.engine import using
+from pbpk.compile.backend.base import NumpyBackend
+from pbpk.compile.engine import using_engine
 from pbpk.compile.programs.rosenbrock.kernel import encode_result, integrate_window
 from pbpk.compile.programs.rosenbrock.right_hand_side import lay_out_fluxes, unsupported
 from pbpk.compile.programs.rosenbrock.step import step_weights
@@ -154,7 +154,7 @@ def by_numpy(own, x, rate, stops, p, seen=None):
 
 def _run(program, given, count):
     arrays = {b.name: np.array(given[b.name], float) for b in program.arguments}
-    machine = Arrays(arrays | {b.name: np.full((*b.shape, count), np.nan) for b in program.results})
+    machine = NumpyBackend(arrays | {b.name: np.full((*b.shape, count), np.nan) for b in program.results})
     with np.errstate(all="ignore"):
         program.run(machine)
     return {b.name: machine.buffers[b.name].reshape(*b.shape, count) for b in program.results}
@@ -261,7 +261,7 @@ def test_results_do_not_depend_on_the_threads():
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_narrower_vectors(monkeypatch, lanes):
     """What processors without this one's widest registers get."""
-    wide = jit.host()
+    wide = jit.host_processor()
     if lanes >= wide.lanes:
         pytest.skip(f"this processor's own width is {wide.lanes}")
     monkeypatch.setattr(jit, "host", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
@@ -484,7 +484,7 @@ def test_a_model_with_such_a_law_is_solved_by_jax_with_a_note():
     timeline = build_timeline([pd.DataFrame(records)], odd)
     with pytest.warns(Note, match="the JAX engine solves this model, slower: a law uses `atan`, which no kernel has"):
         found = jax.jit(lambda p: Rosenbrock(rtol=1e-6).solve(odd, timeline, p))(p)
-    with using("jax"):
+    with using_engine("jax"):
         same = jax.jit(lambda p: Rosenbrock(rtol=1e-6).solve(odd, timeline, p))(p)
     np.testing.assert_array_equal(found.amounts, same.amounts)
     assert found.result.tolist() == [0]
@@ -521,7 +521,7 @@ def test_bodies_of_any_shape_against_diffrax(n):
     timeline = build_timeline([pd.DataFrame(rows)], system)
 
     def solved(solver, engine):
-        with using(engine):
+        with using_engine(engine):
             found = jax.jit(lambda p: solver.solve(system, timeline, p))(jnp.asarray(p)[None])
         assert not np.any(found.result)
         return np.asarray(found.amounts)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from event_schedules import SOLUTION_CASES, build_case
 
-from pbpk.compile.backend.base import Arrays
+from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod
 from pbpk.compile.programs.solution import kernel
 from pbpk.compile.programs.solution.adjoint import SolutionAdjointProgram
@@ -48,6 +49,9 @@ FED = [
 ]
 
 
+SHARED_CASES = [case for case in SOLUTION_CASES if case[0] != "grid" and case[1] not in ("steady", "moving")]
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["linear", "saturable"])
 def is_saturable(request):
     return request.param
@@ -82,7 +86,11 @@ def solution(request, is_saturable):
     p = np.array([np.full(11, VALUES[n]) for n in system.parameter_names])[None]
     p = p * np.exp(0.3 * rng.standard_normal(p.shape))
     timeline = replace(timeline, amount=timeline.amount * rng.uniform(0.9, 1.0, (1, 11)))
-    integrals = "integrals" in what
+    return plan_programs(system, timeline, p, is_saturable, "integrals" in what, own)
+
+
+def plan_programs(system, timeline, p, is_saturable, integrals, per_patient):
+    """(layout, arguments) of a solution of 11 patients with parameters p (1, m, 11)."""
     if is_saturable:
         method = RosenbrockMethod(
             build_vector_field(system), TABLEAUS["rodas5p"], 1e-6, 1e-10, 2000, integrals, None, 400
@@ -101,7 +109,7 @@ def solution(request, is_saturable):
         schedule, _ = build_schedule(
             system, timeline, p, 11, SegmentSolver(None, rows, windows=windows), integrals=integrals
         )
-        layout, arguments, all_written = plan_solution(program, schedule, own)
+        layout, arguments, all_written = plan_solution(program, schedule, per_patient)
         layouts.append(layout)
         return arguments, all_written
 
@@ -113,7 +121,7 @@ def solution(request, is_saturable):
 def by_numpy(program, arguments):
     arrays = {b.name: np.asarray(arguments[b.name]).reshape(*b.shape, -1) for b in program.arguments}
     arrays |= {b.name: np.full((*b.shape, 11), np.nan) for b in program.results}
-    machine = Arrays({k: np.array(a, float) for k, a in arrays.items()})
+    machine = NumpyBackend({k: np.array(a, float) for k, a in arrays.items()})
     program.run(machine)
     return {b.name: machine.buffers[b.name].reshape(*b.shape, 11) for b in program.results}
 
@@ -126,8 +134,19 @@ def compare(found, wanted, rtol):
         assert np.max(np.abs(own - other) / largest, initial=0.0) < rtol, name
 
 
+@pytest.mark.parametrize("kind, schedule, integrals", SHARED_CASES)
+def test_shared_schedules_against_numpy(kind, schedule, integrals):
+    """The schedules on which whole solutions are compared with the portable engine's (tests/solve)."""
+    system, timeline, p = build_case(kind, schedule, patients=11)
+    per_patient = timeline.time.shape[-1] > 1
+    check_there_and_back(*plan_programs(system, timeline, p, kind == "saturable", integrals, per_patient))
+
+
 def test_there_and_back_against_numpy(solution):
-    layout, arguments = solution
+    check_there_and_back(*solution)
+
+
+def check_there_and_back(layout, arguments):
     there = SolutionProgram(layout, True)
     wanted = by_numpy(there, arguments)
     found = jax.jit(lambda g: kernel.run_solution(layout, g, keep_residuals=True))(arguments)

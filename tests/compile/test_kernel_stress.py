@@ -185,9 +185,9 @@ def test_what_lies_in_the_place_of_code(folder):
     assert [f.name for f in folder.iterdir()] == ["stress_c"]
     for rubbish in (b"", bytes(31), bytes(32), bytes(4096), os.urandom(4096)):
         (folder / "stress_d").write_bytes(rubbish)
-        assert cache.load("stress_d") is None
+        assert cache.load_code("stress_d") is None
         assert answer("d") == 42
-        whole = cache.load("stress_d")
+        whole = cache.load_code("stress_d")
         assert whole is not None and whole.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"d\x86", b"\x64\x86"))
 
 

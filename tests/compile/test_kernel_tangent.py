@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import expm
 
 from pbpk.compile import compile_linear
-from pbpk.compile.backend.base import Arrays
+from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.linear.kernel import series_tables
 from pbpk.compile.programs.linear.window import LinearWindowForward, propagate_window
 from pbpk.errors import WrongUsage
@@ -110,7 +110,7 @@ def test_every_part_against_numpy(model, order):
     arrays = [p for part in parts for p in part] + series_tables(window, rates, jnp.asarray(STOPS)[:, None])
     buffers = {b.name: np.asarray(a) for b, a in zip(window.arguments, arrays, strict=True)}
     buffers |= {b.name: np.full((*b.shape, 9), np.nan) for b in window.results}
-    propagate_window(Arrays(buffers), window)
+    propagate_window(NumpyBackend(buffers), window)
     crossed = jax.tree.leaves(found, is_leaf=lambda x: hasattr(x, "amounts"))
     for part, ours in enumerate(x.amounts for x in crossed):
         expected = buffers[window.coefficient_name("amounts", part)]

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pbpk.covariate_search.final_model import toml_text
-from pbpk.covariate_search.fitted_models import Watch
-from pbpk.covariate_search.forest import relevance
-from pbpk.covariate_search.options import make_plan, read_plan
-from pbpk.covariate_search.refit import measured
+from pbpk.covariate_search.final_model import format_toml
+from pbpk.covariate_search.fitted_models import SearchCallbacks
+from pbpk.covariate_search.forest import classify_relevance
+from pbpk.covariate_search.options import make_search_options, read_search_options
+from pbpk.covariate_search.refit import evaluate_on_host
 from pbpk.covariate_search.relations import Relation, read_relations
-from pbpk.covariate_search.run import ready, search
-from pbpk.covariate_search.score_test import score_test
+from pbpk.covariate_search.run import prepare_search, search_covariates
+from pbpk.covariate_search.score_test import compute_score_test
 from pbpk.errors import BadInput, WrongUsage
 from pbpk.estimation.criteria import chi2_tail
 from pbpk.estimation.methods import get_method
@@ -61,7 +61,7 @@ def truth(make):
 
 @pytest.fixture(scope="module")
 def enlarged(plain):
-    return ready(plain, make_plan(relations=RELATIONS))
+    return prepare_search(plain, make_search_options(relations=RELATIONS))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def one(enlarged, drawn):
 
 
 def run(enlarged, watch=None, **how):
-    return search(enlarged.base, make_plan(relations=RELATIONS, **how), watch, enlarged)
+    return search_covariates(enlarged.base, make_search_options(relations=RELATIONS, **how), watch, enlarged)
 
 
 @pytest.fixture(scope="module")
@@ -132,25 +132,25 @@ def test_relations_that_cannot_be_read(texts, said):
 )
 def test_relations_that_the_data_cannot_have(plain, text, said):
     with pytest.raises(BadInput, match=said):
-        ready(plain, make_plan(relations=(text,)))
+        prepare_search(plain, make_search_options(relations=(text,)))
 
 
 def test_a_relation_that_the_study_has_already(truth):
     with pytest.raises(BadInput, match=r"WT is on CL already \(power, estimated as CL_WT\)"):
-        ready(truth, make_plan(relations=("CL: WT linear",)))
+        prepare_search(truth, make_search_options(relations=("CL: WT linear",)))
 
 
 def test_a_full_model_refuses_what_it_cannot_tell_apart(plain):
     with pytest.raises(BadInput, match=r"WT and LEAN are collinear \(r = 1.00\)"):
-        ready(plain, make_plan(relations=("CL: WT power, LEAN power",), method="full"))
+        prepare_search(plain, make_search_options(relations=("CL: WT power, LEAN power",), method="full"))
     with pytest.raises(BadInput, match="one form of WT on CL"):
-        ready(plain, make_plan(relations=("CL: WT power, WT linear",), method="full"))
-    apart = ready(plain, make_plan(relations=("CL: WT power", "V: LEAN power"), method="full"))
+        prepare_search(plain, make_search_options(relations=("CL: WT power, WT linear",), method="full"))
+    apart = prepare_search(plain, make_search_options(relations=("CL: WT power", "V: LEAN power"), method="full"))
     assert any("WT and LEAN are collinear" in n for n in apart.notes)
 
 
 def test_collinear_categories_are_named(plain):
-    notes = ready(plain, make_plan(relations=("CL: SEX equals, TWIN equals",))).notes
+    notes = prepare_search(plain, make_search_options(relations=("CL: SEX equals, TWIN equals",))).notes
     assert any(
         "SEX and TWIN are collinear (r = -1.00)" in n or "SEX and TWIN are collinear (r = 1.00)" in n for n in notes
     )
@@ -158,21 +158,23 @@ def test_collinear_categories_are_named(plain):
 
 def test_plans(tmp_path):
     with pytest.raises(WrongUsage, match="no probability"):
-        make_plan(relations=("CL: WT power",), forward=5.0).read()
+        make_search_options(relations=("CL: WT power",), forward=5.0).check_and_read_relations()
     with pytest.raises(WrongUsage, match="is not a setting of a search"):
-        make_plan(relation=("CL: WT power",))
+        make_search_options(relation=("CL: WT power",))
     with pytest.raises(BadInput, match=r"`references\.WT`"):
-        make_plan(relations=("CL: SEX equals",), references={"WT": 70}).read()
+        make_search_options(relations=("CL: SEX equals",), references={"WT": 70}).check_and_read_relations()
     file = tmp_path / "plan.toml"
     file.write_text('[search]\nrelations = ["CL: WT power"]\nforward = 0.01\nreferences = { WT = 70 }\n')
-    assert read_plan(file) == {"relations": ("CL: WT power",), "forward": 0.01, "references": {"WT": 70.0}}
+    assert read_search_options(file) == {"relations": ("CL: WT power",), "forward": 0.01, "references": {"WT": 70.0}}
     file.write_text('[search]\nrelations = ["CL: WT power"]\nforwards = 0.01\n')
     with pytest.raises(BadInput, match=r"search\.forwards"):
-        read_plan(file)
+        read_search_options(file)
 
 
 def test_references_and_coefficients_come_from_the_data(plain):
-    made = ready(plain, make_plan(relations=("CL: WT power, RACE equals", "V: WT hockey"), references={"WT": 70}))
+    made = prepare_search(
+        plain, make_search_options(relations=("CL: WT power, RACE equals", "V: WT hockey"), references={"WT": 70})
+    )
     first = plain.events.frame.groupby("ID")[["WT", "RACE"]].first()
     assert [c.reference for c in made.candidates] == [70.0, 1.0, 70.0]
     assert first["RACE"].mode()[0] == 1
@@ -182,13 +184,13 @@ def test_references_and_coefficients_come_from_the_data(plain):
         ("V_WT_below", "V_WT_above"),
     ]
     assert [c.df for c in made.candidates] == [1, 2, 2]
-    other = ready(plain, make_plan(relations=("CL: WT power",)))
+    other = prepare_search(plain, make_search_options(relations=("CL: WT power",)))
     assert other.candidates[0].reference == np.median(first["WT"])
 
 
 def test_only_an_estimation_with_a_likelihood(plain):
     with pytest.raises(WrongUsage, match="map cannot be used in a search"):
-        ready(plain, make_plan(relations=RELATIONS, estimation="map"))
+        prepare_search(plain, make_search_options(relations=RELATIONS, estimation="map"))
 
 
 def test_the_enlarged_problem_is_the_single_one(one, truth, drawn):
@@ -199,11 +201,11 @@ def test_the_enlarged_problem_is_the_single_one(one, truth, drawn):
     psi = one.study.problem.initial_unconstrained.copy()
     psi[all_names.index("CL_WT")] = 0.4
     eta = np.zeros((2, SUBJECTS))
-    whole = measured(FOCEI, one.study.problem, psi, eta)
+    whole = evaluate_on_host(FOCEI, one.study.problem, psi, eta)
     median = np.median(truth.events.frame.groupby("ID")["WT"].first())
     at = psi[[all_names.index(n) for n in names]]
     at[names.index("CL")] += 0.4 * np.log(70 / median)  # the other study's reference
-    single = measured(FOCEI, alone, at, eta)
+    single = evaluate_on_host(FOCEI, alone, at, eta)
     np.testing.assert_allclose(whole.objective, single.objective, rtol=1e-9)
     kept = [n for n in names if n != "CL_WT"]
     for n in kept:
@@ -247,7 +249,7 @@ def test_the_score_statistic_is_that_of_a_regression():
     s = -g / 2
     x = s.T
     fitted = x @ np.linalg.lstsq(x, np.ones(20), rcond=None)[0]
-    got = score_test(g, np.array([True, True, False]), [2])
+    got = compute_score_test(g, np.array([True, True, False]), [2])
     assert got.statistic == pytest.approx(float(fitted @ fitted), rel=1e-10)  # n·R² of 1 on the scores
     assert got.p == pytest.approx(chi2_tail(got.statistic, 1))
 
@@ -273,9 +275,9 @@ def test_resuming_gives_the_same_digits(one, found):
             raise Stop
 
     with pytest.raises(Stop):
-        run(one, Watch(fitted=keep))
+        run(one, SearchCallbacks(on_fit=keep))
     again = []
-    resumed = run(one, Watch(fitted=lambda key, model: again.append(key), done=kept))
+    resumed = run(one, SearchCallbacks(on_fit=lambda key, model: again.append(key), earlier_fits=kept))
     assert not set(again) & set(kept) and again
     np.testing.assert_array_equal(resumed.table["ofv"], found.table["ofv"])
     np.testing.assert_array_equal(resumed.parameters["estimate"], found.parameters["estimate"])
@@ -285,7 +287,7 @@ def test_resuming_gives_the_same_digits(one, found):
 def test_a_fit_that_fails_is_named_and_not_chosen(one, monkeypatch):
     from pbpk.covariate_search import fitted_models as models
 
-    real = models.refit
+    real = models.refit_submodel
 
     def failing(method, problem, free, psi, *rest):
         out = real(method, problem, free, psi, *rest)
@@ -321,7 +323,9 @@ def test_the_full_model_and_its_forest(one, found):
 
 
 def test_relevance_in_words():
-    assert [relevance(*i, (0.8, 1.25)) for i in ((0.9, 1.1), (1.3, 1.9), (0.5, 0.7), (0.7, 1.1), (np.nan, np.nan))] == [
+    assert [
+        classify_relevance(*i, (0.8, 1.25)) for i in ((0.9, 1.1), (1.3, 1.9), (0.5, 0.7), (0.7, 1.1), (np.nan, np.nan))
+    ] == [
         "not relevant",
         "relevant",
         "relevant",
@@ -336,7 +340,7 @@ def test_a_study_written_as_toml_reads_back(tmp_path):
         "a": {"CL": {"initial": 1e-7, "x.y": [{"b": True, "c": 'a "quoted" µ'}]}, "n": {}},
         "void": [{"k": 1}],
     }
-    (tmp_path / "x.toml").write_text(toml_text(data))
+    (tmp_path / "x.toml").write_text(format_toml(data))
     assert read_toml(tmp_path / "x.toml") == data
 
 
@@ -348,7 +352,7 @@ def test_delta_ofv_is_that_of_two_fits(minimise):
     part = spec.parameters["V"]
     without = part.model_copy(update={"covariates": [e for e in part.covariates if e.covariate != "APGR"]})
     base = replace_spec(study, spec.model_copy(update={"parameters": {**spec.parameters, "V": without}}))
-    found = search(base, make_plan(relations=("V: APGR below 5", "CL: APGR below 5")))
+    found = search_covariates(base, make_search_options(relations=("V: APGR below 5", "CL: APGR below 5")))
     larger, smaller = minimise(FOCEI, study.problem), minimise(FOCEI, base.problem)
     trial = next(t for t in found.trials if t.relation == "V-APGR below 5")
     assert trial.delta_ofv == pytest.approx(larger.ofv - smaller.ofv, abs=1e-5)

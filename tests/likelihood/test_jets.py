@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.likelihood.prediction_jets import evaluate_jet, first_order_jet, second_order_jet
 from pbpk.study.load import load_study
 
@@ -38,7 +38,7 @@ def test_against_jax_for_one_subject(problem, predict, u, jet):
         return predict(u.at[:, i].set(x))[:, i]
 
     np.testing.assert_allclose(jet.f[:, i], alone(u[:, i]), rtol=1e-13)
-    with using("jax"):
+    with using_engine("jax"):
         first = np.moveaxis(np.asarray(jax.jit(jax.jacfwd(alone))(u[:, i])), -1, 0)
         second = np.moveaxis(np.asarray(jax.jit(jax.hessian(alone))(u[:, i])), 0, -1)
     np.testing.assert_allclose(jet.first[:, :, i], first, rtol=1e-10, atol=1e-12)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from event_schedules import BODIES, MIXED, SOLUTION_CASES, SOLVERS, VALUES, VOIDS, assert_close
 
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms, unsupported_likelihood
 from pbpk.compile.xla import jit
 from pbpk.likelihood.endpoints.base import Observed
@@ -125,7 +125,7 @@ def test_verdict_and_slopes(kind, what, case):
     asked = p, jnp.asarray(timeline.amount), SIGMA
     (_, (loss, code)), slopes = jax.jit(both(in_one))(*asked)
     value, code_ = jax.jit(lambda *a: run(in_one, *a)[1])(*asked)
-    with using("jax" if kind == "linear" else None):  # own steps are chosen by numbers that differ in the last digit
+    with using_engine("jax" if kind == "linear" else None):  # own steps are chosen by numbers that differ in the last digit
         (_, (loss_, _)), slopes_ = jax.jit(both(apart))(*asked)
     assert not np.any(code) and not np.any(code_)
     assert_close(value, loss, 1e-13)
@@ -288,7 +288,7 @@ def test_who_does_not_judge(case):
         assert not solver.supports_likelihood(system, jnp.concatenate([p, p]), judge)
         assert not solver.supports_likelihood(system, p.astype(jnp.float32), judge)
         for engine in ("jax", "diffrax"):
-            with using(engine):
+            with using_engine(engine):
                 assert not solver.supports_likelihood(system, p, judge)
     odd = LikelihoodTerms(((0,),), (LikelihoodTerm(lambda f, y: jnp.arctan(f - y) ** 2, (0,), ("y",), ()),), 0)
     assert unsupported_likelihood(odd) == "a likelihood uses `atan`" and not Resolvent().supports_likelihood(

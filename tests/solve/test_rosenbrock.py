@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import solve_ivp
 
-from pbpk.compile.engine import using
+from pbpk.compile.engine import using_engine
 from pbpk.compile.xla import jit
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flow, flux, saturable
@@ -251,7 +251,7 @@ def test_what_is_made_at_zero_amounts(seen, engine):
         return [4.0 - moved - v["VM"] * c / (v["KM"] + c), moved]
 
     expected = solve_ivp(slope, (0, times[-1]), [0.0, 0.0], "Radau", times, rtol=1e-10, atol=1e-13).y.T
-    with using(engine):
+    with using_engine(engine):
         found, gradient = jax.jit(amounts)(p), jax.jit(jax.grad(lambda p: amounts(p)[-1, 0]))(p)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found[-1, 0] == pytest.approx(v["V"] * v["KM"] * 4.0 / (v["VM"] - 4.0), rel=1e-7)

@@ -32,7 +32,7 @@ class Buffer:
     share: bool = False
 
 
-class Machine(Protocol):
+class Backend(Protocol):
     def read(self, buffer: Buffer, row: Index) -> Operand: ...
 
     def write(self, buffer: Buffer, row: Index, value: Operand) -> None: ...
@@ -116,7 +116,7 @@ class Machine(Protocol):
         ...
 
 
-class Arrays:
+class NumpyBackend:
     """The machine of NumPy arrays. `buffers` holds the arguments by name and takes the results."""
 
     def __init__(self, arguments: dict[str, np.ndarray]):
@@ -133,12 +133,12 @@ class Arrays:
             self.write(buffer, row + k, value)
 
     def part(self, buffer: Buffer, row: int, shape: tuple[int, ...]) -> Buffer:
-        found = Buffer(f"{buffer.name}[{row}:]", shape, buffer.share)
-        self.buffers[found.name] = self.buffers[buffer.name][row : row + int(np.prod(shape))]
-        return found
+        rows = Buffer(f"{buffer.name}[{row}:]", shape, buffer.share)
+        self.buffers[rows.name] = self.buffers[buffer.name][row : row + int(np.prod(shape))]
+        return rows
 
     def whole(self, buffer: Buffer, row: int, below: int) -> int:
-        return int(_clipped(self.buffers[buffer.name][row, 0], below))
+        return int(_clip_index(self.buffers[buffer.name][row, 0], below))
 
     def scratch(self, count: int) -> list[Operand]:
         return [np.nan] * count
@@ -152,15 +152,15 @@ class Arrays:
         room[at] = value
 
     def pick(self, room: list[Operand], first: int, at: Operand, below: int) -> Operand:
-        own, found = _clipped(at, below), np.nan
+        place, picked = _clip_index(at, below), np.nan
         for k in range(below):
-            found = np.where(own == k, room[first + k], found)
-        return found
+            picked = np.where(place == k, room[first + k], picked)
+        return picked
 
     def place(self, room: list[Operand], first: int, at: Operand, below: int, value: Operand) -> None:
-        own = _clipped(at, below)
+        index = _clip_index(at, below)
         for k in range(below):
-            room[first + k] = np.where(own == k, value, room[first + k])
+            room[first + k] = np.where(index == k, value, room[first + k])
 
     def fixed(self, a: Operand) -> Operand:
         return a
@@ -206,5 +206,5 @@ class Arrays:
         return count, list(carry)
 
 
-def _clipped(a: Operand, below: int) -> Operand:
+def _clip_index(a: Operand, below: int) -> Operand:
     return np.trunc(np.clip(np.nan_to_num(a), 0, below - 1))

@@ -14,7 +14,7 @@ from typing import Any
 
 from pbpk.compile.backend import functions
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand  # singledispatch evaluates annotations
-from pbpk.compile.backend.jet import Jet, parts_of, quotient, subsets, taylor, value
+from pbpk.compile.backend.jet import OperandJet, coefficients_of, divide_jets, list_subsets, compose_taylor, value_of
 from pbpk.compile.programs.elimination import (
     ColumnValues,
     Entry,
@@ -29,23 +29,23 @@ _Keys = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class _Room:
+class _JetScratch:
     inner: Any
     count: int
 
 
-class Jets:
+class ForwardModeBackend:
     """`more`: by a buffer's name, where the derivatives of what stands in it are; without, it has none."""
 
     def __init__(self, machine: Machine, nilpotents: int, more: Mapping[str, Mapping[int, Buffer]]):
         self.machine, self.every, self.more = machine, tuple(range(2**nilpotents)), dict(more)
 
-    def read(self, buffer: Buffer, row: Index) -> Jet:
+    def read(self, buffer: Buffer, row: Index) -> OperandJet:
         rest = self.more.get(buffer.name, {})
-        return Jet({0: self.machine.read(buffer, row), **{s: self.machine.read(b, row) for s, b in rest.items()}})
+        return OperandJet({0: self.machine.read(buffer, row), **{s: self.machine.read(b, row) for s, b in rest.items()}})
 
     def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
-        parts = parts_of(value)
+        parts = coefficients_of(value)
         for s, where in {0: buffer, **self.more.get(buffer.name, {})}.items():
             self.machine.write(where, row, parts.get(s, 0.0))
 
@@ -54,95 +54,95 @@ class Jets:
             self.write(buffer, row + k, one)
 
     def part(self, buffer: Buffer, row: Index, shape: tuple[int, ...]) -> Buffer:
-        found = self.machine.part(buffer, row, shape)
+        rows = self.machine.part(buffer, row, shape)
         if buffer.name in self.more:
             rest = self.more[buffer.name].items()
-            self.more[found.name] = {s: self.machine.part(b, row, shape) for s, b in rest}
-        return found
+            self.more[rows.name] = {s: self.machine.part(b, row, shape) for s, b in rest}
+        return rows
 
     def whole(self, buffer: Buffer, row: Index, below: int) -> Index:
         return self.machine.whole(buffer, row, below)
 
-    def scratch(self, count: int) -> _Room:
-        return _Room(self.machine.scratch(count * len(self.every)), count)
+    def scratch(self, count: int) -> _JetScratch:
+        return _JetScratch(self.machine.scratch(count * len(self.every)), count)
 
-    def get(self, room: _Room, at: Index) -> Jet:
-        return Jet({s: self.machine.get(room.inner, at + s * room.count if s else at) for s in self.every})
+    def get(self, room: _JetScratch, at: Index) -> OperandJet:
+        return OperandJet({s: self.machine.get(room.inner, at + s * room.count if s else at) for s in self.every})
 
-    def peek(self, room: _Room, at: Index) -> Jet:
-        return Jet({0: self.machine.get(room.inner, at)})
+    def peek(self, room: _JetScratch, at: Index) -> OperandJet:
+        return OperandJet({0: self.machine.get(room.inner, at)})
 
-    def put(self, room: _Room, at: Index, value: Operand) -> None:
-        parts = parts_of(value)
+    def put(self, room: _JetScratch, at: Index, value: Operand) -> None:
+        parts = coefficients_of(value)
         for s in self.every:
             self.machine.put(room.inner, at + s * room.count if s else at, parts.get(s, 0.0))
 
-    def pick(self, room: _Room, first: Index, at: Operand, below: int) -> Jet:
-        own = value(at)
-        return Jet({s: self.machine.pick(room.inner, first + s * room.count, own, below) for s in self.every})
+    def pick(self, room: _JetScratch, first: Index, at: Operand, below: int) -> OperandJet:
+        place = value_of(at)
+        return OperandJet({s: self.machine.pick(room.inner, first + s * room.count, place, below) for s in self.every})
 
-    def place(self, room: _Room, first: Index, at: Operand, below: int, value: Operand) -> None:
-        own, parts = parts_of(at).get(0, 0.0), parts_of(value)
+    def place(self, room: _JetScratch, first: Index, at: Operand, below: int, value: Operand) -> None:
+        index, parts = coefficients_of(at).get(0, 0.0), coefficients_of(value)
         for s in self.every:
-            self.machine.place(room.inner, first + s * room.count, own, below, parts.get(s, 0.0))
+            self.machine.place(room.inner, first + s * room.count, index, below, parts.get(s, 0.0))
 
-    def fixed(self, a: Operand) -> Jet:
-        return Jet({0: value(a)})
+    def fixed(self, a: Operand) -> OperandJet:
+        return OperandJet({0: value_of(a)})
 
     def loop(self, count: int, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand] = ()) -> list[Operand]:
         keys = self._carried(carry)
-        found = self.machine.loop(count, self._inside(body, keys), _flat(carry, keys))
-        return _joined(found, keys)
+        carried = self.machine.loop(count, self._inside(body, keys), _flatten_jets(carry, keys))
+        return _join_parts(carried, keys)
 
     def repeat(
         self, most: Index, body: Callable[..., Sequence[Operand]], carry: Sequence[Operand], *, going: bool = False
     ) -> tuple[Index, list[Operand]]:
         keys = self._carried(carry)
-        count, found = self.machine.repeat(most, self._inside(body, keys), _flat(carry, keys), going=going)
-        return count, _joined(found, keys)
+        count, carried = self.machine.repeat(most, self._inside(body, keys), _flatten_jets(carry, keys), going=going)
+        return count, _join_parts(carried, keys)
 
     def _carried(self, carry: Sequence[Operand]) -> list[_Keys]:
-        return [tuple(c.parts) if isinstance(c, Jet) else self.every for c in carry]
+        return [tuple(c.parts) if isinstance(c, OperandJet) else self.every for c in carry]
 
     def _inside(self, body: Callable[..., Sequence[Operand]], keys: list[_Keys]) -> Callable[..., Sequence[Operand]]:
         def inside(i: Index, *values: Operand) -> list[Operand]:
-            return _flat(body(i, *_joined(values, keys)) or [], keys)
+            return _flatten_jets(body(i, *_join_parts(values, keys)) or [], keys)
 
         return inside
 
     def size(self, a: Operand) -> Operand:
         """At 0 with the slope to its right, as JAX has it."""
-        m, parts = self.machine, parts_of(a)
-        return Jet({s: m.compare(0.0, parts[0], -p, p) if s else m.size(p) for s, p in parts.items()})
+        m, parts = self.machine, coefficients_of(a)
+        return OperandJet({s: m.compare(0.0, parts[0], -p, p) if s else m.size(p) for s, p in parts.items()})
 
     def root(self, a: Operand) -> Operand:
-        own = value(a)
-        found = self.machine.root(own)
+        number = value_of(a)
+        root = self.machine.root(number)
 
         def slope(k: int) -> Operand:
-            return 0.5 / found if k == 1 else slope(k - 1) * (1.5 - k) / own
+            return 0.5 / root if k == 1 else slope(k - 1) * (1.5 - k) / number
 
-        return taylor(a, found, slope)
+        return compose_taylor(a, root, slope)
 
     def larger(self, a: Operand, b: Operand) -> Operand:
         """Where both are the same, with the mean of their derivatives, as JAX has it."""
-        m, x, y = self.machine, parts_of(a), parts_of(b)
+        m, x, y = self.machine, coefficients_of(a), coefficients_of(b)
 
         def of(s: int) -> Operand:
             p, q = x.get(s, 0.0), y.get(s, 0.0)
             return m.compare(x[0], y[0], p, m.compare(y[0], x[0], q, 0.5 * (p + q)))
 
-        return Jet({s: of(s) if s else m.larger(x[0], y[0]) for s in sorted(x.keys() | y.keys())})
+        return OperandJet({s: of(s) if s else m.larger(x[0], y[0]) for s in sorted(x.keys() | y.keys())})
 
     def choose(self, sign: Operand, positive: Operand, otherwise: Operand) -> Operand:
-        return self._of_two(lambda p, q: self.machine.choose(value(sign), p, q), positive, otherwise)
+        return self._of_two(lambda p, q: self.machine.choose(value_of(sign), p, q), positive, otherwise)
 
     def compare(self, a: Operand, b: Operand, more: Operand, otherwise: Operand) -> Operand:
-        return self._of_two(lambda p, q: self.machine.compare(value(a), value(b), p, q), more, otherwise)
+        return self._of_two(lambda p, q: self.machine.compare(value_of(a), value_of(b), p, q), more, otherwise)
 
-    def _of_two(self, select: Callable[[Operand, Operand], Operand], one: Operand, other: Operand) -> Jet:
-        x, y = parts_of(one), parts_of(other)
-        return Jet({s: select(x.get(s, 0.0), y.get(s, 0.0)) for s in sorted(x.keys() | y.keys())})
+    def _of_two(self, select: Callable[[Operand, Operand], Operand], one: Operand, other: Operand) -> OperandJet:
+        x, y = coefficients_of(one), coefficients_of(other)
+        return OperandJet({s: select(x.get(s, 0.0), y.get(s, 0.0)) for s in sorted(x.keys() | y.keys())})
 
     # Of a number's bits there is no derivative: functions made of them have rules of their own, below.
 
@@ -156,56 +156,56 @@ class Jets:
         raise TypeError("coarse has no derivative")
 
 
-def _flat(carry: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
+def _flatten_jets(carry: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
     found = []
-    for c, own in zip(carry, keys, strict=True):
-        parts = parts_of(c)
-        if not parts.keys() <= set(own):
+    for c, sets in zip(carry, keys, strict=True):
+        parts = coefficients_of(c)
+        if not parts.keys() <= set(sets):
             raise TypeError("a loop's carry began without derivatives that it has then: begin with a float")
-        found += [parts.get(s, 0.0) for s in own]
+        found += [parts.get(s, 0.0) for s in sets]
     return found
 
 
-def _joined(values: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
+def _join_parts(values: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
     left = iter(values)
-    return [Jet({s: next(left) for s in own}) for own in keys]
+    return [OperandJet({s: next(left) for s in sets}) for sets in keys]
 
 
 @functions.exp.register
-def _(m: Jets, x: Operand) -> Jet:
-    found = functions.exp(m.machine, value(x))
-    return taylor(x, found, lambda k: found)
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    found = functions.exp(m.machine, value_of(x))
+    return compose_taylor(x, found, lambda k: found)
 
 
 @functions.expm1.register
-def _(m: Jets, x: Operand) -> Jet:
-    found = functions.expm1(m.machine, value(x))
-    return taylor(x, found, lambda k: found + 1.0)
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    found = functions.expm1(m.machine, value_of(x))
+    return compose_taylor(x, found, lambda k: found + 1.0)
 
 
 @functions.log.register
-def _(m: Jets, x: Operand) -> Jet:
-    return taylor(x, functions.log(m.machine, value(x)), _of_log(value(x)))
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    return compose_taylor(x, functions.log(m.machine, value_of(x)), _log_jet(value_of(x)))
 
 
 @functions.log1p.register
-def _(m: Jets, x: Operand) -> Jet:
-    return taylor(x, functions.log1p(m.machine, value(x)), _of_log(1.0 + value(x)))
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    return compose_taylor(x, functions.log1p(m.machine, value_of(x)), _log_jet(1.0 + value_of(x)))
 
 
 @functions.erf.register
-def _(m: Jets, x: Operand) -> Jet:
-    own = value(x)
-    return taylor(x, functions.erf(m.machine, own), _of_erf(m.machine, own, 1.0))
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    own = value_of(x)
+    return compose_taylor(x, functions.erf(m.machine, own), _erf_jet(m.machine, own, 1.0))
 
 
 @functions.erfc.register
-def _(m: Jets, x: Operand) -> Jet:
-    own = value(x)
-    return taylor(x, functions.erfc(m.machine, own), _of_erf(m.machine, own, -1.0))
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    own = value_of(x)
+    return compose_taylor(x, functions.erfc(m.machine, own), _erf_jet(m.machine, own, -1.0))
 
 
-def _of_erf(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
+def _erf_jet(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
     """± 2/√π e^(−x²) and its derivatives: its product with (−1)ⁿ Hₙ(x), H Hermite's polynomials."""
     first = functions.exp(m, -(x * x)) * (sign * 2.0 / math.sqrt(math.pi))
 
@@ -219,7 +219,7 @@ def _of_erf(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
     return slope
 
 
-def _of_log(x: Operand) -> Callable[[int], Operand]:
+def _log_jet(x: Operand) -> Callable[[int], Operand]:
     def slope(k: int) -> Operand:
         return 1.0 / x if k == 1 else slope(k - 1) * (1.0 - k) / x
 
@@ -227,9 +227,9 @@ def _of_log(x: Operand) -> Callable[[int], Operand]:
 
 
 @functions.power.register
-def _(m: Jets, x: Operand, y: Operand) -> Jet:
+def _(m: ForwardModeBackend, x: Operand, y: Operand) -> OperandJet:
     """xʸ = x^(y₀) · exp((y − y₀) ln x); where x is 0 its logarithm counts as 0, as with JAX."""
-    inner, base, to = m.machine, value(x), value(y)
+    inner, base, to = m.machine, value_of(x), value_of(y)
 
     def slope(k: int) -> Operand:
         falling: Operand = 1.0
@@ -237,25 +237,25 @@ def _(m: Jets, x: Operand, y: Operand) -> Jet:
             falling = falling * (to - float(i))
         return inner.compare(inner.size(falling), 0.0, falling * functions.power(inner, base, to - float(k)), 0.0)
 
-    found = taylor(x, functions.power(inner, base, to), slope)
-    if len(parts_of(y)) == 1:
+    found = compose_taylor(x, functions.power(inner, base, to), slope)
+    if len(coefficients_of(y)) == 1:
         return found
-    more = Jet({0: 0.0, **{s: a for s, a in parts_of(y).items() if s}})
+    more = OperandJet({0: 0.0, **{s: a for s, a in coefficients_of(y).items() if s}})
     above = m.compare(m.size(x), 0.0, x, 1.0)
-    return found * taylor(more * functions.log(m, above), 1.0, lambda k: 1.0)
+    return found * compose_taylor(more * functions.log(m, above), 1.0, lambda k: 1.0)
 
 
 @functions.divide.register
-def _(m: Jets, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
+def _(m: ForwardModeBackend, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
     """What has derivatives is divided once more, for the inverses."""
-    values = functions.divide(m.machine, [(value(a), value(b)) for a, b in pairs])
-    moving = [k for k, pair in enumerate(pairs) if any(len(parts_of(x)) > 1 for x in pair)]
-    inverse = dict(zip(moving, functions.divide(m.machine, [(1.0, value(pairs[k][1])) for k in moving]), strict=True))
-    return [quotient(q, a, b, lambda k=k: inverse[k]) for k, (q, (a, b)) in enumerate(zip(values, pairs, strict=True))]
+    values = functions.divide(m.machine, [(value_of(a), value_of(b)) for a, b in pairs])
+    moving = [k for k, pair in enumerate(pairs) if any(len(coefficients_of(x)) > 1 for x in pair)]
+    inverse = dict(zip(moving, functions.divide(m.machine, [(1.0, value_of(pairs[k][1])) for k in moving]), strict=True))
+    return [divide_jets(q, a, b, lambda k=k: inverse[k]) for k, (q, (a, b)) in enumerate(zip(values, pairs, strict=True))]
 
 
 @dataclass(frozen=True)
-class _Moving(PivotFactors):
+class _MovingFactors(PivotFactors):
     """The factors of the matrix's value; and in a room of their own, by the set of nilpotents, the derivatives of the a's
     and of the columns' excess."""
 
@@ -265,7 +265,7 @@ class _Moving(PivotFactors):
 
 
 @factor_matrix.register
-def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, together: int = 1) -> _Moving:
+def _(m: ForwardModeBackend, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, together: int = 1) -> _MovingFactors:
     inner = m.machine
     room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
     flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
@@ -274,22 +274,22 @@ def _(m: Jets, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: Co
     named = [(flows, a.items()), (sums, excess.items())]
     for where, entries in named:
         for entry, own in entries:
-            for s, part in parts_of(own).items():
+            for s, part in coefficients_of(own).items():
                 if s:
                     inner.put(room, used, part)
                     where[s].append((used, entry))
                     used += 1
-    values = {e: value(v) for e, v in a.items()}, {j: value(v) for j, v in excess.items()}
-    return _Moving(**vars(factor_matrix(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
+    values = {e: value_of(v) for e, v in a.items()}, {j: value_of(v) for j, v in excess.items()}
+    return _MovingFactors(**vars(factor_matrix(inner, pivots, *values, together)), parts=room, flows=flows, excess=sums)
 
 
 @solve_factored.register
-def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+def _(m: ForwardModeBackend, factors: _MovingFactors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
     """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
     inner, y = m.machine, []
     for s in m.every:
-        own = [parts_of(v).get(s, 0.0) for v in rhs]
-        for t in subsets(s):
+        own = [coefficients_of(v).get(s, 0.0) for v in rhs]
+        for t in list_subsets(s):
             known = y[s ^ t]
             for at, (i, j) in factors.flows[t]:
                 flow = inner.get(factors.parts, at) * known[j]
@@ -297,20 +297,20 @@ def _(m: Jets, factors: _Moving, rhs: list[Operand], only: Collection[int] | Non
             for at, j in factors.excess[t]:
                 own[j] = own[j] - inner.get(factors.parts, at) * known[j]
         y.append(solve_factored(inner, factors, own))
-    return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
+    return [OperandJet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
 
 
 @solve_transposed.register
-def _(m: Jets, factors: _Moving, rhs: list[Operand]) -> list[Operand]:
+def _(m: ForwardModeBackend, factors: _MovingFactors, rhs: list[Operand]) -> list[Operand]:
     """M₀ᵀ y_S = v_S − Σ M_Tᵀ y_{S∖T}: what an a gives back is what y is more where it goes than where it comes from."""
     inner, y = m.machine, []
     for s in m.every:
-        own = [parts_of(v).get(s, 0.0) for v in rhs]
-        for t in subsets(s):
+        own = [coefficients_of(v).get(s, 0.0) for v in rhs]
+        for t in list_subsets(s):
             known = y[s ^ t]
             for at, (i, j) in factors.flows[t]:
                 own[j] = inner.get(factors.parts, at) * (known[i] - known[j]) + own[j]
             for at, j in factors.excess[t]:
                 own[j] = own[j] - inner.get(factors.parts, at) * known[j]
         y.append(solve_transposed(inner, factors, own))
-    return [Jet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
+    return [OperandJet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]

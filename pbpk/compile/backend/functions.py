@@ -29,8 +29,8 @@ def exp(m: Machine, x: Operand) -> Operand:
     series = r * (1 / factorial(_TERMS - 1)) + 1 / factorial(_TERMS - 2)
     for k in range(_TERMS - 3, -1, -1):
         series = series * r + 1 / factorial(k)
-    found = m.choose(_LOWEST - x, 0.0, m.scale(series, power))
-    return m.choose(x - _HIGHEST, float("inf"), found) + (y - y)  # NaN stays NaN whatever its bits did to the exponent
+    result = m.choose(_LOWEST - x, 0.0, m.scale(series, power))
+    return m.choose(x - _HIGHEST, float("inf"), result) + (y - y)  # NaN stays NaN whatever its bits did to the exponent
 
 
 _ROOT_2 = 1.4142135623730951
@@ -44,8 +44,8 @@ _NEAR = 0.35  # of 0, where expm1 is a series
 @singledispatch
 def log(m: Machine, x: Operand) -> Operand:
     """ln x to 1e-15 of itself, −∞ at 0, NaN below."""
-    found = m.compare(x, _LARGEST, x, _log(m, x)[0])
-    return m.choose(x, found, m.compare(0.0, x, float("nan"), x * 0.0 - float("inf")))
+    result = m.compare(x, _LARGEST, x, _log(m, x)[0])
+    return m.choose(x, result, m.compare(0.0, x, float("nan"), x * 0.0 - float("inf")))
 
 
 @singledispatch
@@ -54,23 +54,23 @@ def power(m: Machine, x: Operand, y: Operand) -> Operand:
     size, far = m.size(x), m.size(y)
     high, low = _log(m, size)
     # y ln x as one number and what that lacks: of hundreds, the last digits are to be right in their exponential.
-    whole, y_top, top = y * high, m.coarse(y), m.coarse(high)
+    exponent, y_top, top = y * high, m.coarse(y), m.coarse(high)
     y_rest, rest = y - y_top, high - top
-    lacks = ((y_top * top - whole) + y_top * rest + y_rest * top) + y_rest * rest + y * low
-    found = exp(m, whole) * (1.0 + m.compare(800.0, m.size(whole), lacks, 0.0))
+    lacks = ((y_top * top - exponent) + y_top * rest + y_rest * top) + y_rest * rest + y * low
+    result = exp(m, exponent) * (1.0 + m.compare(800.0, m.size(exponent), lacks, 0.0))
     growing = m.compare(size, 1.0, y, m.compare(1.0, size, -y, 0.0))
     end = m.choose(growing, float("inf"), m.choose(-growing, 0.0, 1.0))
     ended = m.compare(far, 1e300, 1.0, m.compare(size, _LARGEST, 1.0, m.choose(size, 0.0, 1.0)))
-    found = m.choose(ended, end, found)
+    result = m.choose(ended, end, result)
     broken = m.compare(2.0**51, far, m.size(y - _nearest(y)), 0.0)
     odd = m.compare(2.0**51, far, m.size(0.5 * y - _nearest(0.5 * y)), 0.0)
-    signed = m.choose(broken, m.compare(size, _LARGEST, found, float("nan")), m.compare(odd, 0.25, -found, found))
-    found = m.compare(0.0, x, signed, found)
+    signed = m.choose(broken, m.compare(size, _LARGEST, result, float("nan")), m.compare(odd, 0.25, -result, result))
+    result = m.compare(0.0, x, signed, result)
     known = m.compare(size, -1.0, m.compare(far, -1.0, 1.0, 0.0), 0.0)
-    found = m.choose(known, found, float("nan"))
+    result = m.choose(known, result, float("nan"))
     same = m.compare(x, 1.0, 0.0, m.compare(1.0, x, 0.0, m.compare(size, -1.0, 1.0, 0.0)))
     none = m.compare(far, 0.0, 0.0, m.compare(far, -1.0, 1.0, 0.0))
-    return m.choose(same + none, 1.0, found)
+    return m.choose(same + none, 1.0, result)
 
 
 @singledispatch
@@ -86,17 +86,17 @@ def expm1(m: Machine, x: Operand) -> Operand:
 def log1p(m: Machine, x: Operand) -> Operand:
     """ln(1 + x) to 2e-15 of itself: the rounding of 1 + x is made good by x over what became of it."""
     u = 1.0 + x
-    found = log(m, u)
-    kept = m.compare(m.size(u - 1.0), 0.0, found * (x / (u - 1.0)), x)
-    return m.compare(u, 1e17, found, kept)
+    result = log(m, u)
+    kept = m.compare(m.size(u - 1.0), 0.0, result * (x / (u - 1.0)), x)
+    return m.compare(u, 1e17, result, kept)
 
 
 def tanh(m: Machine, x: Operand) -> Operand:
     """To 3e-15 of itself."""
     size = -m.larger(-22.0, -m.size(x))
     grown = expm1(m, 2.0 * size)
-    found = grown / (grown + 2.0)
-    return m.compare(0.0, x, -found, found)
+    result = grown / (grown + 2.0)
+    return m.compare(0.0, x, -result, result)
 
 
 # Rational functions of Cephes' ndtr.c (S. L. Moshier, Methods and Programs for Mathematical Functions, 1989), highest power
@@ -180,8 +180,8 @@ def lgamma(m: Machine, x: Operand) -> Operand:
     per = 1.0 / up
     series = _polynomial(per * per, _STIRLING[::-1]) * per
     far = (up - 0.5) * log(m, up) - up + (0.5 * _LN_2PI + series)
-    found = far - log(m, m.compare(_FROM, x, before, 1.0))
-    return m.choose(x, m.compare(x, _LARGEST, x, found), float("nan"))
+    result = far - log(m, m.compare(_FROM, x, before, 1.0))
+    return m.choose(x, m.compare(x, _LARGEST, x, result), float("nan"))
 
 
 def digamma(m: Machine, x: Operand) -> Operand:
@@ -195,17 +195,17 @@ def digamma(m: Machine, x: Operand) -> Operand:
     return m.choose(x, far - m.compare(_FROM, x, below, 0.0), float("nan"))
 
 
-def nearest(m: Machine, x: Operand) -> Operand:
+def round_to_nearest(m: Machine, x: Operand) -> Operand:
     """The nearest integer, of two the even one."""
-    own = m.fixed(x)
-    return m.compare(2.0**51, m.size(own), _nearest(own), own)
+    number = m.fixed(x)
+    return m.compare(2.0**51, m.size(number), _nearest(number), number)
 
 
 def _polynomial(x: Operand, terms: Sequence[float]) -> Operand:
-    found: Operand = terms[0]
+    result: Operand = terms[0]
     for term in terms[1:]:
-        found = found * x + term
-    return found
+        result = result * x + term
+    return result
 
 
 def _nearest(x: Operand) -> Operand:
@@ -232,8 +232,8 @@ def _log(m: Machine, x: Operand) -> tuple[Operand, Operand]:
     turns = power_ * _LN2[0]  # exact
     high = turns + twice
     low = (twice - (high - turns)) + (twice * (series * z) + 2.0 * more + power_ * _LN2[1])
-    whole = high + low
-    return whole, low - (whole - high)
+    exponent = high + low
+    return exponent, low - (exponent - high)
 
 
 TOGETHER = 8  # divisions
@@ -243,18 +243,18 @@ TOGETHER = 8  # divisions
 def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
     """a/b of each, to three or four last digits more than one division loses: by one division for every eight, since dividing
     takes a processor as long as thirty multiplications. Denominators beyond 1e±38 may overflow together: no numbers then."""
-    found: list[Operand] = []
+    quotients: list[Operand] = []
     for first in range(0, len(pairs), TOGETHER):
         own = pairs[first : first + TOGETHER]
         if len(own) == 1:
-            found.append(own[0][0] / own[0][1])
+            quotients.append(own[0][0] / own[0][1])
             continue
-        inverse = inverses([b for _, b in own])
-        found += [a * i for (a, _), i in zip(own, inverse, strict=True)]
-    return found
+        inverse = invert_together([b for _, b in own])
+        quotients += [a * i for (a, _), i in zip(own, inverse, strict=True)]
+    return quotients
 
 
-def inverses(of: list[Operand]) -> list[Operand]:
+def invert_together(of: list[Operand]) -> list[Operand]:
     """1/b of each by one division: the product's, of which each half's is that times the other half."""
     if len(of) == 1:
         return [1.0 / of[0]]
@@ -262,13 +262,13 @@ def inverses(of: list[Operand]) -> list[Operand]:
     while len(rows[-1]) > 1:
         row = rows[-1]
         rows.append([a * b for a, b in zip(row[::2], row[1::2], strict=False)] + row[len(row) // 2 * 2 :])
-    found = [1.0 / rows[-1][0]]
+    results = [1.0 / rows[-1][0]]
     for row in reversed(rows[:-1]):
-        found = [found[k // 2] * row[k ^ 1] if k ^ 1 < len(row) else found[k // 2] for k in range(len(row))]
-    return found
+        results = [results[k // 2] * row[k ^ 1] if k ^ 1 < len(row) else results[k // 2] for k in range(len(row))]
+    return results
 
 
-def total(terms: Sequence[Operand]) -> Operand:
+def sum_operands(terms: Sequence[Operand]) -> Operand:
     """Σ, as few sums one after another as can be."""
     row = list(terms)
     while len(row) > 1:

@@ -16,83 +16,83 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Jet:
+class OperandJet:
     """`parts` by sets of nilpotents, as bits; the empty set, 0, is always among them."""
 
     parts: Mapping[int, Operand]
     __array_ufunc__ = None  # NumPy's arrays leave it to us
 
-    def __add__(self, other: Operand) -> Jet:
-        a, b = self.parts, parts_of(other)
-        return Jet({s: a[s] + b[s] if s in a and s in b else a[s] if s in a else b[s] for s in sorted({*a, *b})})
+    def __add__(self, other: Operand) -> OperandJet:
+        a, b = self.parts, coefficients_of(other)
+        return OperandJet({s: a[s] + b[s] if s in a and s in b else a[s] if s in a else b[s] for s in sorted({*a, *b})})
 
-    def __radd__(self, other: Operand) -> Jet:
+    def __radd__(self, other: Operand) -> OperandJet:
         return self + other
 
-    def __sub__(self, other: Operand) -> Jet:
-        a, b = self.parts, parts_of(other)
-        return Jet({s: a[s] - b[s] if s in a and s in b else a[s] if s in a else -b[s] for s in sorted({*a, *b})})
+    def __sub__(self, other: Operand) -> OperandJet:
+        a, b = self.parts, coefficients_of(other)
+        return OperandJet({s: a[s] - b[s] if s in a and s in b else a[s] if s in a else -b[s] for s in sorted({*a, *b})})
 
-    def __rsub__(self, other: Operand) -> Jet:
-        return Jet({0: other}) - self
+    def __rsub__(self, other: Operand) -> OperandJet:
+        return OperandJet({0: other}) - self
 
-    def __neg__(self) -> Jet:
-        return Jet({s: -a for s, a in self.parts.items()})
+    def __neg__(self) -> OperandJet:
+        return OperandJet({s: -a for s, a in self.parts.items()})
 
-    def __mul__(self, other: Operand) -> Jet:
-        found: dict[int, Operand] = {}
+    def __mul__(self, other: Operand) -> OperandJet:
+        product: dict[int, Operand] = {}
         for s, a in self.parts.items():
-            for t, b in parts_of(other).items():
+            for t, b in coefficients_of(other).items():
                 if s & t == 0:
-                    found[s | t] = a * b + found[s | t] if s | t in found else a * b
-        return Jet(dict(sorted(found.items())))
+                    product[s | t] = a * b + product[s | t] if s | t in product else a * b
+        return OperandJet(dict(sorted(product.items())))
 
-    def __rmul__(self, other: Operand) -> Jet:
+    def __rmul__(self, other: Operand) -> OperandJet:
         return self * other
 
-    def __truediv__(self, other: Operand) -> Jet:
-        a, b = value(self), value(other)
-        return quotient(a / b, self, other, lambda: 1.0 / b)
+    def __truediv__(self, other: Operand) -> OperandJet:
+        a, b = value_of(self), value_of(other)
+        return divide_jets(a / b, self, other, lambda: 1.0 / b)
 
-    def __rtruediv__(self, other: Operand) -> Jet:
-        return Jet({0: other}) / self
-
-
-def parts_of(x: Operand) -> Mapping[int, Operand]:
-    return x.parts if isinstance(x, Jet) else {0: x}
+    def __rtruediv__(self, other: Operand) -> OperandJet:
+        return OperandJet({0: other}) / self
 
 
-def value(x: Operand) -> Operand:
+def coefficients_of(x: Operand) -> Mapping[int, Operand]:
+    return x.parts if isinstance(x, OperandJet) else {0: x}
+
+
+def value_of(x: Operand) -> Operand:
     """The number without its derivatives."""
-    return parts_of(x)[0]
+    return coefficients_of(x)[0]
 
 
-def subsets(part: int) -> list[int]:
+def list_subsets(part: int) -> list[int]:
     """Of a set as bits, without the empty one."""
     return [t for t in range(1, part + 1) if t & ~part == 0]
 
 
-def quotient(q: Operand, a: Operand, b: Operand, inverse: Callable[[], Operand]) -> Jet:
+def divide_jets(q: Operand, a: Operand, b: Operand, inverse: Callable[[], Operand]) -> OperandJet:
     """a/b, whose value is q, from the inverse of b's value: b₀ q_S = a_S − Σ b_T q_{S∖T}."""
-    above, below, found = parts_of(a), parts_of(b), {0: q}
+    above, below, coefficients = coefficients_of(a), coefficients_of(b), {0: q}
     if above.keys() | below.keys() == {0}:
-        return Jet(found)
+        return OperandJet(coefficients)
     by = inverse()
-    for s in range(1, 1 + _span(*above, *below)):
-        terms = [below[t] * found[s ^ t] for t in subsets(s) if t in below and s ^ t in found]
+    for s in range(1, 1 + _join_sets(*above, *below)):
+        terms = [below[t] * coefficients[s ^ t] for t in list_subsets(s) if t in below and s ^ t in coefficients]
         left = above.get(s)
         for term in terms:
             left = -term if left is None else left - term
         if left is not None:
-            found[s] = left * by
-    return Jet(found)
+            coefficients[s] = left * by
+    return OperandJet(coefficients)
 
 
-def taylor(x: Operand, found: Operand, slope: Callable[[int], Operand]) -> Jet:
+def compose_taylor(x: Operand, value_there: Operand, slope: Callable[[int], Operand]) -> OperandJet:
     """f(x) from f's value at that of x and its derivatives there: Σ f⁽ᵏ⁾ nᵏ/k!, n what x is beside its value."""
-    rest = Jet({s: a for s, a in parts_of(x).items() if s})
-    power, total = rest, Jet({0: found})
-    for k in range(1, 1 + _span(*rest.parts).bit_count()):
+    rest = OperandJet({s: a for s, a in coefficients_of(x).items() if s})
+    power, total = rest, OperandJet({0: value_there})
+    for k in range(1, 1 + _join_sets(*rest.parts).bit_count()):
         if not power.parts:
             break
         total = total + power * (slope(k) * (1.0 / factorial(k)))
@@ -100,7 +100,7 @@ def taylor(x: Operand, found: Operand, slope: Callable[[int], Operand]) -> Jet:
     return total
 
 
-def _span(*sets: int) -> int:
+def _join_sets(*sets: int) -> int:
     union = 0
     for s in sets:
         union |= s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pbpk.compile.backend.llvm import Vectors
+from pbpk.compile.backend.llvm import LlvmBackend
 from pbpk.compile.xla import jit
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ TARGETS = (70, 80, 90)
 """What code is made for, as tenths of compute capability. PTX runs on anything newer."""
 
 
-class Device(Vectors):
+class PtxBackend(LlvmBackend):
     """The machine that writes a thread's program."""
 
     def __init__(self):
         super().__init__(1, stride=BLOCK)
 
 
-def write_entry(machine: Device, arguments: tuple[Buffer, ...], results: tuple[Buffer, ...]) -> str:
+def write_entry(machine: PtxBackend, arguments: tuple[Buffer, ...], results: tuple[Buffer, ...]) -> str:
     """The kernel @pbpk_kernel(patients, scratch, buffers …) around the body that the machine has written.
 
     Scratch is (blocks, slots, BLOCK).
@@ -83,11 +83,11 @@ def write_entry(machine: Device, arguments: tuple[Buffer, ...], results: tuple[B
     )
 
 
-def generate(source: str, target: int) -> str:
+def generate_ptx(source: str, target: int) -> str:
     """PTX for devices of this compute capability and newer."""
-    return jit.generate_for(source, TRIPLE, f"sm_{target}")
+    return jit.generate_code_for(source, TRIPLE, f"sm_{target}")
 
 
-def target_for(capability: int) -> int | None:
+def find_target(capability: int) -> int | None:
     """The newest target that a device of this capability (80 for 8.0) runs; None where it is too old."""
     return max((t for t in TARGETS if t <= capability), default=None)

@@ -15,7 +15,7 @@ Write = Callable[[Index, Operand], None]
 Arrived = Callable[..., None]
 
 
-class Within:
+class RedirectedBackend:
     """`machine`, but what is read from and written to the buffers named is done by `reads` and `writes`: another buffer,
     or what is to be called with the row. `arrived` is called instead of writing what `arrive` is given."""
 
@@ -43,35 +43,35 @@ class Within:
             where(row, value)
 
 
-def arrive(m: Machine, stop: Index, count: int, *found: tuple[Buffer, Read]) -> None:
+def write_at_stop(m: Machine, stop: Index, count: int, *outputs: tuple[Buffer, Read]) -> None:
     """What there is at a stop, into the rows of each buffer that are the stop's."""
-    if isinstance(m, Within) and m.arrived is not None:
-        m.arrived(stop, *(value for _, value in found))
+    if isinstance(m, RedirectedBackend) and m.arrived is not None:
+        m.arrived(stop, *(value for _, value in outputs))
         return
 
     def write(k: Index) -> None:
-        for buffer, value in found:
+        for buffer, value in outputs:
             m.write(buffer, stop * count + k, value(k))
 
     for_each(m, count, write)
 
 
-def copy(m: Machine, count: int, put: Write, get: Read) -> None:
+def copy_rows(m: Machine, count: int, put: Write, get: Read) -> None:
     """`put(k, get(k))` for all k."""
     for_each(m, count, lambda k: put(k, get(k)))
 
 
-class Rows:
+class ScratchView:
     """Scratch in which a program's buffer stands."""
 
     def __init__(self, machine: Machine, count: int):
         self.machine, self.room, self.count, self.first = machine, machine.scratch(count), count, 0
 
-    def part(self, first: Index) -> Rows:
+    def part(self, first: Index) -> ScratchView:
         """The same from `first` on."""
-        found = Rows(self.machine, 0)
-        found.room, found.first = self.room, first + self.first
-        return found
+        view = ScratchView(self.machine, 0)
+        view.room, view.first = self.room, first + self.first
+        return view
 
     def get(self, at: Index) -> Operand:
         return self.machine.get(self.room, at + self.first)
@@ -90,4 +90,4 @@ class Rows:
         self.machine.place(self.room, self.first, at, below, value)
 
     def clear(self) -> None:
-        copy(self.machine, self.count, self.put, lambda k: 0.0)
+        copy_rows(self.machine, self.count, self.put, lambda k: 0.0)

@@ -7,15 +7,15 @@ from math import prod
 from typing import Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Rows
+from pbpk.compile.backend.redirected import ScratchView
 
 
-class Held:
+class ScratchResults:
     """`machine`, but the buffers named are rooms of its own, and no arguments or results."""
 
     def __init__(self, machine: Machine, buffers: Sequence[Buffer]):
         self._machine = machine
-        self._rooms = {b.name: Rows(machine, prod(b.shape)) for b in buffers}
+        self._rooms = {b.name: ScratchView(machine, prod(b.shape)) for b in buffers}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._machine, name)
@@ -43,6 +43,6 @@ class Held:
         room = self._rooms.get(buffer.name)
         if room is None:
             return self._machine.part(buffer, row, shape)
-        found = Buffer(f"{buffer.name}.{len(self._rooms)}", shape, buffer.share)
-        self._rooms[found.name] = room.part(row)
-        return found
+        rows = Buffer(f"{buffer.name}.{len(self._rooms)}", shape, buffer.share)
+        self._rooms[rows.name] = room.part(row)
+        return rows

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.jet import subsets
+from pbpk.compile.backend.jet import list_subsets
 from pbpk.compile.programs.elimination import PivotFactors, solve_factored, solve_transposed
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Arrow:
+class TangentArrow:
     """An entry of `System.rate_jacobian`: the compartment it leaves, and the one it reaches, None outside the model."""
 
     source: int
     target: int | None
 
 
-def arrows(w: LinearWindow) -> list[Arrow]:
+def make_arrows(w: LinearWindow) -> list[TangentArrow]:
     flux, state = w.system.slopes
     ends = (int(w.system.target[f]) for f in flux)
-    return [Arrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
+    return [TangentArrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
 
 
-def slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
+def compute_slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
     """`by` · kₜ of every arrow, in scratch, part by part; the first part is not used."""
     count = len(w.system.slopes[0])
     room = m.scratch(w.coefficients * count)
@@ -49,34 +49,34 @@ def slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
 
 def solve_parts(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with M y = rhs, part after part (width,); `room` is what `slopes` gave."""
-    n, ways = w.size, arrows(w)
+    n, ways = w.size, make_arrows(w)
     y: list[Operand] = []
     for part in range(w.coefficients):
-        own = list(rhs[part * n : (part + 1) * n])
+        right_side = list(rhs[part * n : (part + 1) * n])
         for k, way in enumerate(ways if part else []):
             flow: Operand = 0.0
-            for t in subsets(part):
+            for t in list_subsets(part):
                 flow = m.get(room, t * len(ways) + k) * y[(part ^ t) * n + way.source] + flow
-            own[way.source] = own[way.source] - flow
+            right_side[way.source] = right_side[way.source] - flow
             if way.target is not None:
-                own[way.target] = own[way.target] + flow
-        y += solve_factored(m, factors, own)
+                right_side[way.target] = right_side[way.target] + flow
+        y += solve_factored(m, factors, right_side)
     return y
 
 
 def solve_parts_transposed(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with Mᵀ y = rhs: what an arrow gives back is what its target's part exceeds its source's by."""
-    n, ways = w.size, arrows(w)
+    n, ways = w.size, make_arrows(w)
     y: list[Operand] = []
     for part in range(w.coefficients):
-        own = list(rhs[part * n : (part + 1) * n])
+        right_side = list(rhs[part * n : (part + 1) * n])
         for k, way in enumerate(ways if part else []):
-            for t in subsets(part):
-                own[way.source] = m.get(room, t * len(ways) + k) * rise(y[(part ^ t) * n :], way) + own[way.source]
-        y += solve_transposed(m, factors, own)
+            for t in list_subsets(part):
+                right_side[way.source] = m.get(room, t * len(ways) + k) * rise(y[(part ^ t) * n :], way) + right_side[way.source]
+        y += solve_transposed(m, factors, right_side)
     return y
 
 
-def rise(y: Sequence[Operand] | Mapping[int, Operand], way: Arrow) -> Operand:
+def rise(y: Sequence[Operand] | Mapping[int, Operand], way: TangentArrow) -> Operand:
     """What y is at an arrow's target more than at its source; outside it is 0."""
     return -y[way.source] if way.target is None else y[way.target] - y[way.source]

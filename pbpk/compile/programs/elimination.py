@@ -12,7 +12,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Machine, Operand
-from pbpk.compile.backend.functions import inverses, total
+from pbpk.compile.backend.functions import invert_together, sum_operands
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
@@ -102,7 +102,7 @@ def factor_matrix(
                     excess[c] = excess[c] + a[p.node, c]
         for first in range(0, len(level), pivots_at_once):
             group = level[first : first + pivots_at_once]
-            reciprocals = inverses([excess[p.node] + sum(a[r, p.node] for r in p.below) for p in group])
+            reciprocals = invert_together([excess[p.node] + sum(a[r, p.node] for r in p.below) for p in group])
             for p, reciprocal in zip(group, reciprocals, strict=True):
                 eliminate(p, reciprocal)
     return PivotFactors(pivots, scratch, inverse, lower, upper)
@@ -206,4 +206,4 @@ def _sum_products(
             parts.append(product)
         else:
             parts[k % len(parts)] = product + parts[k % len(parts)]
-    return parts[0] if chains == 1 else total(parts) + first_term
+    return parts[0] if chains == 1 else sum_operands(parts) + first_term

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.redirected import Rows, copy
+from pbpk.compile.backend.redirected import ScratchView, copy_rows
 from pbpk.compile.programs.loops import for_each
 from pbpk.compile.programs.solution.layout import cotangent_name
 
@@ -29,14 +29,14 @@ class EventOps:
         self.compartment = self._read_compartment("compartment")
         self.reset = m.read(buffer["reset"], segment) if layout.has_reset else 0.0
 
-    def apply_event(self, x: Rows, last: Rows, inflow: Rows | None) -> None:
+    def apply_event(self, x: ScratchView, last: ScratchView, inflow: ScratchView | None) -> None:
         """Applies it to amounts and inflows, from the amounts at the `last` stop."""
         m, layout, n = self.m, self.layout, self.layout.size
         reset_state = self.buffer.get("reset_state")
         if reset_state is not None:
-            copy(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(reset_state, k)), last.get(k)))
+            copy_rows(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(reset_state, k)), last.get(k)))
         else:
-            copy(m, n, x.put, last.get)
+            copy_rows(m, n, x.put, last.get)
         x.put(n, 0.0)
         self._add_at(x, self.compartment, self._read_size("jump"))
         if layout.has_void:
@@ -45,21 +45,21 @@ class EventOps:
             self._add_at(x, self.compartment, -voided)
             self._add_at(x, self._read_compartment("target"), voided)
         if layout.has_steady_state:
-            copy(m, n, x.add, lambda k: m.read(self.buffer["steady_amounts"], self.segment * n + k))
+            copy_rows(m, n, x.add, lambda k: m.read(self.buffer["steady_amounts"], self.segment * n + k))
         if inflow is not None:
             production = self.buffer["production"]
             if layout.has_reset:  # stops infusions, and no more
-                copy(m, n, inflow.put, lambda k: m.choose(self.reset, m.read(production, k), inflow.get(k)))
+                copy_rows(m, n, inflow.put, lambda k: m.choose(self.reset, m.read(production, k), inflow.get(k)))
             inflow.put(n, 0.0)
             self._add_at(inflow, self.compartment, self._read_size("inflow_change"))
 
-    def event_adjoint(self, x: Rows, of_reset_state: Rows, inflow: Rows | None, of_production: Rows | None) -> None:
+    def event_adjoint(self, x: ScratchView, of_reset_state: ScratchView, inflow: ScratchView | None, of_production: ScratchView | None) -> None:
         """Replaces the cotangents of what is after the event by those of what was before. `of_reset_state` and `of_production`
         gather those of what a reset sets."""
         m, layout, n = self.m, self.layout, self.layout.size
         if layout.has_steady_state:
             of_steady = self.buffer[cotangent_name("steady_amounts")]
-            copy(m, n, lambda k, bar: m.write(of_steady, self.segment * n + k, bar), x.get)
+            copy_rows(m, n, lambda k, bar: m.write(of_steady, self.segment * n + k, bar), x.get)
         x.put(n, 0.0)
         if layout.has_void:
             of_voided = self._get_at(x, self._read_compartment("target")) - self._get_at(x, self.compartment)
@@ -75,7 +75,7 @@ class EventOps:
         if layout.has_reset:
             self._cut_at_reset(inflow, of_production, lambda bar: bar)
 
-    def _cut_at_reset(self, bars: Rows, of_new: Rows, passed_on: Callable[[Operand], Operand]) -> None:
+    def _cut_at_reset(self, bars: ScratchView, of_new: ScratchView, passed_on: Callable[[Operand], Operand]) -> None:
         """What was before a reset has no cotangents: they belong to what the reset sets."""
         m = self.m
 
@@ -100,11 +100,11 @@ class EventOps:
             return self.m.read(self.buffer[name], self.segment)
         return self.m.whole(self.buffer[name], self.segment, self.layout.size + 1)
 
-    def _get_at(self, rows: Rows, compartment: Any) -> Operand:
+    def _get_at(self, rows: ScratchView, compartment: Any) -> Operand:
         """The row of a compartment."""
         return rows.pick(compartment, self.layout.size + 1) if self.layout.per_patient else rows.get(compartment)
 
-    def _add_at(self, rows: Rows, compartment: Any, value: Operand) -> None:
+    def _add_at(self, rows: ScratchView, compartment: Any, value: Operand) -> None:
         """Adds to the row of a compartment."""
         if self.layout.per_patient:
             rows.place(compartment, self.layout.size + 1, rows.pick(compartment, self.layout.size + 1) + value)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.compile.backend import functions
-from pbpk.compile.backend.base import Arrays, Machine, Operand
+from pbpk.compile.backend.base import NumpyBackend, Machine, Operand
 
 _TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
 Value = int | float
@@ -123,7 +123,7 @@ class _ExpressionBuilder:
             return simplified
         if all(isinstance(v, float) for v in inputs):
             with np.errstate(all="ignore"):
-                return float(_OPERATIONS[name](Arrays({}), extra, *map(np.float64, inputs)))
+                return float(_OPERATIONS[name](NumpyBackend({}), extra, *map(np.float64, inputs)))
         key = (name, extra, repr(inputs))  # 1 is a value's number, 1.0 a constant
         if key not in self._number_of:
             self.operations.append(Operation(name, extra, inputs, self._count))
@@ -306,7 +306,7 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "erfc": lambda m, _, a: functions.erfc(m, a),
     "lgamma": lambda m, _, a: functions.lgamma(m, a),
     "digamma": lambda m, _, a: functions.digamma(m, a),
-    "round": lambda m, _, a: functions.nearest(m, a),
+    "round": lambda m, _, a: functions.round_to_nearest(m, a),
     "logistic": lambda m, _, a: 1.0 / (1.0 + functions.exp(m, -a)),
     "abs": lambda m, _, a: m.size(a),
     "sign": lambda m, _, a: m.compare(a, 0.0, 1.0, m.compare(0.0, a, -1.0, m.fixed(a))),

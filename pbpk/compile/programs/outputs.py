@@ -10,8 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pbpk.compile.backend.functions import total
-from pbpk.compile.backend.redirected import Read, Rows, Write, copy
+from pbpk.compile.backend.functions import sum_operands
+from pbpk.compile.backend.redirected import Read, ScratchView, Write, copy_rows
 from pbpk.compile.programs.loops import for_blocks
 from pbpk.compile.programs.solution.layout import InitialColumn, StopColumn, cotangent_name, read_cell
 
@@ -32,7 +32,7 @@ class OutputCotangents(Protocol):
         """Hands the cotangents of a stop's amounts to `amount`, those of the integrals to `area`."""
         ...
 
-    def collect_initial(self, bars: Rows) -> None:
+    def collect_initial(self, bars: ScratchView) -> None:
         """Adds the cotangents of the amounts after each event at the first instant to `bars` (events, n)."""
         ...
 
@@ -42,7 +42,7 @@ class OutputWriter(ABC):
     finite; else it is NaN."""
 
     def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
-        self.m, self.layout, self.buffer, self.nonfinite = m, layout, buffer, Rows(m, 1)
+        self.m, self.layout, self.buffer, self.nonfinite = m, layout, buffer, ScratchView(m, 1)
         self.nonfinite.clear()
 
     def write_row(self, row: Index, amount: Read, integral: Read) -> None:
@@ -57,7 +57,7 @@ class OutputWriter(ABC):
             if integrals is not None:
                 m.stream(integrals, first, [integral(first + k) for k in range(width)])
             # A finite number times 0 is 0; infinity and NaN leave NaN. Cheaper than a test of each.
-            self.nonfinite.add(0, total([value * 0.0 for value in values]))
+            self.nonfinite.add(0, sum_operands([value * 0.0 for value in values]))
 
         if self.layout.readings:  # each is another sum: no loop over them
             write(0, n)
@@ -114,8 +114,8 @@ class OwnTimes(OutputWriter):
 
     def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
         super().__init__(m, layout, buffer)
-        self.state_amounts = Rows(m, layout.state_count * layout.output_width)
-        self.state_integrals = Rows(m, layout.state_count * layout.output_width) if layout.integrals else None
+        self.state_amounts = ScratchView(m, layout.state_count * layout.output_width)
+        self.state_integrals = ScratchView(m, layout.state_count * layout.output_width) if layout.integrals else None
 
     def write_initial(self) -> None:
         """Buffers the initial states."""
@@ -134,7 +134,7 @@ class OwnTimes(OutputWriter):
 
         self.m.loop(self.layout.output_rows, write)
 
-    def sample(self, states: Rows | None, t: Index) -> Read:
+    def sample(self, states: ScratchView | None, t: Index) -> Read:
         """What each patient's t-th row holds of all states."""
         first, below = locate_sample(self.m, self.layout, self.buffer, t)
         return read_zero if states is None else lambda k: states.part(k).pick(first, below)
@@ -142,9 +142,9 @@ class OwnTimes(OutputWriter):
     def _store(self, state: Index, amount: Read, integral: Read) -> None:
         """Buffers a state."""
         n = self.layout.output_width
-        copy(self.m, n, self.state_amounts.part(state * n).put, amount)
+        copy_rows(self.m, n, self.state_amounts.part(state * n).put, amount)
         if self.state_integrals is not None:
-            copy(self.m, n, self.state_integrals.part(state * n).put, integral)
+            copy_rows(self.m, n, self.state_integrals.part(state * n).put, integral)
 
 
 class SharedTimesAdjoint:
@@ -159,7 +159,7 @@ class SharedTimesAdjoint:
         row = read_cell(m, table, stop, StopColumn.OUTPUT_ROW, self.layout.output_rows)
         self._read_row(read_cell(m, table, stop, StopColumn.IS_OUTPUT, 2), row, amount, area)
 
-    def collect_initial(self, bars: Rows) -> None:
+    def collect_initial(self, bars: ScratchView) -> None:
         """Adds the cotangents of the rows that hold an initial state."""
         m, layout, table = self.m, self.layout, self.buffer["initial_outputs"]
 
@@ -179,7 +179,7 @@ class SharedTimesAdjoint:
             for name, put in (("amounts", amount), ("integral", area)):
                 if put is not None:
                     bars = m.part(self.buffer[cotangent_name(name)], row * n, (n,))
-                    copy(m, n, put, lambda k, bars=bars: m.read(bars, k))
+                    copy_rows(m, n, put, lambda k, bars=bars: m.read(bars, k))
             return []
 
         m.repeat(is_output, read, [])
@@ -191,15 +191,15 @@ class OwnTimesAdjoint:
 
     def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
         self.m, self.layout, self.buffer = m, layout, buffer
-        self.amount_cotangents = Rows(m, layout.state_count * layout.size)
-        self.integral_cotangents = Rows(m, layout.state_count * layout.size) if layout.integrals else None
+        self.amount_cotangents = ScratchView(m, layout.state_count * layout.size)
+        self.integral_cotangents = ScratchView(m, layout.state_count * layout.size) if layout.integrals else None
         for name, states in (("amounts", self.amount_cotangents), ("integral", self.integral_cotangents)):
             if states is not None:
                 states.clear()
                 of_rows = self.buffer[cotangent_name(name)]
                 m.loop(layout.output_rows, lambda t, of_rows=of_rows, states=states: self._gather(of_rows, states, t))
 
-    def _gather(self, of_rows: Buffer, states: Rows, t: Index) -> list[Operand]:
+    def _gather(self, of_rows: Buffer, states: ScratchView, t: Index) -> list[Operand]:
         """Adds the cotangents of each patient's t-th row to those of its state."""
         m, n = self.m, self.layout.size
         first, below = locate_sample(m, self.layout, self.buffer, t)
@@ -209,20 +209,20 @@ class OwnTimesAdjoint:
             of_state = states.part(k)
             of_state.place(first, below, of_state.pick(first, below) + bar)
 
-        copy(m, n, add, lambda k: m.read(bars, k))
+        copy_rows(m, n, add, lambda k: m.read(bars, k))
         return []
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
         """Hands over what was gathered of the stop's state."""
         n = self.layout.size
         first = (stop + self.layout.initial_events) * n
-        copy(self.m, n, amount, self.amount_cotangents.part(first).get)
+        copy_rows(self.m, n, amount, self.amount_cotangents.part(first).get)
         if area is not None and self.integral_cotangents is not None:
-            copy(self.m, n, area, self.integral_cotangents.part(first).get)
+            copy_rows(self.m, n, area, self.integral_cotangents.part(first).get)
 
-    def collect_initial(self, bars: Rows) -> None:
+    def collect_initial(self, bars: ScratchView) -> None:
         """Adds what was gathered of the initial states."""
-        copy(self.m, self.layout.initial_events * self.layout.size, bars.add, self.amount_cotangents.get)
+        copy_rows(self.m, self.layout.initial_events * self.layout.size, bars.add, self.amount_cotangents.get)
 
 
 def locate_sample(m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], t: Index) -> tuple[Any, int]:

@@ -16,29 +16,29 @@ from pbpk.runtime import cache_folder
 _DIGEST = sha256().digest_size
 
 
-def folder() -> Path:
+def find_folder() -> Path:
     return cache_folder() / "kernels"
 
 
-def load(name: str) -> bytes | None:
+def load_code(name: str) -> bytes | None:
     """What was kept under a name, None where nothing whole was."""
     try:
-        kept = (folder() / name).read_bytes()
+        kept = (find_folder() / name).read_bytes()
     except OSError:
         return None
     digest, content = kept[:_DIGEST], kept[_DIGEST:]
     return content if content and sha256(content).digest() == digest else None
 
 
-def keep(name: str, content: bytes) -> None:
+def keep_code(name: str, content: bytes) -> None:
     """Written beside and renamed, so that another process never reads half of it."""
     with contextlib.suppress(OSError):
-        folder().mkdir(parents=True, exist_ok=True, mode=0o700)  # private: whoever can write here can run code as us
-        handle, beside = tempfile.mkstemp(dir=folder())
+        find_folder().mkdir(parents=True, exist_ok=True, mode=0o700)  # private: whoever can write here can run code as us
+        handle, beside = tempfile.mkstemp(dir=find_folder())
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(sha256(content).digest() + content)
-            os.replace(beside, folder() / name)
+            os.replace(beside, find_folder() / name)
         except OSError:
             Path(beside).unlink(missing_ok=True)
             raise

@@ -12,25 +12,25 @@ Parts = tuple[jax.Array, ...]
 """A number (...), and with every nilpotent more as many parts again."""
 
 
-def alone(*arrays: jax.Array | None) -> tuple[Parts, ...]:
+def as_parts(*arrays: jax.Array | None) -> tuple[Parts, ...]:
     return tuple((a,) for a in arrays if a is not None)
 
 
-def joined(values: Sequence[Parts], tangents: Sequence[Parts]) -> tuple[Parts, ...]:
+def join_parts(values: Sequence[Parts], tangents: Sequence[Parts]) -> tuple[Parts, ...]:
     """The tangents as the parts with one nilpotent more."""
     return tuple(a + b for a, b in zip(values, tangents, strict=True))
 
 
-def halves(found: Sequence[Parts]) -> tuple[tuple[Parts, ...], tuple[Parts, ...]]:
+def split_parts(parts: Sequence[Parts]) -> tuple[tuple[Parts, ...], tuple[Parts, ...]]:
     """The parts without the last nilpotent, and with it."""
-    half = len(found[0]) // 2 if found else 0
-    return tuple(a[:half] for a in found), tuple(a[half:] for a in found)
+    half = len(parts[0]) // 2 if parts else 0
+    return tuple(a[:half] for a in parts), tuple(a[half:] for a in parts)
 
 
-def numbers(tangents) -> tuple[Parts, ...]:
+def instantiate_parts(tangents) -> tuple[Parts, ...]:
     """Zeros for those that JAX knows to be none."""
-    return tuple(tuple(number(a) for a in parts) for parts in tangents)
+    return tuple(tuple(instantiate_zero(a) for a in parts) for parts in tangents)
 
 
-def number(a) -> jax.Array:
+def instantiate_zero(a) -> jax.Array:
     return jnp.zeros(a.shape) if isinstance(a, SymbolicZero) else a

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pbpk.compile.backend.ptx import BLOCK
-from pbpk.compile.xla.handler_checks import Code, answer_metadata, check, complaints, dimension, fail, refuse, texts
+from pbpk.compile.xla.handler_checks import AssemblyWriter, write_metadata_answer, write_checks, list_complaints, load_dimension, write_failure, write_refusal, write_texts
 from pbpk.compile.xla.layout import CONSTANTS, OFFSETS
 
 if TYPE_CHECKING:
@@ -21,25 +21,25 @@ _FAILED = "pbpk kernel: the launch failed, CUDA error "
 _DIGITS = 4
 
 
-def room(slots: int) -> tuple[int, int]:
+def scratch_shape(slots: int) -> tuple[int, int]:
     """What follows the number of blocks in the shape of scratch."""
     return max(slots, 1), BLOCK
 
 
-def write_handler(arguments: Sequence[Buffer], results: Sequence[Buffer], slots: int) -> str:
+def write_launcher(arguments: Sequence[Buffer], results: Sequence[Buffer], slots: int) -> str:
     """@handler, which launches @device_kernel by @launch; the number of blocks is the first dimension of scratch."""
-    said = complaints(arguments, results, 1, room(slots))
+    said = list_complaints(arguments, results, 1, scratch_shape(slots))
     template = f"{_FAILED}{'0' * _DIGITS}"
     parameters = len(arguments) + len(results) + 2
     text = f"[{len(template) + 1} x i8]"
 
-    c = Code("define ptr @handler(ptr %frame) {", "entry:")
+    c = AssemblyWriter("define ptr @handler(ptr %frame) {", "entry:")
     c.do("%error = alloca [4 x i64]", "%call = alloca [4 x i64]", f"%text = alloca {text}")
     c.do(f"%values = alloca [{parameters} x i64]", f"%places = alloca [{parameters} x ptr]")
-    answer_metadata(c, CONSTANTS["XLA_FFI_HANDLER_TRAITS_COMMAND_BUFFER_COMPATIBLE"])
+    write_metadata_answer(c, CONSTANTS["XLA_FFI_HANDLER_TRAITS_COMMAND_BUFFER_COMPATIBLE"])
     api, context = c.field("%frame", "XLA_FFI_CallFrame.api"), c.field("%frame", "XLA_FFI_CallFrame.ctx")
-    structs, addresses, patients, _ = check(c, arguments, results, 1, room(slots))
-    blocks = c.let(f"trunc i64 {dimension(c, structs[-1], 0)} to i32")
+    structs, addresses, patients, _ = write_checks(c, arguments, results, 1, scratch_shape(slots))
+    blocks = c.let(f"trunc i64 {load_dimension(c, structs[-1], 0)} to i32")
 
     ask = "XLA_FFI_Stream_Get_Args"
     c.call(32, {f"{ask}.ctx": context, f"{ask}.stream": "null"})
@@ -64,7 +64,7 @@ def write_handler(arguments: Sequence[Buffer], results: Sequence[Buffer], slots:
         result = c.let(f"udiv i32 {result}, 10")
         sign = c.let(f"trunc i32 {c.let(f'add i32 {digit}, 48')} to i8")
         c.store("%text", len(template) - 1 - k, "i8", sign)
-    fail(c, api, "%text", "INTERNAL")
-    refuse(c, api, said, {})
+    write_failure(c, api, "%text", "INTERNAL")
+    write_refusal(c, api, said, {})
     held = ["@launch = global ptr null", "@device_kernel = global ptr null"]
-    return "\n".join([*texts(said), *held, c.text()])
+    return "\n".join([*write_texts(said), *held, c.text()])

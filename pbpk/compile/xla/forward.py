@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from pbpk.compile.backend.base import Buffer, Machine
-from pbpk.compile.backend.forward_mode import Jets
+from pbpk.compile.backend.forward_mode import ForwardModeBackend
 from pbpk.compile.xla import bind
-from pbpk.compile.xla.coefficients import Parts, halves, joined, number
+from pbpk.compile.xla.coefficients import Parts, split_parts, join_parts, instantiate_zero
 
 DECIDED = ("gave_up", "inaccurate", "step_lengths", "step_memory")
 """Arguments and results that are decided by numbers: without derivatives."""
 
 
-class Named(bind.Kernel, Protocol):
+class NamedKernel(bind.Kernel, Protocol):
     """A kernel that is compared by what makes its programs; `names` are those of its arrays, in order."""
 
     @property
@@ -37,18 +37,18 @@ class Named(bind.Kernel, Protocol):
 
 
 @dataclass(frozen=True)
-class Along:
+class ForwardProgram:
     """The program: `moving` says which arguments have parts, and whether those are the same for all patients."""
 
-    program: bind.Program
+    program: bind.OperandProgram
     nilpotents: int
     moving: tuple[tuple[str, tuple[bool, ...]], ...]
 
     @cached_property
     def more(self) -> dict[str, dict[int, Buffer]]:
         """By name, the buffers of the parts but the first."""
-        own = (False,) * (2**self.nilpotents - 1)
-        shares = dict(self.moving) | {b.name: own for b in self.program.results if b.name not in DECIDED}
+        per_patient = (False,) * (2**self.nilpotents - 1)
+        shares = dict(self.moving) | {b.name: per_patient for b in self.program.results if b.name not in DECIDED}
         buffers = (*self.program.arguments, *self.program.results)
         return {
             b.name: {s: Buffer(f"{b.name}.{s}", b.shape, share) for s, share in enumerate(shares[b.name], 1)}
@@ -68,14 +68,14 @@ class Along:
         return [part for b in buffers for part in self.more.get(b.name, {}).values()]
 
     def run(self, machine: Machine) -> None:
-        self.program.run(Jets(machine, self.nilpotents, self.more))
+        self.program.run(ForwardModeBackend(machine, self.nilpotents, self.more))
 
 
 @dataclass(frozen=True)
-class _Parted:
+class _ForwardKernel:
     """Its arrays are those of the kernel, and the parts of those that move."""
 
-    kernel: Named
+    kernel: NamedKernel
     nilpotents: int
     moving: tuple[str, ...]
 
@@ -94,12 +94,12 @@ class _Parted:
     def common(self) -> tuple[bool, ...]:
         return tuple(self.kernel.common[k] for k, _ in self._owners)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.Program, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
         count, each = len(self.kernel.names), 2**self.nilpotents - 1
-        program, given = self.kernel.prepare(shared[:count], arrays[:count])
+        program, arguments = self.kernel.prepare(shared[:count], arrays[:count])
         rest = shared[count:]
         moving = tuple((name, rest[k * each : (k + 1) * each]) for k, name in enumerate(self.moving))
-        return Along(program, self.nilpotents, moving), [*given, *arrays[count:]]
+        return ForwardProgram(program, self.nilpotents, moving), [*arguments, *arrays[count:]]
 
     def reached(self, moved: Sequence[bool]) -> list[bool]:
         """A part of a result is made of the same part of every argument, and of those whose sets are in its own."""
@@ -108,28 +108,28 @@ class _Parted:
         return [any(p & ~s == 0 for p in parts) for s in [0] * len(self.kernel.results) + rest]
 
 
-def call(kernel: Named, *arrays: jax.Array) -> list[jax.Array]:
+def call_forward(kernel: NamedKernel, *arrays: jax.Array) -> list[jax.Array]:
     """`bind.call` of the kernel, differentiable by jvp to any order."""
-    moving, decided = _parted(kernel, tuple((a,) for a in arrays))
+    moving, decided = _call_parts(kernel, tuple((a,) for a in arrays))
     values, left = iter(parts[0] for parts in moving), iter(decided)
     return [next(left if name in DECIDED else values) for name in kernel.results]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _parted(kernel: Named, given: tuple[Parts, ...]) -> tuple[tuple[Parts, ...], tuple[jax.Array, ...]]:
+def _call_parts(kernel: NamedKernel, arguments: tuple[Parts, ...]) -> tuple[tuple[Parts, ...], tuple[jax.Array, ...]]:
     """The results that have derivatives in parts, and those that have none."""
-    count = max(len(parts) for parts in given)
-    moving = tuple(name for name, parts in zip(kernel.names, given, strict=True) if len(parts) > 1)
-    each = [parts[0] for parts in given] + [a for parts in given for a in parts[1:]]
-    found = bind.call(_Parted(kernel, count.bit_length() - 1, moving), *each)
-    values, rest = found[: len(kernel.results)], iter(found[len(kernel.results) :])
+    count = max(len(parts) for parts in arguments)
+    moving = tuple(name for name, parts in zip(kernel.names, arguments, strict=True) if len(parts) > 1)
+    each = [parts[0] for parts in arguments] + [a for parts in arguments for a in parts[1:]]
+    results = bind.call_kernel(_ForwardKernel(kernel, count.bit_length() - 1, moving), *each)
+    values, rest = results[: len(kernel.results)], iter(results[len(kernel.results) :])
     named = list(zip(kernel.results, values, strict=True))
     parts = tuple((v, *(next(rest) for _ in range(count - 1))) for name, v in named if name not in DECIDED)
     return parts, tuple(v for name, v in named if name in DECIDED)
 
 
-@partial(_parted.defjvp, symbolic_zeros=True)
-def _(kernel: Named, primals, tangents):
+@partial(_call_parts.defjvp, symbolic_zeros=True)
+def _(kernel: NamedKernel, primals, tangents):
     """One nilpotent more for what moves, or has moved before."""
     (given,), (moved,) = primals, tangents
     count, values, onward = max(len(parts) for parts in given), [], []
@@ -137,10 +137,10 @@ def _(kernel: Named, primals, tangents):
         still = name in DECIDED or (len(parts) == 1 and all(isinstance(t, SymbolicZero) for t in along))
         missing = () if still else tuple(jnp.zeros_like(parts[0]) for _ in range(count - len(parts)))
         values.append(parts + missing)
-        onward.append(() if still else tuple(number(t) for t in along) + missing)
+        onward.append(() if still else tuple(instantiate_zero(t) for t in along) + missing)
     if not any(onward):
-        found = _parted(kernel, given)
+        found = _call_parts(kernel, given)
         return found, jax.tree.map(jnp.zeros_like, found)
-    parts, decided = _parted(kernel, joined(values, onward))
-    same, more = halves(parts)
+    parts, decided = _call_parts(kernel, join_parts(values, onward))
+    same, more = split_parts(parts)
     return (same, decided), (more, jax.tree.map(jnp.zeros_like, decided))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from pbpk.compile.xla.handler_checks import Code, answer_metadata, check, complaints, refuse, texts
+from pbpk.compile.xla.handler_checks import AssemblyWriter, write_metadata_answer, write_checks, list_complaints, write_refusal, write_texts
 from pbpk.compile.xla.layout import OFFSETS
 
 if TYPE_CHECKING:
@@ -32,17 +32,17 @@ def write_handler(
     The number of patients is the last dimension of the first buffer that is neither shared nor `grouped`.
     """
     buffers = (*arguments, *results)
-    said = [*complaints(arguments, results, lanes, grouped=grouped), "no memory"]
+    said = [*list_complaints(arguments, results, lanes, grouped=grouped), "no memory"]
     room = -(-scratch * 8 * lanes // 64) * 64
     externals = [
         "declare ptr @malloc(i64)",
         "declare void @free(ptr)",
     ]
-    parts = [_handler(arguments, results, lanes, room, said, grouped), _work(buffers, lanes, room), _TASK, _LET_GO]
-    return "\n".join([*texts(said), *externals, *parts])
+    parts = [_write_entry(arguments, results, lanes, room, said, grouped), _write_work(buffers, lanes, room), _TASK, _LET_GO]
+    return "\n".join([*write_texts(said), *externals, *parts])
 
 
-def _handler(
+def _write_entry(
     arguments: Sequence[Buffer],
     results: Sequence[Buffer],
     lanes: int,
@@ -50,11 +50,11 @@ def _handler(
     said: list[str],
     grouped: Collection[str],
 ) -> str:
-    c = Code("define ptr @handler(ptr %frame) {", "entry:")
+    c = AssemblyWriter("define ptr @handler(ptr %frame) {", "entry:")
     c.do("%error = alloca [4 x i64]", "%threads = alloca i64", "%call = alloca [5 x i64]")
-    answer_metadata(c)
+    write_metadata_answer(c)
     api, context = c.field("%frame", "XLA_FFI_CallFrame.api"), c.field("%frame", "XLA_FFI_CallFrame.ctx")
-    _, addresses, patients, groups = check(c, arguments, results, lanes, grouped=grouped)
+    _, addresses, patients, groups = write_checks(c, arguments, results, lanes, grouped=grouped)
     each = c.let(f"udiv i64 {patients}, {groups}")
     vectors = c.let(f"udiv i64 {c.let(f'add i64 {each}, {lanes - 1}')}, {lanes}")
     vectors = c.let(f"mul i64 {vectors}, {groups}")
@@ -102,13 +102,13 @@ def _handler(
     c.do(f"%all = icmp sge i64 {done}, {chunks}", "br i1 %all, label %end, label %wait", "end:")
     c.do(f"call void @let_go(ptr {job})", "ret ptr null")
 
-    refuse(c, api, said, {len(said) - 1: "RESOURCE_EXHAUSTED"})
-    return c.text() + "\n" + _destroy()
+    write_refusal(c, api, said, {len(said) - 1: "RESOURCE_EXHAUSTED"})
+    return c.text() + "\n" + _write_destroy()
 
 
-def _work(buffers: Sequence[Buffer], lanes: int, room: int) -> str:
+def _write_work(buffers: Sequence[Buffer], lanes: int, room: int) -> str:
     """Take chunks until none is left, in a stretch of scratch of one's own."""
-    c = Code("define internal void @work(ptr %job) {", "entry:")
+    c = AssemblyWriter("define internal void @work(ptr %job) {", "entry:")
     chunks, vectors = c.load("%job", _CHUNKS, "i64"), c.load("%job", _VECTORS, "i64")
     patients, groups = c.load("%job", _PATIENTS, "i64"), c.load("%job", _GROUPS, "i64")
     slot = c.let(f"atomicrmw add ptr {c.at('%job', _SLOT)}, i64 1 acq_rel")
@@ -125,9 +125,9 @@ def _work(buffers: Sequence[Buffer], lanes: int, room: int) -> str:
     return c.text()
 
 
-def _destroy() -> str:
+def _write_destroy() -> str:
     """Of an error that XLA returned, if it did."""
-    c = Code("define internal void @destroy(ptr %api, ptr %error) {", "entry:")
+    c = AssemblyWriter("define internal void @destroy(ptr %api, ptr %error) {", "entry:")
     c.do(
         "%call = alloca [3 x i64]", "%none = icmp eq ptr %error, null", "br i1 %none, label %out, label %some", "some:"
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pbpk.compile.backend.base import Buffer
 
 
-class Code:
+class AssemblyWriter:
     """Lines of one function, its registers numbered."""
 
     def __init__(self, *lines: str):
@@ -56,7 +56,7 @@ class Code:
         return "\n".join([*self.lines, "}"])
 
 
-def complaints(
+def list_complaints(
     arguments: Sequence[Buffer],
     results: Sequence[Buffer],
     lanes: int,
@@ -76,21 +76,21 @@ def _shape(buffer: Buffer, grouped: bool) -> str:
     )
 
 
-def texts(complaints: Sequence[str]) -> list[str]:
+def write_texts(complaints: Sequence[str]) -> list[str]:
     """The constants @said0 … that they are."""
     whole = [f"pbpk kernel: {said}" for said in complaints]
     return [f'@said{k} = internal constant [{len(w) + 1} x i8] c"{w}\\00"' for k, w in enumerate(whole)]
 
 
-def refuse(c: Code, api: str, complaints: Sequence[str], codes: dict[int, str]) -> None:
+def write_refusal(c: AssemblyWriter, api: str, complaints: Sequence[str], codes: dict[int, str]) -> None:
     """The ends of a handler that does not do its work: an error of XLA's for each complaint, INVALID_ARGUMENT unless
     `codes` says otherwise. %error is room for its struct."""
     for k in range(len(complaints)):
         c.do(f"bad{k}:")
-        fail(c, api, f"@said{k}", codes.get(k, "INVALID_ARGUMENT"))
+        write_failure(c, api, f"@said{k}", codes.get(k, "INVALID_ARGUMENT"))
 
 
-def fail(c: Code, api: str, text: str, code: str) -> None:
+def write_failure(c: AssemblyWriter, api: str, text: str, code: str) -> None:
     """Return an error with this text."""
     create = "XLA_FFI_Error_Create_Args"
     c.store("%error", 0, "i64", 28)
@@ -101,7 +101,7 @@ def fail(c: Code, api: str, text: str, code: str) -> None:
     c.do(f"ret ptr {c.let(f'call ptr {function}(ptr %error)')}")
 
 
-def answer_metadata(c: Code, traits: int = 0) -> None:
+def write_metadata_answer(c: AssemblyWriter, traits: int = 0) -> None:
     extension = c.field("%frame", "XLA_FFI_CallFrame.extension_start")
     c.do(
         f"%asked_more = icmp ne ptr {extension}, null",
@@ -119,7 +119,7 @@ def answer_metadata(c: Code, traits: int = 0) -> None:
     c.do("ret ptr null", "execute:")
 
 
-class Checked(NamedTuple):
+class CheckedArrays(NamedTuple):
     """Registers with each buffer's struct and the address of its numbers, arguments first, and the numbers of patients and
     of groups."""
 
@@ -129,14 +129,14 @@ class Checked(NamedTuple):
     groups: str
 
 
-def check(
-    c: Code,
+def write_checks(
+    c: AssemblyWriter,
     arguments: Sequence[Buffer],
     results: Sequence[Buffer],
     lanes: int,
     room: tuple[int, ...] = (),
     grouped: Collection[str] = (),
-) -> Checked:
+) -> CheckedArrays:
     """Refuse what was not compiled for: see `complaints`. No patients are no work.
 
     The number of patients is the last dimension of the first buffer that is neither shared nor `grouped`; that of groups
@@ -161,7 +161,7 @@ def check(
 
     def counted(among: bool) -> str:
         found = next((k for k, b in enumerate(buffers) if not b.share and (b.name in grouped) == among), None)
-        return "1" if found is None else dimension(c, structs[found], len(buffers[found].shape))
+        return "1" if found is None else load_dimension(c, structs[found], len(buffers[found].shape))
 
     patients, groups = counted(False), counted(True)
     last = [1 if b.share else groups if b.name in grouped else patients for b in buffers]
@@ -169,15 +169,15 @@ def check(
     for k, (struct, shape) in enumerate(zip(structs, shapes, strict=True)):
         for axis, wanted in enumerate(shape):
             if wanted is not None:
-                c.need("i64", dimension(c, struct, axis), wanted, f"bad{2 + k}")
+                c.need("i64", load_dimension(c, struct, axis), wanted, f"bad{2 + k}")
     addresses = [c.field(struct, "XLA_FFI_Buffer.data") for struct in structs]
     c.do(f"%nobody = icmp eq i64 {patients}, 0", "br i1 %nobody, label %nothing, label %somebody", "nothing:")
     c.do("ret ptr null", "somebody:", f"%some = icmp sgt i64 {groups}, 0", "br i1 %some, label %counted, label %bad1")
     c.do("counted:", f"%each = udiv i64 {patients}, {groups}", f"%enough = icmp sge i64 %each, {lanes}")
     c.do(f"%fit = mul i64 %each, {groups}", f"%even = icmp eq i64 %fit, {patients}", "%good = and i1 %enough, %even")
     c.do("br i1 %good, label %checked, label %bad1", "checked:")
-    return Checked(structs, addresses, patients, groups)
+    return CheckedArrays(structs, addresses, patients, groups)
 
 
-def dimension(c: Code, struct: str, axis: int) -> str:
+def load_dimension(c: AssemblyWriter, struct: str, axis: int) -> str:
     return c.load(c.field(struct, "XLA_FFI_Buffer.dims"), 8 * axis, "i64")

@@ -25,7 +25,7 @@ _kept: list[Any] = []  # engines own their code: it must outlive every program t
 def why_not() -> str:
     """Why no kernel can be compiled here, in one line; "" when they can."""
     try:
-        llvm = _llvm()
+        llvm = _load_llvmlite()
     except ImportError:
         return "llvmlite is not installed (pip install 'pbpk[kernel]')"
     import llvmlite
@@ -35,11 +35,11 @@ def why_not() -> str:
     if struct.calcsize("P") != 8:
         return "kernels need a 64-bit machine"
     try:
-        found = layout.disagreement(layout.installed_header())
+        reason = layout.find_disagreement(layout.read_installed_header())
     except OSError as e:
-        found = str(e)
-    if found:
-        return f"this jaxlib's FFI is not the one that kernels are written for: {found}"
+        reason = str(e)
+    if reason:
+        return f"this jaxlib's FFI is not the one that kernels are written for: {reason}"
     try:
         llvm.Target.from_default_triple()
     except RuntimeError as e:
@@ -58,29 +58,29 @@ class Processor:
 
 
 @cache
-def host() -> Processor:
-    llvm = _llvm()
+def host_processor() -> Processor:
+    llvm = _load_llvmlite()
     flags, name = llvm.get_host_cpu_features(), llvm.get_host_cpu_name()
     lanes = 8 if flags.get("avx512f") else 4 if flags.get("avx2") else 2
     few = llvm.get_default_triple().startswith(("x86_64", "i686")) and lanes < 8
     return Processor(name, flags.flatten(), lanes, 16 if few else 32)
 
 
-def name_of(source: str) -> str:
+def name_source(source: str) -> str:
     """Of a program for this processor by this LLVM, unlike that of any other."""
     import llvmlite
 
-    p = host()
-    whole = "\0".join([source, p.name, p.features, llvmlite.__version__, _llvm().get_default_triple()])
-    return "pbpk_" + sha256(whole.encode()).hexdigest()[:32]
+    p = host_processor()
+    text = "\0".join([source, p.name, p.features, llvmlite.__version__, _load_llvmlite().get_default_triple()])
+    return "pbpk_" + sha256(text.encode()).hexdigest()[:32]
 
 
 @cache
-def register(source: str) -> str:
+def register_handler(source: str) -> str:
     """The name under which JAX knows a program's handler, compiled on the first occasion: systems may share programs."""
     import jax
 
-    name = name_of(source)
+    name = name_source(source)
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(compile_handler(source, name)), platform="cpu")
     return name
 
@@ -88,12 +88,12 @@ def register(source: str) -> str:
 def compile_handler(source: str, name: str, addresses: Mapping[str, int] | None = None) -> Any:
     """The function @handler of a program, for `jax.ffi`; from the disk where it has been compiled before. `addresses` are
     the values of its global pointers."""
-    llvm = _llvm()
+    llvm = _load_llvmlite()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
-    code = disk.load(name)
+    code = disk.load_code(name)
     if code is None:
-        code = generate(source)
-        disk.keep(name, code)
+        code = generate_code(source)
+        disk.keep_code(name, code)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     for place, address in (addresses or {}).items():
@@ -103,16 +103,16 @@ def compile_handler(source: str, name: str, addresses: Mapping[str, int] | None 
     return function
 
 
-def generate(source: str) -> bytes:
+def generate_code(source: str) -> bytes:
     """An object file."""
-    module = _llvm().parse_assembly(source)
+    module = _load_llvmlite().parse_assembly(source)
     module.verify()
     return _target_machine().emit_object(module)
 
 
-def generate_for(source: str, triple: str, processor: str) -> str:
+def generate_code_for(source: str, triple: str, processor: str) -> str:
     """The assembly language of another machine."""
-    llvm = _llvm()
+    llvm = _load_llvmlite()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=2)
@@ -123,13 +123,13 @@ def generate_for(source: str, triple: str, processor: str) -> str:
 
 
 def _target_machine() -> Any:
-    p = host()
-    target = _llvm().Target.from_default_triple()
+    p = host_processor()
+    target = _load_llvmlite().Target.from_default_triple()
     return target.create_target_machine(cpu=p.name, features=p.features, opt=2, jit=True, reloc="default")
 
 
 @cache
-def _llvm() -> ModuleType:
+def _load_llvmlite() -> ModuleType:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()

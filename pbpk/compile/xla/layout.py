@@ -63,14 +63,14 @@ API = (0, 1)
 _SIZES = {"size_t": 8, "int64_t": 8, "uint64_t": 8, "int": 4, "int32_t": 4, "uint32_t": 4}
 
 
-def installed_header() -> str:
+def read_installed_header() -> str:
     """The text of jaxlib's header."""
     import jax
 
     return (Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h").read_text(encoding="utf-8")
 
 
-def disagreement(header: str) -> str:
+def find_disagreement(header: str) -> str:
     """What of the above does not hold for a header, "" when all does."""
     text = re.sub(r"//[^\n]*|/\*.*?\*/", "", header, flags=re.DOTALL)
     structs = dict(re.findall(r"struct (\w+) \{(.*?)\n\}", text, flags=re.DOTALL))

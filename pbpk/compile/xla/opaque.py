@@ -50,33 +50,33 @@ def _(*values, f, types):
 mlir.register_lowering(_opaque, mlir.lower_fun(lambda *values, f, types: f(*values), multiple_results=True))
 
 
-def _batch(values, axes, f, types):
+def _batch_opaque(values, axes, f, types):
     mapped = jax.vmap(f, in_axes=tuple(axes))
-    found = opaque(mapped)(*values)
-    return found, [0] * len(found)
+    results = opaque(mapped)(*values)
+    return results, [0] * len(results)
 
 
-batching.primitive_batchers[_opaque] = _batch
+batching.primitive_batchers[_opaque] = _batch_opaque
 
 
-def _along(values, tangents, f, types):
-    own = [k for k, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
+def _jvp_opaque(values, tangents, f, types):
+    moving = [k for k, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
     floating = [jnp.issubdtype(t.dtype, jnp.floating) for t in types]
 
     def onward(values, moved):
         def of(*some):
-            given = dict(zip(own, some, strict=True))
-            return f(*(given.get(k, v) for k, v in enumerate(values)))
+            replaced = dict(zip(moving, some, strict=True))
+            return f(*(replaced.get(k, v) for k, v in enumerate(values)))
 
-        found = jax.jvp(of, [values[k] for k in own], moved)[1]
-        return [t for t, has in zip(found, floating, strict=True) if has]
+        tangents_out = jax.jvp(of, [values[k] for k in moving], moved)[1]
+        return [t for t, has in zip(tangents_out, floating, strict=True) if has]
 
     # Apart, so that under a vmap of tangents alone values stay without its axis, as `jax.jacfwd` wants them.
-    left = iter(opaque(onward)(list(values), [tangents[k] for k in own]))
+    left = iter(opaque(onward)(list(values), [tangents[k] for k in moving]))
     moved = [
         next(left) if has else np.zeros(t.shape, jax.dtypes.float0) for has, t in zip(floating, types, strict=True)
     ]
     return opaque(f)(*values), moved
 
 
-ad.primitive_jvps[_opaque] = _along
+ad.primitive_jvps[_opaque] = _jvp_opaque

@@ -17,7 +17,7 @@ from pbpk.compile.programs.linear.integral import right_hand_side
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
 from pbpk.compile.xla import bind, jit
-from pbpk.compile.xla.coefficients import Parts, alone, halves, joined, numbers
+from pbpk.compile.xla.coefficients import Parts, as_parts, split_parts, join_parts, instantiate_parts
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
 from pbpk.linalg.packing import not_linear, packing
 from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
@@ -83,14 +83,14 @@ class LinearKernel:
         stops = _without_derivative(stops)
         window = self._window(LinearWindowForward, stops, source)
         tables = series_tables(window, rates, stops)
-        (amounts, *integrals), error = _propagate(window, alone(rates, start, source), tables)
+        (amounts, *integrals), error = _propagate(window, as_parts(rates, start, source), tables)
         return LinearWindowResult(amounts[0], integrals[0][0] if integrals else None, error[0])
 
     def pull(self, rates, start, stops, source, of_amounts, of_integrals):
         """The cotangents of rates, start and source (or None) from those of amounts and integrals (M, n, ...): a vector
         times the Jacobian of the call with the same arguments. Differentiable by jvp in the same way."""
         window = self._window(LinearWindowAdjoint, stops, source)
-        arguments, cotangents = alone(rates, start, source), alone(of_amounts, of_integrals)
+        arguments, cotangents = as_parts(rates, start, source), as_parts(of_amounts, of_integrals)
         bars = _propagate_adjoint(window, arguments, cotangents, series_tables(window, rates, stops))
         return *(parts[0] for parts in bars), *([None] if source is None else [])
 
@@ -134,7 +134,7 @@ class _LinearCall:
         tables = {b.name for b in self.window.stop_tables}
         return tuple(b.name in tables for b in self.window.arguments)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.Program, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
         """The window with stops that are shared or not."""
         stops = [b.name for b in self.window.arguments].index("stops")
         return replace(self.window, shared=shared[stops]), list(arrays)
@@ -152,7 +152,7 @@ def _call_program(
 ):
     """The results, each as a tuple of its coefficients."""
     arrays = [*(a for parts in arguments for a in parts), *tables, *(a for parts in cotangents for a in parts)]
-    results = bind.call(_LinearCall(replace(window, shared=True)), *arrays)
+    results = bind.call_kernel(_LinearCall(replace(window, shared=True)), *arrays)
     return [tuple(results[k : k + window.coefficients]) for k in range(0, len(results), window.coefficients)]
 
 
@@ -169,13 +169,13 @@ def _(window: LinearWindowForward, primals, tangents):
     tangent is a solution of its own, and no order more is needed."""
     (arguments, tables), (tangents, _) = primals, tangents
     rates_fixed = all(isinstance(a, SymbolicZero) for a in tangents[0])
-    tangents = numbers(tangents)
+    tangents = instantiate_parts(tangents)
     if rates_fixed:
         result = _propagate(window, arguments, tables)
         tangent, error = _propagate(window, (arguments[0], *tangents[1:]), tables)
     else:
-        parts, error = _propagate(_raise_order(window), joined(arguments, tangents), tables)
-        values, tangent = halves(parts)
+        parts, error = _propagate(_raise_order(window), join_parts(arguments, tangents), tables)
+        values, tangent = split_parts(parts)
         result = values, error
     return result, (tangent, jnp.zeros_like(error))
 
@@ -194,8 +194,8 @@ def _propagate_adjoint(
 @partial(_propagate_adjoint.defjvp, symbolic_zeros=True)
 def _(window: LinearWindowAdjoint, primals, tangents):
     (arguments, cotangents, tables), (of_arguments, of_cotangents, _) = primals, tangents
-    both = joined(arguments, numbers(of_arguments)), joined(cotangents, numbers(of_cotangents))
-    return halves(_propagate_adjoint(_raise_order(window), *both, tables))
+    both = join_parts(arguments, instantiate_parts(of_arguments)), join_parts(cotangents, instantiate_parts(of_cotangents))
+    return split_parts(_propagate_adjoint(_raise_order(window), *both, tables))
 
 
 def _raise_order(window: _WindowKind) -> _WindowKind:
@@ -235,4 +235,4 @@ def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> l
 
 def _sum_registers() -> int:
     """Registers for sums; what is left is for what they are made of."""
-    return jit.host().registers * 3 // 4
+    return jit.host_processor().registers * 3 // 4

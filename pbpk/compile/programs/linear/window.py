@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pbpk.compile.backend.functions import exp
-from pbpk.compile.backend.tangent import slopes, solve_parts
+from pbpk.compile.backend.tangent import compute_slopes, solve_parts
 from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan_pivots
 from pbpk.compile.programs.linear.integral import integral_weights
 from pbpk.compile.programs.linear.layout import LinearWindow
@@ -72,7 +72,7 @@ def prepare_window(m: Machine, w: LinearWindow) -> WindowSetup:
     excess = [scaled_g * (out - shift) + 1.0 for out in loss]
     pivots = plan_pivots(packing(w.system).elimination)
     factors = factor_matrix(m, pivots, {e: scaled_g * a for e, a in arrows.items()}, excess)
-    coefficients = slopes(m, w, scaled_g) if w.derivative_order else None
+    coefficients = compute_slopes(m, w, scaled_g) if w.derivative_order else None
     decay = m.scratch(w.stops)
     for t in range(w.stops):
         m.put(decay, t, exp(m, -(shift * m.read(w.buffer["stops"], t))))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pbpk.compile.backend.jet import subsets
-from pbpk.compile.backend.tangent import arrows, rise, solve_parts_transposed
+from pbpk.compile.backend.jet import list_subsets
+from pbpk.compile.backend.tangent import make_arrows, rise, solve_parts_transposed
 from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.window import WindowSetup, list_sums, prepare_window, starting_vectors
 
@@ -187,7 +187,7 @@ def _add_rate_terms(
     m: Machine, w: LinearWindowAdjoint, first: Index, powers: list[Any], risen: list[Any], of_rates: Any
 ) -> None:
     """Adds a group's terms to the rates' cotangents: polynomials' products, some arrows at a time."""
-    n, all_arrows = w.size, arrows(w)
+    n, all_arrows = w.size, make_arrows(w)
     by_source = sorted(range(len(all_arrows)), key=lambda k: all_arrows[k].source)  # what is loaded once serves several
     at_once = max(w.sums_at_once // w.coefficients, 1)
     for begin in range(0, len(by_source), at_once):
@@ -206,7 +206,7 @@ def _add_rate_terms(
                 for part in range(w.coefficients):
                     for k in numbers:
                         sum_ = next(remaining)
-                        for t in (0, *subsets(part)):
+                        for t in (0, *list_subsets(part)):
                             sum_ = rise(rises[t], all_arrows[k]) * solved[part ^ t][all_arrows[k].source] + sum_
                         new.append(sum_)
                 so_far = tuple(new)

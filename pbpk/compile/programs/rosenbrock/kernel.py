@@ -73,7 +73,7 @@ def prepare_call(method, x, inflow, stops, bound, step_memory) -> tuple[WindowKe
     edges = jnp.concatenate([jnp.zeros_like(stops[:1]), stops])
     arrays = WindowArrays(x, parameters["linear"], parameters["constant"], law_parameters, inflow, edges)
     memory = jnp.stack([jnp.broadcast_to(m, (patients,)).astype(float) for m in step_memory])
-    method = replace(method, registers=jit.host().registers)
+    method = replace(method, registers=jit.host_processor().registers)
     return WindowKernel(method, inflow is not None), arrays, memory
 
 
@@ -105,7 +105,7 @@ def _as_result(results: Sequence[jax.Array]) -> SaturableWindowResult:
 
 def _call_forward(kernel: WindowKernel, arrays: WindowArrays, memory: jax.Array) -> list[jax.Array]:
     """The kernel's results, differentiable by jvp."""
-    return forward_mode.call(kernel, *present_arrays(arrays), memory)
+    return forward_mode.call_forward(kernel, *present_arrays(arrays), memory)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -131,7 +131,7 @@ def _call_adjoint(
     """From the cotangents of amounts and integrals to those of the arrays: flags and lengths have none."""
     starts = jnp.concatenate([arrays.start[None], amounts[:-1]])
     adjoint = WindowAdjointKernel(kernel)
-    bars = forward_mode.call(adjoint, starts, *present_arrays(arrays)[1:], memory, lengths, *of_outputs)
+    bars = forward_mode.call_forward(adjoint, starts, *present_arrays(arrays)[1:], memory, lengths, *of_outputs)
     of_start, of_linear, of_constant, *of_law_parameters, of_edges = bars
     patient_axes = of_edges.ndim - arrays.edges.ndim  # where all patients share the edges
     of_edges = jnp.sum(of_edges, axis=tuple(range(1, 1 + patient_axes)))

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from pbpk.compile.backend.base import Buffer, Machine, Operand
-from pbpk.compile.backend.functions import TOGETHER, total
+from pbpk.compile.backend.functions import TOGETHER, sum_operands
 from pbpk.compile.programs.elimination import (
     ColumnValues,
     ComputedMapping,
@@ -289,7 +289,7 @@ class RightHandSide:
                     parts.append(product)
                 else:
                     parts[number % len(parts)] = product + parts[number % len(parts)]
-            slopes.append(total([*parts, *carried.get(i, [])]))
+            slopes.append(sum_operands([*parts, *carried.get(i, [])]))
         return slopes
 
     def distribute(self, amounts: Sequence[Operand]) -> dict[int, list[Operand]]:

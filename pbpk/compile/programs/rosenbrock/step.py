@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.compile.backend.functions import total
+from pbpk.compile.backend.functions import sum_operands
 from pbpk.compile.programs.elimination import PivotFactors, solve_factored
 from pbpk.compile.programs.loops import for_each, split_evenly, weighted_sum
 from pbpk.linalg.stage_chain import chain_of
@@ -142,7 +142,7 @@ class RosenbrockStep:
         for k, value in enumerate(terms):
             m.put(self.nonlinear_terms, i + k * count, value)
         rows = self.rhs.distribute([last * value + rest for value, rest in zip(terms, before, strict=True)])
-        return {row: gh * total(parts) for row, parts in rows.items()}
+        return {row: gh * sum_operands(parts) for row, parts in rows.items()}
 
     def state_increments(self, i: Index) -> dict[int, Operand]:
         """What stage i's amounts are more than x, of the states that laws read."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
 from pbpk.compile.backend.functions import TOGETHER, divide, exp, log
-from pbpk.compile.backend.redirected import arrive
+from pbpk.compile.backend.redirected import write_at_stop
 from pbpk.compile.programs.loops import dot_product, for_each
 from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSide, RightHandSideField, lay_out_fluxes
 from pbpk.compile.programs.rosenbrock.step import RosenbrockStep, step_weights
@@ -198,7 +198,7 @@ def integrate(m: Machine, w: RosenbrockWindow) -> None:
 
         reached = [(buffer["amounts"], lambda k: m.get(stepper.step.scratch, k))]
         reached += [] if integral is None else [(buffer["integral"], lambda k: m.get(integral, k))]
-        arrive(m, i, n, *reached)
+        write_at_stop(m, i, n, *reached)
         gave_up = m.larger(gave_up, m.choose(state.going, 1.0, state.gave_up))
         return [state.step_length, since + interval.hours, gave_up, m.larger(inaccurate, state.inaccurate)]
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
+from pbpk.compile.backend.redirected import Read, ScratchView, RedirectedBackend, Write, copy_rows
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputCotangents, OwnTimesAdjoint, SharedTimesAdjoint
 from pbpk.compile.programs.solution.layout import SolutionLayout, cotangent_name, slice_stop_tables
@@ -77,14 +77,14 @@ class SolutionAdjoint:
     def __init__(self, m: Machine, program: SolutionAdjointProgram, outputs: OutputCotangents | None = None):
         self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
         layout, n = self.layout, self.layout.size
-        self.x, self.reset_state, self.window_amounts = Rows(m, n + 1), Rows(m, n), Rows(m, layout.stops * n)
+        self.x, self.reset_state, self.window_amounts = ScratchView(m, n + 1), ScratchView(m, n), ScratchView(m, layout.stops * n)
         self.inflow, self.production, self.window_integrals, self.integral = None, None, None, None
         if layout.has_inflow:
-            self.inflow, self.production = Rows(m, n + 1), Rows(m, n)
+            self.inflow, self.production = ScratchView(m, n + 1), ScratchView(m, n)
         if layout.integrals:
-            self.window_integrals, self.integral = Rows(m, layout.stops * n), Rows(m, n)
-        self.window_parameters = {b.name: Rows(m, b.shape[0]) for b in program.window_parameters}
-        self.edges = Rows(m, layout.stops + 1) if layout.has_memory else None
+            self.window_integrals, self.integral = ScratchView(m, layout.stops * n), ScratchView(m, n)
+        self.window_parameters = {b.name: ScratchView(m, b.shape[0]) for b in program.window_parameters}
+        self.edges = ScratchView(m, layout.stops + 1) if layout.has_memory else None
         self.outputs = outputs or (OwnTimesAdjoint if layout.per_patient else SharedTimesAdjoint)(
             m, layout, self.buffer
         )
@@ -97,9 +97,9 @@ class SolutionAdjoint:
             if scratch is not None:
                 scratch.clear()
         m.loop(layout.segments, lambda i: self._pull_segment(i * -1 + (layout.segments - 1)))
-        initial_states = Rows(m, layout.initial_events * n)
+        initial_states = ScratchView(m, layout.initial_events * n)
         initial_states.clear()
-        copy(m, n, initial_states.part((layout.initial_events - 1) * n).put, self.x.get)
+        copy_rows(m, n, initial_states.part((layout.initial_events - 1) * n).put, self.x.get)
         self.outputs.collect_initial(initial_states)
         self._write("initial_states", initial_states.get)
         if layout.has_reset:
@@ -115,7 +115,7 @@ class SolutionAdjoint:
     def _write(self, name: str, bars: Read) -> None:
         """Writes the cotangents of an argument."""
         result = self.buffer[cotangent_name(name)]
-        copy(self.m, prod(result.shape), lambda k, bar: self.m.write(result, k, bar), bars)
+        copy_rows(self.m, prod(result.shape), lambda k, bar: self.m.write(result, k, bar), bars)
 
     def _pull_segment(self, g: Index) -> list[Operand]:
         """From the cotangents after a segment's event to those at its window's start."""
@@ -127,10 +127,10 @@ class SolutionAdjoint:
         self.outputs.collect_stop(stop, self.x.add, None if integral is None else integral.add)
         events = EventOps(m, layout, self.buffer, g)
         events.event_adjoint(self.x, self.reset_state, self.inflow, self.production)
-        copy(m, n, self.window_amounts.part(last).put, self.x.get)
+        copy_rows(m, n, self.window_amounts.part(last).put, self.x.get)
         if integral is not None and areas is not None:
             areas.clear()
-            copy(m, n, areas.part(last).put, integral.get)
+            copy_rows(m, n, areas.part(last).put, integral.get)
 
         def area_writer(t: Index) -> Write | None:
             """The integral at a stop is the window's and what was before: both have its cotangents."""
@@ -174,7 +174,7 @@ class SolutionAdjoint:
         if not layout.has_memory:
             if inflow is not None:
                 writes["of_inflow"] = inflow.add
-            return Within(m, reads, writes)
+            return RedirectedBackend(m, reads, writes)
         assert self.edges is not None
         edges = layout.stops + 1
         reads["step_memory"] = m.part(self.buffer["step_memories"], g * 2, (2,))
@@ -189,4 +189,4 @@ class SolutionAdjoint:
                 inflow.add(k, bar)
 
             writes["of_constant"] = add_both
-        return Within(m, reads, writes)
+        return RedirectedBackend(m, reads, writes)

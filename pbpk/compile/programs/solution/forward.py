@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Read, Rows, Within, Write, copy
+from pbpk.compile.backend.redirected import Read, ScratchView, RedirectedBackend, Write, copy_rows
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputWriter, OwnTimes, SharedTimes, read_zero
 from pbpk.compile.programs.solution.layout import SolutionLayout, StopColumn, read_cell, slice_stop_tables
@@ -66,33 +66,33 @@ class SolutionForward:
     def __init__(self, m: Machine, program: SolutionProgram, outputs: OutputWriter | None = None):
         self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
         layout, n = self.layout, self.layout.size
-        self.x = Rows(m, n + 1)
+        self.x = ScratchView(m, n + 1)
         self.outputs = outputs or (OwnTimes if layout.per_patient else SharedTimes)(m, layout, self.buffer)
-        self.inflow = Rows(m, n + 1) if layout.has_infusions else None
-        self.window_integrals, self.integral = None, Rows(m, n) if layout.integrals else None
+        self.inflow = ScratchView(m, n + 1) if layout.has_infusions else None
+        self.window_integrals, self.integral = None, ScratchView(m, n) if layout.integrals else None
         sums_readings = layout.window.sums_readings
         if layout.has_memory or sums_readings:
-            self.last_amounts, self.last_integrals = Rows(m, n), Rows(m, n) if layout.integrals else None
+            self.last_amounts, self.last_integrals = ScratchView(m, n), ScratchView(m, n) if layout.integrals else None
         if not layout.has_memory:
             count = layout.stops * (layout.output_width if sums_readings else n)
-            self.window_amounts, self.window_integrals = Rows(m, count), Rows(m, count) if layout.integrals else None
+            self.window_amounts, self.window_integrals = ScratchView(m, count), ScratchView(m, count) if layout.integrals else None
         if not layout.has_memory and not sums_readings:
             last = (layout.stops - 1) * n
             self.last_amounts = self.window_amounts.part(last)
             self.last_integrals = None if self.window_integrals is None else self.window_integrals.part(last)
-        self.diagnostics = Rows(m, len(layout.window.diagnostics))
+        self.diagnostics = ScratchView(m, len(layout.window.diagnostics))
         self.step_lengths, self.step_memory = None, None
         if layout.has_memory:
-            self.step_lengths, self.step_memory = Rows(m, layout.stops + 1), Rows(m, 2)
+            self.step_lengths, self.step_memory = ScratchView(m, layout.stops + 1), ScratchView(m, 2)
 
     def run(self) -> None:
         """Writes the program, or runs it."""
         m, layout, n = self.m, self.layout, self.layout.size
         states, initial = self.buffer["initial_states"], self.buffer.get("initial_inflow")
-        copy(m, n, self.x.put, lambda k: m.read(states, k + (layout.initial_events - 1) * n))
+        copy_rows(m, n, self.x.put, lambda k: m.read(states, k + (layout.initial_events - 1) * n))
         if self.inflow is not None and initial is not None:
             production = self.buffer["production"]
-            copy(m, n, self.inflow.put, lambda k: m.read(production, k) + m.read(initial, k))
+            copy_rows(m, n, self.inflow.put, lambda k: m.read(production, k) + m.read(initial, k))
         for scratch in (self.integral, self.diagnostics, self.step_memory):
             if scratch is not None:
                 scratch.clear()
@@ -125,9 +125,9 @@ class SolutionForward:
         area = None if self.last_integrals is None else self.last_integrals.get
         self.outputs.write_stop(stop, layout.sum_readings(self.x.get), self._integral_so_far(area, False))
         if self.integral is not None and area is not None:
-            copy(m, n, self.integral.add, area)
+            copy_rows(m, n, self.integral.add, area)
         if layout.readings:  # what is in no reading must be finite too
-            copy(m, n, lambda k, value: self.outputs.nonfinite.add(0, value * 0.0), self.x.get)
+            copy_rows(m, n, lambda k, value: self.outputs.nonfinite.add(0, value * 0.0), self.x.get)
         return []
 
     def _write_stop(self, g: Index, t: Index) -> list[Operand]:
@@ -144,14 +144,14 @@ class SolutionForward:
         """Takes a stop of a window that is being crossed. The last one is no output yet, as the closing event follows."""
         m, layout, n = self.m, self.layout, self.layout.size
         stop, table = g * layout.stops + t, self.buffer["stop_outputs"]
-        copy(m, n, self.last_amounts.put, amount)
+        copy_rows(m, n, self.last_amounts.put, amount)
         if area is not None and self.last_integrals is not None:
-            copy(m, n, self.last_integrals.put, area)
+            copy_rows(m, n, self.last_integrals.put, area)
 
         def take(_: Index) -> list[Operand]:
             if self.program.keeps_residuals:
                 following = read_cell(m, table, stop, StopColumn.NEXT_STOP, layout.stops)
-                copy(m, n, self._residual_writer("window_starts", (g * layout.stops + following) * n, n), amount)
+                copy_rows(m, n, self._residual_writer("window_starts", (g * layout.stops + following) * n, n), amount)
             self.outputs.write_stop(stop, layout.sum_readings(amount), self._integral_so_far(area, False))
             return []
 
@@ -179,9 +179,9 @@ class SolutionForward:
             writes |= {"amounts": self.window_amounts.put, "last_amounts": self.last_amounts.put}
             if self.window_integrals is not None and self.last_integrals is not None:
                 writes |= {"integral": self.window_integrals.put, "last_integral": self.last_integrals.put}
-            return Within(m, reads, writes)
+            return RedirectedBackend(m, reads, writes)
         reads["step_memory"], writes["step_lengths"] = self.step_memory.get, self.step_lengths.put
-        return Within(m, reads, writes, partial(self._receive_stop, g))
+        return RedirectedBackend(m, reads, writes, partial(self._receive_stop, g))
 
     def _keep_largest(self, k: int, _: Index, value: Operand) -> None:
         """Keeps the largest of a diagnostic over all windows."""
@@ -193,17 +193,17 @@ class SolutionForward:
             return
         m, layout, n = self.m, self.layout, self.layout.size
         count = layout.stops * n if layout.has_memory else n
-        copy(m, n, self._residual_writer("window_starts", g * count, n), self.x.get)
+        copy_rows(m, n, self._residual_writer("window_starts", g * count, n), self.x.get)
         if self.inflow is not None:
-            copy(m, n, self._residual_writer("window_inflows", g * n, n), self.inflow.get)
+            copy_rows(m, n, self._residual_writer("window_inflows", g * n, n), self.inflow.get)
         if self.step_memory is not None:
-            copy(m, 2, self._residual_writer("step_memories", g * 2, 2), self.step_memory.get)
+            copy_rows(m, 2, self._residual_writer("step_memories", g * 2, 2), self.step_memory.get)
 
     def _keep_step_lengths(self, g: Index) -> None:
         """Keeps the steps' lengths that the adjoint begins with."""
         if self.program.keeps_residuals and self.step_lengths is not None:
             edges = self.layout.stops + 1
-            copy(self.m, edges, self._residual_writer("step_lengths", g * edges, edges), self.step_lengths.get)
+            copy_rows(self.m, edges, self._residual_writer("step_lengths", g * edges, edges), self.step_lengths.get)
 
     def _residual_writer(self, name: str, first: Index, count: int) -> Write:
         """Writes rows of a residual from `first` on, past the caches: nothing reads them before the adjoint."""

@@ -41,13 +41,13 @@ def linear_window(
     readings: tuple[tuple[int, ...], ...] = (),
 ) -> LinearWindowForward:
     """The program that crosses a linear window, with a constant `inflow` or none, for `readings` or all amounts."""
-    registers = jit.host().registers * 3 // 4  # for sums; the others are for what sums are made of
+    registers = jit.host_processor().registers * 3 // 4  # for sums; the others are for what sums are made of
     return LinearWindowForward(system, series, stops, True, integrals, inflow, registers=registers, readings=readings)
 
 
 def rosenbrock_window(method: RosenbrockMethod, stops: int, inflow: bool) -> RosenbrockWindow:
     """The program that crosses a saturable window, with a constant `inflow` or none."""
-    return RosenbrockWindow(replace(method, registers=jit.host().registers), stops, True, inflow)
+    return RosenbrockWindow(replace(method, registers=jit.host_processor().registers), stops, True, inflow)
 
 
 def run_solution(layout: SolutionLayout, arguments: NamedArrays, *, keep_residuals: bool) -> NamedArrays:
@@ -71,7 +71,7 @@ def run_likelihood(
 def _call(kernel: _SolutionKernel, arguments: NamedArrays) -> NamedArrays:
     """The kernel's results by name, from arguments by name."""
     program = kernel.program(kernel.layout)
-    results = bind.call(kernel, *(arguments[b.name] for b in program.arguments))
+    results = bind.call_kernel(kernel, *(arguments[b.name] for b in program.arguments))
     return dict(zip((b.name for b in program.results), results, strict=True))
 
 
@@ -89,7 +89,7 @@ class _SolutionKernel(ABC):
     layout: SolutionLayout
 
     @abstractmethod
-    def program(self, layout: SolutionLayout) -> bind.Program:
+    def program(self, layout: SolutionLayout) -> bind.OperandProgram:
         """The program for this layout."""
 
     @cached_property
@@ -113,7 +113,7 @@ class _SolutionKernel(ABC):
         tables = {b.name for b in self.layout.event_tables if b.share}
         return tuple(b.name in tables for b in self._arguments)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.Program, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
         """The program for stops that are the same for all patients, or not, and its arguments."""
         same = all(
             is_shared for is_shared, b in zip(shared, self._arguments, strict=True) if b.name in self._stop_tables

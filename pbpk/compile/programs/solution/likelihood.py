@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Rows, Write
-from pbpk.compile.backend.scratch import Held
+from pbpk.compile.backend.redirected import ScratchView, Write
+from pbpk.compile.backend.scratch import ScratchResults
 from pbpk.compile.programs.laws import (
     PreparedExpression,
     TracedExpression,
@@ -154,7 +154,7 @@ class LikelihoodProgram:
 
     def run(self, machine: Machine) -> None:
         """Writes the program, or runs it. What the solution keeps for its adjoint stays in scratch."""
-        m: Any = Held(machine, self.layout.residuals if self.window_adjoint is not None else ())
+        m: Any = ScratchResults(machine, self.layout.residuals if self.window_adjoint is not None else ())
         writer = _LikelihoodWriter(m, self)
         SolutionForward(m, self.forward, writer).run()
         if self.window_adjoint is not None:
@@ -173,10 +173,10 @@ class _LikelihoodWriter(OwnTimes):
     def __init__(self, m: Any, program: LikelihoodProgram):
         super().__init__(m, program.layout, program.buffer)
         self.program, self.with_slopes = program, program.window_adjoint is not None
-        self.sums = {"minus2ll": Rows(m, 1)}
+        self.sums = {"minus2ll": ScratchView(m, 1)}
         if self.with_slopes:
-            self.sums |= {cotangent_name(b.name): Rows(m, b.shape[0]) for b in program.patient_arguments}
-            self.cotangents = Rows(m, self.layout.state_count * self.layout.output_width)
+            self.sums |= {cotangent_name(b.name): ScratchView(m, b.shape[0]) for b in program.patient_arguments}
+            self.cotangents = ScratchView(m, self.layout.state_count * self.layout.output_width)
             self.cotangents.clear()
         for rows in self.sums.values():
             rows.clear()
@@ -252,7 +252,7 @@ class _LikelihoodCotangents:
         """Hands over the cotangents of the amounts at a stop."""
         self._hand_over(stop + self.layout.initial_events, amount)
 
-    def collect_initial(self, bars: Rows) -> None:
+    def collect_initial(self, bars: ScratchView) -> None:
         """Adds those of the initial states."""
         for k in range(self.layout.initial_events):
             self._hand_over(k, bars.part(k * self.layout.size).add)

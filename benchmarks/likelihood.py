@@ -34,8 +34,8 @@ from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.model.system import System
 from pbpk.solve.base import Solver
-from pbpk.solve.compiled_likelihood import minus2ll_of_readings
 from pbpk.solve.general import General
+from pbpk.solve.likelihood import minus2ll_of_readings
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 

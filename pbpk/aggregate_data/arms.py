@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.study.summary_schema import SpreadPart, SummaryPart
 from pbpk.errors import BadInput
 from pbpk.population.infinite_integrals import explain_no_infinity
 from pbpk.regimen.dose import parse_dose
 from pbpk.regimen.regimen import Regimen
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
+from pbpk.study.summary_schema import SpreadPart, SummaryPart
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.aggregate_data.arms import VirtualArms, read_arms, list_spread_covariates, build_arm_timeline
-from pbpk.aggregate_data.blocks import check_noise, build_blocks, compute_row_numbers
+from pbpk.aggregate_data.arms import VirtualArms, build_arm_timeline, list_spread_covariates, read_arms
+from pbpk.aggregate_data.blocks import build_blocks, check_noise, compute_row_numbers
 from pbpk.aggregate_data.problem import JointProblem, SummaryProblem, SummaryStructure
 from pbpk.aggregate_data.quantities import MeasuredQuantities, read_quantities
 from pbpk.aggregate_data.rows import SummaryRow, convert_cv_to_sd, read_rows
@@ -24,10 +24,10 @@ from pbpk.model.parameters import read_number
 from pbpk.population.patients import apply_covariate_effects
 
 if TYPE_CHECKING:
-    from pbpk.study.summary_schema import NumberPart, SummaryPart
     from pbpk.model.load import Model
     from pbpk.population.individual import IndividualModel
     from pbpk.solve.base import Solver
+    from pbpk.study.summary_schema import NumberPart, SummaryPart
 
 
 class AggregateData(NamedTuple):

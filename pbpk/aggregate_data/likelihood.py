@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.aggregate_data.blocks import (
-    StatisticBlock,
     CorrelationBlock,
     MomentBlock,
-    RowNumbers,
     OrderBlock,
-    RowBlocks,
     ProportionBlock,
+    RowBlocks,
+    RowNumbers,
+    StatisticBlock,
 )
 from pbpk.aggregate_data.moments import evaluate_moments
 from pbpk.aggregate_data.order_statistics import evaluate_order_statistics
-from pbpk.aggregate_data.proportions import evaluate_correlation, compute_response_probability, evaluate_proportion
+from pbpk.aggregate_data.proportions import compute_response_probability, evaluate_correlation, evaluate_proportion
 
 
 def evaluate_block(block: StatisticBlock, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers):

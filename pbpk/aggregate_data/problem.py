@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.aggregate_data.blocks import RowNumbers, RowBlocks, ProportionBlock
+from pbpk.aggregate_data.blocks import ProportionBlock, RowBlocks, RowNumbers
 from pbpk.aggregate_data.likelihood import evaluate_used_rows, predict_rows
 from pbpk.observe.readings import observe_all
 from pbpk.solve.resolvent import integrate_to_infinity

@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from pbpk import units
-from pbpk.study.summary_schema import KINDS, QuantityPart, SummaryPart
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
 from pbpk.observe.readings import find_observable_unit, select_observables
 from pbpk.regimen.times import read_hours
+from pbpk.study.summary_schema import QUANTITY_KINDS, QuantityPart, SummaryPart
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -128,45 +128,45 @@ def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str)
         return len(times) - 1
 
     quantities = []
-    for name, part_of_quantity in part.quantities.items():
+    for name, quantity in part.quantities.items():
         location = f"{where} [summary.quantities.{name}]"
-        if part_of_quantity.kind not in KINDS:
+        if quantity.kind not in QUANTITY_KINDS:
             raise BadInput(
-                f"no kind of quantity `{part_of_quantity.kind}`",
+                f"no kind of quantity `{quantity.kind}`",
                 where=location,
-                hint=did_you_mean(part_of_quantity.kind, KINDS),
+                hint=did_you_mean(quantity.kind, QUANTITY_KINDS),
             )
-        _refuse_unused_settings(part_of_quantity, location)
-        if part_of_quantity.kind == "dose":
-            quantities.append(_read_dose_quantity(name, part_of_quantity, model, dose_unit, add_observable, location))
+        _refuse_unused_settings(quantity, location)
+        if quantity.kind == "dose":
+            quantities.append(_read_dose_quantity(name, quantity, model, dose_unit, add_observable, location))
             continue
-        o = add_observable(part_of_quantity.observable, location)
+        o = add_observable(quantity.observable, location)
         shown_unit = find_observable_unit(model.system, model.parameters, names[o])
         at = until = None
         grow = span = 0.0
-        if part_of_quantity.kind != "residence" and not (
-            part_of_quantity.kind == "integral" and part_of_quantity.time in (None, "infinity")
+        if quantity.kind != "residence" and not (
+            quantity.kind == "integral" and quantity.time in (None, "infinity")
         ):
-            at = add_time(part_of_quantity.time, "time", location)
-        if part_of_quantity.kind == "half_life":
-            until = add_time(part_of_quantity.until, "until", location)
+            at = add_time(quantity.time, "time", location)
+        if quantity.kind == "half_life":
+            until = add_time(quantity.until, "until", location)
             span = times[until] - times[at or 0]
             if span <= 0:
                 raise BadInput("`until` is not after `time`", where=location)
-        if part_of_quantity.kind in ("fraction", "excreted", "residence") and not units.have_same_dimension(
+        if quantity.kind in ("fraction", "excreted", "residence") and not units.have_same_dimension(
             shown_unit, dose_unit
         ):
             raise BadInput(
                 f"`{names[o]}` is in {shown_unit}, so it is no share of a dose in {dose_unit}", where=location
             )
-        if part_of_quantity.kind in ("fraction", "excreted"):
-            grow = _compute_decay_exponent(part_of_quantity, model, times[-1], location)
+        if quantity.kind in ("fraction", "excreted"):
+            grow = _compute_decay_exponent(quantity, model, times[-1], location)
         unit = {"value": shown_unit, "integral": f"({shown_unit})*h", "residence": "h", "half_life": "h"}.get(
-            part_of_quantity.kind, "1"
+            quantity.kind, "1"
         )
         quantities.append(
             MeasuredQuantity(
-                name, part_of_quantity.kind, unit, o, at, until, grow, span, noise=part_of_quantity.noise or 0.0
+                name, quantity.kind, unit, o, at, until, grow, span, noise=quantity.noise or 0.0
             )
         )
     return MeasuredQuantities(tuple(quantities), tuple(names), tuple(times))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pbpk.aggregate_data.problem import JointProblem
     from pbpk.study.load import Study
 
-_compute_solver_codes = jax.jit(lambda problem, psi: problem.quantities(psi)[1])
+_compute_solver_codes = jax.jit(lambda problem, psi: problem.compute_quantities(psi)[1])
 
 
 def run_summary(
@@ -94,14 +94,14 @@ def _build_summary_fit(
     study: Study, method: EstimationMethod, combined_method: AggregateMethod, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord],
     standard_errors: StandardErrors | None, rows: tuple[SummaryRow, ...], seconds: dict[str, float], seed: int,
 ) -> SummaryFit:  # fmt: skip
-    all_good = np.asarray(combined_method.evaluate(problem, state.psi, state.eta).good)
+    is_good = np.asarray(combined_method.evaluate(problem, state.psi, state.eta).good)
     table = build_summary_table(problem.summary, rows, state.psi)
     if problem.individual is None:
         return SummaryFit(
-            **_collect_fields(study, problem, state, iterations, standard_errors, seconds, seed, bool(all_good.all())),
+            **_collect_fields(study, problem, state, iterations, standard_errors, seconds, seed, bool(is_good.all())),
             summary=table,
         )
-    failed_ids = [who for who, well in zip(study.subjects, all_good, strict=False) if not well]
+    failed_ids = [who for who, well in zip(study.subjects, is_good, strict=False) if not well]
     inner = replace(study, problem=problem.individual)
     individual_fit = build_fit(
         inner,

@@ -12,11 +12,11 @@ import pandas as pd
 
 from pbpk.aggregate_data.assemble import (
     AggregateData,
-    make_event_table,
+    build_summary_problem,
     extend_layout,
     join_problems,
+    make_event_table,
     read_aggregates,
-    build_summary_problem,
 )
 from pbpk.errors import BadInput
 from pbpk.solve.choose import choose_solver

@@ -34,7 +34,7 @@ def requested_engine() -> str | None:
         raise WrongUsage(
             f"no engine `{name}`", why="PBPK_ENGINE or --engine names it", hint="one of " + ", ".join(ENGINES)
         )
-    if name == "kernel" and (reason := jit.why_not()):
+    if name == "kernel" and (reason := jit.explain_no_jit()):
         raise MissingExtra("kernels are off", why=reason, hint="the JAX engine does the same, slower")
     return name
 
@@ -76,7 +76,7 @@ def _are_possible_on_cuda() -> bool:
 
 @cache
 def _are_possible() -> bool:
-    reason = jit.why_not()
+    reason = jit.explain_no_jit()
     if reason and "not installed" not in reason:
         warnings.warn(f"compiled kernels are off: {reason}", Note, stacklevel=2)  # slower, and otherwise the same
     return not reason

@@ -8,10 +8,10 @@ import numpy as np
 
 from pbpk.covariate_search.covariate_table import (
     CovariateColumn,
-    find_collinear_pairs,
-    read_column,
     choose_reference,
     describe_sparse_categories,
+    find_collinear_pairs,
+    read_column,
 )
 from pbpk.covariate_search.relations import CATEGORICAL, HOCKEY, SLOPES, Relation
 from pbpk.errors import BadInput, WrongUsage, did_you_mean

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from pbpk.covariate_search.candidates import start_at_estimates, add_effects
+from pbpk.covariate_search.candidates import add_effects, start_at_estimates
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.result import CovariateSearchResult

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.covariate_search.refit import SubmodelFit, compute_hessian, evaluate_on_host, refit_submodel, invert_s_matrix
+from pbpk.covariate_search.refit import SubmodelFit, compute_hessian, evaluate_on_host, invert_s_matrix, refit_submodel
 from pbpk.likelihood.parameter_layout import natural_with_jacobian
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate, EnlargedStudy
+    from pbpk.covariate_search.candidates import CandidateRelation, EnlargedStudy
     from pbpk.estimation.quasi_newton import QuasiNewton
     from pbpk.likelihood.evaluation import Evaluation
     from pbpk.likelihood.problem import Problem
@@ -44,8 +44,8 @@ class SubmodelFits:
 
     def fit_submodel(
         self,
-        chosen: tuple[Candidate, ...],
-        parent_candidates: tuple[Candidate, ...],
+        chosen: tuple[CandidateRelation, ...],
+        parent_candidates: tuple[CandidateRelation, ...],
         parent: SubmodelFit,
         first: Evaluation | None = None,
     ) -> SubmodelFit:
@@ -85,13 +85,13 @@ class SubmodelFits:
         """At its estimates, with the gradient of every candidate's coefficient too."""
         return evaluate_on_host(self.method, self.problem, model.psi, model.eta)
 
-    def list_coefficients(self, candidate: Candidate, model: SubmodelFit) -> dict[str, float]:
+    def list_coefficients(self, candidate: CandidateRelation, model: SubmodelFit) -> dict[str, float]:
         """Its coefficients, which are the same in ψ and in natural units."""
         at = self.enlarged.locate_coefficients((candidate,))
         return dict(zip(candidate.coefficients, (float(x) for x in model.psi[at]), strict=True))
 
     def compute_coefficient_errors(
-        self, candidate: Candidate, chosen: tuple[Candidate, ...], model: SubmodelFit
+        self, candidate: CandidateRelation, chosen: tuple[CandidateRelation, ...], model: SubmodelFit
     ) -> dict[str, float]:
         """Their standard errors by the scores (S), which cost one evaluation; NaN where S is singular."""
         free = self.enlarged.mask_estimated(chosen)
@@ -102,7 +102,7 @@ class SubmodelFits:
         errors = np.full(len(at), np.nan) if inverse is None else np.sqrt(np.diag(inverse)[at])
         return dict(zip(candidate.coefficients, (float(x) for x in errors), strict=True))
 
-    def compute_covariance(self, chosen: tuple[Candidate, ...], model: SubmodelFit, matrix: str) -> np.ndarray | None:
+    def compute_covariance(self, chosen: tuple[CandidateRelation, ...], model: SubmodelFit, matrix: str) -> np.ndarray | None:
         """Of the natural vector (names, names), coherent, 0 where held; by R, S or the sandwich. None where there is none."""
         free, layout = self.enlarged.mask_estimated(chosen), self.problem.structure.layout
         if not free.any():
@@ -129,7 +129,7 @@ class SubmodelFits:
         return np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[0])
 
 
-def format_model_name(chosen: tuple[Candidate, ...]) -> str:
+def format_model_name(chosen: tuple[CandidateRelation, ...]) -> str:
     """What is in a model, whatever the order: `CL-WT power + V-WT power`; `base` without any."""
     return " + ".join(sorted(c.name for c in chosen)) or BASE_MODEL
 

@@ -17,7 +17,7 @@ from pbpk.covariate_search.relations import CATEGORICAL
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.candidates import CandidateRelation
     from pbpk.covariate_search.covariate_table import CovariateColumn
     from pbpk.study.schema import EffectPart
 
@@ -41,7 +41,7 @@ FOREST_COLUMNS = (
 
 
 def build_forest_table(
-    chosen: tuple[Candidate, ...],
+    chosen: tuple[CandidateRelation, ...],
     columns: Mapping[str, CovariateColumn],
     estimates: Mapping[str, float],
     errors: Mapping[str, float],
@@ -60,7 +60,7 @@ def build_forest_table(
     return pd.DataFrame(rows, columns=pd.Index(FOREST_COLUMNS))
 
 
-def _list_points(c: Candidate, covariate: CovariateColumn) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
+def _list_points(c: CandidateRelation, covariate: CovariateColumn) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
     if c.relation.form == CATEGORICAL:
         return [(f"{c.relation.covariate} = {e.reference:g}", e.reference, (e,)) for e in c.effects]
     if c.relation.form in ONE_SIDED_ENDS:

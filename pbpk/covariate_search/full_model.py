@@ -17,7 +17,7 @@ from pbpk.errors import ScienceFailed
 from pbpk.estimation.criteria import chi2_tail
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.candidates import CandidateRelation
     from pbpk.covariate_search.fitted_models import SubmodelFits
     from pbpk.covariate_search.refit import SubmodelFit
 
@@ -26,7 +26,7 @@ WALD_COLUMNS = ("relation", "df", "wald", "wald_p", "delta_ofv", "p", "status", 
 
 def fit_full_model(
     submodels: SubmodelFits, base: SubmodelFit
-) -> tuple[tuple[Candidate, ...], SubmodelFit, list[RelationTrial]]:
+) -> tuple[tuple[CandidateRelation, ...], SubmodelFit, list[RelationTrial]]:
     """Raises `ScienceFailed` where the model with all relations does not converge."""
     candidates = submodels.enlarged.candidates
     submodels.callbacks.on_step("the full model, then it without each relation", 1 + len(candidates))
@@ -50,7 +50,7 @@ def fit_full_model(
 
 def build_wald_table(
     submodels: SubmodelFits,
-    chosen: tuple[Candidate, ...],
+    chosen: tuple[CandidateRelation, ...],
     model: SubmodelFit,
     covariance: np.ndarray | None,
     trials: list[RelationTrial],

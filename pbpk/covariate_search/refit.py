@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.estimation import quasi_newton as rules
-from pbpk.estimation.quasi_newton import QuasiNewton
+from pbpk.estimation.descent_rules import invert_scores
+from pbpk.estimation.quasi_newton import QuasiNewton, sum_gradient, sum_objective
 from pbpk.estimation.state import CONVERGED, EstimationState
 from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
@@ -66,7 +66,7 @@ def refit_submodel(
     """From ψ and η, where `first` is the evaluation if it is known. Never raises for a fit that fails: its cause is said."""
     restricted_method = RestrictedMethod(method.name, method.about, method, free)
     evaluation = mask_gradient(first, free) if first is not None else restricted_method.evaluate(problem, psi, eta)
-    ofv = rules.sum_objective(problem, psi, evaluation.objective)
+    ofv = sum_objective(problem, psi, evaluation.objective)
     if not (np.isfinite(ofv) and np.isfinite(evaluation.gradient).all()):
         return SubmodelFit(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
     try:
@@ -76,7 +76,7 @@ def refit_submodel(
             evaluation.objective,
             evaluation.gradient,
             evaluation.eta,
-            rules.invert_scores(evaluation.gradient),
+            invert_scores(evaluation.gradient),
             0,
             1,
         )
@@ -104,7 +104,7 @@ def invert_s_matrix(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None
 def compute_hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: SubmodelFit) -> np.ndarray:
     """Of the OFV in the free coordinates, by central differences of its exact gradient, as uncertainty.py takes them."""
     e = evaluate_on_host(method, problem, fitted.psi, fitted.eta)
-    inverse = rules.invert_scores(e.gradient[free])
+    inverse = invert_scores(e.gradient[free])
     step = np.clip(0.01 * np.sqrt(np.maximum(2 * np.diag(inverse), 1e-12)), 1e-5, 1e-2)
     rows = []
     for j, h in zip(np.flatnonzero(free), step, strict=True):
@@ -113,7 +113,7 @@ def compute_hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fit
             psi = fitted.psi.copy()
             psi[j] += sign * h
             at = evaluate_on_host(method, problem, psi, fitted.eta)
-            ends.append(rules.sum_gradient(problem, psi, at.gradient)[free])
+            ends.append(sum_gradient(problem, psi, at.gradient)[free])
         rows.append((ends[0] - ends[1]) / (2 * h))
     rows_array = np.array(rows)
     return (rows_array + rows_array.T) / 2

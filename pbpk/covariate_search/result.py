@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.candidates import CandidateRelation
     from pbpk.covariate_search.options import CovariateSearchOptions
 
 FORWARD, BACKWARD, FULL = "forward", "backward", "full"
@@ -55,7 +55,7 @@ class CovariateSearchResult:
     base_ofv: float
     final_ofv: float
     trials: tuple[RelationTrial, ...]
-    chosen: tuple[Candidate, ...]
+    chosen: tuple[CandidateRelation, ...]
     parameters: pd.DataFrame
     forest: pd.DataFrame
     tests: pd.DataFrame

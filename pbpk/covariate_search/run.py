@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pbpk.covariate_search.candidates import EnlargedStudy, enlarge_study
-from pbpk.covariate_search.fitted_models import BASE_MODEL, SubmodelFits, SearchCallbacks
+from pbpk.covariate_search.fitted_models import BASE_MODEL, SearchCallbacks, SubmodelFits
 from pbpk.covariate_search.forest import build_forest_table
-from pbpk.covariate_search.full_model import fit_full_model, build_wald_table
+from pbpk.covariate_search.full_model import build_wald_table, fit_full_model
 from pbpk.covariate_search.refit import RestrictedMethod, SubmodelFit, refit_submodel
 from pbpk.covariate_search.result import CovariateSearchResult
 from pbpk.covariate_search.stepwise import search_stepwise

@@ -17,7 +17,7 @@ from pbpk.covariate_search.score_test import compute_score_test
 from pbpk.estimation.criteria import chi2_tail
 
 if TYPE_CHECKING:
-    from pbpk.covariate_search.candidates import Candidate
+    from pbpk.covariate_search.candidates import CandidateRelation
     from pbpk.covariate_search.fitted_models import SubmodelFits
     from pbpk.covariate_search.options import CovariateSearchOptions
     from pbpk.covariate_search.refit import SubmodelFit
@@ -27,7 +27,7 @@ _ROUNDING_RISE = 1e-3  # by which a larger model may seem worse than a smaller o
 
 def search_stepwise(
     submodels: SubmodelFits, options: CovariateSearchOptions, base: SubmodelFit
-) -> tuple[tuple[Candidate, ...], SubmodelFit, list[RelationTrial]]:
+) -> tuple[tuple[CandidateRelation, ...], SubmodelFit, list[RelationTrial]]:
     chosen, model, trials = (), base, []
     number = 0
     while rest := _list_untested(submodels.enlarged.candidates, chosen):
@@ -49,7 +49,7 @@ def search_stepwise(
     return chosen, model, trials
 
 
-def _list_untested(candidates: tuple[Candidate, ...], chosen: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def _list_untested(candidates: tuple[CandidateRelation, ...], chosen: tuple[CandidateRelation, ...]) -> tuple[CandidateRelation, ...]:
     taken = {c.relation.pair for c in chosen}
     return tuple(c for c in candidates if c.relation.pair not in taken)
 
@@ -58,8 +58,8 @@ def _try_additions(
     submodels: SubmodelFits,
     options: CovariateSearchOptions,
     number: int,
-    chosen: tuple[Candidate, ...],
-    rest: tuple[Candidate, ...],
+    chosen: tuple[CandidateRelation, ...],
+    rest: tuple[CandidateRelation, ...],
     parent: SubmodelFit,
 ) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
     """Those that the score test thinks most of are fitted first."""
@@ -89,7 +89,7 @@ def _try_additions(
 
 
 def _try_removals(
-    submodels: SubmodelFits, number: int, chosen: tuple[Candidate, ...], parent: SubmodelFit
+    submodels: SubmodelFits, number: int, chosen: tuple[CandidateRelation, ...], parent: SubmodelFit
 ) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
     submodels.callbacks.on_step(f"{BACKWARD} step {number}", len(chosen))
     rows, fits = [], {}

@@ -16,10 +16,10 @@ import pandas as pd
 from pbpk import units as units_of
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.events import EventEndpoint
-from pbpk.study.load import Study, replace_records
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 GRID_POINTS = 60  # times that a continuous follow-up is read at
 
@@ -53,6 +53,8 @@ def build_follow_up(study: Study, problem: Problem, name: str) -> FollowUp:
 
     Raises `BadInput` where a subject has no record of the endpoint, or its clock goes back, so that no grid can be laid.
     """
+    from pbpk.study.load import replace_records
+
     frame = study.events.frame
     of_endpoint = frame[(frame["MDV"] == 0) & (frame["DVID"] == name)]
     endpoint = next(e for e in problem.structure.endpoints if e.name == name)

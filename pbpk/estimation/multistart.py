@@ -19,9 +19,10 @@ import pandas as pd
 
 from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation import weighted_descent as descent
+from pbpk.estimation.descent_rules import invert_scores
 from pbpk.estimation.methods import list_methods_with
 from pbpk.estimation.parallel_objective import ParallelObjective, Search
-from pbpk.estimation.quasi_newton import invert_scores, sum_objective
+from pbpk.estimation.quasi_newton import sum_objective
 from pbpk.estimation.run import Callbacks, run_fit, run_iterations
 from pbpk.estimation.start import StartingValues, apply_starting_values
 from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord

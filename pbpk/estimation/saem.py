@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 from pbpk.estimation.base import EstimationMethod
+from pbpk.estimation.descent_rules import invert_scores
 from pbpk.estimation.importance import evaluate_by_sampling, warn_few_samples
-from pbpk.estimation.quasi_newton import invert_scores
 from pbpk.estimation.requirements import Requirements
 from pbpk.estimation.state import CONVERGED, EstimationState, IterationRecord
 from pbpk.estimation.stochastic import phases

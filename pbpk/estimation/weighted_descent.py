@@ -1,4 +1,4 @@
-"""Minimising Σ w_i·OFV_i(ψ) (+ penalty) from a known optimum: quasi_newton.py's rules, as a search for parallel_objective.py.
+"""Minimising Σ w_i·OFV_i(ψ) (+ penalty) from a known optimum: descent_rules.py, as a search for parallel_objective.py.
 
 Weights w (N,) count how often a subject was drawn, so that a resampled study needs no program of its own. The first inverse
 Hessian is the finished fit's. A step that loses the mode of a subject with a weight is refused, as there.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pbpk.estimation import quasi_newton as rules
+from pbpk.estimation import descent_rules as rules
 from pbpk.estimation.parallel_objective import EvaluationRequest, ObjectiveValues, Search
 from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED
 

@@ -19,7 +19,7 @@ from pbpk.likelihood.endpoints.compiled_terms import make_likelihood_data, make_
 from pbpk.likelihood.endpoints.likelihood import Endpoints, arrange_predictions, record_minus2ll, subject_minus2ll
 from pbpk.likelihood.priors import PlacedPrior, total_penalty
 from pbpk.observe.readings import observe_all
-from pbpk.solve.compiled_likelihood import LikelihoodSolver
+from pbpk.solve.likelihood import LikelihoodSolver
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.solution.likelihood import LikelihoodTerms

@@ -74,7 +74,8 @@ def _leave_out_zero_predictions(
 ) -> tuple[SamplingSpace, list[str]]:
     """The space without candidates at which a prediction is 0 under a proportional error, and a note for each arm of them.
 
-    Such a sample would have no residual variance and seem to tell everything. Windows begin after the last of them.
+    Such a sample would have no residual variance and seem to tell everything. Windows begin at the first
+    candidate that is left.
     """
     notes = []
     least_variance = np.asarray(information.moments.r).min(axis=(0, 1))

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
-from pbpk.study.load import Study, replace_records
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
+    from pbpk.study.load import Study
 
 _DOSE_COLUMNS = ("AMT", "RATE", "DUR", "ADDL", "II", "SS")  # zero in the row of a sample
 _CANDIDATE_COLUMN = "@LOOK"  # a name that no column of data has
@@ -87,6 +87,8 @@ def build_candidates(
     study: Study, profiles: Sequence[SubjectProfile], times: Mapping[str, np.ndarray], observables: Sequence[str]
 ) -> CandidateSamples:
     """Every profile with rows for `observables` at each of its arm's `times` (h)."""
+    from pbpk.study.load import replace_records
+
     from_next = study.spec.data.covariates_over_time == "nocb"
     frames = [
         _add_candidate_rows(p, i, times.get(p.arm, np.zeros(0)), observables, from_next) for i, p in enumerate(profiles)

@@ -120,14 +120,14 @@ def _state_model(c: RunCandidate, mentioned: set[str]) -> dict[str, float | str]
                 for name in (f"OMEGA_{a}_{b}", f"OMEGA_{b}_{a}"):
                     state(f"covariance of {' and '.join(sorted((a, b)))}", name)
     for observable, part in spec.error.items():
-        settings = part.settings()
-        if part.add is not None and part.prop is not None:
+        numbers = part.numbers()
+        if numbers["add"] is not None and numbers["prop"] is not None:
             statements[f"how SDs add up in {observable}"] = part.model
         elif part.model not in ("additive", "proportional"):
             statements[f"error model of {observable}"] = part.model
-        for kind in settings:
+        for kind in part.settings():
             statements[f"{kind} of {observable}"] = str(getattr(part, kind))
-        for kind in (k for k, v in part.numbers().items() if v is not None):
+        for kind in (k for k, v in numbers.items() if v is not None):
             state(f"{kind} of {observable}", f"{kind}_{observable}" if len(spec.error) > 1 else kind)
     return statements
 

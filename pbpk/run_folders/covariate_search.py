@@ -43,19 +43,20 @@ class SearchRequest:
 
 
 def covsearch(
-    run: str | Path, relations: Sequence[str], *, settings: Mapping[str, str] | None = None, **plan: object
+    run: str | Path, relations: Sequence[str], *, settings: Mapping[str, str] | None = None, **choices: object
 ) -> CovariateSearchResult:
     """Search for covariate effects; nothing is printed or written.
 
-    `relations` as `"CL: WT power, SEX equals"`. Keywords are those of `pbpk.covariate_search.options.CovariateSearchOptions`: method ("scm" or
-    "full"), forward, backward, screen, estimation, references, bounds, level. `.table` has a row for each model tried,
-    `.relations` what was chosen, `.forest` the factors with intervals. Raises `BadInput` for relations that the data cannot
-    have and `ScienceFailed` where the model without any does not converge.
+    `relations` as `"CL: WT power, SEX equals"`. Keywords are the fields of
+    `pbpk.covariate_search.options.CovariateSearchOptions`: method ("scm" or "full"), forward, backward, screen, estimation,
+    references, bounds, level. `.table` has a row for each model tried, `.relations` what was chosen, `.forest` the factors
+    with intervals. Raises `BadInput` for relations that the data cannot have and `ScienceFailed` where the model without
+    any does not converge.
     """
     from pbpk.covariate_search.options import make_search_options
     from pbpk.covariate_search.run import search_covariates
 
-    options = make_search_options(relations=tuple(relations), **plan)
+    options = make_search_options(relations=tuple(relations), **choices)
     options.check_and_read_relations()
     return search_covariates(load_source_study(find_search_source(run), settings or {}), options)
 

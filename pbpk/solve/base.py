@@ -85,6 +85,11 @@ def as_code(code: Any) -> jax.Array:
     return jnp.asarray(code, jnp.int32)
 
 
+def flag_inaccurate(error: jax.Array, tolerance: float) -> jax.Array:
+    """The code (N,) of an estimated error."""
+    return as_code(jnp.where(error > tolerance, ResultCode.INACCURATE, 0))
+
+
 def build_linear_trajectory(
     amounts: jax.Array, integrals: jax.Array | None, code: jax.Array, k: jax.Array
 ) -> Trajectory:

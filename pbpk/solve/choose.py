@@ -30,7 +30,7 @@ def list_solver_names() -> list[str]:
 
 def choose_solver(system: System, name: str | None = None) -> Solver:
     """The solver called `name`, or the best one for the system. Raises `BadInput` where the named one does not support the
-    system, and what `engine.asked` raises: here, before anything is compiled."""
+    system, and what `engine.requested_engine` raises: here, before anything is compiled."""
     asks_for_diffrax = engine.requested_engine() == "diffrax"
     if name is None or name == "auto":
         if asks_for_diffrax:

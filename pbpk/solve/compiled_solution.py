@@ -264,8 +264,3 @@ def _steady_amounts_at_events(record: jax.Array | None, amounts: jax.Array) -> j
     assert record is not None
     added = jnp.take_along_axis(amounts, jnp.maximum(record - 1, 0)[:, None, :], axis=0)
     return jnp.where(record[:, None, :] > 0, added, 0.0)
-
-
-def flag_inaccurate(error: jax.Array, tolerance: float) -> jax.Array:
-    """The code (N,) of an estimated error."""
-    return as_code(jnp.where(error > tolerance, ResultCode.INACCURATE, 0))

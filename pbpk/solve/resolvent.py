@@ -10,8 +10,8 @@ The error is estimated for every patient and window from the last terms of the s
 patient's result says INACCURATE, and callers solve it again by the contour (`fallback`); where no caller can, in a
 fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
 
-The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own (compiled_window.py), or the portable one,
-the same in JAX (series_window.py).
+The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own (compiled_series_window.py), or the portable one,
+the same in JAX (series_window.py). What machine code needs is imported where it is used: it is a chain of modules of its own.
 """
 
 from __future__ import annotations
@@ -27,23 +27,21 @@ import numpy as np
 from jax import lax
 
 from pbpk.compile.engine import use_kernels
-from pbpk.compile.programs.solution.likelihood import LikelihoodTerms, unsupported_likelihood
 from pbpk.linalg.packing import linear_part, packing, produces
 from pbpk.linalg.series import design
 from pbpk.results import ResultCode
-from pbpk.solve.base import Readings, Solver, Trajectory, build_linear_trajectory
-from pbpk.solve.compiled_likelihood import LikelihoodData, LikelihoodResult, solve_likelihood_compiled
-from pbpk.solve.compiled_solution import flag_inaccurate, solve_compiled
-from pbpk.solve.compiled_window import propagate_compiled, propagate_compiled_reversibly
+from pbpk.solve.base import Readings, Solver, Trajectory, build_linear_trajectory, flag_inaccurate
 from pbpk.solve.contour import Contour, find_longest_cycle
 from pbpk.solve.interval import CrossedInterval
+from pbpk.solve.likelihood import LikelihoodData, LikelihoodResult
 from pbpk.solve.schedule import CompiledSchedule
-from pbpk.solve.segment_program import LinearSegments
 from pbpk.solve.segments import SegmentSolver, run_segments
 from pbpk.solve.series_window import PropagatedWindow, ResolventWindow, propagate_series, propagate_series_reversibly
 
 if TYPE_CHECKING:
+    from pbpk.compile.programs.solution.likelihood import LikelihoodTerms
     from pbpk.model.system import System
+    from pbpk.solve.segment_program import LinearSegments
     from pbpk.solve.timeline import Timeline
 
 _SERIES_MARGIN = 1e-4  # of rtol, for the series on the axis itself: bodies are not normal, and amplify what it neglects
@@ -80,6 +78,7 @@ class Resolvent:
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
         """All patients (base.py). Ready for jvp, in a system that may oscillate, the contour solves those it must."""
+        from pbpk.solve.compiled_solution import solve_compiled
 
         def compiled(program: LinearSegments) -> CompiledSchedule:
             return partial(solve_compiled, program, readings, self.reverse)
@@ -97,6 +96,8 @@ class Resolvent:
 
     def supports_likelihood(self, system: System, p: jax.Array, terms: LikelihoodTerms) -> bool:
         """Not where the contour may have to take over, which gives amounts."""
+        from pbpk.compile.programs.solution.likelihood import unsupported_likelihood
+
         sure = self.reverse or not may_oscillate(system)
         return sure and p.shape[0] == 1 and use_kernels(p.dtype) and not unsupported_likelihood(terms)
 
@@ -104,6 +105,7 @@ class Resolvent:
         self, system: System, timeline: Timeline, p: jax.Array, terms: LikelihoodTerms, data: LikelihoodData
     ) -> LikelihoodResult:
         """Of all patients (compiled_likelihood.py), which takes the place of the trajectory's amounts."""
+        from pbpk.solve.compiled_likelihood import solve_likelihood_compiled
 
         def compiled(program: LinearSegments) -> CompiledSchedule:
             return partial(solve_likelihood_compiled, program, terms, data, self.reverse)
@@ -120,6 +122,8 @@ class Resolvent:
         readings: Readings,
         compiled: Callable[[LinearSegments], CompiledSchedule],
     ) -> Trajectory:
+        from pbpk.solve.segment_program import LinearSegments
+
         packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
         windows, by_kernel = timeline.windows, use_kernels(p.dtype)
@@ -190,13 +194,20 @@ def propagate(
     Under a matrix as the window takes it and a constant source (n, N) or None; the last stop is the latest.
     Differentiable by jvp, three times.
     """
-    return (propagate_compiled if window.compiled else propagate_series)(window, matrix, x, source, stops)
+    if window.compiled:
+        from pbpk.solve.compiled_series_window import propagate_compiled
+
+        return propagate_compiled(window, matrix, x, source, stops)
+    return propagate_series(window, matrix, x, source, stops)
 
 
 def propagate_reversibly(window: ResolventWindow, matrix, x, source, stops) -> PropagatedWindow:
     """The same with a reverse rule by hand, instead of derivatives by jvp."""
-    by_engine = propagate_compiled_reversibly if window.compiled else propagate_series_reversibly
-    return by_engine(window, matrix, x, source, stops)
+    if window.compiled:
+        from pbpk.solve.compiled_series_window import propagate_compiled_reversibly
+
+        return propagate_compiled_reversibly(window, matrix, x, source, stops)
+    return propagate_series_reversibly(window, matrix, x, source, stops)
 
 
 def integrate_to_infinity(system: System, p: jax.Array, x: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """A window of the linear resolvent in JAX, the portable engine's: by powers of one real resolvent (pbpk.linalg.series).
 
-pbpk.compile.programs.linear has the same algorithm on operands, for machine code (compiled_window.py).
+pbpk.compile.programs.linear has the same algorithm on operands, for machine code (compiled_series_window.py).
 """
 
 from __future__ import annotations

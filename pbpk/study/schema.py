@@ -58,9 +58,10 @@ class EffectPart(StudySection):
 
 
 class ParameterPart(StudySection):
-    """`initial` in the model's unit for it (or text with a unit); `iiv` is the initial variance of η; none: no η. `iov`: that
-    of a further η for each occasion. `shape`: the start of the distribution's own parameter (λ of boxcox, ν of t). `lower` and
-    `upper`: the ends that the typical value stays between, and a logit or probit parameter's own ends."""
+    """A parameter that the study estimates, or holds (`fixed`). `initial` is in the model's unit for it, or text with a unit;
+    `iiv` the initial variance of η, without which there is no η; `iov` that of a further η for each occasion. `shape`: the
+    start of the distribution's own parameter (λ of boxcox, ν of t). `lower` and `upper`: the ends that the typical value stays
+    between, and a logit or probit parameter's own ends."""
 
     initial: float | str | None = None
     iiv: float | None = Field(default=None, gt=0)
@@ -78,8 +79,8 @@ class ParameterPart(StudySection):
 
 
 class OmegaPart(StudySection):
-    """`blocks` lists random effects that correlate, `iov_blocks` those of an occasion; `covariances` and `iov_covariances` may
-    give initial values as `"CL,V" = 0.01`."""
+    """Ω. `blocks` lists random effects that correlate, `iov_blocks` those of an occasion; `covariances` and `iov_covariances`
+    may give initial values as `"CL,V" = 0.01`."""
 
     blocks: list[list[str]] = []
     covariances: dict[str, float] = {}
@@ -164,9 +165,9 @@ class MixturePart(StudySection):
 
 
 class EstimationPart(StudySection):
-    """`chains`, and the `warmup` and `draws` of each, are nuts's, `family` and the most `steps` vi's; `centred` is both's: η
-    itself is sampled, not η in units of Ω. `samples` of each subject's η are imp's, and of the
-    likelihood that saem ends with."""
+    """How the study is estimated. `samples` (of each subject's η) is for imp, and for the likelihood that saem ends with;
+    `chains`, and the `warmup` and `draws` of each, are for nuts; `family` and the most `steps` for vi; `centred`, for both of
+    these: η itself is sampled, not η in units of Ω."""
 
     method: str = "focei"
     standard_errors: Literal["R", "S", "sandwich"] = "R"
@@ -217,6 +218,7 @@ def read_study_spec(data: dict[str, Any], path: Path) -> StudySpec:
 
 
 def _fields_at(place: tuple) -> list[str]:
+    """The keys that may stand at a place of fit.toml, for the hint at a misspelt one."""
     parts = {"data": DataPart, "parameters": ParameterPart, "omega": OmegaPart, "error": ErrorPart}
     parts |= {"estimation": EstimationPart, "void": VoidPart, "priors": PriorPart, "mixture": MixturePart}
     parts["summary"] = SummaryPart

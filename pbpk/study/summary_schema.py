@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-KINDS = ("value", "fraction", "excreted", "integral", "residence", "half_life", "dose")
+QUANTITY_KINDS = ("value", "fraction", "excreted", "integral", "residence", "half_life", "dose")
 
 
 class SummarySection(BaseModel):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk.estimation import quasi_newton as rules
+from pbpk.estimation import descent_rules as rules
+from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED
 
 if TYPE_CHECKING:
     from pbpk.estimation.parallel_objective import Search
@@ -36,7 +37,7 @@ class ConstrainedOptimum:
     @property
     def converged(self) -> bool:
         """Whether the search ended at an optimum."""
-        return self.cause == "converged"
+        return self.cause == CONVERGED
 
 
 def project_onto_surface(surface: Surface, value: float, psi: np.ndarray, inverse: np.ndarray) -> np.ndarray | None:
@@ -76,7 +77,7 @@ def minimise_on_surface(
             if -slope / 2 < 1e-4:  # below what the objective can resolve
                 return ConstrainedOptimum(point, inverse, multiplier, _name_cause(point))
             if is_restarted:
-                return ConstrainedOptimum(point, inverse, multiplier, rules.STALLED)
+                return ConstrainedOptimum(point, inverse, multiplier, STALLED)
             inverse, is_restarted = rules.invert_scores(point.weighted_gradients), True
             continue
         b = surface(new.psi)[1]
@@ -85,7 +86,7 @@ def minimise_on_surface(
         inverse = rules.update_inverse(inverse, new.psi - point.psi, change)
         point = new
     return ConstrainedOptimum(
-        point, inverse, _step_along_tangent(point.gradient, surface(point.psi)[1], inverse)[0], rules.ITERATION_LIMIT
+        point, inverse, _step_along_tangent(point.gradient, surface(point.psi)[1], inverse)[0], ITERATION_LIMIT
     )
 
 
@@ -122,4 +123,4 @@ def _search_along_surface(
 
 def _name_cause(point: SearchPoint) -> str:
     """Why a search that came to an optimum ended: one without some subject's mode is no optimum of the likelihood."""
-    return "no individual optimum found" if point.failed.any() else rules.CONVERGED
+    return "no individual optimum found" if point.failed.any() else CONVERGED

@@ -26,12 +26,10 @@ from pbpk.uncertainty.intervals import summarise_sample
 if TYPE_CHECKING:
     from pbpk.uncertainty.finished_fit import FinishedFit
 
-DEFAULT_SAMPLES, DEFAULT_RESAMPLES = (
-    (1000, 1000, 1000, 2000, 2000),
-    (200, 400, 500, 1000, 1000),
-)  # as in Dosne 2017 and in PsN
+DEFAULT_SAMPLES = (1000, 1000, 1000, 2000, 2000)  # as in Dosne 2017 and in PsN
+DEFAULT_RESAMPLES = (200, 400, 500, 1000, 1000)
 _LOWER_OFV = 1e-3  # an OFV lower than the fit's by more says that the fit is not at its minimum
-_DEGREES_OF_FREEDOM = 6.0  # degrees of freedom of the proposal
+_DEGREES_OF_FREEDOM = 6.0  # of the proposal
 _LEAST_EFFECTIVE = 0.1  # effective samples over those kept, below which they are few vectors' copies in all but name
 
 

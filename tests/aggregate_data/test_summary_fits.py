@@ -7,7 +7,7 @@ import pytest
 
 import pbpk
 from pbpk.aggregate_data.identifiability import describe_identifiability
-from pbpk.aggregate_data.method import evaluate_rows, combine_with_aggregates
+from pbpk.aggregate_data.method import combine_with_aggregates, evaluate_rows
 from pbpk.errors import BadInput, WrongUsage
 from pbpk.estimation.methods import get_method
 from pbpk.study.load import load_study

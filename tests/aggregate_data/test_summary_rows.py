@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pbpk.aggregate_data.rows import convert_cv_to_sd, read_rows
-from pbpk.study.summary_schema import SummaryPart
 from pbpk.errors import BadInput
+from pbpk.study.summary_schema import SummaryPart
 
 PART = SummaryPart.model_validate(
     {

@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from pbpk.aggregate_data.moments import evaluate_moments
 from pbpk.aggregate_data.order_statistics import evaluate_order_statistics
-from pbpk.aggregate_data.proportions import evaluate_correlation, compute_response_probability, evaluate_proportion
+from pbpk.aggregate_data.proportions import compute_response_probability, evaluate_correlation, evaluate_proportion
 from pbpk.aggregate_data.virtual_patients import draw_standard_normals
 
 LN2PI = np.log(2 * np.pi)

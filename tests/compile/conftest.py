@@ -17,7 +17,7 @@ from pbpk.model.system import build_system
 
 @pytest.fixture(scope="session")
 def compiled():
-    if reason := jit.why_not():
+    if reason := jit.explain_no_jit():
         pytest.skip(reason)
 
 

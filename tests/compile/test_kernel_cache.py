@@ -105,5 +105,5 @@ def test_names_tell_programs_and_processors_apart(monkeypatch):
     assert name == jit.name_source(program(1.0))
     assert name != jit.name_source(program(1.5))
     other = jit.Processor("another", "+sse2", 2, 16)
-    monkeypatch.setattr(jit, "host", lambda: other)
+    monkeypatch.setattr(jit, "host_processor", lambda: other)
     assert name != jit.name_source(source)

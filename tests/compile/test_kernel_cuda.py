@@ -51,7 +51,7 @@ def program(graph, compiled):
 def driver(monkeypatch):
     """cuda.py with a driver and a device that are not there; nothing of it is remembered afterwards."""
     fake = fake_cuda.Driver()
-    forgetful = (cuda.explain_unavailable, cuda.registered, cuda._attribute, bind._make_batched)
+    forgetful = (cuda.explain_unavailable, cuda.register_on_cuda, cuda._attribute, bind._make_batched)
 
     def forget():
         for f in forgetful:
@@ -59,7 +59,7 @@ def driver(monkeypatch):
 
     forget()
     monkeypatch.setattr(cuda, "_driver", lambda: fake)
-    monkeypatch.setattr(cuda, "devices", lambda: (fake_cuda.device(0),))
+    monkeypatch.setattr(cuda, "list_devices", lambda: (fake_cuda.device(0),))
     yield fake
     forget()
 
@@ -70,7 +70,7 @@ def handler(driver, program, monkeypatch):
     made = []
     real = jit.compile_handler
     monkeypatch.setattr(jit, "compile_handler", lambda *a: made.append(real(*a)) or made[-1])
-    cuda.registered(program)
+    cuda.register_on_cuda(program)
     driver.program = fake_cuda.on_this_processor(cuda.write_program(program)[0])
     driver.parameters = 2 + len(program.arguments) + len(program.results)
     return made[0]
@@ -90,7 +90,7 @@ def test_one_lane_is_the_vectors_program(graph, run, apart, monkeypatch):
     kernel = compile_linear(graph(4, EDGES), SERIES, integrals=True)
     wide = run(kernel, rates, start, STOPS, source)
     host = jit.host_processor()
-    monkeypatch.setattr(jit, "host", lambda: jit.Processor(host.name, host.features, 1, 32))
+    monkeypatch.setattr(jit, "host_processor", lambda: jit.Processor(host.name, host.features, 1, 32))
     one = run(kernel, rates, start, STOPS, source)
     for a, b in zip(one[:2], wide[:2], strict=True):
         assert apart(a, b) < 1e-13
@@ -157,7 +157,7 @@ def all_launched(driver, monkeypatch):
 
     def launched(program, types, given):
         if program not in known:
-            cuda.registered(program)
+            cuda.register_on_cuda(program)
             known[program] = made[-1], fake_cuda.on_this_processor(cuda.write_program(program)[0]), cuda.write_program(program)[2]
         handler, run, slots = known[program]
 
@@ -173,9 +173,9 @@ def all_launched(driver, monkeypatch):
         return list(jax.pure_callback(call, tuple(types), *given))
 
     def use():
-        monkeypatch.setattr(bind, "_compiled", launched)
+        monkeypatch.setattr(bind, "_call_compiled", launched)
         bind._make_batched.cache_clear()
-        cuda.registered.cache_clear()
+        cuda.register_on_cuda.cache_clear()
         jax.clear_caches()
         return counts
 
@@ -315,9 +315,9 @@ def test_what_fails_outside_comes_back_as_an_error(handler, driver, program):
 
 
 def test_it_is_loaded_for_every_device_once(driver, program, monkeypatch):
-    monkeypatch.setattr(cuda, "devices", lambda: (fake_cuda.device(0), fake_cuda.device(3)))
-    name = cuda.registered(program)
-    assert cuda.registered(program) == name
+    monkeypatch.setattr(cuda, "list_devices", lambda: (fake_cuda.device(0), fake_cuda.device(3)))
+    name = cuda.register_on_cuda(program)
+    assert cuda.register_on_cuda(program) == name
     assert driver.contexts == [110, -110, 113, -113]
     (code,) = driver.loaded
     assert code.endswith(b"\0") and code.count(b"\0") == 1
@@ -327,7 +327,7 @@ def test_it_is_loaded_for_every_device_once(driver, program, monkeypatch):
 def test_a_program_that_cannot_be_loaded_is_an_error_of_python(driver, program):
     driver.fails["cuLibraryLoadData"] = 218
     with pytest.raises(RuntimeError, match=r"cuLibraryLoadData: words of the driver \(218\)"):
-        cuda.registered(program)
+        cuda.register_on_cuda(program)
 
 
 @pytest.mark.parametrize("target", ptx.TARGETS)
@@ -389,7 +389,7 @@ def test_what_jax_would_send_to_a_device(driver, graph):
     program = LinearWindowForward(
         system, kernel.series, len(STOPS), True, False, True, registers=jit.host_processor().registers * 3 // 4
     )
-    here, there = bind.register_program(program), cuda.registered(program)
+    here, there = bind.register_program(program), cuda.register_on_cuda(program)
     checks = [export.DisabledSafetyCheck.custom_call(n) for n in (here, there)]
 
     def lowered(*platforms):
@@ -437,14 +437,14 @@ def test_why_not(driver, monkeypatch):
         raise OSError("libcuda.so.1: cannot open shared object file")
 
     assert "cannot be loaded: libcuda.so.1" in asked(_driver=missing)
-    monkeypatch.setattr(jit, "why_not", lambda: "llvmlite is not installed")
+    monkeypatch.setattr(jit, "explain_no_jit", lambda: "llvmlite is not installed")
     assert asked() == "llvmlite is not installed"
 
 
 def test_only_who_asks_gets_kernels_on_a_device(monkeypatch):
     """Until they have been run on one."""
     monkeypatch.setattr(engine, "_platform", lambda: "gpu")
-    monkeypatch.setattr(cuda, "why_not", lambda: "")
+    monkeypatch.setattr(cuda, "explain_unavailable", lambda: "")
     engine._are_possible_on_cuda.cache_clear()
     monkeypatch.delenv("PBPK_ENGINE", raising=False)
     assert not engine.use_kernels(np.dtype(np.float64))
@@ -452,7 +452,7 @@ def test_only_who_asks_gets_kernels_on_a_device(monkeypatch):
         assert engine.use_kernels(np.dtype(np.float64))
         assert not engine.use_kernels(np.dtype(np.float32))
         engine._are_possible_on_cuda.cache_clear()
-        monkeypatch.setattr(cuda, "why_not", lambda: "JAX has no CUDA device")
+        monkeypatch.setattr(cuda, "explain_unavailable", lambda: "JAX has no CUDA device")
         with pytest.warns(UserWarning, match="off on this device: JAX has no CUDA device"):
             assert not engine.use_kernels(np.dtype(np.float64))
     engine._are_possible_on_cuda.cache_clear()

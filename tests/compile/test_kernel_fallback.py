@@ -90,7 +90,7 @@ def test_without_llvmlite_the_rest_works_and_says_nothing():
 
 
 def test_who_asks_inside_a_program_is_told_too(monkeypatch):
-    monkeypatch.setattr(jit, "why_not", lambda: "llvmlite is not installed")
+    monkeypatch.setattr(jit, "explain_no_jit", lambda: "llvmlite is not installed")
     with pytest.raises(MissingExtra, match="kernels are off"), engine.using_engine("kernel"):
         pass
     with pytest.raises(WrongUsage, match="no engine `fast`"), engine.using_engine("fast"):
@@ -113,14 +113,14 @@ def test_the_engine_diffrax_is_the_general_solver():
 
 
 def test_kernels_are_for_float64_on_a_processor(monkeypatch):
-    assert engine.use_kernels(FLOAT64) == (jit.why_not() == "")
+    assert engine.use_kernels(FLOAT64) == (jit.explain_no_jit() == "")
     assert not engine.use_kernels(np.dtype(np.float32))
     monkeypatch.setattr(engine, "_platform", lambda: "tpu")
     assert not engine.use_kernels(FLOAT64)
 
 
 def test_an_unknown_frame_is_told_once_and_costs_the_kernels_alone(monkeypatch):
-    monkeypatch.setattr(jit, "why_not", lambda: "this jaxlib's FFI is not the one that kernels are written for")
+    monkeypatch.setattr(jit, "explain_no_jit", lambda: "this jaxlib's FFI is not the one that kernels are written for")
     engine._are_possible.cache_clear()
     with pytest.warns(UserWarning, match="compiled kernels are off: this jaxlib's FFI"):
         assert not engine.use_kernels(FLOAT64)
@@ -148,7 +148,7 @@ def test_what_was_compiled_for_one_engine_is_not_run_for_another():
 
 def test_engines_agree_and_the_library_takes_their_names():
     """JAX's is the reference; kernels where they can be; a name that is none is refused."""
-    names = ["jax", "diffrax", *([] if jit.why_not() else ["kernel"])]
+    names = ["jax", "diffrax", *([] if jit.explain_no_jit() else ["kernel"])]
     found = {name: pbpk.simulate(MODEL, DOSE, TIMES, engine=name) for name in names}
     for name in names[1:]:
         np.testing.assert_allclose(found[name]["cp"], found["jax"]["cp"], rtol=1e-7, err_msg=name)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pbpk.compile.backend.base import NumpyBackend, Buffer
+from pbpk.compile.backend.base import Buffer, NumpyBackend
 from pbpk.compile.backend.functions import exp
 from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.xla import jit

@@ -31,7 +31,7 @@ def grouped(monkeypatch):
         seen.append(sorted(names))
         return real(program, names)
 
-    monkeypatch.setattr(bind, "registered", asked)
+    monkeypatch.setattr(bind, "register_program", asked)
     bind._make_batched.cache_clear()
     return seen
 
@@ -61,7 +61,7 @@ def test_draws_of_rates(subjects, draws, grouped, monkeypatch):
     lanes = jit.host_processor().lanes
     fits = draws >= lanes and -(-draws // lanes) * lanes <= 1.25 * draws
     assert grouped[-1] == (["integral_terms", "start", "stops", "weights"] if fits else [])
-    monkeypatch.setattr(bind, "_grouped", lambda patients, *_: patients)
+    monkeypatch.setattr(bind, "_find_group_axes", lambda patients, *_: patients)
     jax.clear_caches()
     equal(found, jax.jit(jax.vmap(kernel, in_axes=(0, None, None)))(many, start, stops))
     assert grouped[-1] == []

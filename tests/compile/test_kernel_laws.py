@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln, psi
 
-from pbpk.compile.backend.base import NumpyBackend, Buffer
+from pbpk.compile.backend.base import Buffer, NumpyBackend
 from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
 from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
 from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function

@@ -200,7 +200,7 @@ def test_narrower_vectors(graph, oracle, run, apart, monkeypatch, lanes):
     wide = jit.host_processor()
     if lanes >= wide.lanes:
         pytest.skip(f"this processor's own width is {wide.lanes}")
-    monkeypatch.setattr(jit, "host", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
+    monkeypatch.setattr(jit, "host_processor", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
     edges = [(0, 1), (1, 0), (1, 2), (2, 3), (0, 3), (3, 4)]
     rates = np.random.default_rng(0).uniform(0.1, 2, (len(edges), 13))
     start, source = patients(4, 13)
@@ -370,7 +370,7 @@ def test_a_saturable_model_is_refused():
 
 def test_without_llvmlite_it_says_what_is_missing(model, monkeypatch):
     system, _ = model("iodide", 1)
-    monkeypatch.setattr(jit, "why_not", lambda: "llvmlite is not installed")
+    monkeypatch.setattr(jit, "explain_no_jit", lambda: "llvmlite is not installed")
     with pytest.raises(MissingExtra, match="kernels are off"):
         compile_linear(system, SERIES)
 
@@ -380,7 +380,7 @@ def test_the_rest_works_without_llvmlite():
         "import sys; sys.modules['llvmlite'] = None\n"
         "import pbpk.compile\n"
         "from pbpk.compile.xla import jit\n"
-        "print(jit.why_not())"
+        "print(jit.explain_no_jit())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

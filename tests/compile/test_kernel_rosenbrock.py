@@ -264,7 +264,7 @@ def test_narrower_vectors(monkeypatch, lanes):
     wide = jit.host_processor()
     if lanes >= wide.lanes:
         pytest.skip(f"this processor's own width is {wide.lanes}")
-    monkeypatch.setattr(jit, "host", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
+    monkeypatch.setattr(jit, "host_processor", lambda: jit.Processor(wide.name, wide.features, lanes, 16))
     p, x = patients(13)
     own = method(SMALL, recorded_steps=401)  # unlike those compiled for wide vectors
     found = _by_kernel(own, x, None, STOPS, p)

@@ -291,10 +291,10 @@ def test_a_fit_that_fails_is_named_and_not_chosen(one, monkeypatch):
 
     def failing(method, problem, free, psi, *rest):
         out = real(method, problem, free, psi, *rest)
-        wt = one.places((one.candidates[0],))[0]
+        wt = one.locate_coefficients((one.candidates[0],))[0]
         return replace(out, cause="no further decrease found") if free[wt] else out
 
-    monkeypatch.setattr(models, "refit", failing)
+    monkeypatch.setattr(models, "refit_submodel", failing)
     found = run(one)
     assert "CL-WT power" not in found.relations
     assert "Failed, and so not chosen: CL-WT power (forward step 1: no further decrease found)" in found.verdict
@@ -310,7 +310,7 @@ def test_the_full_model_and_its_forest(one, found):
     np.testing.assert_allclose(tests["wald"], tests["delta_ofv"], rtol=0.4, atol=0.3)  # the same, asymptotically
     parameters = full.parameters.set_index("name")
     rows = full.forest[full.forest["relation"] == "CL-WT power"]
-    weights = one.columns["WT"].first
+    weights = one.columns["WT"].by_subject
     b, se = parameters.loc["CL_WT", "estimate"], parameters.loc["CL_WT", "se"]
     for at, row in zip((5, 95), rows.to_dict("records"), strict=True):
         x = np.percentile(weights, at) / np.median(weights)

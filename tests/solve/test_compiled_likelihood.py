@@ -22,12 +22,12 @@ from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux,
 from pbpk.model.system import build_system
 from pbpk.observe.readings import observe_all
 from pbpk.results import ResultCode
-from pbpk.solve.compiled_likelihood import minus2ll_of_readings as losses_of
+from pbpk.solve.likelihood import minus2ll_of_readings as losses_of
 from pbpk.solve.resolvent import Resolvent
 from pbpk.solve.rosenbrock import Rosenbrock
 from pbpk.solve.timeline import build_timeline
 
-pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
+pytestmark = pytest.mark.skipif(bool(jit.explain_no_jit()), reason="kernels cannot be compiled here")
 
 TWO = (
     GaussianEndpoint("cp", "cp", (("add", "add"), ("prop", "prop")), "combined2", has_limits=True),

@@ -15,7 +15,7 @@ from event_schedules import LINEAR, SATURABLE, SOLUTION_CASES, SOLVERS, VOIDS, a
 from pbpk.compile.xla import jit
 from pbpk.results import ResultCode
 
-pytestmark = pytest.mark.skipif(bool(jit.why_not()), reason="kernels cannot be compiled here")
+pytestmark = pytest.mark.skipif(bool(jit.explain_no_jit()), reason="kernels cannot be compiled here")
 
 
 @pytest.mark.parametrize("kind, what, integrals", SOLUTION_CASES)

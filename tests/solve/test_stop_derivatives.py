@@ -16,7 +16,7 @@ K, X, R, T = 0.3, 5.0, 2.0, 1.7
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_of_amounts_and_integrals(graph, compiled):
-    if compiled and (reason := jit.why_not()):
+    if compiled and (reason := jit.explain_no_jit()):
         pytest.skip(reason)
     system = graph(1, [(0, 1)])
     rates = jnp.full((1, 8), K)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbpk.compile.backend import functions
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand  # singledispatch evaluates annotations
-from pbpk.compile.backend.jet import OperandJet, coefficients_of, divide_jets, list_subsets, compose_taylor, value_of
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand  # singledispatch evaluates annotations
+from pbpk.compile.backend.jet import OperandJet, coefficients_of, compose_taylor, divide_jets, list_subsets, value_of
 from pbpk.compile.programs.elimination import (
     ColumnValues,
     Entry,
@@ -37,7 +37,7 @@ class _JetScratch:
 class ForwardModeBackend:
     """`more`: by a buffer's name, where the derivatives of what stands in it are; without, it has none."""
 
-    def __init__(self, machine: Machine, nilpotents: int, more: Mapping[str, Mapping[int, Buffer]]):
+    def __init__(self, machine: Backend, nilpotents: int, more: Mapping[str, Mapping[int, Buffer]]):
         self.machine, self.every, self.more = machine, tuple(range(2**nilpotents)), dict(more)
 
     def read(self, buffer: Buffer, row: Index) -> OperandJet:
@@ -157,13 +157,13 @@ class ForwardModeBackend:
 
 
 def _flatten_jets(carry: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
-    found = []
+    leaves = []
     for c, sets in zip(carry, keys, strict=True):
         parts = coefficients_of(c)
         if not parts.keys() <= set(sets):
             raise TypeError("a loop's carry began without derivatives that it has then: begin with a float")
-        found += [parts.get(s, 0.0) for s in sets]
-    return found
+        leaves += [parts.get(s, 0.0) for s in sets]
+    return leaves
 
 
 def _join_parts(values: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
@@ -205,7 +205,7 @@ def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
     return compose_taylor(x, functions.erfc(m.machine, own), _erf_jet(m.machine, own, -1.0))
 
 
-def _erf_jet(m: Machine, x: Operand, sign: float) -> Callable[[int], Operand]:
+def _erf_jet(m: Backend, x: Operand, sign: float) -> Callable[[int], Operand]:
     """± 2/√π e^(−x²) and its derivatives: its product with (−1)ⁿ Hₙ(x), H Hermite's polynomials."""
     first = functions.exp(m, -(x * x)) * (sign * 2.0 / math.sqrt(math.pi))
 

@@ -9,7 +9,7 @@ from math import factorial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Machine, Operand
+    from pbpk.compile.backend.base import Backend, Operand
 
 _LOWEST, _HIGHEST = -708.0, 709.0  # where eˣ is a normal number
 _ROUND = 1.5 * 2.0**52  # adding it leaves the nearest integer in the last bits
@@ -19,7 +19,7 @@ _TERMS = 14  # of Taylor's series on |r| ≤ ln 2 / 2: 4e-18
 
 
 @singledispatch
-def exp(m: Machine, x: Operand) -> Operand:
+def exp(m: Backend, x: Operand) -> Operand:
     """eˣ to 1e-15 of itself, 0 below −708, ∞ above 709. With x = n ln 2 + r, eˣ = 2ⁿ eʳ."""
     y = m.larger(_LOWEST, x)
     y = -m.larger(-_HIGHEST, -y)
@@ -42,14 +42,14 @@ _NEAR = 0.35  # of 0, where expm1 is a series
 
 
 @singledispatch
-def log(m: Machine, x: Operand) -> Operand:
+def log(m: Backend, x: Operand) -> Operand:
     """ln x to 1e-15 of itself, −∞ at 0, NaN below."""
     result = m.compare(x, _LARGEST, x, _log(m, x)[0])
     return m.choose(x, result, m.compare(0.0, x, float("nan"), x * 0.0 - float("inf")))
 
 
 @singledispatch
-def power(m: Machine, x: Operand, y: Operand) -> Operand:
+def power(m: Backend, x: Operand, y: Operand) -> Operand:
     """xʸ to 2e-15 of itself, as far as `exp` goes; at the ends as C has it, only that a zero has no sign."""
     size, far = m.size(x), m.size(y)
     high, low = _log(m, size)
@@ -74,7 +74,7 @@ def power(m: Machine, x: Operand, y: Operand) -> Operand:
 
 
 @singledispatch
-def expm1(m: Machine, x: Operand) -> Operand:
+def expm1(m: Backend, x: Operand) -> Operand:
     """eˣ − 1 to 2e-15 of itself."""
     series = x * (1 / factorial(_TERMS + 1)) + 1 / factorial(_TERMS)
     for k in range(_TERMS - 1, 0, -1):
@@ -83,7 +83,7 @@ def expm1(m: Machine, x: Operand) -> Operand:
 
 
 @singledispatch
-def log1p(m: Machine, x: Operand) -> Operand:
+def log1p(m: Backend, x: Operand) -> Operand:
     """ln(1 + x) to 2e-15 of itself: the rounding of 1 + x is made good by x over what became of it."""
     u = 1.0 + x
     result = log(m, u)
@@ -91,7 +91,7 @@ def log1p(m: Machine, x: Operand) -> Operand:
     return m.compare(u, 1e17, result, kept)
 
 
-def tanh(m: Machine, x: Operand) -> Operand:
+def tanh(m: Backend, x: Operand) -> Operand:
     """To 3e-15 of itself."""
     size = -m.larger(-22.0, -m.size(x))
     grown = expm1(m, 2.0 * size)
@@ -141,7 +141,7 @@ _ERFC_FAR = (
 
 
 @singledispatch
-def erf(m: Machine, x: Operand) -> Operand:
+def erf(m: Backend, x: Operand) -> Operand:
     """To 1e-15 of itself."""
     near, beyond = _error_functions(m, x)
     far = 1.0 - beyond
@@ -149,13 +149,13 @@ def erf(m: Machine, x: Operand) -> Operand:
 
 
 @singledispatch
-def erfc(m: Machine, x: Operand) -> Operand:
+def erfc(m: Backend, x: Operand) -> Operand:
     """1 − erf to 4e-15 of itself; 0 from 26.5 on."""
     near, beyond = _error_functions(m, x)
     return m.compare(1.0, m.size(x), 1.0 - near, m.compare(0.0, x, 2.0 - beyond, beyond))
 
 
-def _error_functions(m: Machine, x: Operand) -> tuple[Operand, Operand]:
+def _error_functions(m: Backend, x: Operand) -> tuple[Operand, Operand]:
     """erf(x) where |x| < 1, and erfc(|x|) where not. e^(−x²) of x's upper half, whose square is exact, and of the rest."""
     size = -m.larger(-27.0, -m.size(x))
     square, top = x * x, m.coarse(size)
@@ -172,7 +172,7 @@ _OF_STIRLING = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 
 _FROM = 8  # where it is to 1e-15
 
 
-def lgamma(m: Machine, x: Operand) -> Operand:
+def lgamma(m: Backend, x: Operand) -> Operand:
     """ln Γ(x) of x > 0, to 2e-14 and 1e-15 of itself; no number of others. Below 8 by that of x + 8."""
     up, before = m.compare(_FROM, x, x + float(_FROM), x), x
     for k in range(1, _FROM):
@@ -184,7 +184,7 @@ def lgamma(m: Machine, x: Operand) -> Operand:
     return m.choose(x, m.compare(x, _LARGEST, x, result), float("nan"))
 
 
-def digamma(m: Machine, x: Operand) -> Operand:
+def digamma(m: Backend, x: Operand) -> Operand:
     """Its derivative, to 1e-14 and 1e-15 of itself."""
     up = m.compare(_FROM, x, x + float(_FROM), x)
     per = 1.0 / up
@@ -195,7 +195,7 @@ def digamma(m: Machine, x: Operand) -> Operand:
     return m.choose(x, far - m.compare(_FROM, x, below, 0.0), float("nan"))
 
 
-def round_to_nearest(m: Machine, x: Operand) -> Operand:
+def round_to_nearest(m: Backend, x: Operand) -> Operand:
     """The nearest integer, of two the even one."""
     number = m.fixed(x)
     return m.compare(2.0**51, m.size(number), _nearest(number), number)
@@ -212,7 +212,7 @@ def _nearest(x: Operand) -> Operand:
     return (x + _ROUND) - _ROUND
 
 
-def _log(m: Machine, x: Operand) -> tuple[Operand, Operand]:
+def _log(m: Backend, x: Operand) -> tuple[Operand, Operand]:
     """ln x of a finite x > 0 as a sum of two numbers, to 1e-18 of itself: 2 atanh(s) with s = (μ − 1)/(μ + 1), x = 2ⁿμ."""
     tiny = m.compare(_NORMAL, x, 1.0, 0.0)
     mantissa, power_ = m.parts(m.choose(tiny, x * 2.0**54, x))
@@ -240,17 +240,17 @@ TOGETHER = 8  # divisions
 
 
 @singledispatch
-def divide(m: Machine, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
+def divide(m: Backend, pairs: list[tuple[Operand, Operand]]) -> list[Operand]:
     """a/b of each, to three or four last digits more than one division loses: by one division for every eight, since dividing
     takes a processor as long as thirty multiplications. Denominators beyond 1e±38 may overflow together: no numbers then."""
     quotients: list[Operand] = []
     for first in range(0, len(pairs), TOGETHER):
-        own = pairs[first : first + TOGETHER]
-        if len(own) == 1:
-            quotients.append(own[0][0] / own[0][1])
+        reciprocal = pairs[first : first + TOGETHER]
+        if len(reciprocal) == 1:
+            quotients.append(reciprocal[0][0] / reciprocal[0][1])
             continue
-        inverse = invert_together([b for _, b in own])
-        quotients += [a * i for (a, _), i in zip(own, inverse, strict=True)]
+        inverse = invert_together([b for _, b in reciprocal])
+        quotients += [a * i for (a, _), i in zip(reciprocal, inverse, strict=True)]
     return quotients
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
 from pbpk.compile.programs.loops import for_each
 
 Read = Callable[[Index], Operand]
@@ -21,7 +21,7 @@ class RedirectedBackend:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Backend,
         reads: dict[str, Buffer | Read],
         writes: dict[str, Buffer | Write],
         arrived: Arrived | None = None,
@@ -43,7 +43,7 @@ class RedirectedBackend:
             where(row, value)
 
 
-def write_at_stop(m: Machine, stop: Index, count: int, *outputs: tuple[Buffer, Read]) -> None:
+def write_at_stop(m: Backend, stop: Index, count: int, *outputs: tuple[Buffer, Read]) -> None:
     """What there is at a stop, into the rows of each buffer that are the stop's."""
     if isinstance(m, RedirectedBackend) and m.arrived is not None:
         m.arrived(stop, *(value for _, value in outputs))
@@ -56,7 +56,7 @@ def write_at_stop(m: Machine, stop: Index, count: int, *outputs: tuple[Buffer, R
     for_each(m, count, write)
 
 
-def copy_rows(m: Machine, count: int, put: Write, get: Read) -> None:
+def copy_rows(m: Backend, count: int, put: Write, get: Read) -> None:
     """`put(k, get(k))` for all k."""
     for_each(m, count, lambda k: put(k, get(k)))
 
@@ -64,7 +64,7 @@ def copy_rows(m: Machine, count: int, put: Write, get: Read) -> None:
 class ScratchView:
     """Scratch in which a program's buffer stands."""
 
-    def __init__(self, machine: Machine, count: int):
+    def __init__(self, machine: Backend, count: int):
         self.machine, self.room, self.count, self.first = machine, machine.scratch(count), count, 0
 
     def part(self, first: Index) -> ScratchView:

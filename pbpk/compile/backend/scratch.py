@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
 from pbpk.compile.backend.redirected import ScratchView
 
 
 class ScratchResults:
     """`machine`, but the buffers named are rooms of its own, and no arguments or results."""
 
-    def __init__(self, machine: Machine, buffers: Sequence[Buffer]):
+    def __init__(self, machine: Backend, buffers: Sequence[Buffer]):
         self._machine = machine
         self._rooms = {b.name: ScratchView(machine, prod(b.shape)) for b in buffers}
 

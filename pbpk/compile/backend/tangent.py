@@ -19,7 +19,7 @@ from pbpk.compile.backend.jet import list_subsets
 from pbpk.compile.programs.elimination import PivotFactors, solve_factored, solve_transposed
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Machine, Operand
+    from pbpk.compile.backend.base import Backend, Operand
     from pbpk.compile.programs.linear.layout import LinearWindow
 
 
@@ -37,7 +37,7 @@ def make_arrows(w: LinearWindow) -> list[TangentArrow]:
     return [TangentArrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]
 
 
-def compute_slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
+def compute_slopes(m: Backend, w: LinearWindow, by: Operand) -> Any:
     """`by` · kₜ of every arrow, in scratch, part by part; the first part is not used."""
     count = len(w.system.slopes[0])
     room = m.scratch(w.coefficients * count)
@@ -47,7 +47,7 @@ def compute_slopes(m: Machine, w: LinearWindow, by: Operand) -> Any:
     return room
 
 
-def solve_parts(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+def solve_parts(m: Backend, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with M y = rhs, part after part (width,); `room` is what `slopes` gave."""
     n, ways = w.size, make_arrows(w)
     y: list[Operand] = []
@@ -64,7 +64,7 @@ def solve_parts(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, r
     return y
 
 
-def solve_parts_transposed(m: Machine, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+def solve_parts_transposed(m: Backend, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
     """y with Mᵀ y = rhs: what an arrow gives back is what its target's part exceeds its source's by."""
     n, ways = w.size, make_arrows(w)
     y: list[Operand] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Machine, Operand
+from pbpk.compile.backend.base import Backend, Operand
 from pbpk.compile.backend.functions import invert_together, sum_operands
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def plan_pivots(elimination: Elimination) -> tuple[Pivot, ...]:
 
 @singledispatch
 def factor_matrix(
-    m: Machine, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, pivots_at_once: int = 1
+    m: Backend, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, pivots_at_once: int = 1
 ) -> PivotFactors:
     """Factorises the matrix with these a's off the diagonal, a[i, j] from j into i, and the columns' excess. Both are looked
     up where they are needed first: what waits for long in a register leaves no room.
@@ -157,7 +157,7 @@ def _group_by_level(pivots: tuple[Pivot, ...]) -> list[list[Pivot]]:
 
 @singledispatch
 def solve_factored(
-    m: Machine, factors: PivotFactors, rhs: list[Operand], only: Collection[int] | None = None
+    m: Backend, factors: PivotFactors, rhs: list[Operand], only: Collection[int] | None = None
 ) -> list[Operand]:
     """x with (I − gA) x = rhs; or its rows `only`, others being anything."""
     x, scratch = list(rhs), factors.scratch
@@ -178,7 +178,7 @@ def solve_factored(
 
 
 @singledispatch
-def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> list[Operand]:
+def solve_transposed(m: Backend, factors: PivotFactors, rhs: list[Operand]) -> list[Operand]:
     """x with (I − gA)ᵀ x = rhs, by the same factors."""
     x, scratch = list(rhs), factors.scratch
     arriving: dict[int, list[tuple[int, int]]] = {}
@@ -193,7 +193,7 @@ def solve_transposed(m: Machine, factors: PivotFactors, rhs: list[Operand]) -> l
 
 
 def _sum_products(
-    m: Machine, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]
+    m: Backend, scratch: object, x: list[Operand], first_term: Operand, terms: list[tuple[int, int]]
 ) -> Operand:
     """The first term + Σ factor · x; of each of the `terms`, the factor's slot and the node of x. Plasma exchanges with every
     organ: many products are added side by side, so that none waits long, and the first term is added last, as what may be

@@ -16,7 +16,7 @@ from pbpk.compile.programs.solution.layout import cotangent_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
     from pbpk.compile.programs.solution.layout import SolutionLayout
 
 
@@ -24,7 +24,7 @@ class EventOps:
     """The event that closes a segment. `x` and `inflow`, amounts and inflows or their cotangents, have a place beyond the
     last compartment, for what goes nowhere."""
 
-    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], segment: Index):
+    def __init__(self, m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer], segment: Index):
         self.m, self.layout, self.buffer, self.segment = m, layout, buffer, segment
         self.compartment = self._read_compartment("compartment")
         self.reset = m.read(buffer["reset"], segment) if layout.has_reset else 0.0

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk.compile.backend import functions
-from pbpk.compile.backend.base import NumpyBackend, Machine, Operand
+from pbpk.compile.backend.base import Backend, NumpyBackend, Operand
 
 _TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
 Value = int | float
@@ -159,7 +159,7 @@ def _is_constant(value: Value, number: float) -> bool:
 class PreparedExpression:
     """An expression ready for many evaluations: the values that no loop changes are computed, and wait in scratch."""
 
-    machine: Machine
+    machine: Backend
     operations: tuple[Operation, ...]
     results: tuple[Value, ...]
     scratch: Any
@@ -187,7 +187,7 @@ class PreparedExpression:
 
 
 def evaluate_expressions(
-    m: Machine, expressions: Sequence[tuple[PreparedExpression, dict[int, Operand]]], *, common_division: bool = True
+    m: Backend, expressions: Sequence[tuple[PreparedExpression, dict[int, Operand]]], *, common_division: bool = True
 ) -> list[list[Operand]]:
     """The results of several expressions with their arguments, side by side. With `common_division`, what they divide at the
     same time is divided by one division: not where denominators of 1e±38 may occur."""
@@ -208,7 +208,7 @@ def evaluate_expressions(
     return results
 
 
-def prepare_expression(m: Machine, e: TracedExpression, known: dict[int, Operand]) -> PreparedExpression:
+def prepare_expression(m: Backend, e: TracedExpression, known: dict[int, Operand]) -> PreparedExpression:
     """An expression ready for many evaluations, from the arguments that are `known` now, by their numbers; the others are
     given later. What is known is divided by once, and multiplied by later: a division takes as long as thirty products."""
     value, remaining, inverse = dict(known), [], {}
@@ -255,23 +255,23 @@ def _share_inverses(operations: list[Operation], next_number: int) -> list[Opera
     return result
 
 
-def _maximum(m: Machine, a: Operand, b: Operand) -> Operand:
+def _maximum(m: Backend, a: Operand, b: Operand) -> Operand:
     """The larger; NaN where either is."""
     return m.compare(m.size(a), -1.0, m.larger(a, b), a)  # NaN whichever is
 
 
-def _is_greater(m: Machine, a: Operand, b: Operand) -> Operand:
+def _is_greater(m: Backend, a: Operand, b: Operand) -> Operand:
     """1 where a > b, else 0."""
     return m.compare(a, b, 1.0, 0.0)
 
 
-def _is_equal(m: Machine, a: Operand, b: Operand) -> Operand:
+def _is_equal(m: Backend, a: Operand, b: Operand) -> Operand:
     """1 where equal; NaN equals nothing."""
     differs = m.compare(a, b, 0.0, m.compare(b, a, 0.0, 1.0))
     return m.compare(m.size(a), -1.0, m.compare(m.size(b), -1.0, differs, 0.0), 0.0)
 
 
-def _integer_power(m: Machine, n: int, a: Operand) -> Operand:
+def _integer_power(m: Backend, n: int, a: Operand) -> Operand:
     """aⁿ by squaring."""
     if n < 0:
         return 1.0 / _integer_power(m, -n, a)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Index, Operand
 
 _UNROLLED = 8  # passes of a loop written out: enough to keep a processor busy, few enough to be compiled quickly
 
 
-def for_each(m: Machine, count: int, do: Callable[[Index], None]) -> None:
+def for_each(m: Backend, count: int, do: Callable[[Index], None]) -> None:
     """`do(k)` for all k, as a loop, a few at a time."""
 
     def some(first: Index, width: int) -> None:
@@ -23,7 +23,7 @@ def for_each(m: Machine, count: int, do: Callable[[Index], None]) -> None:
     for_blocks(m, count, some)
 
 
-def for_blocks(m: Machine, count: int, do: Callable[[Index, int], None]) -> None:
+def for_blocks(m: Backend, count: int, do: Callable[[Index, int], None]) -> None:
     """`do(first, width)` for all, a few at a time."""
     blocks, rest = divmod(count, _UNROLLED)
     if blocks:

@@ -16,7 +16,7 @@ from pbpk.compile.programs.loops import for_blocks
 from pbpk.compile.programs.solution.layout import InitialColumn, StopColumn, cotangent_name, read_cell
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
     from pbpk.compile.programs.solution.layout import SolutionLayout
 
 
@@ -41,7 +41,7 @@ class OutputWriter(ABC):
     """Takes every state as it is reached, and writes rows of the results. `nonfinite` stays 0 while all that was written is
     finite; else it is NaN."""
 
-    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+    def __init__(self, m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer]):
         self.m, self.layout, self.buffer, self.nonfinite = m, layout, buffer, ScratchView(m, 1)
         self.nonfinite.clear()
 
@@ -112,7 +112,7 @@ class SharedTimes(OutputWriter):
 class OwnTimes(OutputWriter):
     """Buffers all states, and gathers each patient's rows from them by `output_index`."""
 
-    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+    def __init__(self, m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer]):
         super().__init__(m, layout, buffer)
         self.state_amounts = ScratchView(m, layout.state_count * layout.output_width)
         self.state_integrals = ScratchView(m, layout.state_count * layout.output_width) if layout.integrals else None
@@ -150,7 +150,7 @@ class OwnTimes(OutputWriter):
 class SharedTimesAdjoint:
     """Reads cotangents of outputs at times that all patients share, by the same tables."""
 
-    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+    def __init__(self, m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer]):
         self.m, self.layout, self.buffer = m, layout, buffer
 
     def collect_stop(self, stop: Index, amount: Write, area: Write | None) -> None:
@@ -189,7 +189,7 @@ class OwnTimesAdjoint:
     """Adds up the cotangents of each patient's own outputs by state, before the adjoint asks for them: several outputs may be
     of one state."""
 
-    def __init__(self, m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer]):
+    def __init__(self, m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer]):
         self.m, self.layout, self.buffer = m, layout, buffer
         self.amount_cotangents = ScratchView(m, layout.state_count * layout.size)
         self.integral_cotangents = ScratchView(m, layout.state_count * layout.size) if layout.integrals else None
@@ -225,7 +225,7 @@ class OwnTimesAdjoint:
         copy_rows(self.m, self.layout.initial_events * self.layout.size, bars.add, self.amount_cotangents.get)
 
 
-def locate_sample(m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], t: Index) -> tuple[Any, int]:
+def locate_sample(m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer], t: Index) -> tuple[Any, int]:
     """Where the state of each patient's t-th output begins in scratch, and what that is less than."""
     width = layout.output_width
     return m.read(buffer["output_index"], t) * float(width), (layout.state_count - 1) * width + 1

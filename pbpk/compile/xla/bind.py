@@ -21,7 +21,7 @@ from pbpk.compile.xla import cuda, jit
 from pbpk.compile.xla.handler import write_handler
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Buffer, Machine
+    from pbpk.compile.backend.base import Backend, Buffer
 
 
 class OperandProgram(Protocol):
@@ -33,7 +33,7 @@ class OperandProgram(Protocol):
     @property
     def results(self) -> tuple[Buffer, ...]: ...
 
-    def run(self, machine: Machine) -> None: ...
+    def run(self, machine: Backend) -> None: ...
 
 
 class Kernel(Protocol):

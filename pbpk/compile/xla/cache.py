@@ -23,10 +23,10 @@ def find_folder() -> Path:
 def load_code(name: str) -> bytes | None:
     """What was kept under a name, None where nothing whole was."""
     try:
-        kept = (find_folder() / name).read_bytes()
+        code_bytes = (find_folder() / name).read_bytes()
     except OSError:
         return None
-    digest, content = kept[:_DIGEST], kept[_DIGEST:]
+    digest, content = code_bytes[:_DIGEST], code_bytes[_DIGEST:]
     return content if content and sha256(content).digest() == digest else None
 
 

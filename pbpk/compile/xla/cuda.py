@@ -30,7 +30,7 @@ _SCRATCH = 2**30  # bytes that scratch may be at most
 @cache
 def explain_unavailable() -> str:
     """Why no kernel can run on a CUDA device here, in one line; "" when they can."""
-    if reason := jit.why_not():
+    if reason := jit.explain_no_jit():
         return reason
     if not list_devices():
         return "JAX has no CUDA device"
@@ -73,7 +73,7 @@ def call_program(program: OperandProgram, results: list[jax.ShapeDtypeStruct], v
     """The program's results on a CUDA device; to be lowered for CUDA alone."""
     slots, patients = cuda_frame.scratch_shape(write_program(program)[2]), results[0].shape[-1]
     scratch = jax.ShapeDtypeStruct((count_blocks(patients, slots[0]), *slots), np.float64)
-    return list(jax.ffi.ffi_call(registered(program), [*results, scratch])(*values)[:-1])
+    return list(jax.ffi.ffi_call(register_on_cuda(program), [*results, scratch])(*values)[:-1])
 
 
 def count_blocks(patients: int, slots: int) -> int:
@@ -83,7 +83,7 @@ def count_blocks(patients: int, slots: int) -> int:
 
 
 @cache
-def registered(program: OperandProgram) -> str:
+def register_on_cuda(program: OperandProgram) -> str:
     """The name under which JAX knows the program on CUDA; assembled on the first occasion, for every device here."""
     device, host, _ = write_program(program)
     name = jit.name_source(device + host)

@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pbpk.compile.backend.ptx import BLOCK
-from pbpk.compile.xla.handler_checks import AssemblyWriter, write_metadata_answer, write_checks, list_complaints, load_dimension, write_failure, write_refusal, write_texts
+from pbpk.compile.xla.handler_checks import (
+    AssemblyWriter,
+    list_complaints,
+    load_dimension,
+    write_checks,
+    write_failure,
+    write_metadata_answer,
+    write_refusal,
+    write_texts,
+)
 from pbpk.compile.xla.layout import CONSTANTS, OFFSETS
 
 if TYPE_CHECKING:

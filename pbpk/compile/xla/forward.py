@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from pbpk.compile.backend.base import Buffer, Machine
+from pbpk.compile.backend.base import Backend, Buffer
 from pbpk.compile.backend.forward_mode import ForwardModeBackend
 from pbpk.compile.xla import bind
-from pbpk.compile.xla.coefficients import Parts, split_parts, join_parts, instantiate_zero
+from pbpk.compile.xla.coefficients import Parts, instantiate_zero, join_parts, split_parts
 
 DECIDED = ("gave_up", "inaccurate", "step_lengths", "step_memory")
 """Arguments and results that are decided by numbers: without derivatives."""
@@ -67,7 +67,7 @@ class ForwardProgram:
     def _rest(self, buffers: Sequence[Buffer]) -> list[Buffer]:
         return [part for b in buffers for part in self.more.get(b.name, {}).values()]
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         self.program.run(ForwardModeBackend(machine, self.nilpotents, self.more))
 
 
@@ -109,7 +109,7 @@ class _ForwardKernel:
 
 
 def call_forward(kernel: NamedKernel, *arrays: jax.Array) -> list[jax.Array]:
-    """`bind.call` of the kernel, differentiable by jvp to any order."""
+    """`bind.call_kernel` of the kernel, differentiable by jvp to any order."""
     moving, decided = _call_parts(kernel, tuple((a,) for a in arrays))
     values, left = iter(parts[0] for parts in moving), iter(decided)
     return [next(left if name in DECIDED else values) for name in kernel.results]

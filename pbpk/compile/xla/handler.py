@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from pbpk.compile.xla.handler_checks import AssemblyWriter, write_metadata_answer, write_checks, list_complaints, write_refusal, write_texts
+from pbpk.compile.xla.handler_checks import (
+    AssemblyWriter,
+    list_complaints,
+    write_checks,
+    write_metadata_answer,
+    write_refusal,
+    write_texts,
+)
 from pbpk.compile.xla.layout import OFFSETS
 
 if TYPE_CHECKING:

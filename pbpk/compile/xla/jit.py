@@ -22,7 +22,7 @@ _kept: list[Any] = []  # engines own their code: it must outlive every program t
 
 
 @cache
-def why_not() -> str:
+def explain_no_jit() -> str:
     """Why no kernel can be compiled here, in one line; "" when they can."""
     try:
         llvm = _load_llvmlite()

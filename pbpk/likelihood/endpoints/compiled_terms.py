@@ -16,7 +16,7 @@ from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, Likelihood
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.observe.readings import find_compartments_read, observe_sums
-from pbpk.solve.compiled_likelihood import LikelihoodData
+from pbpk.solve.likelihood import LikelihoodData
 
 if TYPE_CHECKING:
     from pbpk.likelihood.endpoints.likelihood import Endpoints

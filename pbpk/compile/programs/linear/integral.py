@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Index, Operand
     from pbpk.compile.programs.linear.layout import LinearWindow
 
 _STOPS_AT_ONCE = 6  # whose recursions run side by side, as each waits for its last step
@@ -30,7 +30,7 @@ def right_hand_side(g: float, c: jax.Array) -> jax.Array:
     return g * (before + c + jnp.concatenate([half[1:], none]))
 
 
-def integral_weights(m: Machine, w: LinearWindow, s: Operand, decay: Any) -> Any:
+def integral_weights(m: Backend, w: LinearWindow, s: Operand, decay: Any) -> Any:
     """dⱼ (rows, stops) in scratch, in units of the window's length; s is σ · length, `decay` (stops) is e^(−σt).
 
     With h = (1 − gs)/2 and b = 1 + gs, row j is h (dⱼ₋₁ + dⱼ₊₁) − b dⱼ = Rⱼ, where R is e^(−σt) r, the r of

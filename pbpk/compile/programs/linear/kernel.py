@@ -17,7 +17,7 @@ from pbpk.compile.programs.linear.integral import right_hand_side
 from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
 from pbpk.compile.xla import bind, jit
-from pbpk.compile.xla.coefficients import Parts, as_parts, split_parts, join_parts, instantiate_parts
+from pbpk.compile.xla.coefficients import Parts, as_parts, instantiate_parts, join_parts, split_parts
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
 from pbpk.linalg.packing import not_linear, packing
 from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
@@ -45,7 +45,7 @@ def compile_linear(system: System, series: Series, *, integrals: bool = False) -
     """
     if reason := not_linear(system):
         raise BadInput("a linear kernel cannot be compiled for this model", why=reason)
-    if reason := jit.why_not():
+    if reason := jit.explain_no_jit():
         raise MissingExtra("kernels are off", why=reason, hint="the JAX engine does the same, slower")
     return LinearKernel(system, series, integrals)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pbpk.compile.backend.base import Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Index, Operand
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.layout import LinearWindow
@@ -31,7 +31,7 @@ class WeightedSum(NamedTuple):
 
 
 def sum_powers(
-    m: Machine, w: LinearWindow, solve: Solve, vectors: list[list[Operand]], weighted_sums: list[WeightedSum]
+    m: Backend, w: LinearWindow, solve: Solve, vectors: list[list[Operand]], weighted_sums: list[WeightedSum]
 ) -> tuple[PowerSums, list[Any], Operand]:
     """Sums the powers of all vectors. Gives the sums, in scratch; for each vector its powers of the last group, one before
     and one after it, (terms_at_once + 2, stride); and the largest cⱼ |Tⱼ(W)x|, of numbers without derivatives. Its size is
@@ -94,7 +94,7 @@ class PowerSums:
     """All sums of powers at every stop, (sum, stop, width); or where there are readings, those of the `readings`, and of the
     `amounts` at the last stop alone."""
 
-    def __init__(self, m: Machine, w: LinearWindow, count: int):
+    def __init__(self, m: Backend, w: LinearWindow, count: int):
         self.machine, self.window = m, w
         self.readings = _SumBlock(m, w, count, w.vector_width, len(w.readings), 0) if w.readings else None
         self.amounts = _SumBlock(m, w, count, 0, w.vector_width, w.stops - 1 if w.readings else 0)
@@ -113,7 +113,7 @@ class PowerSums:
 class _SumBlock:
     """Sums of `width` numbers of a vector, from `offset` on, at the stops from `first` on."""
 
-    def __init__(self, m: Machine, w: LinearWindow, count: int, offset: int, width: int, first: int):
+    def __init__(self, m: Backend, w: LinearWindow, count: int, offset: int, width: int, first: int):
         self.machine, self.window, self.offset, self.width = m, w, offset, width
         self.count, self.first, self.end = count, first, w.stops
         self.scratch = m.scratch(self.size)

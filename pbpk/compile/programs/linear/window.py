@@ -24,7 +24,7 @@ from pbpk.linalg.packing import packing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Index, Operand
 
 _ROUNDING = 10 * float(np.finfo(float).eps)  # of the largest term: part of the error estimate
 
@@ -33,12 +33,12 @@ _ROUNDING = 10 * float(np.finfo(float).eps)  # of the largest term: part of the 
 class LinearWindowForward(LinearWindow):
     """The program that crosses a window (bind.py)."""
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         propagate_window(machine, self)
 
 
-def propagate_window(m: Machine, w: LinearWindow) -> None:
+def propagate_window(m: Backend, w: LinearWindow) -> None:
     """From rates (entries, N) of `System.rate_jacobian`, amounts `start` and a constant `inflow` (n, N) to the results."""
     setup = prepare_window(m, w)
     vectors = starting_vectors(m, w, setup.length)
@@ -63,7 +63,7 @@ class WindowSetup:
     integral_weights: Any
 
 
-def prepare_window(m: Machine, w: LinearWindow) -> WindowSetup:
+def prepare_window(m: Backend, w: LinearWindow) -> WindowSetup:
     """Factorises I − g(A + σ) and computes what depends on the patient and the stops alone."""
     end = m.read(w.buffer["stops"], w.stops - 1)
     length = m.choose(end, end, 1.0)  # of a window without length nothing is used (`_write_results`)
@@ -84,7 +84,7 @@ def prepare_window(m: Machine, w: LinearWindow) -> WindowSetup:
     return WindowSetup(length, scaled_g, factors, coefficients, solve, decay, weights)
 
 
-def starting_vectors(m: Machine, w: LinearWindow, length: Operand) -> list[list[Operand]]:
+def starting_vectors(m: Backend, w: LinearWindow, length: Operand) -> list[list[Operand]]:
     """The vectors that powers are taken of: the amounts at the start, and what flows in over the window."""
 
     def read(name: str) -> list[Operand]:
@@ -95,7 +95,7 @@ def starting_vectors(m: Machine, w: LinearWindow, length: Operand) -> list[list[
     return [read("start"), [value * length for value in read("inflow")]]
 
 
-def _read_matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
+def _read_matrix(m: Backend, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
     """The off-diagonal entries of A, and what leaves the model from each compartment, from the rates' slopes."""
     packed = packing(w.system)
     entry = {place: e for e, place in packed.elimination.position.items()}
@@ -111,7 +111,7 @@ def _read_matrix(m: Machine, w: LinearWindow) -> tuple[dict[tuple[int, int], Ope
     return arrows, loss
 
 
-def _smallest_loss(m: Machine, loss: list[Operand]) -> Operand:
+def _smallest_loss(m: Backend, loss: list[Operand]) -> Operand:
     """σ, the loss that all compartments share. Any value would do; this one leaves a matrix of transfers. Never below 0: a
     negative rate is reported as such, and must not become something else here."""
     if any(isinstance(out, float) for out in loss):
@@ -122,7 +122,7 @@ def _smallest_loss(m: Machine, loss: list[Operand]) -> Operand:
     return m.larger(0.0, least)
 
 
-def list_sums(m: Machine, w: LinearWindow, integral_weights: Any) -> list[WeightedSum]:
+def list_sums(m: Backend, w: LinearWindow, integral_weights: Any) -> list[WeightedSum]:
     """The sums of the start's powers, for amounts and for their integral; and the same of the inflow's."""
 
     def table(name: str, width: int) -> Weight:
@@ -139,7 +139,7 @@ def list_sums(m: Machine, w: LinearWindow, integral_weights: Any) -> list[Weight
     return sums
 
 
-def _write_results(m: Machine, w: LinearWindow, sums: PowerSums, decay: Any, length: Operand) -> None:
+def _write_results(m: Backend, w: LinearWindow, sums: PowerSums, decay: Any, length: Operand) -> None:
     """Writes the results. Where no time has passed nothing changes, not even the last digit."""
     n = w.size
 
@@ -176,7 +176,7 @@ def _write_results(m: Machine, w: LinearWindow, sums: PowerSums, decay: Any, len
 
 
 def _estimate_error(
-    m: Machine,
+    m: Backend,
     w: LinearWindow,
     vectors: list[list[Operand]],
     scratches: list[Any],

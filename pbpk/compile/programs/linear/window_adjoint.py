@@ -21,7 +21,7 @@ from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.window import WindowSetup, list_sums, prepare_window, starting_vectors
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
     from pbpk.compile.programs.linear.powers import Weight
 
 
@@ -49,7 +49,7 @@ class LinearWindowAdjoint(LinearWindow):
         """Sums that are made in one go: what is left of the registers is for what they are made of."""
         return max(self.registers * 2 // 3, 1)
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         window_adjoint(machine, self)
 
@@ -62,7 +62,7 @@ class SumCotangents(NamedTuple):
     bars: Any
 
 
-def window_adjoint(m: Machine, w: LinearWindowAdjoint) -> None:
+def window_adjoint(m: Backend, w: LinearWindowAdjoint) -> None:
     """From what `propagate_window` takes, and cotangents of its results, to those of the rates, the start and the inflow."""
     setup, n = prepare_window(m, w), w.vector_width
     powers = [_solve_forward(m, w, setup, x) for x in starting_vectors(m, w, setup.length)]
@@ -108,7 +108,7 @@ def window_adjoint(m: Machine, w: LinearWindowAdjoint) -> None:
     _write_results(m, w, setup, late, of_rates)
 
 
-def _solve_forward(m: Machine, w: LinearWindowAdjoint, setup: WindowSetup, x: list[Operand]) -> Any:
+def _solve_forward(m: Backend, w: LinearWindowAdjoint, setup: WindowSetup, x: list[Operand]) -> Any:
     """uⱼ (table_rows, width) in scratch, 0 from the last term's on, which nothing follows."""
     n = w.vector_width
     solved, older, newer = m.scratch(w.table_rows * n), m.scratch(n), m.scratch(n)
@@ -129,7 +129,7 @@ def _solve_forward(m: Machine, w: LinearWindowAdjoint, setup: WindowSetup, x: li
     return solved
 
 
-def _hand_to_sums(m: Machine, w: LinearWindowAdjoint, setup: WindowSetup) -> list[Any]:
+def _hand_to_sums(m: Backend, w: LinearWindowAdjoint, setup: WindowSetup) -> list[Any]:
     """The cotangents (stops, width) of each of `list_sums`, in scratch: none where no time has passed."""
 
     def scale(name: str, factor_at: Any) -> Any:
@@ -158,7 +158,7 @@ def _hand_to_sums(m: Machine, w: LinearWindowAdjoint, setup: WindowSetup) -> lis
     return bars_of_sums
 
 
-def _add_weighted(m: Machine, w: LinearWindowAdjoint, j: Index, sums: list[tuple[Weight, Any]], scratch: Any) -> None:
+def _add_weighted(m: Backend, w: LinearWindowAdjoint, j: Index, sums: list[tuple[Weight, Any]], scratch: Any) -> None:
     """Adds Σ weight(j, t) · cotangent over stops and sums to `scratch` (width)."""
     n = w.vector_width
 
@@ -184,7 +184,7 @@ def _add_weighted(m: Machine, w: LinearWindowAdjoint, j: Index, sums: list[tuple
 
 
 def _add_rate_terms(
-    m: Machine, w: LinearWindowAdjoint, first: Index, powers: list[Any], risen: list[Any], of_rates: Any
+    m: Backend, w: LinearWindowAdjoint, first: Index, powers: list[Any], risen: list[Any], of_rates: Any
 ) -> None:
     """Adds a group's terms to the rates' cotangents: polynomials' products, some arrows at a time."""
     n, all_arrows = w.size, make_arrows(w)
@@ -218,7 +218,7 @@ def _add_rate_terms(
 
 
 def _write_results(
-    m: Machine, w: LinearWindowAdjoint, setup: WindowSetup, of_vectors: list[Any], of_rates: Any
+    m: Backend, w: LinearWindowAdjoint, setup: WindowSetup, of_vectors: list[Any], of_rates: Any
 ) -> None:
     """Writes the results. Amounts at stops of no length hand their cotangents back to the start as they are."""
     n, count = w.size, len(w.system.slopes[0])

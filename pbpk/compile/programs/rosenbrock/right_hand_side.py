@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import jax
 import numpy as np
 
-from pbpk.compile.backend.base import Buffer, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Operand
 from pbpk.compile.backend.functions import TOGETHER, sum_operands
 from pbpk.compile.programs.elimination import (
     ColumnValues,
@@ -198,7 +198,7 @@ class RightHandSide:
     inverses are. `arguments`: those of all laws that depend on a state, each once. `known_arguments`: of each flux those that
     do not, by number."""
 
-    def __init__(self, m: Machine, layout: FluxLayout, buffer: dict[str, Buffer]):
+    def __init__(self, m: Backend, layout: FluxLayout, buffer: dict[str, Buffer]):
         self.machine, self.layout, n = m, layout, layout.size
         linear, inflow = buffer["linear"], buffer.get("inflow")
         self._off_diagonal = m.scratch(len(layout.off_diagonal))

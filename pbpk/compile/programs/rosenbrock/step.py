@@ -19,7 +19,7 @@ from pbpk.compile.programs.loops import for_each, split_evenly, weighted_sum
 from pbpk.linalg.stage_chain import chain_of
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
     from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSide
     from pbpk.linalg.tableau import Tableau
 
@@ -42,7 +42,7 @@ class RosenbrockStep:
 
     def __init__(
         self,
-        m: Machine,
+        m: Backend,
         rhs: RightHandSide,
         tableau: Tableau,
         table: Buffer,

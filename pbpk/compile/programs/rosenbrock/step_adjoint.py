@@ -19,7 +19,7 @@ from pbpk.compile.programs.loops import dot_product, for_each, split_evenly
 from pbpk.compile.programs.rosenbrock.step import RosenbrockStep
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Index, Machine, Operand
+    from pbpk.compile.backend.base import Backend, Index, Operand
     from pbpk.compile.programs.rosenbrock.right_hand_side import NonlinearFlux, RightHandSide
 
 
@@ -28,7 +28,7 @@ class WindowCotangents:
     matrix's entries off the diagonal (`linear`), of its `column_sums` (n) and of the `constant` (n); of the
     `law_parameters` and of the `inverse_volumes` among them."""
 
-    def __init__(self, m: Machine, rhs: RightHandSide, integrals: bool):
+    def __init__(self, m: Backend, rhs: RightHandSide, integrals: bool):
         layout, n = rhs.layout, rhs.layout.size
         entries, rows, volumes = len(layout.off_diagonal), len(layout.parameter_rows), len(rhs.volume_slots)
         self.machine, self.rhs = m, rhs
@@ -43,7 +43,7 @@ class WindowCotangents:
                 for_each(m, count, lambda k, scratch=scratch: m.put(scratch, k, 0.0))
 
 
-def add_to(m: Machine, scratch: Any, slot: Index, value: Operand) -> None:
+def add_to(m: Backend, scratch: Any, slot: Index, value: Operand) -> None:
     """Adds to a number in scratch."""
     m.put(scratch, slot, m.get(scratch, slot) + value)
 
@@ -56,7 +56,7 @@ class StepAdjoint:
     stage solves for, `of_reads` (read states, stages) of the stages by what laws read of them, `of_slopes` and `of_rates` of
     the slopes and rates where the step began."""
 
-    def __init__(self, m: Machine, step: RosenbrockStep, bars: WindowCotangents):
+    def __init__(self, m: Backend, step: RosenbrockStep, bars: WindowCotangents):
         self.machine, self.step, self.rhs, self.bars = m, step, step.rhs, bars
         fluxes = self.rhs.layout.nonlinear
         self.of_after, self.of_stage, self.of_start = (m.scratch(step.size) for _ in range(3))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
 from pbpk.compile.backend.functions import TOGETHER, divide, exp, log
 from pbpk.compile.backend.redirected import write_at_stop
 from pbpk.compile.programs.loops import dot_product, for_each
@@ -132,7 +132,7 @@ class RosenbrockWindow:
         """All buffers by name."""
         return {b.name: b for b in (*self.arguments, *self.results)}
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         integrate(machine, self)
 
@@ -163,7 +163,7 @@ class StopInterval(NamedTuple):
     ratio: Operand
 
 
-def integrate(m: Machine, w: RosenbrockWindow) -> None:
+def integrate(m: Backend, w: RosenbrockWindow) -> None:
     """Steps from `start` to every stop of the window, and writes the results."""
     n, method, buffer = w.size, w.method, w.buffer
     stepper = Stepper(m, w, method, buffer, method.integrals)
@@ -215,7 +215,7 @@ class Stepper:
     of them)."""
 
     def __init__(
-        self, m: Machine, w: Any, method: RosenbrockMethod, buffer: dict[str, Buffer], integrals: bool, records: int = 0
+        self, m: Backend, w: Any, method: RosenbrockMethod, buffer: dict[str, Buffer], integrals: bool, records: int = 0
     ):
         self.estimates_error = not records
         self.target: Index = 0

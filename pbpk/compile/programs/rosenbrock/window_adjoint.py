@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pbpk.compile.backend.base import Buffer, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Operand
 from pbpk.compile.programs.loops import for_each
 from pbpk.compile.programs.rosenbrock.step_adjoint import StepAdjoint, WindowCotangents, add_to, collect_rows
 from pbpk.compile.programs.rosenbrock.window import RosenbrockWindow, Stepper, StepState
@@ -46,12 +46,12 @@ class RosenbrockWindowAdjoint:
         """Number of compartments."""
         return self.forward.size
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         window_adjoint(machine, self)
 
 
-def window_adjoint(m: Machine, w: RosenbrockWindowAdjoint) -> None:
+def window_adjoint(m: Backend, w: RosenbrockWindowAdjoint) -> None:
     """From cotangents of amounts and integrals at the stops to those of all that the window started from."""
     n, method, buffer, stops = w.size, w.forward.method, w.buffer, w.forward.stops
     stepper = Stepper(m, w, method, buffer, False, records=method.recorded_steps)

@@ -12,8 +12,8 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Read, ScratchView, RedirectedBackend, Write, copy_rows
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
+from pbpk.compile.backend.redirected import Read, RedirectedBackend, ScratchView, Write, copy_rows
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputCotangents, OwnTimesAdjoint, SharedTimesAdjoint
 from pbpk.compile.programs.solution.layout import SolutionLayout, cotangent_name, slice_stop_tables
@@ -62,7 +62,7 @@ class SolutionAdjointProgram:
         """All buffers by name."""
         return {b.name: b for b in (*self.arguments, *self.results)}
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         SolutionAdjoint(machine, self).run()
 
@@ -74,7 +74,7 @@ class SolutionAdjoint:
     `window_amounts` and `window_integrals` of what the window gives; `integral` of the integral so far; `reset_state` and
     `production` of what resets set; `window_parameters` of what all windows share."""
 
-    def __init__(self, m: Machine, program: SolutionAdjointProgram, outputs: OutputCotangents | None = None):
+    def __init__(self, m: Backend, program: SolutionAdjointProgram, outputs: OutputCotangents | None = None):
         self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
         layout, n = self.layout, self.layout.size
         self.x, self.reset_state, self.window_amounts = ScratchView(m, n + 1), ScratchView(m, n), ScratchView(m, layout.stops * n)

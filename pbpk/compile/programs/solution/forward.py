@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
-from pbpk.compile.backend.redirected import Read, ScratchView, RedirectedBackend, Write, copy_rows
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
+from pbpk.compile.backend.redirected import Read, RedirectedBackend, ScratchView, Write, copy_rows
 from pbpk.compile.programs.events import EventOps
 from pbpk.compile.programs.outputs import OutputWriter, OwnTimes, SharedTimes, read_zero
 from pbpk.compile.programs.solution.layout import SolutionLayout, StopColumn, read_cell, slice_stop_tables
@@ -51,7 +51,7 @@ class SolutionProgram:
         """All buffers by name."""
         return {b.name: b for b in (*self.arguments, *self.results)}
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         SolutionForward(machine, self).run()
 
@@ -63,7 +63,7 @@ class SolutionForward:
     window at its last stop; `integral` so far. A window without memory gives its stops in any order, to `window_amounts` and
     `window_integrals`; one with memory hands over each stop when it reaches it."""
 
-    def __init__(self, m: Machine, program: SolutionProgram, outputs: OutputWriter | None = None):
+    def __init__(self, m: Backend, program: SolutionProgram, outputs: OutputWriter | None = None):
         self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
         layout, n = self.layout, self.layout.size
         self.x = ScratchView(m, n + 1)

@@ -12,7 +12,7 @@ from enum import IntEnum
 from math import prod
 from typing import Any, Protocol
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
 
 
 class WindowProgram(Protocol):
@@ -78,7 +78,7 @@ class WindowProgram(Protocol):
         """All results, likewise."""
         ...
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it."""
         ...
 
@@ -105,7 +105,7 @@ class InitialColumn(IntEnum):
     """The number of that event."""
 
 
-def read_cell(m: Machine, table: Buffer, row: Index, column: IntEnum, below: int) -> Index:
+def read_cell(m: Backend, table: Buffer, row: Index, column: IntEnum, below: int) -> Index:
     """One number of such a table as an index less than `below`."""
     first = row * len(type(column))
     return m.whole(table, first + int(column) if column else first, below)
@@ -233,7 +233,7 @@ def cotangent_name(name: str) -> str:
     return f"of_{name}"
 
 
-def slice_stop_tables(m: Machine, layout: SolutionLayout, buffer: dict[str, Buffer], segment: Index) -> dict[str, Any]:
+def slice_stop_tables(m: Backend, layout: SolutionLayout, buffer: dict[str, Buffer], segment: Index) -> dict[str, Any]:
     """One segment's part of every table that follows from the stops, by the name that its window's program knows it by."""
     return {
         table.name: m.part(buffer[table.name], segment * prod(table.shape[1:]), table.shape[1:])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from pbpk.compile.backend.base import Buffer, Index, Machine, Operand
+from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
 from pbpk.compile.backend.redirected import ScratchView, Write
 from pbpk.compile.backend.scratch import ScratchResults
 from pbpk.compile.programs.laws import (
@@ -152,7 +152,7 @@ class LikelihoodProgram:
         assert self.window_adjoint is not None
         return SolutionAdjointProgram(self.layout, self.window_adjoint)
 
-    def run(self, machine: Machine) -> None:
+    def run(self, machine: Backend) -> None:
         """Writes the program, or runs it. What the solution keeps for its adjoint stays in scratch."""
         m: Any = ScratchResults(machine, self.layout.residuals if self.window_adjoint is not None else ())
         writer = _LikelihoodWriter(m, self)

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from pbpk.compile.xla import cuda, jit
+from pbpk.compile.xla import jit
 from pbpk.errors import MissingExtra, Note, WrongUsage
 
 Engine = Literal["kernel", "jax", "diffrax"]
@@ -69,6 +69,8 @@ def note_unsupported(reason: str) -> bool:
 
 @cache
 def _are_possible_on_cuda() -> bool:
+    from pbpk.compile.xla import cuda
+
     if reason := cuda.explain_unavailable():
         warnings.warn(f"compiled kernels are off on this device: {reason}", Note, stacklevel=2)
     return not reason

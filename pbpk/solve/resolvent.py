@@ -10,8 +10,9 @@ The error is estimated for every patient and window from the last terms of the s
 patient's result says INACCURATE, and callers solve it again by the contour (`fallback`); where no caller can, in a
 fit (`forward_mode`), the contour is part of the program and runs only when some patient needs it.
 
-The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own (compiled_series_window.py), or the portable one,
-the same in JAX (series_window.py). What machine code needs is imported where it is used: it is a chain of modules of its own.
+The engine (pbpk.compile.engine) is a compiled kernel with derivatives of its own (compiled_series_window.py), or the portable
+one, the same in JAX (series_window.py). What machine code needs is imported where it is used: it is a chain of modules of its
+own.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ class ForwardModeBackend:
 
     def read(self, buffer: Buffer, row: Index) -> OperandJet:
         rest = self.more.get(buffer.name, {})
-        return OperandJet({0: self.machine.read(buffer, row), **{s: self.machine.read(b, row) for s, b in rest.items()}})
+        return OperandJet(
+            {0: self.machine.read(buffer, row), **{s: self.machine.read(b, row) for s, b in rest.items()}}
+        )
 
     def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
         parts = coefficients_of(value)
@@ -250,8 +252,12 @@ def _(m: ForwardModeBackend, pairs: list[tuple[Operand, Operand]]) -> list[Opera
     """What has derivatives is divided once more, for the inverses."""
     values = functions.divide(m.machine, [(value_of(a), value_of(b)) for a, b in pairs])
     moving = [k for k, pair in enumerate(pairs) if any(len(coefficients_of(x)) > 1 for x in pair)]
-    inverse = dict(zip(moving, functions.divide(m.machine, [(1.0, value_of(pairs[k][1])) for k in moving]), strict=True))
-    return [divide_jets(q, a, b, lambda k=k: inverse[k]) for k, (q, (a, b)) in enumerate(zip(values, pairs, strict=True))]
+    inverse = dict(
+        zip(moving, functions.divide(m.machine, [(1.0, value_of(pairs[k][1])) for k in moving]), strict=True)
+    )
+    return [
+        divide_jets(q, a, b, lambda k=k: inverse[k]) for k, (q, (a, b)) in enumerate(zip(values, pairs, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -265,7 +271,13 @@ class _MovingFactors(PivotFactors):
 
 
 @factor_matrix.register
-def _(m: ForwardModeBackend, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operand], excess: ColumnValues, together: int = 1) -> _MovingFactors:
+def _(
+    m: ForwardModeBackend,
+    pivots: tuple[Pivot, ...],
+    a: Mapping[Entry, Operand],
+    excess: ColumnValues,
+    together: int = 1,
+) -> _MovingFactors:
     inner = m.machine
     room, used = inner.scratch((len(m.every) - 1) * (len(a) + len(excess))), 0
     flows: dict[int, list[tuple[int, Entry]]] = {s: [] for s in m.every if s}
@@ -284,7 +296,9 @@ def _(m: ForwardModeBackend, pivots: tuple[Pivot, ...], a: Mapping[Entry, Operan
 
 
 @solve_factored.register
-def _(m: ForwardModeBackend, factors: _MovingFactors, rhs: list[Operand], only: Collection[int] | None = None) -> list[Operand]:
+def _(
+    m: ForwardModeBackend, factors: _MovingFactors, rhs: list[Operand], only: Collection[int] | None = None
+) -> list[Operand]:
     """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
     inner, y = m.machine, []
     for s in m.every:

@@ -31,7 +31,9 @@ class OperandJet:
 
     def __sub__(self, other: Operand) -> OperandJet:
         a, b = self.parts, coefficients_of(other)
-        return OperandJet({s: a[s] - b[s] if s in a and s in b else a[s] if s in a else -b[s] for s in sorted({*a, *b})})
+        return OperandJet(
+            {s: a[s] - b[s] if s in a and s in b else a[s] if s in a else -b[s] for s in sorted({*a, *b})}
+        )
 
     def __rsub__(self, other: Operand) -> OperandJet:
         return OperandJet({0: other}) - self

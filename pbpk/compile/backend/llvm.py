@@ -210,7 +210,10 @@ class LlvmBackend:
         head, after = f"loop{number}", f"after{number}"
         self.lines += [f"  br label %{head}", f"{head}:"]
         self.block, start = head, [self._name(x) for x in carry]
-        counter, phis = LoopCounter(self, f"%i{number}"), [LlvmVector(self, f"%c{number}.{k}") for k in range(len(start))]
+        counter, phis = (
+            LoopCounter(self, f"%i{number}"),
+            [LlvmVector(self, f"%c{number}.{k}") for k in range(len(start))],
+        )
         entry = len(self.lines)
         onward = list(body(counter, *phis))
         following = (counter + 1).name
@@ -233,7 +236,10 @@ class LlvmBackend:
         head, inside, after = f"head{number}", f"inside{number}", f"after{number}"
         self.lines += [f"  br label %{head}", f"{head}:"]
         self.block, start, entry = head, [self._name(x) for x in carry], len(self.lines)
-        counter, phis = LoopCounter(self, f"%i{number}"), [LlvmVector(self, f"%c{number}.{k}") for k in range(len(start))]
+        counter, phis = (
+            LoopCounter(self, f"%i{number}"),
+            [LlvmVector(self, f"%c{number}.{k}") for k in range(len(start))],
+        )
         more = self.instruction(f"icmp slt i64 {counter.name}, {_index_text(most)}")
         if going:
             more = self.instruction(f"and i1 {more}, {self._any(phis[0])}")

@@ -64,7 +64,9 @@ def solve_parts(m: Backend, w: LinearWindow, factors: PivotFactors, room: Any, r
     return y
 
 
-def solve_parts_transposed(m: Backend, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]) -> list[Operand]:
+def solve_parts_transposed(
+    m: Backend, w: LinearWindow, factors: PivotFactors, room: Any, rhs: Sequence[Operand]
+) -> list[Operand]:
     """y with Mᵀ y = rhs: what an arrow gives back is what its target's part exceeds its source's by."""
     n, ways = w.size, make_arrows(w)
     y: list[Operand] = []
@@ -72,7 +74,9 @@ def solve_parts_transposed(m: Backend, w: LinearWindow, factors: PivotFactors, r
         right_side = list(rhs[part * n : (part + 1) * n])
         for k, way in enumerate(ways if part else []):
             for t in list_subsets(part):
-                right_side[way.source] = m.get(room, t * len(ways) + k) * rise(y[(part ^ t) * n :], way) + right_side[way.source]
+                right_side[way.source] = (
+                    m.get(room, t * len(ways) + k) * rise(y[(part ^ t) * n :], way) + right_side[way.source]
+                )
         y += solve_transposed(m, factors, right_side)
     return y
 

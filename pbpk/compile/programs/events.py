@@ -34,7 +34,9 @@ class EventOps:
         m, layout, n = self.m, self.layout, self.layout.size
         reset_state = self.buffer.get("reset_state")
         if reset_state is not None:
-            copy_rows(m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(reset_state, k)), last.get(k)))
+            copy_rows(
+                m, n, x.put, lambda k: m.choose(self.reset, self._reset_amount(m.read(reset_state, k)), last.get(k))
+            )
         else:
             copy_rows(m, n, x.put, last.get)
         x.put(n, 0.0)
@@ -53,7 +55,9 @@ class EventOps:
             inflow.put(n, 0.0)
             self._add_at(inflow, self.compartment, self._read_size("inflow_change"))
 
-    def event_adjoint(self, x: ScratchView, of_reset_state: ScratchView, inflow: ScratchView | None, of_production: ScratchView | None) -> None:
+    def event_adjoint(
+        self, x: ScratchView, of_reset_state: ScratchView, inflow: ScratchView | None, of_production: ScratchView | None
+    ) -> None:
         """Replaces the cotangents of what is after the event by those of what was before. `of_reset_state` and `of_production`
         gather those of what a reset sets."""
         m, layout, n = self.m, self.layout, self.layout.size

@@ -10,67 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
-from pbpk.compile.xla import cuda, jit
+from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
+from pbpk.compile.xla.protocols import SelectiveKernel, StructuredKernel
 
 if TYPE_CHECKING:
-    from pbpk.compile.backend.base import Backend, Buffer
-
-
-class OperandProgram(Protocol):
-    """An algorithm on operands with its buffers; compared and hashed by what makes its code."""
-
-    @property
-    def arguments(self) -> tuple[Buffer, ...]: ...
-
-    @property
-    def results(self) -> tuple[Buffer, ...]: ...
-
-    def run(self, machine: Backend) -> None: ...
-
-
-class Kernel(Protocol):
-    """What makes programs for arrays of the shapes that come; compared and hashed like a program."""
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """How many axes of its own each array has; arrays at the end may be left out."""
-        ...
-
-    @property
-    def common(self) -> tuple[bool, ...]:
-        """Whether each array may be the same for all patients; else it is copied for each."""
-        ...
-
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[OperandProgram, list[jax.Array]]:
-        """The program and its arguments in order, from arrays with one axis of patients, 1 long where `shared`."""
-        ...
-
-
-@runtime_checkable
-class SelectiveKernel(Protocol):
-    """A kernel some of whose results do not depend on all of its arguments."""
-
-    def reached(self, moved: Sequence[bool]) -> list[bool]:
-        """Which results differ where these arguments do: the others stay without an axis that `vmap` gives those."""
-        ...
-
-
-@runtime_checkable
-class StructuredKernel(Protocol):
-    """A kernel some of whose arrays say what is to be done."""
-
-    @property
-    def fixed(self) -> tuple[bool, ...]:
-        """Which arrays must be the same for all patients: under a `vmap` of one, the members are called one by one."""
-        ...
+    from pbpk.compile.xla.protocols import Kernel, OperandProgram
 
 
 def call_kernel(kernel: Kernel, *arrays: jax.Array) -> list[jax.Array]:
@@ -153,7 +105,7 @@ _WASTE = 1.25  # lanes computed over patients, by which groups may cost more tha
 def _find_group_axes(patients: tuple[int, ...], patient_axes: Sequence[tuple[int, ...]], lanes: int) -> tuple[int, ...]:
     """The axes that tell groups apart: those beyond which some arrays do not differ, the most that leave groups to fill
     vectors with. All where there are no such."""
-    if not cuda.explain_unavailable():
+    if _has_cuda():
         return patients
     ends = {max((k + 1 for k, n in enumerate(shape) if n != 1), default=0) for shape in patient_axes if shape}
     for end in sorted(ends - {len(patients)}, reverse=True):
@@ -163,14 +115,18 @@ def _find_group_axes(patients: tuple[int, ...], patient_axes: Sequence[tuple[int
     return patients
 
 
-def _call_compiled(program: OperandProgram, types: list[jax.ShapeDtypeStruct], values: Sequence[jax.Array]) -> list[jax.Array]:
+def _call_compiled(
+    program: OperandProgram, types: list[jax.ShapeDtypeStruct], values: Sequence[jax.Array]
+) -> list[jax.Array]:
     """The handler's call; where there are CUDA devices, either platform's, whichever the program is lowered for."""
     patients = types[0].shape[-1]
     arguments = zip(program.arguments, values, strict=True)
     grouped = frozenset(b.name for b, a in arguments if not b.share and a.shape[-1] != patients)
     on_processor = jax.ffi.ffi_call(register_program(program, grouped), types)
-    if cuda.explain_unavailable():
+    if not _has_cuda():
         return list(on_processor(*values))
+    from pbpk.compile.xla import cuda
+
     return jax.lax.platform_dependent(
         *values, cpu=lambda *a: list(on_processor(*a)), cuda=lambda *a: cuda.call_program(program, types, a)
     )
@@ -187,3 +143,10 @@ def write_assembly(program: OperandProgram, processor: jit.Processor, grouped: f
     machine, arguments, results = LlvmBackend(processor.lanes, grouped=grouped), program.arguments, program.results
     kernel = write_kernel(machine, (*arguments, *results), lambda: program.run(machine))
     return kernel + "\n" + write_handler(arguments, results, processor.lanes, machine.vectors, grouped)
+
+
+def _has_cuda() -> bool:
+    """Whether programs can run on a CUDA device here. The driver's code is loaded on the first question, not before."""
+    from pbpk.compile.xla import cuda
+
+    return not cuda.explain_unavailable()

@@ -33,7 +33,9 @@ def load_code(name: str) -> bytes | None:
 def keep_code(name: str, content: bytes) -> None:
     """Written beside and renamed, so that another process never reads half of it."""
     with contextlib.suppress(OSError):
-        find_folder().mkdir(parents=True, exist_ok=True, mode=0o700)  # private: whoever can write here can run code as us
+        find_folder().mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # private: whoever can write here can run code as us
         handle, beside = tempfile.mkstemp(dir=find_folder())
         try:
             with os.fdopen(handle, "wb") as f:

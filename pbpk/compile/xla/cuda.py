@@ -19,7 +19,7 @@ from pbpk.compile.xla import cuda_handler as cuda_frame
 from pbpk.compile.xla import jit
 
 if TYPE_CHECKING:
-    from pbpk.compile.xla.bind import OperandProgram
+    from pbpk.compile.xla.protocols import OperandProgram
 
 _CUDA_12 = 12000  # libraries, whose kernels may be launched in any context, came with it
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16  # CU_DEVICE_ATTRIBUTE_…
@@ -69,7 +69,9 @@ def write_program(program: OperandProgram) -> tuple[str, str, int]:
     return device, cuda_frame.write_launcher(program.arguments, program.results, machine.vectors), machine.vectors
 
 
-def call_program(program: OperandProgram, results: list[jax.ShapeDtypeStruct], values: tuple[jax.Array, ...]) -> list[jax.Array]:
+def call_program(
+    program: OperandProgram, results: list[jax.ShapeDtypeStruct], values: tuple[jax.Array, ...]
+) -> list[jax.Array]:
     """The program's results on a CUDA device; to be lowered for CUDA alone."""
     slots, patients = cuda_frame.scratch_shape(write_program(program)[2]), results[0].shape[-1]
     scratch = jax.ShapeDtypeStruct((count_blocks(patients, slots[0]), *slots), np.float64)

@@ -19,12 +19,13 @@ from pbpk.compile.backend.base import Backend, Buffer
 from pbpk.compile.backend.forward_mode import ForwardModeBackend
 from pbpk.compile.xla import bind
 from pbpk.compile.xla.coefficients import Parts, instantiate_zero, join_parts, split_parts
+from pbpk.compile.xla.protocols import Kernel, OperandProgram
 
 DECIDED = ("gave_up", "inaccurate", "step_lengths", "step_memory")
 """Arguments and results that are decided by numbers: without derivatives."""
 
 
-class NamedKernel(bind.Kernel, Protocol):
+class NamedKernel(Kernel, Protocol):
     """A kernel that is compared by what makes its programs; `names` are those of its arrays, in order."""
 
     @property
@@ -40,7 +41,7 @@ class NamedKernel(bind.Kernel, Protocol):
 class ForwardProgram:
     """The program: `moving` says which arguments have parts, and whether those are the same for all patients."""
 
-    program: bind.OperandProgram
+    program: OperandProgram
     nilpotents: int
     moving: tuple[tuple[str, tuple[bool, ...]], ...]
 
@@ -94,7 +95,7 @@ class _ForwardKernel:
     def common(self) -> tuple[bool, ...]:
         return tuple(self.kernel.common[k] for k, _ in self._owners)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[OperandProgram, list[jax.Array]]:
         count, each = len(self.kernel.names), 2**self.nilpotents - 1
         program, arguments = self.kernel.prepare(shared[:count], arrays[:count])
         rest = shared[count:]

@@ -45,7 +45,12 @@ def write_handler(
         "declare ptr @malloc(i64)",
         "declare void @free(ptr)",
     ]
-    parts = [_write_entry(arguments, results, lanes, room, said, grouped), _write_work(buffers, lanes, room), _TASK, _LET_GO]
+    parts = [
+        _write_entry(arguments, results, lanes, room, said, grouped),
+        _write_work(buffers, lanes, room),
+        _TASK,
+        _LET_GO,
+    ]
     return "\n".join([*write_texts(said), *externals, *parts])
 
 

@@ -24,6 +24,7 @@ from pbpk.linalg.series import Series, coefficients, double_integral_coefficient
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.layout import LinearWindow
+    from pbpk.compile.xla.protocols import OperandProgram
     from pbpk.model.system import System
 
 _WindowKind = TypeVar("_WindowKind", LinearWindowForward, LinearWindowAdjoint)
@@ -134,7 +135,7 @@ class _LinearCall:
         tables = {b.name for b in self.window.stop_tables}
         return tuple(b.name in tables for b in self.window.arguments)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[OperandProgram, list[jax.Array]]:
         """The window with stops that are shared or not."""
         stops = [b.name for b in self.window.arguments].index("stops")
         return replace(self.window, shared=shared[stops]), list(arrays)
@@ -194,7 +195,10 @@ def _propagate_adjoint(
 @partial(_propagate_adjoint.defjvp, symbolic_zeros=True)
 def _(window: LinearWindowAdjoint, primals, tangents):
     (arguments, cotangents, tables), (of_arguments, of_cotangents, _) = primals, tangents
-    both = join_parts(arguments, instantiate_parts(of_arguments)), join_parts(cotangents, instantiate_parts(of_cotangents))
+    both = (
+        join_parts(arguments, instantiate_parts(of_arguments)),
+        join_parts(cotangents, instantiate_parts(of_cotangents)),
+    )
     return split_parts(_propagate_adjoint(_raise_order(window), *both, tables))
 
 

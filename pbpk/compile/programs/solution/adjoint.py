@@ -77,7 +77,11 @@ class SolutionAdjoint:
     def __init__(self, m: Backend, program: SolutionAdjointProgram, outputs: OutputCotangents | None = None):
         self.m, self.program, self.layout, self.buffer = m, program, program.layout, program.buffer
         layout, n = self.layout, self.layout.size
-        self.x, self.reset_state, self.window_amounts = ScratchView(m, n + 1), ScratchView(m, n), ScratchView(m, layout.stops * n)
+        self.x, self.reset_state, self.window_amounts = (
+            ScratchView(m, n + 1),
+            ScratchView(m, n),
+            ScratchView(m, layout.stops * n),
+        )
         self.inflow, self.production, self.window_integrals, self.integral = None, None, None, None
         if layout.has_inflow:
             self.inflow, self.production = ScratchView(m, n + 1), ScratchView(m, n)

@@ -75,7 +75,10 @@ class SolutionForward:
             self.last_amounts, self.last_integrals = ScratchView(m, n), ScratchView(m, n) if layout.integrals else None
         if not layout.has_memory:
             count = layout.stops * (layout.output_width if sums_readings else n)
-            self.window_amounts, self.window_integrals = ScratchView(m, count), ScratchView(m, count) if layout.integrals else None
+            self.window_amounts, self.window_integrals = (
+                ScratchView(m, count),
+                ScratchView(m, count) if layout.integrals else None,
+            )
         if not layout.has_memory and not sums_readings:
             last = (layout.stops - 1) * n
             self.last_amounts = self.window_amounts.part(last)

@@ -24,6 +24,7 @@ from pbpk.compile.xla import bind, jit
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Buffer
     from pbpk.compile.programs.solution.adjoint import WindowAdjoint
+    from pbpk.compile.xla.protocols import OperandProgram
     from pbpk.linalg.series import Series
     from pbpk.model.system import System
 
@@ -89,7 +90,7 @@ class _SolutionKernel(ABC):
     layout: SolutionLayout
 
     @abstractmethod
-    def program(self, layout: SolutionLayout) -> bind.OperandProgram:
+    def program(self, layout: SolutionLayout) -> OperandProgram:
         """The program for this layout."""
 
     @cached_property
@@ -113,7 +114,7 @@ class _SolutionKernel(ABC):
         tables = {b.name for b in self.layout.event_tables if b.share}
         return tuple(b.name in tables for b in self._arguments)
 
-    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[bind.OperandProgram, list[jax.Array]]:
+    def prepare(self, shared: tuple[bool, ...], arrays: Sequence[jax.Array]) -> tuple[OperandProgram, list[jax.Array]]:
         """The program for stops that are the same for all patients, or not, and its arguments."""
         same = all(
             is_shared for is_shared, b in zip(shared, self._arguments, strict=True) if b.name in self._stop_tables

@@ -10,7 +10,7 @@ import typer
 from pbpk.commands.dosimetry_request import DosimetryRequest
 
 if TYPE_CHECKING:
-    from pbpk.commands.dosimetry_doses import DosimetryAnswer
+    from pbpk.commands.dosimetry_output import DosimetryAnswer
 
 
 def register(app: typer.Typer) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from pbpk.commands.dosimetry_input import DoseSource
+    from pbpk.commands.dosimetry_output import DosimetryAnswer
     from pbpk.commands.dosimetry_request import DosimetryRequest
     from pbpk.dosimetry.curves import DoseCourse
     from pbpk.dosimetry.patient.report import PatientReport
@@ -14,21 +14,10 @@ if TYPE_CHECKING:
     from pbpk.dosimetry.uncertain.result import DoseUncertainty, UncertaintyMethod
 
 
-@dataclass(frozen=True)
-class DosimetryAnswer:
-    """Doses and what else was asked for; `result` is the JSON, `course` the dose rates for a figure."""
-
-    doses: AbsorbedDose
-    result: dict[str, Any]
-    course: DoseCourse | None
-    page: PatientReport | None
-    uncertainty: DoseUncertainty | None
-
-
 def compute_doses(request: DosimetryRequest) -> DosimetryAnswer:
     """Raises `WrongUsage` and `BadInput` for flags and sources that cannot be used."""
     from pbpk.commands.dosimetry_input import read_activity, read_mass, read_source, read_uncertain
-    from pbpk.commands.dosimetry_output import describe_subjects, summarise_doses
+    from pbpk.commands.dosimetry_output import DosimetryAnswer, describe_subjects, summarise_doses
     from pbpk.commands.dosimetry_request import check_flags
     from pbpk.commands.shared import read_pairs
     from pbpk.errors import WrongUsage

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pbpk.commands.dosimetry_doses import DosimetryAnswer
     from pbpk.dosimetry.curves import DoseCourse
+    from pbpk.dosimetry.patient.report import PatientReport
     from pbpk.dosimetry.target_doses import AbsorbedDose
     from pbpk.dosimetry.uncertain.result import DoseUncertainty
     from pbpk.model.load import Model
     from pbpk.population.patients import Patients
     from pbpk.run_folders.claim import OutputFolder
+
+
+@dataclass(frozen=True)
+class DosimetryAnswer:
+    """Doses and what else was asked for; `result` is the JSON, `course` the dose rates for a figure."""
+
+    doses: AbsorbedDose
+    result: dict[str, Any]
+    course: DoseCourse | None
+    page: PatientReport | None
+    uncertainty: DoseUncertainty | None
 
 
 def summarise_doses(

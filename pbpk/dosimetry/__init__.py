@@ -1,8 +1,8 @@
 """Floor 3: from activity to absorbed dose. `absorbed_dose` is the way in; each file says what it does.
 
 emissions (pbpk.nuclides) + charged/ + photons/ + phantom/  →  svalues.py, spheres.py
-a simulation → tiac.py (by region_map.py)  →  absorbed.py: Σ Ã·S  →  effect/, cells/
-patient/ has all of it on one page, uncertain/ what is not known of it
+a model → treatment.py simulates  →  tiac.py (by region_map.py)  →  source_activity.py, target_doses.py: Σ Ã·S
+→  curves.py (dose rates), effect/, cells/; patient/ has all of it on one page, uncertain/ what is not known of it
 """
 
 from __future__ import annotations

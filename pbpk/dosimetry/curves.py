@@ -40,11 +40,11 @@ class DoseCourse:
     decay: float
 
     def rate(self, target: str) -> jax.Array:
-        """Gy/h (T, N), all radiations."""
+        """Dose rate of all radiations, Gy/h (T, N)."""
         return sum((v[target] for v in self.rate_by_radiation.values()), jnp.zeros(()))
 
     def dose(self, target: str) -> jax.Array:
-        """Gy (T, N), all radiations."""
+        """Accumulated dose of all radiations, Gy (T, N)."""
         return sum((v[target] for v in self.dose_by_radiation.values()), jnp.zeros(()))
 
     def sampled(self, target: str) -> Sampled:
@@ -77,7 +77,7 @@ def dose_over_time(
     masses_between = {k: 2 / (v + jnp.concatenate([v[:1], v[:-1]])) for k, v in inverse.items()}
 
     def sum_at_times(amounts: Mapping[str, jax.Array], grams: Mapping[str, Any]) -> dict[str, dict[str, jax.Array]]:
-        """Gy by radiation and target, (T, N): each time of each patient is a patient of its own to the sum."""
+        """Gy by radiation and target, (T, N): to the sum, each time of each patient is a patient of its own."""
         sums = sum_regions(path, region_map, lambda nuclide, name: amounts[name])
         flat_hours = {k: {r: v.reshape(-1) for r, v in by_region.items()} for k, by_region in sums.items()}
         flat_grams = {k: v.reshape(-1) for k, v in grams.items()}
@@ -109,7 +109,7 @@ def compute_protractions(course: DoseCourse, t_repair: Mapping[str, float]) -> d
 
 
 def _broadcast_mass(value: Any, times: int, n: int, name: str) -> jax.Array:
-    """(T, N)."""
+    """A mass at each time and patient, (T, N) g."""
     array = jnp.asarray(value, float)
     if array.ndim > 2 or (array.ndim == 2 and array.shape[0] != times):
         raise BadInput(f"the mass of {name} has the shape {array.shape}", hint=f"a number, ({n},) or ({times}, {n})")

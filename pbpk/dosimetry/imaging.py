@@ -150,15 +150,17 @@ def _fit(name: str, t: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float
 
 
 def hanscheid(time: float, activity: float, sd: float = 0.0) -> tuple[float, float]:
-    """(TIA, SE) from one point at `time` h: 2 t A/ln 2 (Hänscheid et al. 2018, J. Nucl. Med. 59:75), for a time of 0.75 to 2.5
-    effective half-lives. SE is that of the activity; `hanscheid_error` has the method's own."""
+    """TIA and its SE from one point at `time` h: 2 t A/ln 2 (Hänscheid et al. 2018, J. Nucl. Med. 59:75).
+
+    For a time of 0.75 to 2.5 effective half-lives. SE is that of the activity; `hanscheid_error` has the method's own.
+    """
     if not (time > 0 and activity >= 0):
         raise BadInput("a single time point needs a time above 0 and an activity from 0 on")
     return 2 * time * activity / math.log(2), 2 * time * sd / math.log(2)
 
 
 def hanscheid_error(time: float, effective_half_life: float) -> float:
-    """Estimate over truth if the curve is one exponential: 2 x exp(−x ln 2) with x = t/T_eff."""
+    """Hänscheid's estimate over truth if the curve is one exponential: 2 x exp(−x ln 2) with x = t/T_eff."""
     x = time / effective_half_life
     return 2 * x * math.exp(-x * math.log(2))
 
@@ -166,8 +168,9 @@ def hanscheid_error(time: float, effective_half_life: float) -> float:
 def madsen(
     time: float, activity: float, effective_half_life: float, sd: float = 0.0, sd_half_life: float = 0.0
 ) -> tuple[float, float]:
-    """(TIA, SE) from one point and the population's effective half-life, h: A e^{λt}/λ (Madsen et al. 2018, Med. Phys.
-    45:2318).
+    """TIA and its SE from one point and the population's effective half-life, h: A e^{λt}/λ.
+
+    Madsen et al. 2018, Med. Phys. 45:2318.
     """
     if not (time >= 0 and activity >= 0 and effective_half_life > 0):
         raise BadInput("times and activities must not be negative, and the half-life must be above 0")

@@ -36,7 +36,7 @@ class PhotonFractions:
     histories: int
 
     def interpolate(self, energies: np.ndarray) -> np.ndarray:
-        """(sources, targets, energies asked for), 1/g: log-log, and in proportion where a value is 0."""
+        """SAF (sources, targets, energies asked for), 1/g: between the table's log-log, and in proportion where one is 0."""
         smallest = 1e-30
         x, y = np.log(self.energy), np.log(np.maximum(self.saf, smallest))
         log_energy = np.clip(np.log(energies), x[0], x[-1])

@@ -99,12 +99,12 @@ def _s_values(
         (share, load_emissions(name, evaluation)) for name, share in count_in_situ_decays(nuclide, followed).items()
     ]
     beams = {"alpha": [], "electron": [], "photon": []}
-    for share, of in lines:
+    for share, emissions in lines:
         for radiation, kinds in (("alpha", ("alpha",)), ("electron", ELECTRONS), ("photon", PHOTONS)):
-            e, n = of.discrete(*kinds)
+            e, n = emissions.discrete(*kinds)
             beams[radiation].append((e, n * share))
         if recoil:
-            beams["alpha"].append((np.array([1e-3]), np.array([share * of.energy("recoil") / 1e-3])))
+            beams["alpha"].append((np.array([1e-3]), np.array([share * emissions.energy("recoil") / 1e-3])))
     spectra = {k: (np.concatenate([e for e, _ in v]), np.concatenate([n for _, n in v])) for k, v in beams.items()}
     energy, number = spectra["photon"]
     soft = energy < LOCAL_BELOW  # these go with the electrons, as electrons of no range
@@ -122,13 +122,13 @@ def _s_values(
     table = load_photon_fractions(phantom)
     energy, number = spectra["photon"]
     per_gram = table.interpolate(energy) @ (energy * number) if len(energy) else np.zeros(table.saf.shape[:2])
-    s[2], own = _photon_doses(known, targets, sources, table, per_gram)
+    s[2], itself = _photon_doses(known, targets, sources, table, per_gram)
     s[2] *= GY_PER_MEV_G
     mean = np.exp(np.log(energy) @ (energy * number) / (energy @ number)) if len(energy) else 1.0
     near = int(np.argmin(abs(np.log(table.energy / mean))))
     error = _select_pairs(known, targets, sources, table, table.relative_error[..., near])
     mass = np.array([_diluting_mass(known, n) for n in sources])
-    return SValues(phantom, nuclide, targets, sources, s, mass, own, error)
+    return SValues(phantom, nuclide, targets, sources, s, mass, itself, error)
 
 
 def _pad_spectrum(e: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +196,7 @@ def _photon_source(known: dict[str, PhantomRegion], source: str) -> str:
 
 
 def _select_pairs(known, targets, sources, table: PhotonFractions, of: np.ndarray) -> np.ndarray:
-    """(targets, sources), of an array over the photon table's sources and targets."""
+    """Pick ours, (targets, sources), from an array over the photon table's sources and targets."""
     rows = [table.sources.index(_photon_source(known, n)) for n in sources]
     columns = [table.targets.index(_photon_target(known, n)) for n in targets]
     return of[np.ix_(rows, columns)].T

@@ -245,8 +245,10 @@ def _select_targets(table: SValues, targets: Sequence[str]) -> SValues:
 
 
 def _sum_over_sources(table: SValues, in_body: jax.Array, in_lesions: jax.Array, ratio: jax.Array) -> jax.Array:
-    """(radiations, targets, N), Gy·h/(Bq·s), of hours (sources, N). The mean over the body has all charged particles, those
-    of lesions too, undiluted."""
+    """Multiply hours (sources, N) by S: (radiations, targets, N), Gy·h/(Bq·s).
+
+    The mean over the body has all charged particles, those of lesions too, undiluted.
+    """
     body = np.array([t == BODY for t in table.targets], bool)[:, None]
     charged = jnp.einsum("its,sn->itn", table.s[:2] * ~body, in_body * ratio)
     charged = charged + jnp.einsum("its,sn->itn", table.s[:2] * body, in_body + in_lesions)
@@ -263,7 +265,7 @@ def _append_targets(doses: jax.Array, rows: Sequence[jax.Array]) -> jax.Array:
 
 
 def _photon_variance(table: SValues, in_body: jax.Array, in_lesions: jax.Array) -> np.ndarray:
-    """(targets,), of the first patient's photon dose, by the statistics of our photon tables."""
+    """The statistical variance (targets,) of the first patient's photon dose, by that of our photon tables."""
     each = np.asarray(in_lesions + in_body)[:, :1].T * table.s[2] * table.error
     return (each**2).sum(axis=1)
 

@@ -103,7 +103,7 @@ def sum_regions(
 
 
 def _integrate_to_infinity(simulation: Simulation, nuclide: str, name: str, notes: list[str]) -> jax.Array:
-    """(N,) of one observable; adds to `notes` where it is not exact."""
+    """The integral (N,) of one observable to infinity; adds to `notes` where it is not exact."""
     assert simulation.model is not None and simulation.integral is not None
     if simulation.to_infinity is not None:
         return simulation.to_infinity[name]
@@ -132,7 +132,10 @@ def compartments(model: Any, phantom: Phantom = "adult-male") -> tuple[str, ...]
 def tiac_from_hours(
     hours: Mapping[str, Any], nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()
 ) -> Tiac:
-    """From hours by region or lesion; text brings its unit, which must be one of time (MBq·h per MBq is)."""
+    """Take hours by region or lesion; text brings its unit, which must be one of time (MBq·h per MBq is).
+
+    Raises `BadInput` for a region the phantom lacks, and for hours that cannot be.
+    """
     name = load_nuclide(nuclide).name
     by_region = {}
     for region, value in hours.items():

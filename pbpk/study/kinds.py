@@ -29,6 +29,6 @@ def get_study_loader(kind: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), function)
 
 
-def section_files(spec: StudySpec) -> list[str]:
+def list_section_files(spec: StudySpec) -> list[str]:
     """The data files that a study's kinds read beside its event records, as named in their sections."""
     return [getattr(spec, section).file for section in STUDY_KINDS if getattr(spec, section) is not None]

@@ -28,7 +28,7 @@ from pbpk.study.assemble.parameters import check_parameters
 from pbpk.study.assemble.priors import read_priors
 from pbpk.study.assemble.problem import build_problem
 from pbpk.study.assemble.records import check_units, mark_samples, prepare_records
-from pbpk.study.kinds import find_study_kind, get_study_loader, section_files
+from pbpk.study.kinds import find_study_kind, get_study_loader, list_section_files
 from pbpk.study.schema import StudySpec
 from pbpk.study.settings import load_spec
 
@@ -103,7 +103,7 @@ def load_study(
         values=spec.values,
         options=spec.options,
     )
-    stamp = _modification_time(folder, (spec.data.file, *section_files(spec)))
+    stamp = _modification_time(folder, (spec.data.file, *list_section_files(spec)))
     return _assemble_study(folder, spec.model_dump_json(), model.system, _ModelKey(model), stamp, solver, planned)
 
 

@@ -1,4 +1,5 @@
-"""A program's derivatives forward: the same program on operands that have derivatives (forward_mode.py), as a function of JAX arrays.
+"""A program's derivatives forward: the same program on operands that have derivatives (forward_mode.py), as a function
+of JAX arrays.
 
 As for a linear window (kernel.py), a `jvp` is the program with one nilpotent more, so that nesting of any depth stays machine
 code. What does not move has no parts: times before all.

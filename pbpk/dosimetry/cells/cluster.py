@@ -31,7 +31,7 @@ class ClusterContributions(NamedTuple):
 
     @property
     def total(self) -> jax.Array:
-        """From all cells."""
+        """The sum over all cells."""
         return self.from_itself + self.from_others
 
 
@@ -57,7 +57,7 @@ class CellCluster:
         return len(self.sites)
 
     def bulk_dose(self, decays: Any) -> Any:
-        """Gy: all alpha energy of `decays` per cell in the mass per cell, E·Ã/m; what an endless cluster gets."""
+        """What an endless cluster gets, E·Ã/m, Gy: all alpha energy of `decays` per cell in the mass per cell."""
         return decays * alpha_energy(self.nuclide) * MEV / (2 * self.step**3 * 1e-15)
 
     def dose(self, decays: Any) -> ClusterContributions:
@@ -69,13 +69,13 @@ class CellCluster:
         return self._convolve(decays, self.self_hits.count, self.cross_hits.frequency.sum(-1))
 
     def survival(self, decays: Any, z0: Any) -> jax.Array:
-        """Of each cell, (cells,), where a hit kills with 1 − e^(−z/z0)."""
+        """Survival of each cell, (cells,), where a hit kills with 1 − e^(−z/z0)."""
         kill = (self.cross_hits.frequency * -jnp.expm1(-self.cross_hits.z / z0)).sum(-1)
         self_kill = (self.self_hits.frequency * -jnp.expm1(-self.self_hits.z / z0)).sum()
         return jnp.exp(-self._convolve(decays, self_kill, kill).total)
 
     def tcp(self, decays: Any, z0: Any) -> jax.Array:
-        """That no cell survives, Π(1 − S)."""
+        """Probability that no cell survives, Π(1 − S)."""
         return jnp.exp(jnp.log1p(-jnp.minimum(self.survival(decays, z0), 1 - 1e-16)).sum())
 
     def _convolve(self, decays: Any, by_itself: Any, by_distance: Any) -> ClusterContributions:

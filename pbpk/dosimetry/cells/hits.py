@@ -75,8 +75,9 @@ class Hits(NamedTuple):
         return self._replace(frequency=self.frequency * by)
 
 
-def _divide(part: Any, whole: Any) -> Any:
-    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)
+def _divide(part: Any, total: Any) -> Any:
+    """A quotient that is 0 where the total is, with finite derivatives."""
+    return jnp.where(total > 0, part / jnp.where(total > 0, total, 1.0), 0.0)
 
 
 def nucleus_mass(radius: Any) -> Any:
@@ -86,9 +87,10 @@ def nucleus_mass(radius: Any) -> Any:
 
 @cache
 def list_alphas(nuclide: str) -> tuple[tuple[str, float, float], ...]:
-    """(emitter, MeV, per decay of the nuclide), with daughters that decay where it does; lines under 1e-4 left out.
+    """The nuclide's alphas: (emitter, MeV, per decay of the nuclide), with daughters that decay where it does.
 
-    At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %. Raises `BadInput` for a nuclide without alphas.
+    Lines under 1e-4 are left out. At-211: 5.87 MeV in 41.8 % of decays, and of Po-211 7.45 MeV in 57.6 %. Raises `BadInput` for
+    a nuclide without alphas.
     """
     rows = []
     for name, share in count_in_situ_decays(nuclide).items():

@@ -37,7 +37,7 @@ class Mkm(NamedTuple):
 
     @property
     def z0(self) -> Any:
-        """Gy above which a domain is saturated."""
+        """The specific energy above which a domain is saturated, Gy."""
         ratio = self.nucleus / self.domain
         return ratio**2 / jnp.sqrt(self.beta * (1 + ratio**2))
 
@@ -46,7 +46,7 @@ class Mkm(NamedTuple):
         return -(self.alpha0 + self.beta * z_star) * dose - self.beta * dose**2
 
     def rbe_max(self, z_star: Any, alpha_reference: Any) -> Any:
-        """(α₀ + β z*)/α of the reference radiation: RBE at vanishing dose."""
+        """RBE at vanishing dose: (α₀ + β z*)/α of the reference radiation."""
         return (self.alpha0 + self.beta * z_star) / alpha_reference
 
 
@@ -64,7 +64,7 @@ def stopping_power(energy: Any) -> Any:
 
 
 def _z_star(energy: Any, let: Any, domain: Any, z0: Any) -> Any:
-    """Of one energy (MeV) and LET (MeV/cm): the integral over tracks at all distances from the domain's axis."""
+    """z* of one energy (MeV) and LET (MeV/cm): the integral over tracks at all distances from the domain's axis."""
     per_u = energy / _MASS
     velocity = jnp.sqrt(1 - 1 / (1 + per_u / _NUCLEON) ** 2)
     charge = _CHARGE * (1 - jnp.exp(-125 * velocity * _CHARGE ** (-2 / 3)))
@@ -75,7 +75,10 @@ def _z_star(energy: Any, let: Any, domain: Any, z0: Any) -> Any:
     centre = line - 2 * jnp.pi * k * jnp.log(penumbra / core)  # what is left for the core
 
     def z(b: Any) -> Any:
-        """Of a track that passes the domain's axis at b µm: arcs within the domain, r on a log scale from core to penumbra."""
+        """Specific energy of a track that passes the domain's axis at b µm.
+
+        Arcs within the domain, r on a log scale from core to penumbra.
+        """
         low = jnp.maximum(core, b - domain)
         high = jnp.maximum(jnp.minimum(penumbra, b + domain), low * (1 + 1e-12))
         within = jnp.clip(domain - b, low, high)  # circles up to here lie within

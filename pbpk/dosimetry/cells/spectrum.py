@@ -25,11 +25,11 @@ class SpecificEnergySpectrum(NamedTuple):
     share: Any
 
     def mean(self) -> jax.Array:
-        """Gy."""
+        """Mean specific energy, Gy."""
         return (self.z * self.share).sum()
 
     def variance(self) -> jax.Array:
-        """Gy²."""
+        """Variance of the specific energy, Gy²."""
         return ((self.z - self.mean()) ** 2 * self.share).sum()
 
     def expectation(self, of: Any) -> jax.Array:

@@ -54,7 +54,7 @@ def load_radiobiology() -> dict[str, Radiobiology]:
 
 
 def radiobiology(tissue: str) -> Radiobiology:
-    """Of one tissue on file. Raises `BadInput` for another."""
+    """Look up one tissue on file. Raises `BadInput` for another."""
     known = load_radiobiology()
     if tissue not in known:
         raise BadInput(f"no radiobiology on file for `{tissue}`", hint=did_you_mean(tissue, known))

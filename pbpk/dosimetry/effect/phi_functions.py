@@ -27,7 +27,7 @@ def phi(k: int, x: Any) -> Any:
 
 
 def phi1_slope(x: Any, y: Any) -> Any:
-    """(φ₁(x) − φ₁(y))/(x − y), φ₁' where they meet."""
+    """The divided difference (φ₁(x) − φ₁(y))/(x − y), φ₁' where they meet."""
     x, y = jnp.broadcast_arrays(jnp.asarray(x, float), jnp.asarray(y, float))
     near = jnp.abs(x - y) < 0.5
     between = y[..., None] + jnp.where(near, x - y, 0.0)[..., None] * _U

@@ -23,7 +23,7 @@ class Exponentials(NamedTuple):
     rate: Any
 
     def dose(self) -> jax.Array:
-        """Gy, to infinity."""
+        """The dose to infinity, Gy."""
         return (self.amplitude / self.rate).sum(0)
 
     def scaled(self, by: Any) -> Exponentials:

@@ -28,7 +28,7 @@ class Sampled(NamedTuple):
     between: Literal["exponential", "linear"] = "exponential"
 
     def dose(self) -> jax.Array:
-        """Gy, to infinity."""
+        """The dose to infinity, Gy."""
         return self._both(1.0)[0]
 
     def scaled(self, by: Any) -> Sampled:
@@ -63,8 +63,10 @@ class Sampled(NamedTuple):
 
 
 def _piece(r0: Any, r1: Any, h: Any, mu: Any, between: str) -> tuple[Any, Any, Any, Any]:
-    """Of one interval: its dose; ∫R e^(−μs) ds, by which what was there before counts; y at its end from it alone; ∫R y from
-    it alone."""
+    """Integrate one interval of length h (h) from rate r0 to r1.
+
+    Its dose; ∫R e^(−μs) ds, by which what was there before counts; y at its end from it alone; ∫R y from it alone.
+    """
     m = -mu * h
     b = (r1 - r0) * h
     line = (

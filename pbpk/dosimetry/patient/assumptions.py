@@ -55,7 +55,7 @@ def list_assumptions(
 
 
 def _group(notes: Sequence[tuple[str, str]]) -> list[str]:
-    """(name, note): what is said of several names, once."""
+    """Say what is true of several names once, of (name, note)."""
     names: dict[str, list[str]] = {}
     for name, note in notes:
         names.setdefault(note, []).append(name)

@@ -108,7 +108,7 @@ def _place_in_lesion(
 
 
 def _place_in_stomach(dose: AbsorbedDose, phantom: Phantom, build_target: Callable[..., Target]) -> PlacedTarget:
-    """Of the mucosa's own mean dose where the model has activity in it; else of the wall's."""
+    """The target of the stomach: by the mucosa's own mean dose where the model has activity in it, else by the wall's."""
     hours, known = dose.tiac.hours[dose.nuclide], load_regions(phantom)
     if MUCOSA not in hours:
         return PlacedTarget(build_target(STOMACH, "gastric mucosa", tissues.gastric_mucosa()), "evenly in the wall")
@@ -140,7 +140,7 @@ def _simulated_nuclide(simulation: Simulation) -> str:
 
 
 def _count_decays(simulation: Simulation, names: Iterable[str]) -> float:
-    """Of the first patient: to infinity, or to the last time where that is not known."""
+    """Decays (h) of the first patient: to infinity, or to the last time where that is not known."""
     assert simulation.integral is not None
     integrals = simulation.to_infinity or {k: v[-1] for k, v in simulation.integral.items()}
     return sum(float(integrals[name_amount(n)][0]) for n in names)

@@ -78,7 +78,7 @@ def report_organ(
     simulation: Simulation,
     protraction: Mapping[str, float],
 ) -> OrganReport:
-    """Of the first patient. `protraction` has G of every target whose effect is wanted."""
+    """Report one target of the first patient. `protraction` has G of every target whose effect is wanted."""
     gray = float(np.asarray(dose.tiac.administered)[0]) * 1e-3
     parts = {r: float(dose.by_radiation[r][name][0]) * gray for r in RADIATIONS}
     mass = _find_mass(name, dose, lesions, simulation)

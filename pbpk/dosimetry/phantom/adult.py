@@ -37,7 +37,7 @@ THYROID_SHIFT = (1.0, -7.0)
 
 
 def list_solids(as_reported: bool = False) -> list[tuple[str, str, Inside]]:
-    """(name, material, shape) from the innermost outwards.
+    """The body's solids: (name, material, shape) from the innermost outwards.
 
     `as_reported` leaves the thyroid in the head, and the sternum out.
     """

@@ -43,7 +43,7 @@ class PhantomRegion:
 
     @property
     def wall(self) -> str:
-        """Of contents and mucosa: the wall they belong to."""
+        """The wall that contents or mucosa belong to."""
         return self.name.rsplit("_", 1)[0] + "_wall"
 
 

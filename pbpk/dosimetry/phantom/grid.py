@@ -32,7 +32,7 @@ class VoxelGrid:
     voxel: float
 
     def mass(self) -> np.ndarray:
-        """Of each region, (regions,) g."""
+        """Mass of each region, (regions,) g."""
         count = np.bincount(self.label.ravel(), minlength=len(self.names) + 1)[1:]
         density = np.array([DENSITY[MATERIALS[m]] for m in self.material[1:]])
         return count * self.voxel**3 * density

@@ -21,7 +21,7 @@ SHAFTS = ("leg_bones", "arm_bones")
 
 
 def share_among_bones(part: str, mass: dict[str, float]) -> dict[str, float]:
-    """Of `red_marrow`, `cortical_bone` or `trabecular_bone`, the share in each bone; `mass` (g) of the bones.
+    """Shares of `red_marrow`, `cortical_bone` or `trabecular_bone` by bone; `mass` (g) of the bones.
 
     Cortical bone is spread by mass, trabecular bone by mass outside the shafts: both assumed.
     """

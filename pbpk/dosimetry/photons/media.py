@@ -60,7 +60,7 @@ def transferred_share(energy: float) -> float:
 
 
 def mass_coefficients(tissue: str, energy: np.ndarray) -> np.ndarray:
-    """(3, energies) cm²/g of a tissue: Compton, photoelectric, pair. Between XCOM's energies log-log."""
+    """Compton, photoelectric and pair coefficients of a tissue, (3, energies) cm²/g: between XCOM's energies log-log."""
     table = _load_coefficients()[tissue]
     log_energy = np.log(energy)
     out = [np.exp(np.interp(log_energy, np.log(table["MeV"]), np.log(table[c]))) for c in table.columns[2:4]]

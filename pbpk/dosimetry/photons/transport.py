@@ -66,7 +66,7 @@ class _Photons(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Of the loop: steps done; by lane, photons still to begin and whether one is under way; MeV scored, (GROUPS · labels,)."""
+    """The loop's state: steps done; by lane, photons to begin and whether one is under way; MeV scored, (GROUPS · labels,)."""
 
     step: Any
     waiting: Any
@@ -130,7 +130,7 @@ def _draw_uniform(h, place: int):
 
 
 def _isotropic_direction(a, b):
-    """Of two uniform numbers."""
+    """A direction drawn evenly from the sphere, by two uniform numbers."""
     w, phi = 2 * a - 1, jnp.float32(2 * np.pi) * b
     s = jnp.sqrt(jnp.maximum(1 - w * w, 0))
     return s * jnp.cos(phi), s * jnp.sin(phi), w

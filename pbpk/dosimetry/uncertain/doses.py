@@ -241,7 +241,7 @@ class ModelActivities:
 
     @cached_property
     def _slopes(self) -> Hours:
-        """Of the hours by the normals, (len(z),) by nuclide and region."""
+        """Slopes of the hours by the normals, (len(z),) by nuclide and region."""
 
         def solve_one(z: Any) -> Hours:
             hours = self._solve(self.rows(z[:, None], True), 1, forward=True)

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class VirtualArms:
-    """Groups with the same dose and covariates are one arm, solved once: `arm` says which of each group, `groups` names the
-    first of each arm. `covariates`: one row per lane (N = arms · patients, arm by arm); `dosed`: the unit of what is given."""
+    """The groups of a study as arms of virtual patients. Groups with the same dose and covariates share one arm, solved once.
+
+    `groups` names the first group of each arm, `arm` is the arm of each group, `regimens` are by arm. `covariates` has one
+    row per lane (N = arms · patients, arm by arm); `dose_unit` is the unit of all doses.
+    """
 
     groups: tuple[str, ...]
     arm: tuple[int, ...]
@@ -33,7 +36,10 @@ class VirtualArms:
 
 
 def read_arms(part: SummaryPart, model: Model, z: np.ndarray, where: str) -> VirtualArms:
-    """z (D, patients): standard normals, one row for each covariate that differs within a group (`spread_names`)."""
+    """Read the groups as arms, with the covariates of their virtual patients. Raises `BadInput` naming the group.
+
+    z (D, patients) are standard normals, one row for each covariate that differs within a group (`list_spread_covariates`).
+    """
     regimens, dose_units = [], set()
     names = list(dict.fromkeys(c for g in part.groups.values() for c in g.covariates))
     spread = list_spread_covariates(part)

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class AggregateData(NamedTuple):
-    """What a study's `[summary]` holds, read: before its layout is known."""
+    """What a study's `[summary]` and its file of rows say, read and checked before the parameter layout is known.
+
+    z (D, patients) are the standard normals of all virtual patients; `where` is the file that error messages name.
+    """
 
     part: SummaryPart
     rows: tuple[SummaryRow, ...]
@@ -42,7 +45,10 @@ class AggregateData(NamedTuple):
 
 
 def read_aggregates(part: SummaryPart, model: Model, folder: Path, etas: int, seed: int, where: str) -> AggregateData:
-    """`etas`: how many random effects the population model has; their draws come first, then covariates', then noise."""
+    """Read the groups, quantities and rows of `[summary]`. Raises `BadInput`.
+
+    `etas` is the number of random effects: their draws come first in z, then those of covariates, then noise.
+    """
     for name in part.responses:
         if name in part.quantities:
             raise BadInput(f"`{name}` is both a quantity and a response", where=f"{where} [summary]")
@@ -64,7 +70,7 @@ def read_aggregates(part: SummaryPart, model: Model, folder: Path, etas: int, se
 
 
 def make_event_table(aggregates: AggregateData) -> EventTable:
-    """The groups' covariates, as records would have them: what the population model may speak of."""
+    """The groups' covariates as an event table without records, from which the population model takes its covariates."""
     frame = pd.DataFrame({c: pd.Series(dtype=object) for c in (*COLUMNS, *aggregates.arms.covariates.columns)})
     used = sum(r.used for r in aggregates.rows)
     unpublished = {s: sum(r.status == s for r in aggregates.rows) for s in ("inferred", "assumed")}
@@ -78,7 +84,8 @@ def make_event_table(aggregates: AggregateData) -> EventTable:
 
 
 def extend_layout(layout: ParameterLayout, tables: tuple, aggregates: AggregateData) -> tuple[ParameterLayout, tuple]:
-    """The layout with the responses' numbers among its θ; `tables` are (initial natural, scale, units, labels), likewise."""
+    """The layout with the E50 and slope of each response among its θ; `tables` are (initial natural, scale, units,
+    labels), likewise."""
     at, extra, rows = len(layout.thetas), [], []
     for name, response in aggregates.part.responses.items():
         unit = aggregates.measured.quantities[aggregates.measured.index(response.exposure)].unit
@@ -106,7 +113,7 @@ def extend_layout(layout: ParameterLayout, tables: tuple, aggregates: AggregateD
 
 
 def _read_initial_value(number: NumberPart, expected_unit: str, where: str) -> tuple[float, str]:
-    """Coherent, and the unit it is shown in: the one it was given in."""
+    """An initial value in coherent units, and the unit it is shown in: the one that the user wrote. Raises `BadInput`."""
     value, unit = number.initial, ""
     if isinstance(value, str):
         try:
@@ -130,7 +137,10 @@ def build_summary_problem(
     constants_set: Mapping[str, Any],
     priors: tuple = (),
 ) -> SummaryProblem:
-    """`spoken` are the constants that the study sets: a covariate that neither they nor a group speak of stays out."""
+    """The problem of the aggregates alone. Raises `BadInput`.
+
+    `constants_set` are the constants that the study sets: a covariate that neither they nor a group mention has no effect.
+    """
     arms, measured, q = aggregates.arms, aggregates.measured, len(layout.etas)
     table = model.parameters.covariates
     lanes = len(arms.covariates)
@@ -173,7 +183,8 @@ def build_summary_problem(
 
 
 def join_problems(summary: SummaryProblem, individual: Any) -> JointProblem:
-    """`individual`: the problem of the study's own data or None; it takes the summary's layout and initial values."""
+    """Join the aggregates with the problem of the individual data, `individual` or None; it takes the summary's layout
+    and initial values."""
     if individual is None:
         return JointProblem(summary)
     spec = replace(individual.structure, layout=summary.structure.layout)

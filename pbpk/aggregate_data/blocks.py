@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MomentBlock:
-    """`features`: (quantity, whether its logarithm); `feature` and `is_sd` by row."""
+    """Means and SDs of one arm, whose likelihood is joint.
+
+    `features` are pairs (quantity, whether its logarithm); `feature` and `is_sd` are by row.
+    """
 
     rows: tuple[int, ...]
     arm: int
@@ -33,6 +36,8 @@ class MomentBlock:
 
 @dataclass(frozen=True)
 class OrderBlock:
+    """Order statistics of one quantity of one arm, in ascending rank, whose likelihood is joint."""
+
     rows: tuple[int, ...]
     arm: int
     quantity: int
@@ -40,6 +45,8 @@ class OrderBlock:
 
 @dataclass(frozen=True)
 class ProportionBlock:
+    """The proportion of responders of one arm; `exposure` is the quantity that it depends on."""
+
     rows: tuple[int, ...]
     arm: int
     exposure: int
@@ -49,6 +56,8 @@ class ProportionBlock:
 
 @dataclass(frozen=True)
 class CorrelationBlock:
+    """The correlation of two quantities of one arm."""
+
     rows: tuple[int, ...]
     arm: int
     quantities: tuple[int, int]
@@ -58,7 +67,8 @@ StatisticBlock = MomentBlock | OrderBlock | ProportionBlock | CorrelationBlock
 
 
 class RowNumbers(NamedTuple):
-    """By row (R,): the value, its error and n, coherent, as the likelihood has them (logarithms of geometric statistics, counts
+    """The published numbers as arrays. By row (R,): the value, its error and n, coherent, as the likelihood has them
+    (logarithms of geometric statistics, counts
     of proportions); the rank of an order statistic."""
 
     value: np.ndarray
@@ -69,6 +79,8 @@ class RowNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class RowBlocks:
+    """The rows of a study by block: those of the likelihood (`used`), and those that are only predicted (`shown`)."""
+
     used: tuple[StatisticBlock, ...]
     shown: tuple[StatisticBlock, ...]
 
@@ -81,7 +93,7 @@ class RowBlocks:
 def build_blocks(
     rows: tuple[SummaryRow, ...], part: SummaryPart, measured: MeasuredQuantities, arm: tuple[int, ...]
 ) -> RowBlocks:
-    """`arm` of each group: the lanes that it is."""
+    """Sort the rows into blocks; `arm` is the arm of each group."""
     groups = dict(zip(part.groups, arm, strict=True))
     used: list[StatisticBlock] = []
     used_rows = [i for i, r in enumerate(rows) if r.used]
@@ -105,13 +117,14 @@ def build_blocks(
 
 
 def check_noise(blocks: RowBlocks, rows: tuple[SummaryRow, ...], part: SummaryPart, where: str) -> None:
-    """Raises `BadInput` where the likelihood would know two quantities of the same patients to follow from each other."""
+    """Refuse two quantities of the same patients without noise: one may follow from the other. Raises `BadInput`."""
     for b in blocks.used:
         names = sorted({rows[i].quantity for i in b.rows}) if isinstance(b, MomentBlock) else []
         without_noise = [n for n in names if part.quantities[n].noise is None]
         if len(names) > 1 and without_noise:
             raise BadInput(
-                f"group `{rows[b.rows[0]].group}` has {' and '.join(f'`{n}`' for n in names)}; `{without_noise[0]}` has no `noise`",
+                f"group `{rows[b.rows[0]].group}` has {' and '.join(f'`{n}`' for n in names)}; "
+                f"`{without_noise[0]}` has no `noise`",
                 where=where,
                 why="Without errors of measurement two numbers of one patient may follow from each other, and the likelihood\n"
                 "of their means is then without bound.",
@@ -122,6 +135,7 @@ def check_noise(blocks: RowBlocks, rows: tuple[SummaryRow, ...], part: SummaryPa
 def _make_moment_block(
     which: list[int], rows: tuple[SummaryRow, ...], arm: int, measured: MeasuredQuantities
 ) -> MomentBlock:
+    """One block of the means and SDs at positions `which` of the rows."""
     row_features = [(measured.index(rows[i].quantity), rows[i].statistic.startswith("geometric")) for i in which]
     features = tuple(dict.fromkeys(row_features))
     spread = tuple(rows[i].statistic in ("sd", "geometric_cv") for i in which)
@@ -131,6 +145,7 @@ def _make_moment_block(
 def _make_single_block(
     i: int, rows: tuple[SummaryRow, ...], arm: int, part: SummaryPart, measured: MeasuredQuantities
 ) -> StatisticBlock:
+    """A block of one row alone."""
     row = rows[i]
     if row.statistic in MOMENT_STATISTICS:
         return _make_moment_block([i], rows, arm, measured)
@@ -143,7 +158,8 @@ def _make_single_block(
 
 
 def compute_row_numbers(rows: tuple[SummaryRow, ...], measured: MeasuredQuantities, where: str) -> RowNumbers:
-    """Coherent numbers; a printed value's rounding is an error of its last digit/√12. Raises `BadInput` for a wrong unit."""
+    """The rows in coherent units; a printed value's rounding is an error of its last digit/√12. Raises `BadInput` for
+    a wrong unit."""
     value, error = np.zeros(len(rows)), np.zeros(len(rows))
     for i, row in enumerate(rows):
         at = f"{where} row {row.line}"
@@ -162,7 +178,7 @@ def compute_row_numbers(rows: tuple[SummaryRow, ...], measured: MeasuredQuantiti
 
 
 def find_unit_factor(row: SummaryRow, measured: MeasuredQuantities, where: str) -> float:
-    """How many coherent units one of the row's is."""
+    """How many coherent units one unit of the row is. Raises `BadInput` for a unit of another dimension."""
     plain = row.statistic in ("correlation", "proportion", "geometric_cv", "cv")
     wanted = "1" if plain else measured.quantities[measured.index(row.quantity)].unit
     if not units.have_same_dimension(row.unit, wanted):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 @jax.jit
 def _differentiate_predictions(problem: SummaryProblem, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Slopes of the predictions in ψ (R, P), and their sampling SDs (R,)."""
+
     def predict(x):
         _, predicted, spread = problem.evaluate(x)
         return predicted, spread
@@ -27,8 +29,12 @@ def _differentiate_predictions(problem: SummaryProblem, psi: jax.Array) -> tuple
 
 
 def describe_identifiability(joint: JointProblem) -> list[str]:
-    """A line naming any direction that the used rows, and individual data where there are any, cannot see, or else which
-    numbers they bind least. Of Ω and residual errors the individual data tell more than first-order information on θ knows."""
+    """What the used rows, and individual data where there are any, cannot determine at the starting values, in lines.
+
+    A line names any undetermined direction; without one, a line gives the expected SE of each number. Of Ω and
+    residual errors the individual data tell more
+    than first-order information on θ knows, so those are left out beside individual data.
+    """
     problem, layout = joint.summary, joint.summary.structure.layout
     names = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
     if not names:
@@ -46,9 +52,8 @@ def describe_identifiability(joint: JointProblem) -> list[str]:
     size = np.maximum(np.sqrt(np.diag(information)), 1e-150)
     undetermined = [n for n, s in zip(names, size, strict=True) if s < 1e-6]
     if undetermined:
-        return [
-            f"no row says anything of {', '.join(undetermined)} at the starting values: fix {'it' if len(undetermined) == 1 else 'them'}"
-        ]
+        which = "it" if len(undetermined) == 1 else "them"
+        return [f"no row says anything of {', '.join(undetermined)} at the starting values: fix {which}"]
     values, vectors = np.linalg.eigh(information / np.outer(size, size))
     if values[0] < 1e-6:
         confounded = [n for n, w in zip(names, vectors[:, 0], strict=True) if abs(w) > 0.3]
@@ -59,7 +64,7 @@ def describe_identifiability(joint: JointProblem) -> list[str]:
 
 
 def describe_summary(study: Study) -> dict[str, Any]:
-    """What `pbpk check` says of the rows."""
+    """What `pbpk check` shows of the groups and rows of a study, by heading."""
     from pbpk.aggregate_data.run import read_study_rows
 
     problem: Any = study.problem

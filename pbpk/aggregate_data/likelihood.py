@@ -24,8 +24,8 @@ from pbpk.aggregate_data.proportions import compute_response_probability, evalua
 
 
 def evaluate_block(block: StatisticBlock, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers):
-    """(J,) −2 ln likelihood of each of the block's rows, given those before it; predictions and sampling SDs (J,), both as
-    the likelihood has them. x (K, A, M): quantity, arm, patient."""
+    """Evaluate one block: −2 ln likelihood (J,) of each of its rows, given those before it; predictions and sampling SDs
+    (J,), both as the likelihood has them. x (K, A, M): quantity, arm, patient."""
     rows = np.array(block.rows)
     value, error, n = (jnp.asarray(a)[rows] for a in numbers[:3])
     in_arm = x[:, block.arm]
@@ -45,14 +45,15 @@ def evaluate_block(block: StatisticBlock, x: jax.Array, theta: Mapping[str, Any]
 
 
 def evaluate_used_rows(blocks: RowBlocks, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers) -> jax.Array:
-    """(R,) of the used rows, in the order of `plan.order`; their sum is −2 ln likelihood, densities without ln 2π."""
+    """−2 ln likelihood of the used rows (R,), in the order of `blocks.order`; their sum is −2 ln likelihood, densities
+    without ln 2π."""
     return jnp.concatenate([jnp.zeros(0), *(evaluate_block(b, x, theta, numbers)[0] for b in blocks.used)])
 
 
 def predict_rows(
     blocks: RowBlocks, x: jax.Array, theta: Mapping[str, Any], numbers: RowNumbers
 ) -> tuple[jax.Array, jax.Array]:
-    """Of every row, used or not (R,), and its sampling SD (R,)."""
+    """The prediction of every row, used or not (R,), and its sampling SD (R,)."""
     predicted = spread = jnp.zeros(len(numbers.value))
     for block in (*blocks.used, *blocks.shown):
         _, p, s = evaluate_block(block, x, theta, numbers)

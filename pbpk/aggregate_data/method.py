@@ -23,7 +23,8 @@ from pbpk.likelihood.evaluation import Evaluation
 
 
 class RowEvaluation(NamedTuple):
-    """Of the used rows −2 ln likelihood (R,) and its gradient (P, R); of all rows predictions and sampling SDs."""
+    """The rows at one ψ: of the used rows −2 ln likelihood (R,) and its gradient (P, R); of all rows predictions and
+    sampling SDs."""
 
     minus2ll: jax.Array
     gradient: jax.Array
@@ -33,7 +34,7 @@ class RowEvaluation(NamedTuple):
 
 @jax.jit
 def evaluate_rows(problem: SummaryProblem, psi: jax.Array) -> RowEvaluation:
-    """All of it in one program: the virtual patients are solved once, and compiled once."""
+    """Likelihood, gradient and predictions in one program, so that the virtual patients are compiled once and solved once."""
 
     def evaluate(x):
         value, predicted, spread = problem.evaluate(x)
@@ -45,16 +46,19 @@ def evaluate_rows(problem: SummaryProblem, psi: jax.Array) -> RowEvaluation:
 
 @dataclass(frozen=True)
 class AggregateMethod(QuasiNewton):
-    """`method` evaluates the individual data; None: there are none."""
+    """Estimation from aggregates; `individual_method` evaluates the individual data beside them, None where there are
+    none."""
 
     individual_method: Any = None
 
     def prepare(self, problem: Any) -> Any:
+        """The problem, which must have aggregates. Raises `WrongUsage`."""
         if not isinstance(problem, JointProblem):
             raise WrongUsage("this study has no [summary]", hint="use focei, or another method of individual data")
         return problem
 
     def evaluate(self, problem: Any, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """The objective by column: the subjects first, then the used rows."""
         value, gradient, *_ = evaluate_rows(problem.summary, jnp.asarray(psi))
         good = jnp.isfinite(value)
         if self.individual_method is None:
@@ -72,7 +76,7 @@ SUMMARY = AggregateMethod("summary", "likelihood of published aggregates by virt
 
 
 def combine_with_aggregates(method: EstimationMethod, problem: JointProblem) -> AggregateMethod:
-    """The method for this problem. Raises `WrongUsage` for one that cannot be used with it."""
+    """The method that fits this problem, aggregates included. Raises `WrongUsage` for a method that cannot."""
     if problem.individual is None:
         if not isinstance(method, AggregateMethod):
             raise WrongUsage(f"{method.name} needs individual data, and this study has none", hint="--method summary")

@@ -21,14 +21,14 @@ LN2PI = 1.8378770664093453
 
 
 def centre_features(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean, SD (both (F,)) and deviations of features x (F, M)."""
+    """Mean and SD (both (F,)) of features x (F, M), and their deviations from the mean (F, M)."""
     mean = jnp.mean(x, axis=1)
     c = x - mean[:, None]
     return mean, jnp.sqrt(jnp.mean(c**2, axis=1)), c
 
 
 def evaluate_moments(x, feature, is_sd, value, n, error):
-    """(R,) each row's −2 ln density given the rows before it, less ln 2π; predictions (R,) and their sampling SDs (R,).
+    """Each row's −2 ln density given the rows before it, less ln 2π (R,); predictions (R,) and their sampling SDs (R,).
 
     x (F, M) the features of the virtual patients; `feature` (R,) and `is_sd` (R,) static; value, n, error (R,).
     """

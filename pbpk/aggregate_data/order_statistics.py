@@ -32,23 +32,25 @@ class KernelDistribution:
         self.centres, self.width, self.x = mean + shrink * (x - mean), h * shrink * spread, x
 
     def to_kernel_scale(self, t: jax.Array) -> jax.Array:
+        """t on the scale of the kernel: its logarithm where all values are positive."""
         return jnp.where(self.positive, jnp.log(jnp.where(self.positive & (t > 0), t, 1.0)), t)
 
     def compute_cdf(self, t: jax.Array) -> jax.Array:
-        """F(t), (J,)."""
+        """F(t) (J,)."""
         return jnp.mean(ndtr((self.to_kernel_scale(t)[:, None] - self.centres) / self.width), axis=1)
 
     def compute_survival(self, t: jax.Array) -> jax.Array:
+        """1 − F(t) (J,), accurate where it is small."""
         return jnp.mean(ndtr((self.centres - self.to_kernel_scale(t)[:, None]) / self.width), axis=1)
 
     def compute_log_density(self, t: jax.Array) -> jax.Array:
-        """ln f(t), of t itself."""
+        """ln f(t) (J,), the density of t itself also where the kernel is on the log scale."""
         u = (self.to_kernel_scale(t)[:, None] - self.centres) / self.width
         log = jax.nn.logsumexp(-0.5 * u**2, axis=1) - jnp.log(u.shape[1]) - jnp.log(self.width) - 0.5 * LN2PI
         return log - jnp.where(self.positive, self.to_kernel_scale(t), 0.0)
 
     def compute_quantile(self, p: jax.Array) -> jax.Array:
-        """Of the virtual patients themselves, in between linearly."""
+        """The quantile at p (J,) of the virtual patients themselves, linear between them."""
         quantile = jnp.quantile(self.x, jnp.clip(p, 0.0, 1.0))
         return jnp.where(self.positive, jnp.exp(quantile), quantile)
 
@@ -64,14 +66,13 @@ def evaluate_order_statistics(x: jax.Array, value: jax.Array, rank: jax.Array, n
     before = jnp.concatenate([jnp.zeros(1), low[:-1]])
     between = jnp.log(jnp.maximum(low - before, _TINY))
     parts = (gap - 1) * between + f - gammaln(gap)
-    # The joint density of the first j values: of the rest it is known that they lie above.
+    # The joint density of the first j values and of the remaining patients lying above the j-th.
     remaining = n - rank
     joint_log_density = (
         gammaln(n + 1) + jnp.cumsum(parts) - gammaln(remaining + 1) + remaining * jnp.log(jnp.maximum(high, _TINY))
     )
     columns = -2 * jnp.diff(joint_log_density, prepend=0.0) - LN2PI
     p = rank / (n + 1)
-    at = kernel.compute_quantile(
-        (rank - 0.375) / (n + 0.25)
-    )  # the expected value of a normal order statistic, Blom 1958
+    # The expected value of a normal order statistic (Blom 1958).
+    at = kernel.compute_quantile((rank - 0.375) / (n + 0.25))
     return columns, at, jnp.sqrt(p * (1 - p) / (n + 2)) / jnp.exp(kernel.compute_log_density(at))

@@ -1,8 +1,9 @@
 """Aggregates as a fit sees them: the virtual patients' arrays, and with individual data beside them one problem of both.
 
-The virtual patients are lanes: arm by arm, the same draws z in each. `quantities` solves them all, so that everything after
+The virtual patients are lanes: arm by arm, the same draws z in each. `compute_quantities` solves them all, so that
+everything after
 it is arithmetic on (quantity, arm, patient). A lane's quantities follow from its own u alone, so their slopes in u are a few
-tangents of the solver, whatever the number of parameters: `_measured` has a derivative rule that takes these once.
+tangents of the solver, whatever the number of parameters: `_solve_quantities` has a derivative rule that takes these once.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SummaryStructure:
-    """`order`: each time of `measured` among the timeline's observations; `last` the one integrals to infinity begin at;
-    `scaling`: the covariates that doses are scaled by. `endpoints` is empty: aggregates have no residual error."""
+    """The static part of a problem of aggregates: what decides its program.
+
+    `time_order`: the position of each time of `measured` among the timeline's observations; `last_time`: the observation
+    that integrals to infinity begin at; `scaling_names`: the covariates that doses are scaled by; `patients`: of each arm.
+    `endpoints` is empty: aggregates have no residual error.
+    """
 
     system: System
     solver: Solver
@@ -52,8 +57,11 @@ class SummaryStructure:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SummaryProblem:
-    """z (q, M) and `noise` (K, M) standard normals of M patients; by lane covariates (1, k, N), constants (1, m, N), given
-    (N,), scaled (c, N)."""
+    """The aggregates of a study as a differentiable objective.
+
+    z (q, M) and `noise` (K, M) are standard normals of M patients. By lane: covariates (1, k, N), constants (1, m, N), the
+    activity given (N,), `scaling_covariates` (c, N). `numbers` are the published ones, `initial` the natural initial values.
+    """
 
     structure: SummaryStructure = field(metadata={"static": True})
     timeline: Timeline
@@ -68,6 +76,7 @@ class SummaryProblem:
 
     @property
     def rows(self) -> int:
+        """The number of used rows."""
         return len(self.structure.blocks.order)
 
     @property
@@ -76,10 +85,11 @@ class SummaryProblem:
         return self.rows - sum(isinstance(b, ProportionBlock) for b in self.structure.blocks.used)
 
     def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
+        """θ, Ω and the residual parameters at ψ, on their natural scale."""
         return self.structure.layout.unpack(psi, jnp.asarray(self.initial))
 
     def compute_quantities(self, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(K, A, M), coherent, as they would be measured; and the solver's result codes (N,)."""
+        """Quantities (K, A, M), coherent, with the noise of their measurement, and the solver's result codes (N,)."""
         spec = self.structure
         theta, omega, _ = self.unpack(psi)
         eta = jnp.linalg.cholesky(omega) @ jnp.asarray(self.z) if self.z.shape[0] else jnp.zeros((0, spec.patients))
@@ -96,8 +106,10 @@ class SummaryProblem:
         return jnp.where(is_excreted, 1 - (1 - quantities) * factor, quantities * factor), code
 
     def evaluate(self, psi: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """−2 ln likelihood of the used rows (R,), NaN where a virtual patient could not be solved, since no moment may lack
-        one; every row's prediction and sampling SD."""
+        """−2 ln likelihood of the used rows (R,); every row's prediction and sampling SD.
+
+        The likelihood is NaN where a virtual patient could not be solved, since no moment may leave one out.
+        """
         x, code = self.compute_quantities(psi)
         theta = self.unpack(psi)[0]
         minus2ll = evaluate_used_rows(self.structure.blocks, x, theta, self.numbers)
@@ -108,7 +120,7 @@ class SummaryProblem:
 
 @jax.custom_jvp
 def _solve_quantities(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Quantities (K, N), coherent, before noise, and the solver's codes (N,), of lanes with u (slots, N)."""
+    """Solve lanes with individual parameters u (slots, N): quantities (K, N), coherent, before noise, and the codes (N,)."""
     spec = problem.structure
     no_occasions = jnp.zeros((1, 0, u.shape[1]))
     p = spec.individual_model.system_parameters(
@@ -149,41 +161,52 @@ def _solve_quantities_jvp(primals, tangents):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class JointProblem:
-    """`individual` is the problem of the study's own data, with the same layout; None where there are aggregates alone."""
+    """Aggregates and individual data as one problem, with the attributes of `pbpk.likelihood.problem.Problem` that a
+    fit reads.
+
+    `individual` is the problem of the individual data, with the same layout; None where there are aggregates alone.
+    """
 
     summary: SummaryProblem
     individual: Any = None
 
     @property
     def structure(self):
+        """The static part: that of the individual data where there are any."""
         return self.individual.structure if self.individual is not None else self.summary.structure
 
     @property
     def initial(self) -> np.ndarray:
+        """Initial values on the natural scale."""
         return self.summary.initial
 
     @property
     def initial_unconstrained(self) -> np.ndarray:
+        """ψ (P,) at the initial values."""
         return self.summary.structure.layout.to_unconstrained(np.asarray(self.initial))
 
     @property
     def subjects(self) -> int:
+        """The number of subjects with individual data."""
         return self.individual.subjects if self.individual is not None else 0
 
     @property
     def columns(self) -> int:
-        """Of η."""
+        """The number of columns of η."""
         return getattr(self.individual, "columns", self.subjects)
 
     @property
     def observations(self) -> int:
+        """The number of observations and used rows together."""
         return self.summary.rows + (self.individual.observations if self.individual is not None else 0)
 
     @property
     def quantified(self) -> int:
+        """Observations and rows with a density, for which −2LL has a ln 2π that the OFV leaves out."""
         return self.summary.quantified + (self.individual.quantified if self.individual is not None else 0)
 
     def unpack(self, psi: jax.Array) -> tuple[dict, jax.Array, dict]:
+        """θ, Ω and the residual parameters at ψ, on their natural scale."""
         return self.summary.unpack(psi)
 
     def penalty(self, psi: jax.Array) -> jax.Array:

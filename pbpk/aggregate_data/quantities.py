@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DoseTerm:
-    """S in Gy per coherent unit of the observable's integral; `covariate` scales it."""
+    """One source of a dose: `s` is S in Gy per coherent unit of the integral of `observable` (its index).
+
+    It is scaled by (covariate / reference) ** power where `covariate` names one.
+    """
 
     observable: int
     s: float
@@ -43,7 +46,11 @@ class DoseTerm:
 
 @dataclass(frozen=True)
 class MeasuredQuantity:
-    """`at`, `until`: rows of the times, None for infinity; `unit` the shown one; `grow`: λ · time, to undo decay."""
+    """A quantity that is measured of each patient; see the module for its `kind`.
+
+    `time_index` and `until_index` are positions in the times, None for infinity; `unit` is the shown one;
+    `decay_exponent`: λ · time, which undoes decay; `span`: hours between the two times; `noise`: the CV of measurement.
+    """
 
     name: str
     kind: str
@@ -68,25 +75,29 @@ class MeasuredQuantities:
 
     @property
     def needs_infinity(self) -> bool:
+        """Whether any quantity is an integral to infinity."""
         kinds = ("residence", "dose")
         return any(q.kind in kinds or (q.kind == "integral" and q.time_index is None) for q in self.quantities)
 
     def index(self, name: str) -> int:
+        """The position of a quantity by name."""
         return [q.name for q in self.quantities].index(name)
 
     @property
     def covariates(self) -> tuple[str, ...]:
+        """The covariates that doses are scaled by."""
         return tuple(dict.fromkeys(t.covariate for q in self.quantities for t in q.terms if t.covariate))
 
     def evaluate(self, readings, integrals, infinite, activity, covariates: Mapping[str, Any]) -> jax.Array:
-        """(K, N) coherent, from observables at the times (O, T, N), their integrals, those to infinity (O, N), the activity
-        given (N,) and covariates (N,)."""
+        """All quantities (K, N), coherent, from observables at the times (O, T, N), their integrals, those to infinity
+        (O, N), the activity given (N,) and covariates (N,)."""
         return jnp.stack(
             [_evaluate_quantity(q, readings, integrals, infinite, activity, covariates) for q in self.quantities]
         )
 
 
 def _evaluate_quantity(q: MeasuredQuantity, readings, integrals, infinite, activity, covariates) -> jax.Array:
+    """One quantity (N,), from the arrays of `MeasuredQuantities.evaluate`."""
     if q.kind == "dose":
         total = jnp.zeros(())
         for t in q.terms:
@@ -101,12 +112,12 @@ def _evaluate_quantity(q: MeasuredQuantity, readings, integrals, infinite, activ
         return 1 - share if q.kind == "excreted" else share
     if q.kind == "half_life":
         return jnp.log(2.0) * q.span / jnp.log(readings[o, q.time_index] / readings[o, q.until_index])
-    whole = infinite[o] if q.time_index is None else integrals[o, q.time_index]
-    return whole / activity if q.kind == "residence" else whole
+    total = infinite[o] if q.time_index is None else integrals[o, q.time_index]
+    return total / activity if q.kind == "residence" else total
 
 
 def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str) -> MeasuredQuantities:
-    """`dosed` is the unit of what is given. Raises `BadInput` naming the quantity."""
+    """Read the quantities of `[summary]`; `dose_unit` is the unit of the doses. Raises `BadInput` naming the quantity."""
     names: list[str] = []
     times: list[float] = []
 
@@ -143,10 +154,8 @@ def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str)
         o = add_observable(quantity.observable, location)
         shown_unit = find_observable_unit(model.system, model.parameters, names[o])
         at = until = None
-        grow = span = 0.0
-        if quantity.kind != "residence" and not (
-            quantity.kind == "integral" and quantity.time in (None, "infinity")
-        ):
+        decay_exponent = span = 0.0
+        if quantity.kind != "residence" and not (quantity.kind == "integral" and quantity.time in (None, "infinity")):
             at = add_time(quantity.time, "time", location)
         if quantity.kind == "half_life":
             until = add_time(quantity.until, "until", location)
@@ -160,20 +169,18 @@ def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str)
                 f"`{names[o]}` is in {shown_unit}, so it is no share of a dose in {dose_unit}", where=location
             )
         if quantity.kind in ("fraction", "excreted"):
-            grow = _compute_decay_exponent(quantity, model, times[-1], location)
+            decay_exponent = _compute_decay_exponent(quantity, model, times[-1], location)
         unit = {"value": shown_unit, "integral": f"({shown_unit})*h", "residence": "h", "half_life": "h"}.get(
             quantity.kind, "1"
         )
         quantities.append(
-            MeasuredQuantity(
-                name, quantity.kind, unit, o, at, until, grow, span, noise=quantity.noise or 0.0
-            )
+            MeasuredQuantity(name, quantity.kind, unit, o, at, until, decay_exponent, span, noise=quantity.noise or 0.0)
         )
     return MeasuredQuantities(tuple(quantities), tuple(names), tuple(times))
 
 
 def _refuse_unused_settings(quantity: QuantityPart, location: str) -> None:
-    """Refuses settings that the kind has no use for: silence would hide a misunderstanding."""
+    """Refuse settings that the kind has no use for: silence would hide a misunderstanding. Raises `BadInput`."""
     uses = {
         "value": ("observable", "time"),
         "fraction": ("observable", "time", "decay_corrected"),
@@ -189,6 +196,7 @@ def _refuse_unused_settings(quantity: QuantityPart, location: str) -> None:
 
 
 def _compute_decay_exponent(quantity: QuantityPart, model: Model, time: float, location: str) -> float:
+    """λ · time of a decay-corrected fraction, else 0. Raises `BadInput` where the setting is missing or has no meaning."""
     if quantity.decay_corrected is None and model.nuclide:
         raise BadInput("`decay_corrected` must be said", where=location,
                        why="With a short half-life a fraction and its decay-corrected form differ many times over.",
@@ -203,6 +211,7 @@ def _compute_decay_exponent(quantity: QuantityPart, model: Model, time: float, l
 def _read_dose_quantity(
     name: str, quantity: QuantityPart, model: Model, dose_unit: str, add_observable, location: str
 ) -> MeasuredQuantity:
+    """A dose with its S-values in coherent units. Raises `BadInput` naming the term."""
     if not quantity.terms:
         raise BadInput("needs `terms`: S-values with their sources", where=location,
                        hint='terms = [{ observable = "…", s = "1.3 mGy/(MBq*h)", source = "…" }]')  # fmt: skip

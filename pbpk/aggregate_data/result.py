@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SummaryFit(Fit):
-    """`summary`: one line per row of summary.csv; see `summary_table`."""
+    """A `Fit` with `summary`: a table with one line for each row of summary.csv; see `build_summary_table`."""
 
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_json(self) -> dict[str, Any]:
+        """The content of results.json, with the table of rows."""
         rows = self.summary.astype(object).where(self.summary.notna(), None)
         return super().to_json() | {"summary": rows.to_dict("records")}
 
 
 def build_summary_table(problem: SummaryProblem, rows: tuple[SummaryRow, ...], psi: np.ndarray) -> pd.DataFrame:
-    """Published and predicted, in the row's unit; `sampling_sd`: what n patients, and rounding, let the published number be
+    """Each published number beside the prediction, in the row's unit; `sampling_sd`: what n patients, and rounding,
+    let the published number be
     off; `residual`: their difference over it, on the logarithm for geometric statistics."""
     predicted, spread = (np.asarray(a) for a in evaluate_rows(problem, jnp.asarray(psi))[2:])
     lines = []

@@ -30,7 +30,8 @@ KNOWN_COLUMNS = (*REQUIRED_COLUMNS, "n", "error", "use", "note")
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """`value` and `error` as printed, in `unit`; `step`: one in the last printed digit; `p` of a quantile; `other`: the second
+    """One published number. `value` and `error` as printed, in `unit`; `step`: one in the last printed digit; `p` of a
+    quantile; `other`: the second
     quantity of a correlation; `line` in the file."""
 
     line: int
@@ -51,17 +52,18 @@ class SummaryRow:
 
     @property
     def rank(self) -> float:
-        """Among n in ascending order, from 1; of a quantile that of R's default (type 7)."""
+        """The rank among n in ascending order, from 1; of a quantile that of R's default (type 7)."""
         return {"min": 1.0, "max": float(self.n)}.get(self.statistic, 1 + (self.n - 1) * self.p)
 
     @property
     def label(self) -> str:
+        """The row in words: group, quantity, statistic."""
         what = f"quantile {self.p:g}" if self.statistic == "quantile" else self.statistic.replace("_", " ")
         return f"{self.group}: {self.quantity}{f' ~ {self.other}' if self.other else ''}, {what}"
 
 
 def read_rows(path: Path, part: SummaryPart) -> tuple[SummaryRow, ...]:
-    """Raises `BadInput` for what no table of results can mean."""
+    """Read and check summary.csv; a range becomes two rows. Raises `BadInput` for what no table of results can mean."""
     frame = read_csv(path)
     frame.columns = [c.lower() for c in frame.columns]
     for name in frame.columns:
@@ -81,14 +83,13 @@ def read_rows(path: Path, part: SummaryPart) -> tuple[SummaryRow, ...]:
 
 
 def _parse_line(line: int, cells: pd.Series, part: SummaryPart, where: str) -> list[SummaryRow]:
-    texts_by_column = {c: cells.get(c, "") for c in KNOWN_COLUMNS}
-    _check_known(texts_by_column["group"], part.groups, "group", where)
-    statistic, _, argument = texts_by_column["statistic"].lower().replace(" ", "_").partition(":")
+    """The rows of one line of the file: two for a range, else one. Raises `BadInput`."""
+    entry = {c: cells.get(c, "") for c in KNOWN_COLUMNS}
+    _check_known(entry["group"], part.groups, "group", where)
+    statistic, _, argument = entry["statistic"].lower().replace(" ", "_").partition(":")
     if statistic not in STATISTICS:
-        raise BadInput(
-            f"no statistic `{texts_by_column['statistic']}`", where=where, hint=did_you_mean(statistic, STATISTICS)
-        )
-    quantity, _, other = (q.strip() for q in texts_by_column["quantity"].partition("~"))
+        raise BadInput(f"no statistic `{entry['statistic']}`", where=where, hint=did_you_mean(statistic, STATISTICS))
+    quantity, _, other = (q.strip() for q in entry["quantity"].partition("~"))
     measured = part.responses if statistic == "proportion" else part.quantities
     for name in filter(None, (quantity, other)):
         if statistic != "proportion" and name in part.responses:
@@ -98,52 +99,52 @@ def _parse_line(line: int, cells: pd.Series, part: SummaryPart, where: str) -> l
         _check_known(name, measured, "response" if measured is part.responses else "quantity", where)
     if bool(other) != (statistic == "correlation"):
         raise BadInput("a correlation is of two quantities", where=where, hint="write the quantity as `a ~ b`")
-    if texts_by_column["status"] not in STATUSES:
-        raise BadInput(f"status `{texts_by_column['status']}` is not known", where=where, hint=", ".join(STATUSES))
-    if not texts_by_column["source"]:
+    if entry["status"] not in STATUSES:
+        raise BadInput(f"status `{entry['status']}` is not known", where=where, hint=", ".join(STATUSES))
+    if not entry["source"]:
         raise BadInput("has no source", where=where, hint="name the publication, or what it was inferred from")
-    if texts_by_column["use"].lower() not in ("", "yes", "no"):
-        raise BadInput(f"use = `{texts_by_column['use']}` is neither yes nor no", where=where)
-    n = _parse_count(texts_by_column["n"], part.groups[texts_by_column["group"]].n, where)
-    error = _parse_number(texts_by_column["error"], "error", where)[0] if texts_by_column["error"] else 0.0
+    if entry["use"].lower() not in ("", "yes", "no"):
+        raise BadInput(f"use = `{entry['use']}` is neither yes nor no", where=where)
+    n = _parse_count(entry["n"], part.groups[entry["group"]].n, where)
+    error = _parse_number(entry["error"], "error", where)[0] if entry["error"] else 0.0
     if error < 0:
         raise BadInput(f"error = {error:g} is negative", where=where)
     if error and statistic in (*ORDER_STATISTICS, "range", "proportion", "correlation"):
         raise BadInput(f"an `error` goes with means and SDs, not with a {statistic}", where=where)
-    texts = [texts_by_column["value"]]
+    texts = [entry["value"]]
     if statistic == "range":
-        texts = [t.strip() for t in texts_by_column["value"].replace("–", " to ").replace("..", " to ").split(" to ")]
+        texts = [t.strip() for t in entry["value"].replace("–", " to ").replace("..", " to ").split(" to ")]
         if len(texts) != 2:
-            raise BadInput(
-                f"the range `{texts_by_column['value']}` cannot be read", where=where, hint="write 12.6 to 39.4"
-            )
-    if statistic == "proportion" and "/" in texts_by_column["value"]:
-        top, _, bottom = texts_by_column["value"].partition("/")
+            raise BadInput(f"the range `{entry['value']}` cannot be read", where=where, hint="write 12.6 to 39.4")
+    if statistic == "proportion" and "/" in entry["value"]:
+        top, _, bottom = entry["value"].partition("/")
         if _parse_number(bottom, "value", where)[0] != n:
-            raise BadInput(f"`{texts_by_column['value']}` is not of the {n} patients", where=where)
-        texts_by_column["value"], texts_by_column["unit"] = str(Decimal(top.strip()) / Decimal(bottom.strip())), "1"
-        texts = [texts_by_column["value"]]
+            raise BadInput(f"`{entry['value']}` is not of the {n} patients", where=where)
+        entry["value"], entry["unit"] = str(Decimal(top.strip()) / Decimal(bottom.strip())), "1"
+        texts = [entry["value"]]
     p = _parse_probability(argument, where) if statistic == "quantile" else 0.5
     if argument and statistic != "quantile":
-        raise BadInput(f"`{texts_by_column['statistic']}`: only a quantile has a number", where=where)
+        raise BadInput(f"`{entry['statistic']}`: only a quantile has a number", where=where)
     rows = []
     for k, text in enumerate(texts):
         value, step = _parse_number(text, "value", where)
         row_statistic = ("min", "max")[k] if statistic == "range" else statistic
-        row = SummaryRow(line, texts_by_column["group"], quantity, row_statistic, value, texts_by_column["unit"] or "1", n, error, step, texts_by_column["source"],
-                  texts_by_column["status"], texts_by_column["use"].lower() != "no", p, other, texts_by_column["note"])  # fmt: skip
+        published = (line, entry["group"], quantity, row_statistic, value, entry["unit"] or "1", n, error, step)
+        is_used = entry["use"].lower() != "no"
+        row = SummaryRow(*published, entry["source"], entry["status"], is_used, p, other, entry["note"])
         _check_possible(row, where)
         rows.append(row)
     return rows
 
 
 def _check_known(name: str, known: Collection[str] | Mapping, what: str, where: str) -> None:
+    """Refuse a name that fit.toml does not have. Raises `BadInput`."""
     if name not in known:
         raise BadInput(f"no {what} `{name}`", where=where, hint=did_you_mean(name, known))
 
 
 def _parse_number(text: str, what: str, where: str) -> tuple[float, float]:
-    """The number and one in its last printed digit."""
+    """The number, and one unit of its last printed digit. Raises `BadInput`."""
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
@@ -154,6 +155,7 @@ def _parse_number(text: str, what: str, where: str) -> tuple[float, float]:
 
 
 def _parse_count(text: str, group_count: int | None, where: str) -> int:
+    """The number of patients: of the row, else of its group. Raises `BadInput`."""
     if not text:
         if group_count is None:
             raise BadInput("n is missing", where=where, why="Without it nothing says how far the number may be off.",
@@ -166,6 +168,7 @@ def _parse_count(text: str, group_count: int | None, where: str) -> int:
 
 
 def _parse_probability(text: str, where: str) -> float:
+    """The probability of a quantile. Raises `BadInput`."""
     value = _parse_number(text, "the quantile", where)[0] if text else float("nan")
     if not 0 < value < 1:
         raise BadInput(f"a quantile of `{text}`", where=where, hint="write quantile:0.25")
@@ -176,7 +179,7 @@ _LEAST_PATIENTS = {"sd": 2, "cv": 2, "geometric_cv": 2, "min": 2, "max": 2, "qua
 
 
 def _check_possible(row: SummaryRow, where: str) -> None:
-    """Raises `BadInput` for a number that no patients can give."""
+    """Refuse a number that no patients can give. Raises `BadInput`."""
     least = _LEAST_PATIENTS.get(row.statistic, 1)
     if row.n < least:
         raise BadInput(f"a {row.statistic} of {row.n} patient{'s' * (row.n > 1)}", where=where, hint=f"needs {least}")
@@ -194,7 +197,7 @@ def _check_possible(row: SummaryRow, where: str) -> None:
 
 
 def _check_consistent(rows: list[SummaryRow], path: Path) -> None:
-    """Raises `BadInput` for rows that do not go together."""
+    """Refuse rows that contradict or repeat each other. Raises `BadInput`."""
     used_rows: dict[tuple, SummaryRow] = {}
     for row in rows:
         where = f"{path} row {row.line}"
@@ -230,7 +233,7 @@ def _check_consistent(rows: list[SummaryRow], path: Path) -> None:
 
 
 def convert_cv_to_sd(rows: tuple[SummaryRow, ...]) -> tuple[SummaryRow, ...]:
-    """A CV as an SD in the unit of its mean, with the rounding of both."""
+    """Replace each CV by an SD in the unit of its mean, with the rounding of both; one without its mean is left out."""
     converted = []
     for row in rows:
         if row.statistic == "cv":

@@ -1,4 +1,4 @@
-"""A fit to aggregates, alone or with individual data: the loop of `pbpk.estimation.run` on columns that are rows of a table too."""
+"""A fit to aggregates, alone or with individual data: the loop of `pbpk.estimation.run`, with rows of a table as columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from pbpk.aggregate_data.method import AggregateMethod, combine_with_aggregates
+from pbpk.aggregate_data.method import SUMMARY, AggregateMethod, combine_with_aggregates
 from pbpk.aggregate_data.result import SummaryFit, build_summary_table
 from pbpk.aggregate_data.rows import SummaryRow, convert_cv_to_sd, read_rows
 from pbpk.errors import ScienceFailed
@@ -33,7 +33,10 @@ _compute_solver_codes = jax.jit(lambda problem, psi: problem.compute_quantities(
 def run_summary(
     study: Study, method: EstimationMethod, *, resume=None, callbacks: Callbacks, seed: int = 1
 ) -> SummaryFit:
-    """As `pbpk.estimation.run.run_fit`, whose arguments these are. Raises `ScienceFailed` where the start has no finite objective."""
+    """Fit a study with aggregates; the arguments are those of `pbpk.estimation.run.run_fit`.
+
+    Raises `ScienceFailed` where the objective is not finite at the start.
+    """
     problem: Any = study.problem  # a JointProblem
     combined_method = combine_with_aggregates(method, problem)
     rows = read_study_rows(study)
@@ -55,12 +58,14 @@ def run_summary(
 
 
 def read_study_rows(study: Study) -> tuple[SummaryRow, ...]:
+    """The rows of a study's summary.csv, with CVs as SDs."""
     part = study.spec.summary
     assert part is not None
     return convert_cv_to_sd(read_rows(study.folder / part.file, part))
 
 
 def _check_start(study: Study, problem: JointProblem, state: EstimationState, rows: tuple[SummaryRow, ...]) -> None:
+    """Refuse to start from an objective that is not finite, naming rows and patients. Raises `ScienceFailed`."""
     bad = np.flatnonzero(~np.isfinite(state.objective))
     if not len(bad):
         return
@@ -91,9 +96,18 @@ def _check_start(study: Study, problem: JointProblem, state: EstimationState, ro
 
 
 def _build_summary_fit(
-    study: Study, method: EstimationMethod, combined_method: AggregateMethod, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord],
-    standard_errors: StandardErrors | None, rows: tuple[SummaryRow, ...], seconds: dict[str, float], seed: int,
-) -> SummaryFit:  # fmt: skip
+    study: Study,
+    method: EstimationMethod,
+    combined_method: AggregateMethod,
+    problem: JointProblem,
+    state: EstimationState,
+    iterations: list[IterationRecord],
+    standard_errors: StandardErrors | None,
+    rows: tuple[SummaryRow, ...],
+    seconds: dict[str, float],
+    seed: int,
+) -> SummaryFit:
+    """The result: the fit of the individual data where there are any, and the table of rows."""
     is_good = np.asarray(combined_method.evaluate(problem, state.psi, state.eta).good)
     table = build_summary_table(problem.summary, rows, state.psi)
     if problem.individual is None:
@@ -101,7 +115,7 @@ def _build_summary_fit(
             **_collect_fields(study, problem, state, iterations, standard_errors, seconds, seed, bool(is_good.all())),
             summary=table,
         )
-    failed_ids = [who for who, well in zip(study.subjects, is_good, strict=False) if not well]
+    failed_ids = [subject for subject, good in zip(study.subjects, is_good, strict=False) if not good]
     inner = replace(study, problem=problem.individual)
     individual_fit = build_fit(
         inner,
@@ -109,17 +123,16 @@ def _build_summary_fit(
     )
     values: dict[str, Any] = {f.name: getattr(individual_fit, f.name) for f in fields(individual_fit)}
     values |= {k: getattr(problem, k) for k in ("observations", "quantified")}
-    individual_warnings = warn_before_fit(
-        problem.individual
-    )  # what the data by themselves could not tell, the rows may
+    # The rows may determine what the individual data by themselves do not.
+    individual_warnings = warn_before_fit(problem.individual)
     values["warnings"] = tuple(w for w in individual_fit.warnings if w not in individual_warnings)
     values |= {"method": combined_method.name, "summary": table}
     return SummaryFit(**values)
 
 
 def _collect_fields(
-    study: Study, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord], standard_errors: StandardErrors | None,
-    seconds: dict[str, float], seed: int, good: bool,
+    study: Study, problem: JointProblem, state: EstimationState, iterations: list[IterationRecord],
+    standard_errors: StandardErrors | None, seconds: dict[str, float], seed: int, good: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """The fields of a `Fit` without individuals."""
     layout, printed = problem.structure.layout, study.spec.estimation.standard_errors
@@ -142,10 +155,12 @@ def _collect_fields(
     }
     cause = state.status if good else "a virtual patient could not be solved"
     return {
-        "study": study.name, "model": study.model.name, "method": "summary", "ofv": state.ofv, "subjects": 0,
+        "study": study.name, "model": study.model.name, "method": SUMMARY.name, "ofv": state.ofv, "subjects": 0,
         "observations": problem.observations, "quantified": problem.quantified, "estimates": estimates,
         "standard_errors": errors, "printed_matrix": printed, "covariance": covariance,
-        "parameters": build_parameter_table(layout, natural, se, study.units, study.labels, {}, lognormal, all_fixed=standard_errors is None),
+        "parameters": build_parameter_table(
+            layout, natural, se, study.units, study.labels, {}, lognormal, all_fixed=standard_errors is None
+        ),
         "eta_shrinkage": {}, "epsilon_shrinkage": float("nan"),
         "individual": pd.DataFrame({"ID": []}),
         "table": pd.DataFrame({c: [] for c in ("ID", "TIME", "DVID", "DV", "PRED", "IPRED", "RES", "IWRES", "CWRES")}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 def load_summary_study(
     folder: Path, spec: StudySpec, model: Model, solver: str | None, assemble_individual: Callable[[StudySpec], Study]
 ) -> Study:
-    """`plainly` assembles the study of the individual data, without the aggregates. Raises `BadInput`."""
+    """Load a study whose fit.toml has `[summary]`; the loader of this kind of study in study/kinds.py. Raises `BadInput`.
+
+    `assemble_individual` assembles the study of the individual data, without the aggregates.
+    """
     where = str(folder / "fit.toml")
     assert spec.summary is not None
     if spec.mixture or any(p.iov for p in spec.parameters.values()):
@@ -51,6 +54,7 @@ def load_summary_study(
 def _assemble_alone(
     folder: Path, spec: StudySpec, model: Model, aggregates: AggregateData, solver: str | None, where: str
 ) -> Study:
+    """The study of aggregates without individual data."""
     check_parameters(spec, model, where)
     events = make_event_table(aggregates)
     individual = build_individual_model(spec, model, _list_lanes_as_subjects(events, aggregates), where)
@@ -88,14 +92,14 @@ def _assemble_beside(
     summary = build_summary_problem(aggregates, study.model, solver, individual, layout, natural, spec.values, priors)
     data = replace(individual_problem, structure=replace(individual_problem.structure, priors=priors))
     notes = (*study.events.notes, *make_event_table(aggregates).notes)
-    return replace(
-        *(study,), spec=spec, problem=join_problems(summary, data), scale=scale, units=shown_units, labels=labels,  # type: ignore[arg-type]
-        events=replace(study.events, notes=notes),
-    )  # fmt: skip
+    problem: Any = join_problems(summary, data)  # has the attributes of a `Problem` that a fit reads
+    events = replace(study.events, notes=notes)
+    return replace(study, spec=spec, problem=problem, scale=scale, units=shown_units, labels=labels, events=events)
 
 
 def _list_lanes_as_subjects(events, aggregates: AggregateData):
-    """Individual asks which covariates change within a subject: none does, each lane being a subject."""
+    """The event table with a subject for each lane, from which the individual model sees that no covariate changes
+    within a subject."""
     lanes = aggregates.arms.covariates
     frame = pd.DataFrame({"ID": [str(i) for i in range(len(lanes))]}).join(lanes)
     return replace(events, frame=frame)

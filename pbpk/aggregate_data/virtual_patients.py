@@ -12,7 +12,7 @@ import numpy as np
 
 
 def draw_standard_normals(dimensions: int, patients: int, seed: int) -> np.ndarray:
-    """z (dimensions, patients); an even number of patients, more than twice the dimensions."""
+    """Draw z (dimensions, patients) for a seed; an even number of patients, more than twice the dimensions."""
     from scipy.special import ndtri
     from scipy.stats import qmc
 

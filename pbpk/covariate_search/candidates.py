@@ -21,7 +21,7 @@ from pbpk.study.schema import EffectPart, StudySpec
 
 @dataclass(frozen=True)
 class CandidateRelation:
-    """A relation with its effects: one coefficient each."""
+    """A relation that the search tests, with its `reference` and its `effects`: each has one coefficient."""
 
     relation: Relation
     reference: float
@@ -29,20 +29,27 @@ class CandidateRelation:
 
     @property
     def name(self) -> str:
+        """The name of the relation, as tables and messages show it."""
         return self.relation.name
 
     @property
     def coefficients(self) -> tuple[str, ...]:
+        """The names of its coefficients among the parameters of the enlarged study."""
         return tuple(str(e.estimate) for e in self.effects)
 
     @property
     def df(self) -> int:
+        """Degrees of freedom: the number of coefficients."""
         return len(self.effects)
 
 
 @dataclass(frozen=True, eq=False)
 class EnlargedStudy:
-    """`study` has all candidates in it, `base` none. `notes` say what was taken from the data and what to beware of."""
+    """The study that a search fits parts of: `study` has all candidates in it, `base` none.
+
+    `columns` are the covariates by name, `collinear` the pairs of them with their correlation. `notes` say what was taken
+    from the data and what to beware of.
+    """
 
     base: Study
     study: Study
@@ -52,13 +59,13 @@ class EnlargedStudy:
     notes: tuple[str, ...]
 
     def locate_coefficients(self, candidates: tuple[CandidateRelation, ...]) -> list[int]:
-        """Where their coefficients stand in ψ."""
+        """The positions in ψ of the coefficients of these candidates."""
         layout = self.study.problem.structure.layout
         estimated_names = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]
         return [estimated_names.index(n) for c in candidates for n in c.coefficients]
 
     def mask_estimated(self, chosen: tuple[CandidateRelation, ...]) -> np.ndarray:
-        """Which of ψ (P,) a model with these candidates estimates."""
+        """Mark the coordinates of ψ (P,) that a submodel with these candidates estimates."""
         estimated = np.ones(len(self.study.problem.initial_unconstrained), dtype=bool)
         estimated[self.locate_coefficients(self.candidates)] = False
         estimated[self.locate_coefficients(chosen)] = True
@@ -68,8 +75,11 @@ class EnlargedStudy:
 def enlarge_study(
     study: Study, relations: tuple[Relation, ...], references: dict[str, float], require_distinct: bool
 ) -> EnlargedStudy:
-    """Raises `BadInput` for relations that the study or its data cannot have; `one_each`: also for two forms of one pair and
-    for collinear covariates on one parameter, which one model cannot tell apart."""
+    """Add every relation to the study, with its coefficients at 0.
+
+    Raises `BadInput` for relations that the study or its data cannot have. With `require_distinct` also for two forms of one
+    pair and for collinear covariates on one parameter, which one model cannot tell apart.
+    """
     if study.spec.summary:
         raise WrongUsage("a study of published aggregates has no subjects whose covariates could explain anything")
     columns = {r.covariate: read_column(study, r.covariate) for r in relations}
@@ -100,7 +110,7 @@ def enlarge_study(
 
 
 def add_effects(spec: StudySpec, candidates: tuple[CandidateRelation, ...]) -> StudySpec:
-    """The specification with these effects, at their own initial values."""
+    """The specification with the effects of these candidates added, each at its initial value."""
     parts = dict(spec.parameters)
     for c in candidates:
         part = parts[c.relation.parameter]
@@ -109,6 +119,7 @@ def add_effects(spec: StudySpec, candidates: tuple[CandidateRelation, ...]) -> S
 
 
 def _check_relations(study: Study, relations: tuple[Relation, ...]) -> None:
+    """Refuse relations that the study cannot have, or has already. Raises `BadInput`."""
     where = str(study.folder / "fit.toml")
     for r in relations:
         parameter = study.spec.parameters.get(r.parameter)
@@ -129,6 +140,7 @@ def _check_relations(study: Study, relations: tuple[Relation, ...]) -> None:
 
 
 def _check_distinguishable(relations: tuple[Relation, ...], collinear_pairs: list[tuple[str, str, float]]) -> None:
+    """Refuse relations that one model cannot tell apart. Raises `BadInput`."""
     pairs = [r.pair for r in relations]
     for r in relations:
         if pairs.count(r.pair) > 1:
@@ -137,7 +149,8 @@ def _check_distinguishable(relations: tuple[Relation, ...], collinear_pairs: lis
         shared_parameters = {p for p, c in pairs if c == a} & {p for p, c in pairs if c == b}
         if shared_parameters:
             raise BadInput(
-                f"{a} and {b} are collinear (r = {r:.2f}), so a full model cannot tell their effects on {min(shared_parameters)} apart",
+                f"{a} and {b} are collinear (r = {r:.2f}), "
+                f"so a full model cannot tell their effects on {min(shared_parameters)} apart",
                 hint="keep the one with the better reason, or use --method scm",
             )
 
@@ -145,6 +158,7 @@ def _check_distinguishable(relations: tuple[Relation, ...], collinear_pairs: lis
 def _make_candidate(
     r: Relation, c: CovariateColumn, references: dict[str, float], relations: tuple[Relation, ...]
 ) -> CandidateRelation:
+    """The effects of a relation; their names say the form only where several forms of one pair are asked for."""
     reference = choose_reference(c, r, references)
     stem = f"{r.parameter}_{r.covariate}"
     if sum(o.pair == r.pair for o in relations) > 1:
@@ -163,6 +177,7 @@ def _make_candidate(
 
 
 def _describe_reference(c: CandidateRelation, covariate: CovariateColumn) -> str:
+    """The reference of a candidate in words, and where it is from."""
     r = c.relation
     if r.form == CATEGORICAL:
         why = "the most common of subjects" if c.reference == covariate.most_common else "as asked for"
@@ -172,6 +187,6 @@ def _describe_reference(c: CandidateRelation, covariate: CovariateColumn) -> str
 
 
 def start_at_estimates(candidate: CandidateRelation, estimates: dict[str, float]) -> CandidateRelation:
-    """The same with its effects starting from those values."""
+    """The candidate with its effects starting from the estimates of their coefficients."""
     effects = tuple(e.model_copy(update={"initial": estimates[str(e.estimate)]}) for e in candidate.effects)
     return replace(candidate, effects=effects)

@@ -22,8 +22,11 @@ _FEW_SUBJECTS = 5  # subjects in a category, below which its effect rests on har
 
 @dataclass(frozen=True, eq=False)
 class CovariateColumn:
-    """A covariate: `first` (N,) at each subject's first record, of which the reference and percentiles are taken; every value
-    that occurs, sorted; whether it changes within subjects."""
+    """One covariate of the study's data.
+
+    `by_subject` (N,) is the value at each subject's first record, from which the reference and percentiles are taken;
+    `values` is every value that occurs, sorted; `changes` says whether it changes within a subject.
+    """
 
     name: str
     by_subject: np.ndarray
@@ -32,20 +35,22 @@ class CovariateColumn:
 
     @property
     def median(self) -> float:
+        """The median of subjects."""
         return float(np.median(self.by_subject))
 
     @property
     def most_common(self) -> float:
-        """Of subjects; the lowest, where two are as common."""
+        """The value of most subjects; the lowest of them where several are as common."""
         categories, counts = np.unique(self.by_subject, return_counts=True)
         return float(categories[counts.argmax()])
 
     def percentile(self, share: float) -> float:
+        """The percentile of subjects; `share` in percent."""
         return float(np.percentile(self.by_subject, share))
 
 
 def read_column(study: Study, name: str) -> CovariateColumn:
-    """Raises `BadInput` for a covariate that the data have not, or that is the same for all."""
+    """Read one covariate. Raises `BadInput` for one that the data do not have, or that is the same for all."""
     frame, where = study.events.frame, study.events.source
     if name not in study.events.covariates:
         exclusion_notes = [n for n in study.events.notes if f"`{name}`" in n]
@@ -64,7 +69,8 @@ def read_column(study: Study, name: str) -> CovariateColumn:
 
 
 def choose_reference(c: CovariateColumn, r: Relation, stated_references: dict[str, float]) -> float:
-    """The relation's own, the plan's, or that of the data. Raises `BadInput` where the form has no meaning there."""
+    """The reference at which an effect is 1: that of the relation, else of the options, else the median or the most common
+    category of the data. Raises `BadInput` where the form has no meaning for it."""
     stated = r.reference if r.reference is not None else stated_references.get(c.name)
     if r.form == CATEGORICAL:
         if len(c.values) > _MOST_CATEGORIES:
@@ -102,11 +108,12 @@ def find_collinear_pairs(columns: list[CovariateColumn], categorical: set[str]) 
 
 
 def _mark_categories(c: CovariateColumn) -> np.ndarray:
+    """Indicators (categories, N) of each subject's category."""
     return (c.values[:, None] == c.by_subject[None]).astype(float)
 
 
 def describe_sparse_categories(c: CovariateColumn, reference: float) -> list[str]:
-    """Words on categories of few subjects."""
+    """A sentence for each category of fewer than 5 subjects: its effect rests on hardly any data."""
     counts = pd.Series(c.by_subject).value_counts()
     few = [(v, int(counts.get(v, 0))) for v in c.values if v != reference and counts.get(v, 0) < _FEW_SUBJECTS]
     return [f"{c.name} is {v:g} in only {n} subject{'s' * (n != 1)}" for v, n in few]

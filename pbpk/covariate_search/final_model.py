@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def format_final_study(study: Study, result: CovariateSearchResult, model: str) -> str:
-    """The study's specification with the chosen effects at their estimates; `model` is where the model lies."""
+    """The fit.toml of the final model: the study with the chosen effects at their estimates; `model` is the path of
+    its model."""
     estimates = dict(zip(result.parameters["name"], (float(x) for x in result.parameters["estimate"]), strict=True))
     spec = add_effects(study.spec, tuple(start_at_estimates(c, estimates) for c in result.chosen))
     part = spec.estimation.model_copy(update={"method": result.estimation})
@@ -24,7 +25,8 @@ def format_final_study(study: Study, result: CovariateSearchResult, model: str) 
 
 
 def format_toml(data: dict[str, Any]) -> str:
-    """Scalars first, then a table for each mapping, with its entries inline, and one for each mapping in a list."""
+    """Write a mapping as TOML: scalars first, then a table for each mapping, with its entries inline, and one for each
+    mapping in a list."""
     plain = [f"{_format_key(k)} = {_format_value(v)}" for k, v in data.items() if not _is_table(v)]
     parts = ["\n".join(plain)]
     for k, v in data.items():
@@ -43,14 +45,17 @@ def format_toml(data: dict[str, Any]) -> str:
 
 
 def _is_table(v: Any) -> bool:
+    """Whether a value is written as a table of its own, or as several."""
     return isinstance(v, dict) or (isinstance(v, list) and bool(v) and all(isinstance(x, dict) for x in v))
 
 
 def _format_key(name: str) -> str:
+    """A key, in quotes where TOML needs them."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def _format_value(v: Any) -> str:
+    """A value on one line; mappings become inline tables."""
     if isinstance(v, bool):
         return str(v).lower()
     if isinstance(v, dict):

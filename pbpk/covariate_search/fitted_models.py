@@ -1,4 +1,4 @@
-"""The models of one search by name: fitted once, remembered, and shown to whoever watches as each ends."""
+"""The submodels of one search by name: each is fitted once, kept, and reported to the caller when its fit ends."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ BASE_MODEL = "base"
 
 @dataclass
 class SearchCallbacks:
-    """What the caller sees, and what it has of an earlier, interrupted call. `fitted(key, model)` comes as each fit ends,
-    `key` saying what is in the model and which was its parent; `step(words, fits)` before each step, `seen()` for a fit that
-    was there."""
+    """What the caller of a search is informed of as it runs, and the fits that an interrupted call left.
+
+    `on_fit(key, fit)` is called as each fit ends, where `key` says what is in the submodel and which was its parent;
+    `on_step(words, fits)` before each step with its number of fits; `on_reused_fit()` for a fit that was there already.
+    `earlier_fits` are those of an interrupted call, by key.
+    """
 
     on_fit: Callable[[str, SubmodelFit], None] = field(default=lambda name, model: None)
     on_step: Callable[[str, int], None] = field(default=lambda words, fits: None)
@@ -34,7 +37,7 @@ class SearchCallbacks:
 
 @dataclass(frozen=True, eq=False)
 class SubmodelFits:
-    """Fits of parts of one enlarged problem by one method."""
+    """Fits the submodels of one enlarged problem by one method; `converged_fits` keeps those that converged, by name."""
 
     enlarged: EnlargedStudy
     method: QuasiNewton
@@ -49,8 +52,10 @@ class SubmodelFits:
         parent: SubmodelFit,
         first: Evaluation | None = None,
     ) -> SubmodelFit:
-        """The model with these candidates, from its parent with all others at 0. What has converged once is not sought again,
-        whichever way a step comes by it."""
+        """Fit the submodel with these candidates from its parent, with all other coefficients at 0.
+
+        A submodel that has converged once is not fitted again, whatever its parent. `first` is the evaluation at the parent.
+        """
         name = format_model_name(chosen)
         if name in self.converged_fits:
             self.callbacks.on_reused_fit()
@@ -65,8 +70,10 @@ class SubmodelFits:
         )
 
     def reuse_or_fit(self, name: str, key: str, run_fit: Callable[[], SubmodelFit]) -> SubmodelFit:
-        """By `fit`, unless an earlier call has been there: its parent is part of the key, so that one that was interrupted goes
-        the same way as one that was not."""
+        """The fit of an earlier call under this `key`, or else that of `run_fit`.
+
+        The parent is part of the key, so that an interrupted search takes the same steps as one that was not interrupted.
+        """
         if key in self.callbacks.earlier_fits:
             fitted = self.callbacks.earlier_fits[key]
             self.callbacks.on_reused_fit()
@@ -79,21 +86,23 @@ class SubmodelFits:
 
     @property
     def _is_candidate_coefficient(self) -> np.ndarray:
+        """Mark the coordinates of ψ (P,) that are coefficients of candidates."""
         return ~self.enlarged.mask_estimated(())
 
     def evaluate_at(self, model: SubmodelFit) -> Evaluation:
-        """At its estimates, with the gradient of every candidate's coefficient too."""
+        """The evaluation at the estimates of a submodel, with the gradient of every candidate's coefficient too."""
         return evaluate_on_host(self.method, self.problem, model.psi, model.eta)
 
     def list_coefficients(self, candidate: CandidateRelation, model: SubmodelFit) -> dict[str, float]:
-        """Its coefficients, which are the same in ψ and in natural units."""
+        """The coefficients of a candidate by name; they are the same in ψ and in natural units."""
         at = self.enlarged.locate_coefficients((candidate,))
         return dict(zip(candidate.coefficients, (float(x) for x in model.psi[at]), strict=True))
 
     def compute_coefficient_errors(
         self, candidate: CandidateRelation, chosen: tuple[CandidateRelation, ...], model: SubmodelFit
     ) -> dict[str, float]:
-        """Their standard errors by the scores (S), which cost one evaluation; NaN where S is singular."""
+        """Standard errors of a candidate's coefficients from the scores (S), at the cost of one evaluation; NaN where
+        S is singular."""
         free = self.enlarged.mask_estimated(chosen)
         inverse = invert_s_matrix(self.evaluate_at(model).gradient, free)
         at = [
@@ -102,8 +111,13 @@ class SubmodelFits:
         errors = np.full(len(at), np.nan) if inverse is None else np.sqrt(np.diag(inverse)[at])
         return dict(zip(candidate.coefficients, (float(x) for x in errors), strict=True))
 
-    def compute_covariance(self, chosen: tuple[CandidateRelation, ...], model: SubmodelFit, matrix: str) -> np.ndarray | None:
-        """Of the natural vector (names, names), coherent, 0 where held; by R, S or the sandwich. None where there is none."""
+    def compute_covariance(
+        self, chosen: tuple[CandidateRelation, ...], model: SubmodelFit, matrix: str
+    ) -> np.ndarray | None:
+        """Covariance of the natural vector (names, names), coherent units, 0 where fixed, by R, S or the sandwich.
+
+        None where the matrix is singular.
+        """
         free, layout = self.enlarged.mask_estimated(chosen), self.problem.structure.layout
         if not free.any():
             return np.zeros((len(layout.names), len(layout.names)))
@@ -124,17 +138,19 @@ class SubmodelFits:
         return jacobian @ covariance @ jacobian.T
 
     def convert_to_natural(self, model: SubmodelFit) -> np.ndarray:
-        """(names,), coherent."""
+        """The parameters of a submodel on their natural scale (names,), in coherent units."""
         layout = self.problem.structure.layout
         return np.asarray(natural_with_jacobian(layout, model.psi, np.asarray(self.problem.initial))[0])
 
 
 def format_model_name(chosen: tuple[CandidateRelation, ...]) -> str:
-    """What is in a model, whatever the order: `CL-WT power + V-WT power`; `base` without any."""
+    """Name a submodel by what is in it, in one order whichever way it was reached: `CL-WT power + V-WT power`; `base`
+    without any."""
     return " + ".join(sorted(c.name for c in chosen)) or BASE_MODEL
 
 
 def _convert_to_correlation(matrix: np.ndarray) -> np.ndarray:
+    """The correlations of a covariance; 0 where a variance is 0."""
     d = np.sqrt(np.abs(np.diag(matrix)))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.nan_to_num(matrix / np.outer(d, d), nan=0.0)

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from pbpk.study.schema import EffectPart
 
 PERCENTILES = (5.0, 95.0)
-ONE_SIDED_ENDS = {
-    "below": 0,
-    "above": -1,
-}  # one factor on one side of the reference: shown at that end of the covariate's values
+# Forms with one factor on one side of the reference: shown at that end of the covariate's sorted values.
+ONE_SIDED_ENDS = {"below": 0, "above": -1}
 FOREST_COLUMNS = (
     "relation",
     "parameter",
@@ -48,7 +46,10 @@ def build_forest_table(
     bounds: tuple[float, float],
     z: float,
 ) -> pd.DataFrame:
-    """`z` standard errors to either side are the interval; a NaN standard error gives none."""
+    """One row for each point of each chosen relation: the factor there, its interval and its relevance.
+
+    The interval is `z` standard errors to either side; a NaN standard error gives none.
+    """
     rows = []
     for c in chosen:
         r = c.relation
@@ -61,6 +62,7 @@ def build_forest_table(
 
 
 def _list_points(c: CandidateRelation, covariate: CovariateColumn) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
+    """Where a relation's factor is shown: a label, the covariate's value, and the effects that act there."""
     if c.relation.form == CATEGORICAL:
         return [(f"{c.relation.covariate} = {e.reference:g}", e.reference, (e,)) for e in c.effects]
     if c.relation.form in ONE_SIDED_ENDS:
@@ -72,7 +74,10 @@ def _list_points(c: CandidateRelation, covariate: CovariateColumn) -> list[tuple
 def _compute_factor(
     effects: tuple[EffectPart, ...], x: float, estimates: Mapping[str, float], errors: Mapping[str, float], shift: float
 ) -> float:
-    """Of a hockey stick's two slopes one alone acts at any x, so that they need no covariance."""
+    """The factor at x, with each coefficient moved by `shift` standard errors.
+
+    Of a hockey stick's two slopes only one acts at any x, so that they need no covariance.
+    """
     factor = 1.0
     for e in effects:
         name = str(e.estimate)
@@ -82,7 +87,7 @@ def _compute_factor(
 
 
 def classify_relevance(low: float, high: float, bounds: tuple[float, float]) -> str:
-    """In words; unknown without an interval."""
+    """The relevance of an interval in words, against `bounds` of no relevance; unknown without an interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "unknown"
     if bounds[0] <= low and high <= bounds[1]:

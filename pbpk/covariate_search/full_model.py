@@ -27,7 +27,10 @@ WALD_COLUMNS = ("relation", "df", "wald", "wald_p", "delta_ofv", "p", "status", 
 def fit_full_model(
     submodels: SubmodelFits, base: SubmodelFit
 ) -> tuple[tuple[CandidateRelation, ...], SubmodelFit, list[RelationTrial]]:
-    """Raises `ScienceFailed` where the model with all relations does not converge."""
+    """Fit the model with all relations, and it without each of them: the relations, the fit, and a trial for each.
+
+    Raises `ScienceFailed` where the model with all relations does not converge.
+    """
     candidates = submodels.enlarged.candidates
     submodels.callbacks.on_step("the full model, then it without each relation", 1 + len(candidates))
     fitted = submodels.fit_submodel(candidates, (), base)
@@ -55,7 +58,8 @@ def build_wald_table(
     covariance: np.ndarray | None,
     trials: list[RelationTrial],
 ) -> pd.DataFrame:
-    """A row for each relation of the final model; the likelihood ratio is that of the last step that took it out."""
+    """The Wald test of each relation of the final model, a row each; the likelihood ratio is that of the last step
+    that took it out."""
     names, rows = submodels.problem.structure.layout.names, []
     for c in chosen:
         wald = np.nan

@@ -13,7 +13,8 @@ from pbpk.tables import read_toml
 
 
 class CovariateSearchOptions(BaseModel):
-    """With the study, all that decides the result. `forward` and `backward` are levels of p; `screen` leaves out of a forward
+    """The options of a search: with the study they decide its result. `forward` and `backward` are levels of p;
+    `screen` leaves out of a forward
     step what the score test gives a larger p; `bounds` are those of clinical relevance for a factor; `level` of intervals."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -30,7 +31,7 @@ class CovariateSearchOptions(BaseModel):
     seed: int = 1
 
     def check_and_read_relations(self) -> tuple[Relation, ...]:
-        """The relations, checked together with the rest."""
+        """Read the relations and check them together with the other options. Raises `WrongUsage` and `BadInput`."""
         for name in ("forward", "backward", "screen", "level"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
@@ -48,7 +49,7 @@ class CovariateSearchOptions(BaseModel):
 
 
 def make_search_options(**settings: object) -> CovariateSearchOptions:
-    """From keywords; those that are None take the default. Raises `WrongUsage`."""
+    """Options from keywords; those that are None take the default. Raises `WrongUsage`."""
     try:
         return CovariateSearchOptions.model_validate({k: v for k, v in settings.items() if v is not None})
     except ValidationError as e:
@@ -59,7 +60,7 @@ def make_search_options(**settings: object) -> CovariateSearchOptions:
 
 
 def read_search_options(path: Path) -> dict[str, object]:
-    """The [search] table of a TOML file, checked. Raises `BadInput`."""
+    """Read the [search] table of a TOML file as keywords, checked. Raises `BadInput`."""
     if not path.exists():
         raise BadInput("does not exist", where=str(path))
     table = read_toml(path).get("search")
@@ -74,6 +75,7 @@ def read_search_options(path: Path) -> dict[str, object]:
 
 
 def _describe_fault(e: ValidationError) -> tuple[str, str]:
+    """The place of the first fault that pydantic reports, and what is wrong there."""
     first = e.errors()[0]
     message = "is not a setting of a search" if first["type"] == "extra_forbidden" else first["msg"]
     return ".".join(str(x) for x in first["loc"]), message

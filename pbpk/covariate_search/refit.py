@@ -1,4 +1,4 @@
-"""One model of a search: the enlarged problem with some coefficients held at 0, minimised by the method's own rules."""
+"""One submodel of a search: the enlarged problem with some coefficients fixed at 0, minimised by the method's rules."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ class RestrictedMethod(QuasiNewton):
     free: np.ndarray | None = None
 
     def evaluate(self, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
+        """Evaluate by the inner method, with the gradient of fixed coordinates set to 0."""
         assert self.inner_method is not None and self.free is not None
         return mask_gradient(evaluate_on_host(self.inner_method, problem, psi, eta), self.free)
 
 
 @dataclass(frozen=True, eq=False)
 class SubmodelFit:
-    """Where a model's search ended. `cause` is `converged` or what kept it from that."""
+    """Where the fit of a submodel ended: ψ (P,), η (q, N), the OFV and its counts. `cause` is `converged`, or why it
+    is not."""
 
     psi: np.ndarray
     eta: np.ndarray
@@ -43,15 +45,17 @@ class SubmodelFit:
 
     @property
     def converged(self) -> bool:
+        """Whether the fit ended at a minimum."""
         return self.cause == CONVERGED
 
 
 def evaluate_on_host(method: QuasiNewton, problem: Problem, psi: np.ndarray, eta: Numbers) -> Evaluation:
-    """An evaluation on the host, with the gradient of every coordinate."""
+    """Evaluate the objective as NumPy arrays, with the gradient of every coordinate."""
     return Evaluation(*(np.asarray(x) for x in method.evaluate(problem, psi, eta)))
 
 
 def mask_gradient(e: Evaluation, free: np.ndarray) -> Evaluation:
+    """The evaluation with the gradient of all but the `free` coordinates set to 0."""
     return e._replace(gradient=np.where(free[:, None], e.gradient, 0.0))
 
 
@@ -63,23 +67,18 @@ def refit_submodel(
     eta: np.ndarray,
     first: Evaluation | None = None,
 ) -> SubmodelFit:
-    """From ψ and η, where `first` is the evaluation if it is known. Never raises for a fit that fails: its cause is said."""
+    """Minimise over the coordinates `free` (P,) from ψ and η; `first` is the evaluation there, if it is known.
+
+    A fit that fails does not raise: its `cause` says why.
+    """
     restricted_method = RestrictedMethod(method.name, method.about, method, free)
     evaluation = mask_gradient(first, free) if first is not None else restricted_method.evaluate(problem, psi, eta)
     ofv = sum_objective(problem, psi, evaluation.objective)
     if not (np.isfinite(ofv) and np.isfinite(evaluation.gradient).all()):
         return SubmodelFit(psi, eta, ofv, "the objective is not finite at the start", 0, 1)
     try:
-        start = (
-            psi,
-            ofv,
-            evaluation.objective,
-            evaluation.gradient,
-            evaluation.eta,
-            invert_scores(evaluation.gradient),
-            0,
-            1,
-        )
+        inverse = invert_scores(evaluation.gradient)
+        start = (psi, ofv, evaluation.objective, evaluation.gradient, evaluation.eta, inverse, 0, 1)
         state = EstimationState(*start, good=evaluation.good)
         while not state.finished:
             state, _ = restricted_method.step(problem, state)
@@ -95,14 +94,15 @@ def refit_submodel(
 
 
 def invert_s_matrix(gradient: np.ndarray, free: np.ndarray) -> np.ndarray | None:
-    """(¼ Σ gg')⁻¹ of the free coordinates of gradients (P, N): their covariance as the S matrix has it; None if singular."""
+    """Covariance of the free coordinates by the S matrix, (¼ Σ gg')⁻¹ of gradients (P, N); None where it is singular."""
     g = gradient[free]
     s = g @ g.T / 4
     return np.linalg.inv(s) if np.isfinite(s).all() and np.linalg.matrix_rank(s) == len(s) else None
 
 
 def compute_hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fitted: SubmodelFit) -> np.ndarray:
-    """Of the OFV in the free coordinates, by central differences of its exact gradient, as uncertainty.py takes them."""
+    """Hessian of the OFV in the free coordinates, by central differences of its exact gradient as in
+    estimation/standard_errors.py."""
     e = evaluate_on_host(method, problem, fitted.psi, fitted.eta)
     inverse = invert_scores(e.gradient[free])
     step = np.clip(0.01 * np.sqrt(np.maximum(2 * np.diag(inverse), 1e-12)), 1e-5, 1e-2)
@@ -115,5 +115,5 @@ def compute_hessian(method: QuasiNewton, problem: Problem, free: np.ndarray, fit
             at = evaluate_on_host(method, problem, psi, fitted.eta)
             ends.append(sum_gradient(problem, psi, at.gradient)[free])
         rows.append((ends[0] - ends[1]) / (2 * h))
-    rows_array = np.array(rows)
-    return (rows_array + rows_array.T) / 2
+    matrix = np.array(rows)
+    return (matrix + matrix.T) / 2

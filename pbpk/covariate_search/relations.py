@@ -17,7 +17,10 @@ meet at the reference; the others are single lines of `FORMS`."""
 
 @dataclass(frozen=True)
 class Relation:
-    """`reference` as asked for; None: the median, or the most common category."""
+    """An effect of a covariate on a parameter, in one form, that a search is asked to test.
+
+    `reference` is the one asked for; None stands for the median or the most common category.
+    """
 
     parameter: str
     covariate: str
@@ -26,16 +29,19 @@ class Relation:
 
     @property
     def pair(self) -> tuple[str, str]:
+        """The parameter and the covariate."""
         return self.parameter, self.covariate
 
     @property
     def name(self) -> str:
+        """The name in tables and messages: `CL-WT power`, with the reference where one is asked for."""
         at = "" if self.reference is None else f" {self.reference:g}"
         return f"{self.parameter}-{self.covariate} {self.form}{at}"
 
 
 def read_relations(texts: Iterable[str]) -> tuple[Relation, ...]:
-    """Each text is `PARAMETER: COVARIATE FORM [REFERENCE], …`. Raises `BadInput` for one that cannot be read or comes twice."""
+    """Read relations; each text is `PARAMETER: COVARIATE FORM [REFERENCE], …`. Raises `BadInput` for one that cannot
+    be read or comes twice."""
     relations = [r for text in texts for r in _split_relations(text)]
     if not relations:
         raise BadInput("no relation is given", hint='--relation "CL: WT power, SEX equals"')
@@ -46,6 +52,7 @@ def read_relations(texts: Iterable[str]) -> tuple[Relation, ...]:
 
 
 def _split_relations(text: str) -> list[Relation]:
+    """The relations of one text, which share their parameter."""
     parameter, colon, rest = text.partition(":")
     wanted = [part.split() for part in rest.split(",")]
     if not colon or not parameter.strip() or any(len(w) not in (2, 3) for w in wanted):
@@ -57,6 +64,7 @@ def _split_relations(text: str) -> list[Relation]:
 
 
 def _make_relation(parameter: str, text: str, covariate: str, form: str, reference: str | None = None) -> Relation:
+    """One relation from its words. Raises `BadInput` naming the text."""
     if form not in RELATION_FORMS:
         raise BadInput(
             f"no covariate form `{form}`", where=f'relation "{text}"', hint=did_you_mean(form, RELATION_FORMS)

@@ -1,4 +1,4 @@
-"""What a search found: every step's table, the final model, what its effects amount to, and a verdict in words."""
+"""The result of a search: every step's table, the final model, what its effects amount to, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -40,12 +40,16 @@ class RelationTrial:
 
     @property
     def converged(self) -> bool:
+        """Whether the trial has a fit at a minimum."""
         return self.status == "fitted"
 
 
 @dataclass(frozen=True, eq=False)
 class CovariateSearchResult:
-    """`trials` in the order they were made; `parameters` and `forest` of the final model (shown units)."""
+    """The result of a search: `trials` in the order they were made, `chosen` the relations of the final model.
+
+    `parameters` (shown units), `forest` and `tests` are tables of the final model; `seconds` is wall-clock time.
+    """
 
     study: str
     model: str
@@ -66,7 +70,7 @@ class CovariateSearchResult:
 
     @property
     def relations(self) -> list[str]:
-        """The names of those in the final model."""
+        """The names of the relations in the final model."""
         return [c.name for c in self.chosen]
 
     @property
@@ -76,10 +80,12 @@ class CovariateSearchResult:
 
     @property
     def failed(self) -> list[str]:
+        """A line for each trial whose fit failed, with its cause."""
         return [f"{t.relation} ({t.direction} step {t.step}: {t.cause})" for t in self.trials if t.status == "failed"]
 
     @property
     def verdict(self) -> str:
+        """What was chosen and what to beware of, in sentences."""
         if self.options.method == "full":
             words = [f"All {len(self.chosen)} relations fitted at once."]
         elif self.chosen:
@@ -94,6 +100,7 @@ class CovariateSearchResult:
         return " ".join([*words, *self.warnings])
 
     def to_dict(self) -> dict[str, Any]:
+        """The content of covsearch.json."""
         steps = [
             {k: getattr(t, k) for k in RelationTrial.__dataclass_fields__} | {"converged": t.converged}
             for t in self.trials
@@ -130,7 +137,7 @@ class CovariateSearchResult:
 
 
 def build_trial_table(trials: Sequence[RelationTrial]) -> pd.DataFrame:
-    """One line each; several coefficients of one relation in one cell, `NAME=value` apart by `;`."""
+    """One row for each trial; several coefficients of one relation in one cell, `NAME=value` apart by `;`."""
     head = [f for f in RelationTrial.__dataclass_fields__ if f not in ("estimates", "standard_errors")]
     rows = []
     for t in trials:
@@ -142,6 +149,7 @@ def build_trial_table(trials: Sequence[RelationTrial]) -> pd.DataFrame:
 
 
 def _format_cell(values: dict[str, float]) -> str:
+    """Several values by name as the text of one cell."""
     if len(values) == 1:
         return repr(next(iter(values.values())))
     return ";".join(f"{k}={v!r}" for k, v in values.items())

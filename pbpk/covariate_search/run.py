@@ -33,8 +33,10 @@ def search_covariates(
     callbacks: SearchCallbacks | None = None,
     enlarged: EnlargedStudy | None = None,
 ) -> CovariateSearchResult:
-    """Raises `BadInput` for relations that the data cannot have, `ScienceFailed` where the model without any does not
-    converge."""
+    """Search for covariate effects in a loaded study; `enlarged` saves preparing it twice.
+
+    Raises `BadInput` for relations that the data cannot have, `ScienceFailed` where the model without any does not converge.
+    """
     started = time.perf_counter()
     callbacks = callbacks or SearchCallbacks()
     enlarged = enlarged or prepare_search(study, options)
@@ -73,7 +75,8 @@ def search_covariates(
 
 
 def prepare_search(study: Study, options: CovariateSearchOptions) -> EnlargedStudy:
-    """The enlarged study, once all that can be refused has been looked at."""
+    """The enlarged study, after everything that can be refused without fitting is checked. Raises `BadInput`,
+    `WrongUsage`."""
     choose_method(study, options)
     return enlarge_study(
         study, options.check_and_read_relations(), options.references, require_distinct=options.method == "full"
@@ -81,7 +84,9 @@ def prepare_search(study: Study, options: CovariateSearchOptions) -> EnlargedStu
 
 
 def choose_method(study: Study, options: CovariateSearchOptions) -> QuasiNewton:
-    """The plan's estimation method, the run's, or the study's own."""
+    """The estimation method of the options, else of the run, else of the study. Raises `WrongUsage` for one without a
+    likelihood
+    and its exact gradient."""
     method = get_method(
         options.estimation or _read_recorded_results(study).get("method") or study.spec.estimation.method
     )
@@ -96,7 +101,7 @@ def choose_method(study: Study, options: CovariateSearchOptions) -> QuasiNewton:
 
 
 def _read_recorded_results(study: Study) -> dict:
-    """What a finished run's folder holds of its results; nothing for a study."""
+    """The results.json of a finished run; empty for a study."""
     file = study.folder / "results.json"
     try:
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -119,6 +124,7 @@ def _get_base_fit(submodels: SubmodelFits, study: Study) -> SubmodelFit:
 
 
 def _fit_base_model(submodels: SubmodelFits, study: Study) -> SubmodelFit:
+    """Fit the model without candidates from the run's estimates; where that fails, from the initial values."""
     free, problem = submodels.enlarged.mask_estimated(()), submodels.problem
     start = RestrictedMethod(submodels.method.name, submodels.method.about, submodels.method, free).init(problem)
     check_start(study, problem, start)
@@ -149,7 +155,7 @@ def _read_run_estimates(submodels: SubmodelFits, study: Study) -> np.ndarray | N
 def _build_parameter_table(
     submodels: SubmodelFits, chosen, model: SubmodelFit, covariance: np.ndarray | None
 ) -> pd.DataFrame:
-    """Of the final model, in shown units; candidates that are not in it are left out."""
+    """The parameters of the final model, in shown units; coefficients of candidates that are not in it are left out."""
     study, layout = submodels.enlarged.study, submodels.problem.structure.layout
     natural = submodels.convert_to_natural(model) / study.scale
     left_out = {n for c in submodels.enlarged.candidates if c not in chosen for n in c.coefficients}
@@ -171,6 +177,7 @@ def _build_parameter_table(
 
 
 def _list_warnings(method: EstimationMethod, no_covariance: bool, matrix: str) -> tuple[str, ...]:
+    """What a reader of the result must know, a sentence each."""
     warnings = []
     if method.inflates_likelihood_ratios:
         warnings.append(
@@ -182,6 +189,7 @@ def _list_warnings(method: EstimationMethod, no_covariance: bool, matrix: str) -
 
 
 def _count_standard_errors(level: float) -> float:
+    """How many standard errors to either side a normal interval of this level has."""
     from scipy.special import ndtri
 
     return float(ndtri(0.5 + level / 2))

@@ -16,12 +16,17 @@ from pbpk.estimation.criteria import chi2_tail
 
 
 class ScoreTest(NamedTuple):
+    """The score statistic of a candidate and its p."""
+
     statistic: float
     p: float
 
 
 def compute_score_test(gradient: np.ndarray, estimated: np.ndarray, candidate: list[int]) -> ScoreTest:
-    """`gradient` (P, N) of the subjects' objectives; `estimated` (P,) marks the parent's parameters. NaN where singular."""
+    """Test the coefficients at positions `candidate` of ψ, without fitting them.
+
+    `gradient` (P, N) is of the subjects' objectives; `estimated` (P,) marks the parent's parameters. NaN where singular.
+    """
     rows = np.concatenate([np.flatnonzero(estimated), candidate]).astype(int)
     s = -gradient[rows] / 2
     information = s @ s.T

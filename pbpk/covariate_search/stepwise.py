@@ -1,9 +1,13 @@
 """Stepwise covariate modelling: forward inclusion, then backward elimination (Jonsson & Karlsson 1998, Pharm Res 15:1463).
 
-Forward, each step fits every remaining relation on top of the model so far and takes in the one of smallest p, if that is below
-`forward`; one pair of parameter and covariate gets one form. Backward, each step fits the model without each relation that the
-search took in, and drops the one of largest p, if that is not below `backward`. p is of the likelihood ratio, against χ² with a
-degree of freedom for each coefficient. What was chosen by looking is no longer tested by looking: the p of the final model are
+Forward, each step fits every remaining relation on top of the model so far and takes in the one of smallest p, if that
+is below
+`forward`; one pair of parameter and covariate gets one form. Backward, each step fits the model without each relation
+that the
+search took in, and drops the one of largest p, if that is not below `backward`. p is of the likelihood ratio, against
+χ² with a
+degree of freedom for each coefficient. What was chosen by looking is no longer tested by looking: the p of the final
+model are
 too small, and effects that just made it are too large (Ribbing & Jonsson 2004, J Pharmacokinet Pharmacodyn 31:109).
 """
 
@@ -28,6 +32,7 @@ _ROUNDING_RISE = 1e-3  # by which a larger model may seem worse than a smaller o
 def search_stepwise(
     submodels: SubmodelFits, options: CovariateSearchOptions, base: SubmodelFit
 ) -> tuple[tuple[CandidateRelation, ...], SubmodelFit, list[RelationTrial]]:
+    """Add relations step by step, then remove them: the chosen relations, their fit, and every trial."""
     chosen, model, trials = (), base, []
     number = 0
     while rest := _list_untested(submodels.enlarged.candidates, chosen):
@@ -49,7 +54,10 @@ def search_stepwise(
     return chosen, model, trials
 
 
-def _list_untested(candidates: tuple[CandidateRelation, ...], chosen: tuple[CandidateRelation, ...]) -> tuple[CandidateRelation, ...]:
+def _list_untested(
+    candidates: tuple[CandidateRelation, ...], chosen: tuple[CandidateRelation, ...]
+) -> tuple[CandidateRelation, ...]:
+    """Candidates of pairs that the model does not have yet."""
     taken = {c.relation.pair for c in chosen}
     return tuple(c for c in candidates if c.relation.pair not in taken)
 
@@ -62,7 +70,7 @@ def _try_additions(
     rest: tuple[CandidateRelation, ...],
     parent: SubmodelFit,
 ) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
-    """Those that the score test thinks most of are fitted first."""
+    """Fit the model with each of the remaining relations added; those of the smallest score-test p first."""
     evaluation = submodels.evaluate_at(parent)
     free = submodels.enlarged.mask_estimated(chosen)
     scores = {
@@ -91,6 +99,7 @@ def _try_additions(
 def _try_removals(
     submodels: SubmodelFits, number: int, chosen: tuple[CandidateRelation, ...], parent: SubmodelFit
 ) -> tuple[list[RelationTrial], dict[str, SubmodelFit]]:
+    """Fit the model without each of the chosen relations."""
     submodels.callbacks.on_step(f"{BACKWARD} step {number}", len(chosen))
     rows, fits = [], {}
     for c in chosen:
@@ -105,33 +114,34 @@ def _try_removals(
 
 
 def make_trial(
-    head: RelationTrial, found: SubmodelFit, change: float, sign: float, values: dict, errors: dict
+    head: RelationTrial, fit: SubmodelFit, change: float, sign: float, values: dict, errors: dict
 ) -> RelationTrial:
-    """`sign`: that of the change in OFV which speaks for the larger model."""
-    cause, improvement = found.cause, sign * change
-    if found.converged and improvement < -_ROUNDING_RISE:
+    """Complete the trial `head` from a fit; `sign` is that of the change in OFV which favours the larger model."""
+    cause, improvement = fit.cause, sign * change
+    if fit.converged and improvement < -_ROUNDING_RISE:
         cause = "the larger of the two models fits worse, so its minimum was not found"
     has_converged = cause == "converged"
     return replace(
         head,
-        ofv=found.ofv,
+        ofv=fit.ofv,
         delta_ofv=change,
         p=chi2_tail(improvement, head.df) if has_converged else float("nan"),
         estimates=values,
         standard_errors=errors,
         status="fitted" if has_converged else "failed",
         cause=cause,
-        iterations=found.iterations,
-        evaluations=found.evaluations,
+        iterations=fit.iterations,
+        evaluations=fit.evaluations,
     )
 
 
 def _choose_addition(rows: list[RelationTrial], level: float) -> RelationTrial | None:
-    """The smallest p below the level; where two are as small (both may be 0 to the last digit), the larger fall."""
+    """The trial of smallest p below the level; where two are as small (both may be 0 to the last digit), the larger fall."""
     passed = [r for r in rows if r.converged and r.p < level]
     return min(passed, key=lambda r: (r.p, r.delta_ofv), default=None)
 
 
 def _choose_removal(rows: list[RelationTrial], level: float) -> RelationTrial | None:
+    """The trial of largest p that is not below the level; where two are as large, the smaller rise."""
     passed = [r for r in rows if r.converged and r.p >= level]
     return max(passed, key=lambda r: (r.p, -r.delta_ofv), default=None)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -146,7 +146,7 @@ class Rosenbrock:
 
 def _make_advance(options: RosenbrockOptions, reverse: bool) -> Advance:
     """The `Advance` of the portable engine: differentiable by vjp if `reverse`, else by jvp."""
-    cross = cross_window_reversibly if reverse else cross_window
+    cross: Any = cross_window_reversibly if reverse else cross_window
 
     def advance(x, interval):
         stops = jnp.broadcast_to(interval.stops, (len(interval.stops), x.shape[-1]))

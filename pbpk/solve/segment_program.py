@@ -14,7 +14,6 @@ from pbpk.compile.programs.rosenbrock.step import step_weights
 from pbpk.compile.programs.solution.kernel import NamedArrays, linear_window, rosenbrock_window
 from pbpk.linalg.packing import produces
 from pbpk.solve.base import Readings
-from pbpk.solve.compiled_solution import flag_inaccurate
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod

@@ -122,7 +122,7 @@ def test_gradients_of_every_kind_of_row(aggregates):
         h = np.zeros(len(psi))
         h[k] = 1e-5
         slope = (
-            np.asarray(evaluate_rows(problem, psi + h).value) - np.asarray(evaluate_rows(problem, psi - h).value)
+            np.asarray(evaluate_rows(problem, psi + h).minus2ll) - np.asarray(evaluate_rows(problem, psi - h).minus2ll)
         ) / 2e-5
         np.testing.assert_allclose(np.asarray(found.gradient)[k], slope, rtol=1e-5, atol=1e-5)
     assert problem.rows == 6 and problem.quantified == 5
@@ -146,8 +146,10 @@ def test_individual_data_and_aggregates_add_up(aggregates, evaluate):
     both = evaluate(method, joint)
     assert method.name == "focei+summary" and joint.observations == alone.observations + 3
     own = evaluate(get_method("focei"), alone)
-    told = evaluate_rows(joint.summary, psi)
-    assert both.objective.sum() == pytest.approx(own.objective.sum() + float(told.value.sum()), rel=1e-10)
+    aggregates_alone = evaluate_rows(joint.summary, psi)
+    assert both.objective.sum() == pytest.approx(
+        own.objective.sum() + float(aggregates_alone.minus2ll.sum()), rel=1e-10
+    )
     names = list(joint.structure.layout.names)
     assert names[:2] == ["CL", "dlt.E50"] and both.good.all() and both.gradient.shape[1] == 2 + 3
     np.testing.assert_allclose(both.gradient[[0, 2, 3], :2], own.gradient, rtol=1e-8, atol=1e-10)

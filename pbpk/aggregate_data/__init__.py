@@ -1,9 +1,11 @@
-"""Fits to published aggregates: means, SDs, medians, ranges, proportions and correlations, where individual data do
-not exist.
+"""Fits to published aggregates where individual data do not exist: means, SDs, medians, ranges, proportions, correlations.
 
-study/summary_schema.py   what `[summary]` of a fit.toml says      rows.py   summary.csv, row by row
-arms.py      groups as virtual patients                   quantities.py  what is measured of each of them
-moments.py, order_statistics.py, proportions.py   the likelihood of each kind of statistic; likelihood.py puts them together
-blocks.py        which rows have a joint likelihood            virtual_patients.py   the fixed draws
-study.py, assemble.py, problem.py, method.py, run.py, result.py, identifiability.py   the same parts as any fit's
+The section `[summary]` of a fit.toml is defined in study/summary_schema.py.
+
+rows.py                reads summary.csv, row by row        quantities.py      what is measured of each patient
+arms.py                groups as arms of virtual patients   virtual_patients.py   their fixed draws
+blocks.py              which rows have a joint likelihood   likelihood.py      the likelihood of all rows, from that of
+moments.py, order_statistics.py, proportions.py             each kind of statistic
+study.py, assemble.py, problem.py                           from fit.toml to a differentiable problem
+method.py, run.py, result.py, identifiability.py            the same parts as those of any fit
 """

@@ -67,9 +67,11 @@ StatisticBlock = MomentBlock | OrderBlock | ProportionBlock | CorrelationBlock
 
 
 class RowNumbers(NamedTuple):
-    """The published numbers as arrays. By row (R,): the value, its error and n, coherent, as the likelihood has them
-    (logarithms of geometric statistics, counts
-    of proportions); the rank of an order statistic."""
+    """The published numbers as arrays by row (R,).
+
+    Value, error and n are coherent and as the likelihood has them (logarithms of geometric statistics, counts of
+    proportions); `rank` is that of an order statistic.
+    """
 
     value: np.ndarray
     error: np.ndarray

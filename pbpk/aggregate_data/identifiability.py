@@ -32,8 +32,8 @@ def describe_identifiability(joint: JointProblem) -> list[str]:
     """What the used rows, and individual data where there are any, cannot determine at the starting values, in lines.
 
     A line names any undetermined direction; without one, a line gives the expected SE of each number. Of Ω and
-    residual errors the individual data tell more
-    than first-order information on θ knows, so those are left out beside individual data.
+    residual errors the individual data tell more than first-order information shows, so beside individual data only θ is
+    looked at.
     """
     problem, layout = joint.summary, joint.summary.structure.layout
     names = [n for n, is_fixed in zip(layout.names, layout.fixed_mask, strict=True) if not is_fixed]

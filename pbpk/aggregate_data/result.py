@@ -31,9 +31,11 @@ class SummaryFit(Fit):
 
 
 def build_summary_table(problem: SummaryProblem, rows: tuple[SummaryRow, ...], psi: np.ndarray) -> pd.DataFrame:
-    """Each published number beside the prediction, in the row's unit; `sampling_sd`: what n patients, and rounding,
-    let the published number be
-    off; `residual`: their difference over it, on the logarithm for geometric statistics."""
+    """Each published number beside the prediction, in the row's unit.
+
+    `sampling_sd`: what n patients, and rounding, let the published number be off; `residual`: their difference over it, on
+    the logarithm for geometric statistics.
+    """
     predicted, spread = (np.asarray(a) for a in evaluate_rows(problem, jnp.asarray(psi))[2:])
     lines = []
     for i, row in enumerate(rows):

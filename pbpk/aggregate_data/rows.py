@@ -30,9 +30,12 @@ KNOWN_COLUMNS = (*REQUIRED_COLUMNS, "n", "error", "use", "note")
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One published number. `value` and `error` as printed, in `unit`; `step`: one in the last printed digit; `p` of a
-    quantile; `other`: the second
-    quantity of a correlation; `line` in the file."""
+    """One published number.
+
+    `value` and `error` are as printed, in `unit`; `step` is one unit of the last printed digit; `n` is the number of
+    patients; `used` rows are fitted, the others only predicted; `p` of a quantile; `other`: the second quantity of a
+    correlation; `line` in the file.
+    """
 
     line: int
     group: str

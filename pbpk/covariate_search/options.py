@@ -13,9 +13,12 @@ from pbpk.tables import read_toml
 
 
 class CovariateSearchOptions(BaseModel):
-    """The options of a search: with the study they decide its result. `forward` and `backward` are levels of p;
-    `screen` leaves out of a forward
-    step what the score test gives a larger p; `bounds` are those of clinical relevance for a factor; `level` of intervals."""
+    """The options of a search: with the study they decide its result.
+
+    `relations` are texts as `read_relations` takes them; `forward` and `backward` are levels of p; `screen` leaves out of a
+    forward step what the score test gives a larger p; `estimation` is the method of the fits; `references` are by
+    covariate; `bounds` are those of clinical relevance for a factor; `level` is that of intervals.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

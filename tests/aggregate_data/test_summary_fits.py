@@ -88,8 +88,8 @@ def test_the_table_shows_every_row_in_its_own_unit(sufficient):
     assert gm["model"] == pytest.approx(gm["published"], rel=1e-4) and gm["sampling_sd"] < gm["published"]
     assert cv["model"] == pytest.approx(100 * np.sqrt(np.expm1(sufficient.estimates["OMEGA_CL"])), rel=1e-6)
     assert not c6["used"] and c6["residual"] == pytest.approx((2 - c6["model"]) / c6["sampling_sd"])
-    said = json.loads(json.dumps(sufficient.to_json()))
-    assert [r["used"] for r in said["summary"]] == [True, True, False] and said["method"] == "summary"
+    content = json.loads(json.dumps(sufficient.to_json()))
+    assert [r["used"] for r in content["summary"]] == [True, True, False] and content["method"] == "summary"
 
 
 @pytest.mark.slow
@@ -117,14 +117,14 @@ def test_gradients_of_every_kind_of_row(aggregates):
     )
     problem = load_study(folder).problem.summary
     psi = load_study(folder).problem.initial_unconstrained + 0.1
-    found = evaluate_rows(problem, psi)
+    evaluation = evaluate_rows(problem, psi)
     for k in range(len(psi)):
         h = np.zeros(len(psi))
         h[k] = 1e-5
         slope = (
             np.asarray(evaluate_rows(problem, psi + h).minus2ll) - np.asarray(evaluate_rows(problem, psi - h).minus2ll)
         ) / 2e-5
-        np.testing.assert_allclose(np.asarray(found.gradient)[k], slope, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(evaluation.gradient)[k], slope, rtol=1e-5, atol=1e-5)
     assert problem.rows == 6 and problem.quantified == 5
 
 
@@ -145,14 +145,14 @@ def test_individual_data_and_aggregates_add_up(aggregates, evaluate):
     method = combine_with_aggregates(get_method("focei"), joint)
     both = evaluate(method, joint)
     assert method.name == "focei+summary" and joint.observations == alone.observations + 3
-    own = evaluate(get_method("focei"), alone)
+    individual = evaluate(get_method("focei"), alone)
     aggregates_alone = evaluate_rows(joint.summary, psi)
     assert both.objective.sum() == pytest.approx(
-        own.objective.sum() + float(aggregates_alone.minus2ll.sum()), rel=1e-10
+        individual.objective.sum() + float(aggregates_alone.minus2ll.sum()), rel=1e-10
     )
     names = list(joint.structure.layout.names)
     assert names[:2] == ["CL", "dlt.E50"] and both.good.all() and both.gradient.shape[1] == 2 + 3
-    np.testing.assert_allclose(both.gradient[[0, 2, 3], :2], own.gradient, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(both.gradient[[0, 2, 3], :2], individual.gradient, rtol=1e-8, atol=1e-10)
     assert not both.gradient[1, :2].any() and both.gradient[1, 2:].any()
 
 

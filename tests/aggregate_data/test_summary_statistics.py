@@ -16,8 +16,8 @@ PLACES = ndtri((np.arange(4096) + 0.5) / 4096)
 NORMAL = PLACES / PLACES.std()
 
 
-def host(found):
-    return tuple(np.asarray(a) for a in found)
+def host(arrays):
+    return tuple(np.asarray(a) for a in arrays)
 
 
 def test_draws_are_centred_uncorrelated_mirrored_and_repeatable():
@@ -111,10 +111,10 @@ def test_proportions_are_binomial_and_never_quite_certain():
 
 @pytest.mark.parametrize("form", ["loglogistic", "probit"])
 def test_probability_is_a_half_at_e50(form):
-    found = np.asarray(compute_response_probability(form, np.array([0.0, 1.0, 2.0, 4.0]), 2.0, 3.0))
-    assert found[0] == 0 and found[2] == pytest.approx(0.5)
+    probabilities = np.asarray(compute_response_probability(form, np.array([0.0, 1.0, 2.0, 4.0]), 2.0, 3.0))
+    assert probabilities[0] == 0 and probabilities[2] == pytest.approx(0.5)
     wanted = 1 / (1 + 2**-3.0) if form == "loglogistic" else stats.norm.cdf(3 * np.log(2))
-    assert found[3] == pytest.approx(wanted) and found[1] == pytest.approx(1 - wanted)
+    assert probabilities[3] == pytest.approx(wanted) and probabilities[1] == pytest.approx(1 - wanted)
 
 
 def test_a_correlation_by_fishers_z():

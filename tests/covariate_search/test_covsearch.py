@@ -44,8 +44,8 @@ def records():
     lines = ["ID,TIME,AMT,DV,WT,SEX,AGE,RACE,LEAN,TWIN,SAME"]
     for i in range(1, SUBJECTS + 1):
         wt, sex, age, race = rng.uniform(45, 110), i % 2, rng.integers(20, 80), rng.choice([1, 1, 1, 2, 3])
-        own = f"{wt:.2f},{sex},{age},{race},{0.8 * wt + rng.normal():.2f},{1 - sex},5"
-        lines += [f"{i},0,100,.,{own}", *(f"{i},{t},.,1.0,{own}" for t in TIMES)]
+        covariates = f"{wt:.2f},{sex},{age},{race},{0.8 * wt + rng.normal():.2f},{1 - sex},5"
+        lines += [f"{i},0,100,.,{covariates}", *(f"{i},{t},.,1.0,{covariates}" for t in TIMES)]
     return lines
 
 
@@ -91,7 +91,7 @@ def run(enlarged, watch=None, **how):
 
 
 @pytest.fixture(scope="module")
-def found(one):
+def result(one):
     return run(one)
 
 
@@ -104,7 +104,7 @@ def test_relations_are_read():
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         ([], "no relation is given"),
         (["CL WT power"], "cannot be read"),
@@ -114,13 +114,13 @@ def test_relations_are_read():
         (["CL: WT power", "CL: WT power"], "asked for twice"),
     ],
 )
-def test_relations_that_cannot_be_read(texts, said):
-    with pytest.raises(BadInput, match=said):
+def test_relations_that_cannot_be_read(texts, message):
+    with pytest.raises(BadInput, match=message):
         read_relations(texts)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("CL: WEIGHT power", "no covariate `WEIGHT`"),
         ("CL: SAME linear", "constant: 5 in every subject"),
@@ -130,8 +130,8 @@ def test_relations_that_cannot_be_read(texts, said):
         ("CL: RACE equals 4", "no record has the reference category 4"),
     ],
 )
-def test_relations_that_the_data_cannot_have(plain, text, said):
-    with pytest.raises(BadInput, match=said):
+def test_relations_that_the_data_cannot_have(plain, text, message):
+    with pytest.raises(BadInput, match=message):
         prepare_search(plain, make_search_options(relations=(text,)))
 
 
@@ -172,18 +172,18 @@ def test_plans(tmp_path):
 
 
 def test_references_and_coefficients_come_from_the_data(plain):
-    made = prepare_search(
+    prepared = prepare_search(
         plain, make_search_options(relations=("CL: WT power, RACE equals", "V: WT hockey"), references={"WT": 70})
     )
     first = plain.events.frame.groupby("ID")[["WT", "RACE"]].first()
-    assert [c.reference for c in made.candidates] == [70.0, 1.0, 70.0]
+    assert [c.reference for c in prepared.candidates] == [70.0, 1.0, 70.0]
     assert first["RACE"].mode()[0] == 1
-    assert [c.coefficients for c in made.candidates] == [
+    assert [c.coefficients for c in prepared.candidates] == [
         ("CL_WT",),
         ("CL_RACE_2", "CL_RACE_3"),
         ("V_WT_below", "V_WT_above"),
     ]
-    assert [c.df for c in made.candidates] == [1, 2, 2]
+    assert [c.df for c in prepared.candidates] == [1, 2, 2]
     other = prepare_search(plain, make_search_options(relations=("CL: WT power",)))
     assert other.candidates[0].reference == np.median(first["WT"])
 
@@ -201,41 +201,41 @@ def test_the_enlarged_problem_is_the_single_one(one, truth, drawn):
     psi = one.study.problem.initial_unconstrained.copy()
     psi[all_names.index("CL_WT")] = 0.4
     eta = np.zeros((2, SUBJECTS))
-    whole = evaluate_on_host(FOCEI, one.study.problem, psi, eta)
+    enlarged_evaluation = evaluate_on_host(FOCEI, one.study.problem, psi, eta)
     median = np.median(truth.events.frame.groupby("ID")["WT"].first())
     at = psi[[all_names.index(n) for n in names]]
     at[names.index("CL")] += 0.4 * np.log(70 / median)  # the other study's reference
     single = evaluate_on_host(FOCEI, alone, at, eta)
-    np.testing.assert_allclose(whole.objective, single.objective, rtol=1e-9)
+    np.testing.assert_allclose(enlarged_evaluation.objective, single.objective, rtol=1e-9)
     kept = [n for n in names if n != "CL_WT"]
     for n in kept:
         np.testing.assert_allclose(
-            whole.gradient[all_names.index(n)], single.gradient[names.index(n)], rtol=1e-6, atol=1e-8
+            enlarged_evaluation.gradient[all_names.index(n)], single.gradient[names.index(n)], rtol=1e-6, atol=1e-8
         )
 
 
-def test_the_search_finds_the_effect(found):
-    assert found.relations == ["CL-WT power"]
-    first = found.table[found.table["step"] == 1]
+def test_the_search_finds_the_effect(result):
+    assert result.relations == ["CL-WT power"]
+    first = result.table[result.table["step"] == 1]
     assert set(first["relation"]) == {"CL-WT power", "CL-SEX equals", "CL-AGE linear", "V-AGE exponential"}
     best = first[first["chosen"]].iloc[0]
     assert best["relation"] == "CL-WT power" and best["p"] < 1e-4
     assert best["p"] == pytest.approx(chi2_tail(-best["delta_ofv"], 1), rel=1e-12)
-    row = found.parameters.set_index("name").loc["CL_WT"]
+    row = result.parameters.set_index("name").loc["CL_WT"]
     assert abs(row["estimate"] - 0.75) < 3 * row["se"]
 
 
-def test_every_step_is_kept(found):
-    by_step = found.table.groupby("step")["direction"].first().tolist()
+def test_every_step_is_kept(result):
+    by_step = result.table.groupby("step")["direction"].first().tolist()
     assert by_step == ["forward", "forward", "backward"]
-    last = found.trials[-1]
+    last = result.trials[-1]
     assert (last.direction, last.relation, last.chosen) == ("backward", "CL-WT power", False)
-    assert last.delta_ofv == -next(t for t in found.trials if t.chosen).delta_ofv
-    assert found.table["converged"].all()
+    assert last.delta_ofv == -next(t for t in result.trials if t.chosen).delta_ofv
+    assert result.table["converged"].all()
 
 
-def test_the_score_test_ranks_the_effect_first(found):
-    first = [t for t in found.trials if t.step == 1]
+def test_the_score_test_ranks_the_effect_first(result):
+    first = [t for t in result.trials if t.step == 1]
     assert min(first, key=lambda t: t.score_p).relation == "CL-WT power"
     # n subjects bound a statistic of cross-products, so that a strong effect has less than its likelihood ratio
     assert all(0 <= t.score < SUBJECTS for t in first)
@@ -262,7 +262,7 @@ def test_a_screen_is_labelled(one):
     assert "left out by the score test, which is approximate" in screened.verdict
 
 
-def test_resuming_gives_the_same_digits(one, found):
+def test_resuming_gives_the_same_digits(one, result):
     kept, calls = {}, []
 
     class Stop(Exception):
@@ -279,9 +279,9 @@ def test_resuming_gives_the_same_digits(one, found):
     again = []
     resumed = run(one, SearchCallbacks(on_fit=lambda key, model: again.append(key), earlier_fits=kept))
     assert not set(again) & set(kept) and again
-    np.testing.assert_array_equal(resumed.table["ofv"], found.table["ofv"])
-    np.testing.assert_array_equal(resumed.parameters["estimate"], found.parameters["estimate"])
-    np.testing.assert_array_equal(resumed.parameters["se"], found.parameters["se"])
+    np.testing.assert_array_equal(resumed.table["ofv"], result.table["ofv"])
+    np.testing.assert_array_equal(resumed.parameters["estimate"], result.parameters["estimate"])
+    np.testing.assert_array_equal(resumed.parameters["se"], result.parameters["se"])
 
 
 def test_a_fit_that_fails_is_named_and_not_chosen(one, monkeypatch):
@@ -295,16 +295,16 @@ def test_a_fit_that_fails_is_named_and_not_chosen(one, monkeypatch):
         return replace(out, cause="no further decrease found") if free[wt] else out
 
     monkeypatch.setattr(models, "refit_submodel", failing)
-    found = run(one)
-    assert "CL-WT power" not in found.relations
-    assert "Failed, and so not chosen: CL-WT power (forward step 1: no further decrease found)" in found.verdict
-    row = found.table[(found.table["relation"] == "CL-WT power") & (found.table["step"] == 1)].iloc[0]
+    result = run(one)
+    assert "CL-WT power" not in result.relations
+    assert "Failed, and so not chosen: CL-WT power (forward step 1: no further decrease found)" in result.verdict
+    row = result.table[(result.table["relation"] == "CL-WT power") & (result.table["step"] == 1)].iloc[0]
     assert not row["converged"] and np.isnan(row["p"])
 
 
-def test_the_full_model_and_its_forest(one, found):
+def test_the_full_model_and_its_forest(one, result):
     full = run(one, method="full")
-    assert len(full.relations) == 4 and full.final_ofv < found.final_ofv
+    assert len(full.relations) == 4 and full.final_ofv < result.final_ofv
     tests = full.tests.set_index("relation")
     assert tests.loc["CL-WT power", "p"] < 1e-4 and tests.loc["CL-WT power", "wald_p"] < 1e-4
     np.testing.assert_allclose(tests["wald"], tests["delta_ofv"], rtol=0.4, atol=0.3)  # the same, asymptotically
@@ -352,9 +352,9 @@ def test_delta_ofv_is_that_of_two_fits(minimise):
     part = spec.parameters["V"]
     without = part.model_copy(update={"covariates": [e for e in part.covariates if e.covariate != "APGR"]})
     base = replace_spec(study, spec.model_copy(update={"parameters": {**spec.parameters, "V": without}}))
-    found = search_covariates(base, make_search_options(relations=("V: APGR below 5", "CL: APGR below 5")))
+    result = search_covariates(base, make_search_options(relations=("V: APGR below 5", "CL: APGR below 5")))
     larger, smaller = minimise(FOCEI, study.problem), minimise(FOCEI, base.problem)
-    trial = next(t for t in found.trials if t.relation == "V-APGR below 5")
+    trial = next(t for t in result.trials if t.relation == "V-APGR below 5")
     assert trial.delta_ofv == pytest.approx(larger.ofv - smaller.ofv, abs=1e-5)
     assert trial.ofv == pytest.approx(586.276056, abs=1e-4)
     assert trial.estimates["V_APGR"] == pytest.approx(0.15892, rel=5e-3)
@@ -362,12 +362,12 @@ def test_delta_ofv_is_that_of_two_fits(minimise):
 
 @pytest.mark.slow
 def test_null_covariates_are_taken_in_at_about_the_nominal_rate(enlarged, drawn):
-    """30 replicates: the effect is always found; a null relation, tested with it in the model, passes 5 % one time in 20."""
+    """30 replicates: the effect is always result; a null relation, tested with it in the model, passes 5 % one time in 20."""
     passed = tested = 0
     for number in range(1, 31):
-        found = run(holding(enlarged, drawn(number)), forward=0.05, backward=0.05)
-        assert "CL-WT power" in found.relations
-        second = [t for t in found.trials if t.direction == "forward" and t.step == 2]
+        result = run(holding(enlarged, drawn(number)), forward=0.05, backward=0.05)
+        assert "CL-WT power" in result.relations
+        second = [t for t in result.trials if t.direction == "forward" and t.step == 2]
         assert all(t.converged for t in second)
         passed, tested = passed + sum(t.p < 0.05 for t in second), tested + len(second)
     assert tested == 90

@@ -158,7 +158,11 @@ def all_launched(driver, monkeypatch):
     def launched(program, types, given):
         if program not in known:
             cuda.register_on_cuda(program)
-            known[program] = made[-1], fake_cuda.on_this_processor(cuda.write_program(program)[0]), cuda.write_program(program)[2]
+            known[program] = (
+                made[-1],
+                fake_cuda.on_this_processor(cuda.write_program(program)[0]),
+                cuda.write_program(program)[2],
+            )
         handler, run, slots = known[program]
 
         def call(*arrays):

@@ -72,7 +72,8 @@ def test_functions_have_the_derivatives_that_jax_gives_them(name):
     directions = [tuple(rng.standard_normal(X.shape) for _ in arguments) for _ in range(ORDER)]
     m = ForwardModeBackend(NumpyBackend({}), ORDER, {})
     given = {
-        k: OperandJet({0: a, **{s: raised(directions, s, k) for s in range(1, 2**ORDER)}}) for k, a in enumerate(arguments)
+        k: OperandJet({0: a, **{s: raised(directions, s, k) for s in range(1, 2**ORDER)}})
+        for k, a in enumerate(arguments)
     }
     with np.errstate(all="ignore"):
         ((found,),) = evaluate_expressions(m, [(prepare_expression(m, trace_function(f, 2), {}), given)])
@@ -178,7 +179,9 @@ def test_equations_are_solved_with_their_derivatives():
         return jnp.linalg.solve(jnp.moveaxis(matrix, -1, 0), b.T[..., None])[..., 0].T
 
     def jets(which, rows):
-        return [OperandJet({0: v, **{s: raised(directions, s, which)[k] for s in (1, 2, 3)}}) for k, v in enumerate(rows)]
+        return [
+            OperandJet({0: v, **{s: raised(directions, s, which)[k] for s in (1, 2, 3)}}) for k, v in enumerate(rows)
+        ]
 
     m = ForwardModeBackend(NumpyBackend({}), 2, {})
     factors = factor_matrix(m, pivots, dict(zip(places, jets(0, a), strict=True)), jets(1, excess), 2)

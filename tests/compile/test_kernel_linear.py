@@ -303,7 +303,9 @@ def test_wrong_arrays_are_refused_before_the_call(model):
 
 def _handler(system, count=9):
     """The compiled handler's name, good arguments and result types."""
-    window = LinearWindowForward(system, SERIES, len(STOPS), True, True, False, registers=jit.host_processor().registers * 3 // 4)
+    window = LinearWindowForward(
+        system, SERIES, len(STOPS), True, True, False, registers=jit.host_processor().registers * 3 // 4
+    )
     rates = jnp.ones((len(system.slopes[0]), count))
     start = jnp.ones((len(system.names), count))
     types = [jax.ShapeDtypeStruct((*b.shape, count), np.float64) for b in window.results]

@@ -362,7 +362,7 @@ def test_delta_ofv_is_that_of_two_fits(minimise):
 
 @pytest.mark.slow
 def test_null_covariates_are_taken_in_at_about_the_nominal_rate(enlarged, drawn):
-    """30 replicates: the effect is always result; a null relation, tested with it in the model, passes 5 % one time in 20."""
+    """30 replicates: the effect is always found; a null relation, tested with it in the model, passes 5 % one time in 20."""
     passed = tested = 0
     for number in range(1, 31):
         result = run(holding(enlarged, drawn(number)), forward=0.05, backward=0.05)

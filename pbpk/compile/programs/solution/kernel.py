@@ -53,12 +53,12 @@ def rosenbrock_window(method: RosenbrockMethod, stops: int, inflow: bool) -> Ros
 
 def run_solution(layout: SolutionLayout, arguments: NamedArrays, *, keep_residuals: bool) -> NamedArrays:
     """The results of `SolutionProgram`, by name."""
-    return _call(_ForwardKernel(layout, keep_residuals), arguments)
+    return _call(_SolutionForwardKernel(layout, keep_residuals), arguments)
 
 
 def run_solution_adjoint(layout: SolutionLayout, arguments: NamedArrays) -> NamedArrays:
     """The results of `SolutionAdjointProgram`, by the name of what they are cotangents of."""
-    bars = _call(_AdjointKernel(layout), arguments)
+    bars = _call(_SolutionAdjointKernel(layout), arguments)
     return {name.removeprefix(cotangent_name("")): bar for name, bar in bars.items()}
 
 
@@ -140,7 +140,7 @@ class _SolutionKernel(ABC):
 
 
 @dataclass(frozen=True)
-class _ForwardKernel(_SolutionKernel):
+class _SolutionForwardKernel(_SolutionKernel):
     """The kernel of `SolutionProgram`."""
 
     layout: SolutionLayout
@@ -152,7 +152,7 @@ class _ForwardKernel(_SolutionKernel):
 
 
 @dataclass(frozen=True)
-class _AdjointKernel(_SolutionKernel):
+class _SolutionAdjointKernel(_SolutionKernel):
     """The kernel of `SolutionAdjointProgram`."""
 
     layout: SolutionLayout

@@ -39,7 +39,7 @@ from pbpk.compile.xla import jit
 from pbpk.compile.xla.bind import write_assembly
 from pbpk.compile.xla.handler import CHUNK, write_handler
 from pbpk.errors import MissingExtra
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.linalg.series import design
 from pbpk.model.system import System
 from pbpk.solve.resolvent import propagate_reversibly
@@ -129,7 +129,7 @@ def by_jax(system: System, rtol: float, integrals: bool) -> Callable:
     window = ResolventWindow(system, design(span, rtol * 1e-4), integrals)
 
     def packed(t, y: jax.Array, p: jax.Array) -> jax.Array:
-        return packing(system).pack(system.rate_jacobian(t, y, p))
+        return plan_packing(system).pack(system.rate_jacobian(t, y, p))
 
     def crossing(rates: jax.Array, x: jax.Array, own: np.ndarray):
         return propagate_reversibly(window, rates, x, None, jnp.asarray(own)[:, None])

@@ -139,26 +139,26 @@ def _write_results(folder: OutputFolder, result: BootstrapResult) -> Path:
 def _format_result(result: BootstrapResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
     from pbpk.commands.run_analyses import format_heading, format_table, format_unit
-    from pbpk.report.numbers import interval, shown
+    from pbpk.report.numbers import format_interval, format_number
 
     options, percent = result.options, f"{100 * result.options.level:g} %"
     table = result.summary.assign(
         unit=[format_unit(u) for u in result.summary["unit"]],
-        ci=[interval(a, b) for a, b in zip(result.summary["ci_low"], result.summary["ci_high"], strict=True)],
+        ci=[format_interval(a, b) for a, b in zip(result.summary["ci_low"], result.summary["ci_high"], strict=True)],
     )
     columns = [
         ("Parameter", "name", None),
         ("Unit", "unit", None),
-        ("Est.", "estimate", shown),
-        ("Median", "median", shown),
-        ("Bias", "bias", shown),
-        ("SE", "se", shown),
-        ("%RSE", "rse", shown),
+        ("Est.", "estimate", format_number),
+        ("Median", "median", format_number),
+        ("Bias", "bias", format_number),
+        ("SE", "se", format_number),
+        ("%RSE", "rse", format_number),
         (f"{percent} interval", "ci", str),
     ]
     if options.bca:
         ends = zip(result.summary["bca_low"], result.summary["bca_high"], strict=True)
-        table = table.assign(bca=[interval(a, b) for a, b in ends])
+        table = table.assign(bca=[format_interval(a, b) for a, b in ends])
         columns.append((f"{percent} BCa", "bca", str))
     strata = f" in strata of {options.strata}" if options.strata else ""
     what = f"{options.kind} bootstrap{strata}, {options.replicates} replicates, seed {options.seed}"

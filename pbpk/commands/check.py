@@ -31,28 +31,28 @@ def check(
 
     A data file needs --model, a VOI table (a column `voi`) --nuclide.
     """
-    from pbpk.commands.check_imaging import Voi, check_measurements, check_voi, is_voi, refuse
+    from pbpk.commands.check_imaging import ImagingOptions, check_measurements, check_voi, is_voi_file, refuse_imaging_options
     from pbpk.commands.shared import print_json, read_pairs
     from pbpk.errors import BadInput, PbpkError, did_you_mean
     from pbpk.model.load import list_models
     from pbpk.study.load import list_studies
 
     place, table = Path(path), ""
-    how = Voi(nuclide, decay_corrected, administered, read_pairs(voi, "--voi"), events, into)
-    voi_table = place.is_file() and place.suffix != ".toml" and is_voi(place)
+    how = ImagingOptions(nuclide, decay_corrected, administered, read_pairs(voi, "--voi"), events, into)
+    voi_table = place.is_file() and place.suffix != ".toml" and is_voi_file(place)
     if not voi_table:
-        refuse(how)
+        refuse_imaging_options(how)
     try:
         if path in list_studies() or (place / "fit.toml").exists():
-            found = _study(path)
+            findings = _check_study(path)
         elif path in list_models() or (place / "structure.py").exists():
-            found = _model(path)
+            findings = _check_model(path)
         elif place.is_file() and place.suffix == ".toml":
-            found = check_measurements(place, model)
+            findings = check_measurements(place, model)
         elif voi_table:
-            found, table = check_voi(place, model, how)
+            findings, table = check_voi(place, model, how)
         elif place.is_file():
-            found = _data(place, model)
+            findings = _check_data(place, model)
         elif place.exists():
             raise BadInput("is neither a model (structure.py) nor a study (fit.toml) nor a file", where=path)
         else:
@@ -63,13 +63,13 @@ def check(
             raise typer.Exit(e.exit_code) from None
         raise
     if as_json:
-        print_json({"path": path, "good": True, **found})
+        print_json({"path": path, "good": True, **findings})
         return
-    warned = len(found.pop("warning", []))
+    warned = len(findings.pop("warning", []))
     if table:
         print(table)
-        found.pop("rows")
-    for key, value in found.items():
+        findings.pop("rows")
+    for key, value in findings.items():
         if isinstance(value, list):
             for item in value:
                 print(f"{key}: {item}")
@@ -78,7 +78,7 @@ def check(
     print(f"no fault found, but {warned} warning" if warned else "no problems found")
 
 
-def _model(name: str) -> dict:
+def _check_model(name: str) -> dict:
     from pbpk.model.load import load_model
     from pbpk.solve.choose import choose_solver
 
@@ -94,7 +94,7 @@ def _model(name: str) -> dict:
     }
 
 
-def _data(path: Path, model: str | None) -> dict:
+def _check_data(path: Path, model: str | None) -> dict:
     from pbpk.data.events import read_events
     from pbpk.errors import WrongUsage
     from pbpk.model.load import load_model
@@ -112,10 +112,10 @@ def _data(path: Path, model: str | None) -> dict:
         default_compartment=next(iter(routes)) if len(routes) == 1 else None,
         default_observable=observables[0] if len(observables) == 1 else None,
     )
-    return {"data": str(path), **_counts(events)}
+    return {"data": str(path), **_count_records(events)}
 
 
-def _counts(events) -> dict:
+def _count_records(events) -> dict:
     frame = events.frame
     return {
         "subjects": int(frame["ID"].nunique()),
@@ -127,7 +127,7 @@ def _counts(events) -> dict:
     }
 
 
-def _study(name: str) -> dict:
+def _check_study(name: str) -> dict:
     from pbpk.study.identifiability import describe_precision
     from pbpk.study.load import load_study
 
@@ -143,7 +143,7 @@ def _study(name: str) -> dict:
         "model": study.model.name,
         "method": study.spec.estimation.method,
         "estimated": ", ".join(study.problem.structure.layout.names),
-        **_counts(study.events),
+        **_count_records(study.events),
         "identifiability": weak,
         **aggregates,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Voi(NamedTuple):
+class ImagingOptions(NamedTuple):
     """The options of `pbpk check` that a VOI table takes."""
 
     nuclide: str | None
@@ -18,7 +18,7 @@ class Voi(NamedTuple):
     into: str | None
 
 
-def is_voi(path: Path) -> bool:
+def is_voi_file(path: Path) -> bool:
     from pbpk.data.voi_headers import is_voi_table
     from pbpk.errors import BadInput
     from pbpk.tables import read_csv
@@ -29,7 +29,7 @@ def is_voi(path: Path) -> bool:
         return False
 
 
-def refuse(how: Voi) -> None:
+def refuse_imaging_options(how: ImagingOptions) -> None:
     """Raises `WrongUsage` where an option of VOI tables is given for something else."""
     from pbpk.errors import WrongUsage
 
@@ -39,7 +39,7 @@ def refuse(how: Voi) -> None:
             raise WrongUsage(f"--{option} goes with a VOI table", hint="its header has a column `voi`")
 
 
-def check_voi(path: Path, model: str | None, how: Voi) -> tuple[dict, str]:
+def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict, str]:
     """What there is to say of a VOI table, and the table as text. Writes the event table if one is asked for."""
     from pbpk.commands.shared import say
     from pbpk.data.voi import read_voi
@@ -71,7 +71,7 @@ def check_voi(path: Path, model: str | None, how: Voi) -> tuple[dict, str]:
     for text in table.warnings:
         say(f"warning: {text}")
     frame = table.frame
-    found = {
+    findings = {
         "voi_table": str(path),
         "nuclide": table.nuclide.name,
         "subjects": int(frame["subject"].nunique()),
@@ -83,9 +83,9 @@ def check_voi(path: Path, model: str | None, how: Voi) -> tuple[dict, str]:
     if how.events is not None:
         text = table.events(into=into).to_csv(index=False)
         _write_new(how.events, text)
-        found["events"] = str(how.events)
+        findings["events"] = str(how.events)
     shown = frame if loaded or how.names else frame.drop(columns="observable")
-    return {**found, "rows": shown.to_dict("records")}, shown.to_string(index=False, na_rep="-", float_format="%.5g")
+    return {**findings, "rows": shown.to_dict("records")}, shown.to_string(index=False, na_rep="-", float_format="%.5g")
 
 
 def check_measurements(path: Path, model: str | None) -> dict:
@@ -94,14 +94,14 @@ def check_measurements(path: Path, model: str | None) -> dict:
     from pbpk.observe.declared import KINDS, read_measurements
     from pbpk.observe.readings import select_observables
 
-    asked = read_measurements(path)
+    measurements = read_measurements(path)
     if model is not None:
         system = load_model(model).system
-        for m in asked:
+        for m in measurements:
             select_observables(system, list(m.regions))
     kind_of = {kind: name for name, kind in KINDS.items()}
-    told = [f"{m.name}: {kind_of[type(m)]} of {', '.join(m.regions)}" for m in asked]
-    return {"measurements": str(path), "measurement": told}
+    descriptions = [f"{m.name}: {kind_of[type(m)]} of {', '.join(m.regions)}" for m in measurements]
+    return {"measurements": str(path), "measurement": descriptions}
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -33,9 +33,9 @@ def compare(
             say(warning)
         print_json(comparison.to_dict())
     else:
-        from pbpk.report.comparison_text import comparison_block
+        from pbpk.report.comparison_text import format_comparison
 
-        print(comparison_block(comparison), end="")
+        print(format_comparison(comparison), end="")
     raise typer.Exit(0 if comparison.sound else 1)
 
 

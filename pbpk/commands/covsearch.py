@@ -82,9 +82,9 @@ def covsearch(
 
 def _format_result(result: CovariateSearchResult, source: Path) -> str:
     """The search in words."""
-    from pbpk.report.covariate_search_text import search_block
+    from pbpk.report.covariate_search_text import format_search
 
-    return search_block(result, str(source))
+    return format_search(result, str(source))
 
 
 def _read_options(file: Path | None, stated: dict[str, Any]) -> CovariateSearchOptions:

@@ -54,23 +54,23 @@ def derived(
 def _format_result(result: DerivedResult, source: Path) -> str:
     """The result in words: a table, where the sample is from, and which quantities had no finite value."""
     from pbpk.commands.run_analyses import format_heading, format_table, format_unit
-    from pbpk.report.numbers import interval, shown
+    from pbpk.report.numbers import format_interval, format_number
 
     rows = result.table
     table = rows.assign(
         unit=[format_unit(u) for u in rows["unit"]],
-        delta=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
-        sampled=[interval(a, b) for a, b in zip(rows["sample_low"], rows["sample_high"], strict=True)],
+        delta=[format_interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
+        sampled=[format_interval(a, b) for a, b in zip(rows["sample_low"], rows["sample_high"], strict=True)],
     )
     columns = [
         ("Quantity", "name", None),
         ("Expression", "expression", None),
         ("Unit", "unit", None),
-        ("Est.", "estimate", shown),
-        ("SE", "se", shown),
+        ("Est.", "estimate", format_number),
+        ("SE", "se", format_number),
         ("delta method", "delta", str),
-        ("Median", "median", shown),
-        ("SE of sample", "sample_se", shown),
+        ("Median", "median", format_number),
+        ("SE of sample", "sample_se", format_number),
         ("of sample", "sampled", str),
     ]
     notes = [

@@ -117,14 +117,14 @@ def _write(result: Design, out: Path) -> None:
 
 
 def _show(d: Design) -> None:
-    from pbpk.report.numbers import shown
+    from pbpk.report.numbers import format_number
 
     name = d.criterion + (f" for {', '.join(d.interest)}" if d.interest else "")
     how = "first order" if d.approximation == "fo" else "first order around simulated η"
     print(f"{d.study}: {name}, {d.subjects:g} subjects; information by {how}, {d.form} form\n")
     rows = [("arm", "subjects", "samples of", "at (h)")]
     for s in d.schedules:
-        at = "differs between subjects" if s.times is None else ", ".join(shown(t) for t in s.times)
+        at = "differs between subjects" if s.times is None else ", ".join(format_number(t) for t in s.times)
         rows.append((s.arm, f"{s.subjects:g}", ", ".join(s.observables), at))
     _print(rows, left=(0, 2, 3))
     print(f"\ncriterion {d.value:.4f}; −ln det of all the information {d.minus_log_det:.4f}")
@@ -139,11 +139,11 @@ def _show(d: Design) -> None:
     head += ["exact SE", "± Monte Carlo"] * bool(exact) + ["power"] * bool(d.parameters["power"].notna().any())
     rows = [tuple(head)]
     for r in d.parameters.itertuples():
-        row = [str(r.name), shown(r.value), str(r.unit), shown(r.se), shown(r.rse, 3)]
-        row += [shown(r.own_rse, 3)] * before
+        row = [str(r.name), format_number(r.value), str(r.unit), format_number(r.se), format_number(r.rse, 3)]
+        row += [format_number(r.own_rse, 3)] * before
         if exact:
-            row += [shown(exact["standard_errors"][r.name]), shown(exact["monte_carlo_errors"][r.name], 2)]
-        row += [shown(r.power, 3)] * ("power" in head)
+            row += [format_number(exact["standard_errors"][r.name]), format_number(exact["monte_carlo_errors"][r.name], 2)]
+        row += [format_number(r.power, 3)] * ("power" in head)
         rows.append(tuple(row))
     print()
     _print(rows, left=(0, 2))

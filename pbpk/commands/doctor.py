@@ -20,35 +20,35 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON ob
     from pbpk.run_folders.record import read_environment
     from pbpk.study.load import list_studies
 
-    found = read_environment()
+    findings = read_environment()
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
     folder = Path(cache) if cache else None
-    found["compile_cache"] = cache or None
-    found["compile_cache_programs"] = len(list(folder.glob("*-cache"))) if folder and folder.is_dir() else 0
-    found["extras"] = {
+    findings["compile_cache"] = cache or None
+    findings["compile_cache_programs"] = len(list(folder.glob("*-cache"))) if folder and folder.is_dir() else 0
+    findings["extras"] = {
         extra: all(importlib.util.find_spec(p) is not None for p in needs)
         for extra, needs in {"report": ("matplotlib", "jinja2")}.items()
     }
-    found["models"], found["studies"] = list(list_models()), list(list_studies())
-    problems = [] if found["float64"] else ["float64 is off: import pbpk before jax, or unset JAX_ENABLE_X64"]
+    findings["models"], findings["studies"] = list(list_models()), list(list_studies())
+    problems = [] if findings["float64"] else ["float64 is off: import pbpk before jax, or unset JAX_ENABLE_X64"]
     if not cache:
         problems.append("no place to keep compiled programs: set PBPK_CACHE to a folder you can write to")
-    found["problems"] = problems
+    findings["problems"] = problems
     if as_json:
-        print_json(found)
+        print_json(findings)
     else:
-        for package, number in found["versions"].items():
+        for package, number in findings["versions"].items():
             print(f"{package:<12} {number}")
-        print(f"{'platform':<12} {found['platform']}, {found['cores']} cores")
-        print(f"{'devices':<12} {', '.join(found['devices'])}")
-        print(f"{'precision':<12} {'float64' if found['float64'] else 'float32'}")
-        print(f"{'cache':<12} {cache or 'none'} ({found['compile_cache_programs']} programs)")
-        for extra, there in found["extras"].items():
+        print(f"{'platform':<12} {findings['platform']}, {findings['cores']} cores")
+        print(f"{'devices':<12} {', '.join(findings['devices'])}")
+        print(f"{'precision':<12} {'float64' if findings['float64'] else 'float32'}")
+        print(f"{'cache':<12} {cache or 'none'} ({findings['compile_cache_programs']} programs)")
+        for extra, there in findings["extras"].items():
             print(
                 f"{'extra':<12} {extra}: {'installed' if there else 'not installed (pip install pbpk[' + extra + '])'}"
             )
-        print(f"{'models':<12} {', '.join(found['models'])}")
-        print(f"{'studies':<12} {', '.join(found['studies'])}")
+        print(f"{'models':<12} {', '.join(findings['models'])}")
+        print(f"{'studies':<12} {', '.join(findings['studies'])}")
         print("no problems found" if not problems else "\n".join(f"problem: {p}" for p in problems))
     if problems:
         raise typer.Exit(1)

@@ -180,24 +180,24 @@ def _draw_figures(
     from pbpk.dosimetry.svalues import list_targets
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide
-    from pbpk.report.dose_figures import Shown, dose_figure, highest, rate_figure
+    from pbpk.report.dose_figures import DoseBar, draw_doses, select_highest, draw_dose_rates
 
     gray = result.get("absorbed_dose")
     rows, unit = (gray, "Gy") if gray else (result["absorbed_dose_per_activity"], "mGy/MBq")
     known = list_targets(doses.phantom)
     lesions = [t for t in doses.targets if t not in known]
     shown = {
-        t: Shown(r["value"], tuple(r["interval"]) if r["interval"] else None, t in lesions) for t, r in rows.items()
+        t: DoseBar(r["value"], tuple(r["interval"]) if r["interval"] else None, t in lesions) for t, r in rows.items()
     }
     lines = result["interval"] if any(s.interval for s in shown.values()) else ""
     try:
-        (folder.partial / "dose.png").write_bytes(dose_figure(shown, unit, f"{doses.nuclide}, {doses.phantom}", lines))
+        (folder.partial / "dose.png").write_bytes(draw_doses(shown, unit, f"{doses.nuclide}, {doses.phantom}", lines))
         if course is not None:
-            targets = highest(course, [t for t in lesions if t in course.targets], but=("total_body",))
+            targets = select_highest(course, [t for t in lesions if t in course.targets], but=("total_body",))
             until = (
                 course.time[-1] - 7 * load_nuclide(doses.nuclide).half_life
             )  # of the 12 half-lives after the last dose
-            (folder.partial / "dose_rate.png").write_bytes(rate_figure(course, targets, until))
+            (folder.partial / "dose_rate.png").write_bytes(draw_dose_rates(course, targets, until))
     except MissingExtra as e:
         return [f"no figure: {e.what} ({e.hint})"]
     return []

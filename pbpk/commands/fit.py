@@ -258,8 +258,8 @@ def _write_results(run: FitRun, result: Fit) -> Path:
 def _print_fit(result: Fit, folder: Path, as_json: bool) -> None:
     """Print the result: one JSON object, or the table of estimates."""
     from pbpk.commands.shared import print_json, say
-    from pbpk.report.aggregates import aggregate_block
-    from pbpk.report.fit_text import fit_block
+    from pbpk.report.aggregates import format_aggregates
+    from pbpk.report.fit_text import format_fit
 
     if as_json:
         data = result.to_json() | {"run": str(folder)}
@@ -267,7 +267,7 @@ def _print_fit(result: Fit, folder: Path, as_json: bool) -> None:
         print_json(data)
     else:
         content = result.to_json()
-        print(fit_block(content, result.parameters))
+        print(format_fit(content, result.parameters))
         if "summary" in content:
-            print(aggregate_block(content))
+            print(format_aggregates(content))
     say(f"wrote {folder}")

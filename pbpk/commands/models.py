@@ -17,16 +17,16 @@ def models(
 ) -> None:
     """List models, or show one: its graph, equations, parameters with units and sources."""
     if name is None:
-        _list(as_json)
+        _print_models(as_json)
     else:
-        _show(name, nuclide, option, as_json)
+        _print_model(name, nuclide, option, as_json)
 
 
-def _list(as_json: bool) -> None:
+def _print_models(as_json: bool) -> None:
     from pbpk.commands.shared import print_json
     from pbpk.model.load import list_models, load_model
 
-    found = [load_model(n) for n in list_models()]
+    models_found = [load_model(n) for n in list_models()]
     rows = [
         {
             "name": m.name,
@@ -34,7 +34,7 @@ def _list(as_json: bool) -> None:
             "compartments": len(m.system.names),
             "linear": not m.system.nonlinear,
         }
-        for m in found
+        for m in models_found
     ]
     if as_json:
         print_json({"models": rows})
@@ -44,7 +44,7 @@ def _list(as_json: bool) -> None:
         print(f"{r['name']:<24} {r['compartments']:>3} compartments, {kind:<10} {r['title']}")
 
 
-def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: bool) -> None:
+def _print_model(name: str, nuclide: str | None, option: list[str] | None, as_json: bool) -> None:
     from pbpk.commands.shared import print_json, read_pairs
     from pbpk.model.draw import draw_system
     from pbpk.model.equations import write_equations
@@ -67,8 +67,8 @@ def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: boo
                 "routes": {word: c.name for word, c in system.block.routes.items()},
                 "observables": {o.name: o.about for o in system.block.observables},
                 "equations": write_equations(system),
-                "parameters": {n: _row(row) for n, row in m.parameters.items()},
-                "covariates": {n: _row(row) for n, row in m.parameters.covariates.items()},
+                "parameters": {n: _describe_row(row) for n, row in m.parameters.items()},
+                "covariates": {n: _describe_row(row) for n, row in m.parameters.covariates.items()},
                 "linear": not system.nonlinear,
                 "nonlinear_fluxes": [str(f) for f in system.nonlinear],
                 "sparsity": sorted(system.sparsity),
@@ -109,7 +109,7 @@ def _show(name: str, nuclide: str | None, option: list[str] | None, as_json: boo
         print(f"Remark       {remark}")
 
 
-def _row(row) -> dict:
+def _describe_row(row) -> dict:
     out = {"value": row.value, "unit": row.unit, "about": row.about, "source": row.source, "status": row.status}
     if row.spread:
         out["spread"] = {"distribution": row.spread.distribution, "size": row.spread.size, "source": row.spread.source}

@@ -53,10 +53,10 @@ def npde(
 
 def _draw_images(result: NpdeResult, source: Path) -> dict[str, bytes]:
     """The panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
-    from pbpk.report.npde import npde_images
+    from pbpk.report.npde import draw_npde_images
     from pbpk.run_folders.read import read_run
 
-    return npde_images(result.table, read_run(source).units)
+    return draw_npde_images(result.table, read_run(source).units)
 
 
 def _format_result(result: NpdeResult, source: Path) -> str:
@@ -64,7 +64,7 @@ def _format_result(result: NpdeResult, source: Path) -> str:
     import pandas as pd
 
     from pbpk.commands.run_analyses import format_heading, format_table
-    from pbpk.report.numbers import shown
+    from pbpk.report.numbers import format_number
 
     rows = pd.DataFrame(
         [
@@ -77,14 +77,14 @@ def _format_result(result: NpdeResult, source: Path) -> str:
         ("", "what", None),
         ("DVID", "DVID", None),
         ("n", "count", str),
-        ("Mean", "mean", shown),
-        ("Variance", "variance", shown),
-        ("Skewness", "skewness", shown),
-        ("Kurtosis", "kurtosis", shown),
-        ("p mean", "p_mean", shown),
-        ("p variance", "p_variance", shown),
-        ("p normality", "p_normality", shown),
-        ("p global", "p_global", shown),
+        ("Mean", "mean", format_number),
+        ("Variance", "variance", format_number),
+        ("Skewness", "skewness", format_number),
+        ("Kurtosis", "kurtosis", format_number),
+        ("p mean", "p_mean", format_number),
+        ("p variance", "p_variance", format_number),
+        ("p normality", "p_normality", format_number),
+        ("p global", "p_global", format_number),
     ]
     head = format_heading(
         result.study, source, f"prediction distribution errors, {result.replicates} replicates, seed {result.seed}"

@@ -62,23 +62,23 @@ def _show_side(name: str, end: str, side: ProfileSide) -> None:
 def _format_result(result: ProfileResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
     from pbpk.commands.run_analyses import format_heading, format_table, format_unit
-    from pbpk.report.numbers import interval, shown
+    from pbpk.report.numbers import format_interval, format_number
     from pbpk.uncertainty.profile import FOUND
 
     rows = result.table
     ends = {
-        end: [shown(v) if s == FOUND else s for v, s in zip(rows[f"ci_{end}"], rows[f"status_{end}"], strict=True)]
+        end: [format_number(v) if s == FOUND else s for v, s in zip(rows[f"ci_{end}"], rows[f"status_{end}"], strict=True)]
         for end in ("low", "high")
     }
     table = rows.assign(
         unit=[format_unit(u) for u in rows["unit"]],
         **ends,
-        wald=[interval(a, b) for a, b in zip(rows["wald_low"], rows["wald_high"], strict=True)],
+        wald=[format_interval(a, b) for a, b in zip(rows["wald_low"], rows["wald_high"], strict=True)],
     )
     columns = [
         ("Parameter", "name", None),
         ("Unit", "unit", None),
-        ("Est.", "estimate", shown),
+        ("Est.", "estimate", format_number),
         ("Low", "low", str),
         ("High", "high", str),
         ("Wald's", "wald", str),

@@ -104,10 +104,10 @@ def format_table(table: pd.DataFrame, columns: Sequence[tuple[str, str, Callable
 
     A column without a way of writing is text, to the left.
     """
-    from pbpk.report.grid import grid
+    from pbpk.report.grid import align_columns
 
     rows = [[write(r[c]) if write else str(r[c]) for _, c, write in columns] for r in table.to_dict("records")]
-    return "\n".join(grid([h for h, _, _ in columns], rows, [write is not None for _, _, write in columns]))
+    return "\n".join(align_columns([h for h, _, _ in columns], rows, [write is not None for _, _, write in columns]))
 
 
 def format_unit(unit: str) -> str:

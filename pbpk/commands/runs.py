@@ -38,16 +38,16 @@ NUMERIC = tuple(c in ("OFV", "par", "seconds", "seed") for c in HEADER)
 
 def _list_lines(runs: tuple[RunSummary, ...]) -> list[str]:
     """The runs as an aligned table, and below it what is to be said of them."""
-    from pbpk.report.grid import grid
+    from pbpk.report.grid import align_columns
 
-    lines = grid(HEADER, [_format_row(r) for r in runs], NUMERIC)
+    lines = align_columns(HEADER, [_format_row(r) for r in runs], NUMERIC)
     remarks = [f"  {r.run}: {r.remark}" for r in runs if r.remark]
     return [*lines, "", *remarks] if remarks else lines
 
 
 def _format_row(r: RunSummary) -> tuple[str, ...]:
     """A run's cells, under `HEADER`."""
-    from pbpk.report.numbers import MISSING, objective, shown
+    from pbpk.report.numbers import MISSING, format_objective, format_number
 
     asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
     minimised = {True: "yes", False: "NO", None: MISSING}[r.minimization_successful]
@@ -58,11 +58,11 @@ def _format_row(r: RunSummary) -> tuple[str, ...]:
         _short_name(r),
         model,
         r.method or MISSING,
-        objective(r.ofv),
+        format_objective(r.ofv),
         count,
         minimised,
         when,
-        shown(r.seconds, 3),
+        format_number(r.seconds, 3),
         seed,
         r.state,
     )

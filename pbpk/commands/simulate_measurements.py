@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbpk.observe.base import Measurement
     from pbpk.observe.measure import SimulatedMeasurements
     from pbpk.population.simulate import Simulation as Simulated
-    from pbpk.report.simulation_files import Solved
+    from pbpk.report.simulation_files import SolvedScenario
     from pbpk.run_folders.claim import OutputFolder
 
 
@@ -39,8 +39,8 @@ def read_plan(
 
 
 def take_measurements(
-    solved: Solved, measurements: Sequence[Measurement], request: SimulationRequest
-) -> tuple[SimulatedMeasurements, list[Solved]]:
+    solved: SolvedScenario, measurements: Sequence[Measurement], request: SimulationRequest
+) -> tuple[SimulatedMeasurements, list[SolvedScenario]]:
     """Measure a simulation; also gives the simulation without the observables that only the measurements needed."""
     from pbpk.nuclides import load_nuclide
     from pbpk.observe.measure import measure

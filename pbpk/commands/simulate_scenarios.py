@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pbpk.commands.scenarios import Scenario
     from pbpk.commands.simulate_request import SimulationRequest
     from pbpk.observe.measure import SimulatedMeasurements
-    from pbpk.report.simulation_files import Solved
+    from pbpk.report.simulation_files import SolvedScenario
 
 
 def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest) -> None:
@@ -75,11 +75,11 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
         raise typer.Exit(1)
 
 
-def _solve_scenario(scenario: Scenario, names: list[str] | None, request: SimulationRequest) -> Solved:
+def _solve_scenario(scenario: Scenario, names: list[str] | None, request: SimulationRequest) -> SolvedScenario:
     from pbpk.commands.simulate_output import make_progress
     from pbpk.population.patients import virtual_patients
     from pbpk.population.simulate import simulate
-    from pbpk.report.simulation_files import Solved
+    from pbpk.report.simulation_files import SolvedScenario
 
     count = request.patients
     path = simulate(
@@ -89,7 +89,7 @@ def _solve_scenario(scenario: Scenario, names: list[str] | None, request: Simula
         progress=make_progress(count or 1, scenario.name),
         **request.solver_options(),
     )
-    return Solved(scenario.name, scenario.model, path, scenario.settings)
+    return SolvedScenario(scenario.name, scenario.model, path, scenario.settings)
 
 
 def _join_parts(

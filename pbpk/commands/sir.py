@@ -77,29 +77,29 @@ def _read_counts(text: str | None, option: str) -> tuple[int, ...]:
 def _format_result(result: SirResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
     from pbpk.commands.run_analyses import format_heading, format_table, format_unit
-    from pbpk.report.numbers import interval, shown
+    from pbpk.report.numbers import format_interval, format_number
 
     rows = result.summary
     table = rows.assign(
         unit=[format_unit(u) for u in rows["unit"]],
-        ci=[interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
+        ci=[format_interval(a, b) for a, b in zip(rows["ci_low"], rows["ci_high"], strict=True)],
     )
     columns = [
         ("Parameter", "name", None),
         ("Unit", "unit", None),
-        ("Est.", "estimate", shown),
-        ("Median", "median", shown),
-        ("SE", "se", shown),
-        ("%RSE", "rse", shown),
+        ("Est.", "estimate", format_number),
+        ("Median", "median", format_number),
+        ("SE", "se", format_number),
+        ("%RSE", "rse", format_number),
         (f"{100 * result.options.level:g} % interval", "ci", str),
     ]
     counts = [(c, c, lambda x: f"{x:g}") for c in ("iteration", "samples", "failed", "resamples")]
     steps = [
         *counts,
-        ("effective", "effective", shown),
-        ("largest weight", "largest", shown),
-        ("ΔOFV drawn", "proposed_delta_ofv", shown),
-        ("ΔOFV kept", "kept_delta_ofv", shown),
+        ("effective", "effective", format_number),
+        ("largest weight", "largest", format_number),
+        ("ΔOFV drawn", "proposed_delta_ofv", format_number),
+        ("ΔOFV kept", "kept_delta_ofv", format_number),
     ]
     parts = [format_heading(result.study, source, f"sampling importance resampling, seed {result.options.seed}")]
     parts += [format_table(table, columns), "", format_table(result.iterations, steps), "", result.verdict]

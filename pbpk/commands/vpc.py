@@ -91,31 +91,31 @@ def _read_bins(text: str | None) -> int | tuple[float, ...] | None:
 
 def _draw_images(result: VpcResult, source: Path) -> dict[str, bytes]:
     """The VPC's panels as PNG files, by name. Raises `MissingExtra` without the libraries for figures."""
-    from pbpk.report.vpc import Checked, vpc_images
+    from pbpk.report.vpc import VpcFigures, draw_vpc_images
     from pbpk.run_folders.read import read_run
 
-    return vpc_images(Checked(result.table, result.points, result.to_dict(), read_run(source).units))
+    return draw_vpc_images(VpcFigures(result.table, result.points, result.to_dict(), read_run(source).units))
 
 
 def _format_result(result: VpcResult, source: Path) -> str:
     """The result in words: a table and the verdict."""
     from pbpk.commands.run_analyses import format_heading, format_table
-    from pbpk.report.numbers import interval, shown
+    from pbpk.report.numbers import format_interval, format_number
 
     rows = result.table[result.table["PANEL"] != "survival"]
     table = rows.assign(
-        band=[interval(a, b) for a, b in zip(rows["LOW"], rows["HIGH"], strict=True)],
+        band=[format_interval(a, b) for a, b in zip(rows["LOW"], rows["HIGH"], strict=True)],
         out=["" if x != 0 else "outside" for x in rows["INSIDE"]],
         what=[f"{p} {v}".strip() for p, v in zip(rows["PANEL"], rows["LEVEL"], strict=True)],
     )
     columns = [
         ("DVID", "DVID", None),
         *([("Stratum", "STRATUM", None)] if result.options.by else []),
-        ("Time", "TIME", shown),
+        ("Time", "TIME", format_number),
         ("n", "N", str),
         ("What", "what", None),
-        ("Observed", "OBSERVED", shown),
-        ("Median", "MEDIAN", shown),
+        ("Observed", "OBSERVED", format_number),
+        ("Median", "MEDIAN", format_number),
         (f"{result.options.interval:g} % interval", "band", str),
         ("", "out", None),
     ]

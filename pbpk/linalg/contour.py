@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 
-def wedge(longest_cycle: int) -> float:
+def wedge_angle(longest_cycle: int) -> float:
     """Half-angle δ (radians) that holds every eigenvalue, from the length of the longest directed cycle."""
     return 0.0 if longest_cycle <= 2 else np.pi / 2 - np.pi / longest_cycle
 
@@ -28,7 +28,7 @@ def _rate(alpha: float, delta: float) -> tuple[float, float, float]:
 
 
 @cache
-def hyperbola(delta: float) -> tuple[np.ndarray, np.ndarray]:
+def hyperbola_nodes(delta: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes ζ and weights w (upper half; the lower is their conjugate), as many as double precision can use.
 
     Discretisation falls as exp(−B·N) while rounding grows as exp(max Re ζ): N is where the two meet.

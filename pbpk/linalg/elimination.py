@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pbpk.linalg.sparse import Rows, plan_rows
+from pbpk.linalg.sparse import SparseRows, plan_rows
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class EliminationLevel:
     """Pivots eliminated together, with L's entries below them and U's to their right.
 
     Vectors are in elimination order and nonzeros are packed level by level, so that `pivot`, `diagonal`, `lower` and
@@ -59,7 +59,7 @@ class Level:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Factors:
+class LevelFactors:
     """U as packed nonzeros and a zero, and level by level the inverses of its diagonal and the entries of the unit L."""
 
     upper: jax.Array
@@ -76,7 +76,7 @@ class Elimination:
     order: np.ndarray
     entries: frozenset[tuple[int, int]]
     position: dict[tuple[int, int], int]
-    levels: tuple[Level, ...]
+    levels: tuple[EliminationLevel, ...]
 
     @property
     def nonzeros(self) -> int:
@@ -87,7 +87,7 @@ class Elimination:
         """Multiply–subtracts of one factorisation: the figure dense elimination's n³/3 compares with."""
         return sum(len(level.update) for level in self.levels)
 
-    def factor(self, values: jax.Array) -> Factors:
+    def factor(self, values: jax.Array) -> LevelFactors:
         """From the packed nonzeros (nonzeros, ...). One scatter a level: scatters are what costs, to compile and to run."""
         values = jnp.concatenate([values, jnp.zeros_like(values[:1])])
         inverse, lower = [], []
@@ -99,9 +99,9 @@ class Elimination:
                 off_diagonal = lower[-1][level.update_lower] * values[level.update_upper]
                 passed_on = (excess * inverse[-1])[level.upper_place] * values[level.upper]
                 values = values.at[level.update].add(-jnp.concatenate([off_diagonal, passed_on]))
-        return Factors(values, tuple(inverse), tuple(lower))
+        return LevelFactors(values, tuple(inverse), tuple(lower))
 
-    def solve(self, factors: Factors, rhs: jax.Array) -> jax.Array:
+    def solve(self, factors: LevelFactors, rhs: jax.Array) -> jax.Array:
         """x with M x = rhs, both (n, ...)."""
         x = rhs[self.order]
         for level, lower in zip(self.levels, factors.lower, strict=True):
@@ -112,7 +112,7 @@ class Elimination:
             x = x.at[level.pivot].set((x[level.pivot] - known) * inverse)
         return x[np.argsort(self.order)]
 
-    def solve_transposed(self, factors: Factors, rhs: jax.Array) -> jax.Array:
+    def solve_transposed(self, factors: LevelFactors, rhs: jax.Array) -> jax.Array:
         """x with Mᵀ x = rhs, both (n, ...): what adjoints need, by the same factors."""
         x = rhs[self.order]
         for level, inverse in zip(self.levels, factors.inverse, strict=True):
@@ -150,15 +150,15 @@ class Elimination:
         place, column = self._arrows
         moved = values[place]
         laid = self._rows.lay_out(moved)
-        own = values[self.diagonal]
-        own = own.at[column].add(-moved) if len(place) else own
-        return lambda x: own * x + self._rows.multiply(laid, x)
+        diagonal = values[self.diagonal]
+        diagonal = diagonal.at[column].add(-moved) if len(place) else diagonal
+        return lambda x: diagonal * x + self._rows.multiply(laid, x)
 
     def shifted(self, values: jax.Array, by: jax.Array | np.ndarray | float) -> jax.Array:
         """M + by·I, packed."""
-        here = np.zeros(self.nonzeros)
-        here[self.diagonal] = 1.0
-        return values + here.astype(values.real.dtype).reshape(-1, *([1] * (values.ndim - 1))) * by
+        is_diagonal = np.zeros(self.nonzeros)
+        is_diagonal[self.diagonal] = 1.0
+        return values + is_diagonal.astype(values.real.dtype).reshape(-1, *([1] * (values.ndim - 1))) * by
 
     @cached_property
     def diagonal(self) -> np.ndarray:
@@ -168,9 +168,9 @@ class Elimination:
     def transposed_product(self, values: jax.Array) -> Callable[[jax.Array], jax.Array]:
         """x ↦ Mᵀ x, for many x: Σᵢ Mᵢⱼ(xᵢ − xⱼ) and the excess's own part."""
         place, column = self._arrows
-        laid, own = self._columns.lay_out(values[place]), values[self.diagonal]
-        own = own.at[column].add(-values[place]) if len(place) else own
-        return lambda x: own * x + self._columns.multiply(laid, x)
+        laid, diagonal = self._columns.lay_out(values[place]), values[self.diagonal]
+        diagonal = diagonal.at[column].add(-values[place]) if len(place) else diagonal
+        return lambda x: diagonal * x + self._columns.multiply(laid, x)
 
     @cached_property
     def column(self) -> np.ndarray:
@@ -181,22 +181,22 @@ class Elimination:
         """xᵢ − xⱼ for the packed entries (i, j), and xⱼ for the diagonal's: what an entry of M does to x'(M·), since
         an arrow's entry also lowers its column's diagonal."""
         row = np.array([i for i, _ in self.position], dtype=int)
-        own = (row == self.column).reshape(-1, *([1] * (x.ndim - 1)))
-        return jnp.where(own, x[row], x[row] - x[self.column])
+        column = (row == self.column).reshape(-1, *([1] * (x.ndim - 1)))
+        return jnp.where(column, x[row], x[row] - x[self.column])
 
     @cached_property
     def _arrows(self) -> tuple[np.ndarray, np.ndarray]:
         """Off-diagonal entries, those of fill left out: where packed, and their columns."""
-        found = sorted((i, j) for i, j in self.entries if i != j)
-        return np.array([self.position[e] for e in found], dtype=int), np.array([j for _, j in found], dtype=int)
+        entries = sorted((i, j) for i, j in self.entries if i != j)
+        return np.array([self.position[e] for e in entries], dtype=int), np.array([j for _, j in entries], dtype=int)
 
     @cached_property
-    def _rows(self) -> Rows:
+    def _rows(self) -> SparseRows:
         row = np.array(sorted((i, j) for i, j in self.entries if i != j), dtype=int).reshape(-1, 2)[:, 0]
         return plan_rows(self.size, row, self._arrows[1])
 
     @cached_property
-    def _columns(self) -> Rows:
+    def _columns(self) -> SparseRows:
         row = np.array(sorted((i, j) for i, j in self.entries if i != j), dtype=int).reshape(-1, 2)[:, 0]
         return plan_rows(self.size, self._arrows[1], row)
 
@@ -214,7 +214,7 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
     neighbours = {i: {j for a, b in entries if i in (a, b) for j in (a, b)} - {i} for i in range(size)}
     remaining, stages = set(range(size)), []
     while remaining:
-        stage = _independent(neighbours, remaining)
+        stage = _find_independent(neighbours, remaining)
         remaining -= set(stage)
         for v in stage:
             around = neighbours.pop(v)
@@ -237,22 +237,22 @@ def plan_elimination(size: int, entries: set[tuple[int, int]]) -> Elimination:
         parts.append((stage, below, right))
         for entry in (*((v, v) for v in stage), *below, *right):
             position[entry] = len(position)
-    levels = tuple(_level(stage, below, right, position, place) for stage, below, right in parts)
+    levels = tuple(_build_level(stage, below, right, position, place) for stage, below, right in parts)
     return Elimination(size, np.array(order), frozenset(entries), position, levels)
 
 
-def _independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:
+def _find_independent(neighbours: dict[int, set[int]], remaining: set[int]) -> list[int]:
     """Nodes of least degree, none beside another.
 
     A chain has two nodes of degree 1 at a time: taken from its ends it would need n/2 levels, and compile as slowly.
     Where so few can go together, nodes of degree 2 go too: every other link at once, log n levels for a little fill.
     """
     degree = max(min(len(neighbours[v]) for v in remaining), 1)
-    chosen = _apart(neighbours, remaining, degree)
-    return chosen if 8 * len(chosen) >= len(remaining) else _apart(neighbours, remaining, max(degree, 2))
+    chosen = _are_apart(neighbours, remaining, degree)
+    return chosen if 8 * len(chosen) >= len(remaining) else _are_apart(neighbours, remaining, max(degree, 2))
 
 
-def _apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) -> list[int]:
+def _are_apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) -> list[int]:
     chosen, barred = [], set()
     for v in sorted(remaining):
         if len(neighbours[v]) <= degree and v not in barred:
@@ -261,13 +261,13 @@ def _apart(neighbours: dict[int, set[int]], remaining: set[int], degree: int) ->
     return chosen
 
 
-def _level(
+def _build_level(
     stage: list[int],
     below: list[tuple[int, int]],
     right: list[tuple[int, int]],
     position: dict[tuple[int, int], int],
     place: dict[int, int],
-) -> Level:
+) -> EliminationLevel:
     first = {v: i for i, v in enumerate(stage)}
     start, begin = place[stage[0]], position[stage[0], stage[0]]
     middle, end = begin + len(stage) + len(below), begin + len(stage) + len(below) + len(right)
@@ -282,7 +282,7 @@ def _level(
         width = max(len(r) for r in rows)
         return np.array([r + [filler] * (width - len(r)) for r in rows], dtype=int).reshape(len(rows), width)
 
-    return Level(
+    return EliminationLevel(
         pivot=slice(start, start + len(stage)),
         diagonal=slice(begin, begin + len(stage)),
         lower=slice(begin + len(stage), middle),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Packing:
+class JacobianPacking:
     """The elimination of one system's structure, and where each entry of `System.rate_jacobian` goes, with its sign."""
 
     elimination: Elimination
@@ -48,7 +48,7 @@ class Packing:
         of_slot: list[list[tuple[int, float]]] = [[] for _ in range(self.elimination.nonzeros)]
         for slot, entry, sign in zip(self.slot, self.entry, self.sign, strict=True):
             of_slot[slot].append((int(entry), float(sign)))
-        many = [own for own in of_slot if len(own) > 1]
+        many = [entries for entries in of_slot if len(entries) > 1]
         depth = max((len(own) for own in many), default=0)
         layers = [[own[d] if d < len(own) else (count, 0.0) for own in many] for d in range(depth)]
         sums = iter(range(count + 1, count + 1 + len(many)))
@@ -59,14 +59,14 @@ class Packing:
 
         return [arrays(layer) for layer in layers], arrays(single)
 
-    def only(self, chosen: np.ndarray) -> Packing:
+    def only(self, chosen: np.ndarray) -> JacobianPacking:
         """The same for a subset of the rates' Jacobian's entries, given alone and in their order."""
-        kept, number = chosen[self.entry], np.cumsum(chosen) - 1
-        return Packing(self.elimination, self.slot[kept], number[self.entry[kept]], self.sign[kept])
+        fluxes_kept, number = chosen[self.entry], np.cumsum(chosen) - 1
+        return JacobianPacking(self.elimination, self.slot[fluxes_kept], number[self.entry[fluxes_kept]], self.sign[fluxes_kept])
 
 
 @cache
-def packing(system: System) -> Packing:
+def plan_packing(system: System) -> JacobianPacking:
     n = len(system.names)
     flux, state = system.slopes
     places = []  # (row, column, entry of the rates' Jacobian, sign); (j, j) stands for the sum of column j
@@ -76,7 +76,7 @@ def packing(system: System) -> Packing:
         if len(ends) == 1:
             places.append((int(j), int(j), k, ends[0][1]))
     elimination = plan_elimination(n, set(system.sparsity))
-    return Packing(
+    return JacobianPacking(
         elimination,
         np.array([elimination.position[i, j] for i, j, _, _ in places], dtype=int),
         np.array([k for _, _, k, _ in places], dtype=int),
@@ -84,11 +84,11 @@ def packing(system: System) -> Packing:
     )
 
 
-def linear_part(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def evaluate_linear_part(system: System, p: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The packed A (nonzeros, ...), the production b (n, ...) and the rate constants, from parameters p (m, ...)."""
     y = jnp.zeros((len(system.names), *p.shape[1:]), p.dtype)
     k = system.rate_jacobian(0.0, y, p)
-    return packing(system).pack(k), system.vector_field(0.0, y, p), k
+    return plan_packing(system).pack(k), system.vector_field(0.0, y, p), k
 
 
 @cache
@@ -96,16 +96,16 @@ def produces(system: System) -> bool:
     """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
     with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
         y = jnp.zeros(len(system.names))
-        return any(bool(jnp.any(system.rates(0.0, y, p) != 0)) for p in unlike(len(system.parameter_names)))
+        return any(bool(jnp.any(system.rates(0.0, y, p) != 0)) for p in make_unlike_parameters(len(system.parameter_names)))
 
 
-def unlike(count: int) -> list[jax.Array]:
+def make_unlike_parameters(count: int) -> list[jax.Array]:
     """Values of as many parameters, small, middling and large, of which no sum or difference is 0 by chance."""
     values = np.sqrt(np.arange(2.0, 2.0 + count)) + 0.1 * np.sin(np.arange(count))
     return [jnp.asarray(scale * values) for scale in (1e-3, 1.0, 1e3)]
 
 
-def not_linear(system: System) -> str:
+def explain_nonlinear(system: System) -> str:
     """Why dy/dt = A y + b with arrows out of their own source does not describe the system; "" when it does."""
     if system.nonlinear:
         return "nonlinear fluxes: " + ", ".join(str(f) for f in system.nonlinear)

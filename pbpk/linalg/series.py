@@ -33,7 +33,7 @@ _GUARD = 8  # interpolation points beyond the order, against aliasing
 
 
 @dataclass(frozen=True)
-class Series:
+class ResolventSeries:
     """`order` J and the pole's `g`, in units of the window's length."""
 
     order: int
@@ -58,7 +58,7 @@ def _transform(order: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def design(span: float, tolerance: float) -> Series:
+def design(span: float, tolerance: float) -> ResolventSeries:
     """The shortest series whose neglected coefficients sum to less than `tolerance` for all times in [1/span, 1].
 
     Where no order in reach does, the one that neglects least.
@@ -74,15 +74,15 @@ def design(span: float, tolerance: float) -> Series:
     best = np.array(neglected)
     enough = np.flatnonzero(best.min(axis=0) < tolerance)
     k = int(enough[0]) if len(enough) else len(_ORDERS) - 1
-    return Series(_ORDERS[k], float(at[best[:, k].argmin()]))
+    return ResolventSeries(_ORDERS[k], float(at[best[:, k].argmin()]))
 
 
-def effort(span: float) -> float:
+def estimate_effort(span: float) -> float:
     """The work of a window, in solves: the terms, and some eight for the matrix, its factors and the sums."""
     return design(span, _USUAL).order + 8.0
 
 
-def coefficients(series: Series, tau: jax.Array) -> jax.Array:
+def series_coefficients(series: ResolventSeries, tau: jax.Array) -> jax.Array:
     """(J + 1, ...) of exp(τz), τ (...) in [0, 1] of the window."""
     z, transform = series.points
     shape = (-1, *([1] * tau.ndim))
@@ -90,14 +90,14 @@ def coefficients(series: Series, tau: jax.Array) -> jax.Array:
     return jnp.tensordot(transform.astype(tau.dtype), values, 1)
 
 
-def integral_coefficients(series: Series, tau: jax.Array, shift: jax.Array) -> jax.Array:
+def integral_coefficients(series: ResolventSeries, tau: jax.Array, shift: jax.Array) -> jax.Array:
     """(J + 1, ...) of ∫ exp(s(z − shift)) ds over 0…τ, in units of the window."""
     z, transform = series.points
     y = z.astype(tau.dtype).reshape((-1, *([1] * tau.ndim))) - shift
     return jnp.tensordot(transform.astype(tau.dtype), jnp.expm1(tau * y) / y, 1)
 
 
-def double_integral_coefficients(series: Series, tau: jax.Array, shift: jax.Array) -> jax.Array:
+def double_integral_coefficients(series: ResolventSeries, tau: jax.Array, shift: jax.Array) -> jax.Array:
     """(J + 1, ...) of ∫∫ exp(s'(z − shift)) ds' ds over 0…s, 0…τ: the time-integral of what an infusion leaves."""
     z, transform = series.points
     y = z.astype(tau.dtype).reshape((-1, *([1] * tau.ndim))) - shift
@@ -114,7 +114,7 @@ def _phi2(x: jax.Array) -> jax.Array:
     return jnp.where(small, taylor / 2, (jnp.expm1(far) - far) / far**2)
 
 
-def vectors(series: Series, solve, x: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def series_vectors(series: ResolventSeries, solve, x: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Tⱼ(W)x, (J + 1, *x.shape), where `solve` is rhs ↦ (I − gA)⁻¹ rhs; and, for the error, the largest |weightⱼ Tⱼ(W)x|.
 
     `weight` (J + 1,) bounds each term's coefficient; the second result has x's shape without the first axis.
@@ -128,5 +128,5 @@ def vectors(series: Series, solve, x: jax.Array, weight: jax.Array) -> tuple[jax
         return (newer, following, peak), following
 
     peak = weight[0] * jnp.max(jnp.abs(lax.stop_gradient(x)), axis=0)
-    (_, _, peak), rest = lax.scan(step, (x, first, peak), weight[2:])
-    return jnp.concatenate([x[None], first[None], rest]), peak
+    (_, _, peak), later = lax.scan(step, (x, first, peak), weight[2:])
+    return jnp.concatenate([x[None], first[None], later]), peak

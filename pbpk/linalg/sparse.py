@@ -15,7 +15,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class SparseRows:
     """Entries (K,) at (row, column), diagonal left out. `light` and `heavy` say which entry stands where; K: none."""
 
     size: int
@@ -39,7 +39,7 @@ class Rows:
         return out
 
 
-def plan_rows(size: int, row: np.ndarray, column: np.ndarray) -> Rows:
+def plan_rows(size: int, row: np.ndarray, column: np.ndarray) -> SparseRows:
     count = np.bincount(row, minlength=size)
     width = int(np.sort(count)[max(size - 1 - max(1, size // 12), 0)])  # all but the heaviest twelfth fit
     entry, outside = np.arange(len(row)), len(row)
@@ -48,10 +48,10 @@ def plan_rows(size: int, row: np.ndarray, column: np.ndarray) -> Rows:
     heavy = np.full((len(heavy_row), int(count.max(initial=0))), outside)
     heavy_column = np.zeros_like(heavy)
     for i in range(size):
-        own = entry[row == i]
+        in_row = entry[row == i]
         if count[i] <= width:
-            light[: len(own), i], light_column[: len(own), i] = own, column[own]
+            light[: len(in_row), i], light_column[: len(in_row), i] = in_row, column[in_row]
         else:
             k = int(np.flatnonzero(heavy_row == i)[0])
-            heavy[k, : len(own)], heavy_column[k, : len(own)] = own, column[own]
-    return Rows(size, light, light_column, heavy_row, heavy, heavy_column)
+            heavy[k, : len(in_row)], heavy_column[k, : len(in_row)] = in_row, column[in_row]
+    return SparseRows(size, light, light_column, heavy_row, heavy, heavy_column)

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pbpk.linalg.tableau import Tableau
+    from pbpk.linalg.tableau import RosenbrockTableau
 
 _NOTHING = 1e-11  # a coefficient that is 0 in exact arithmetic
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class StageChain:
     """Of `stages` elements w the first `fresh` begin with γh f. (stages, stages): `moved`, by which yᵢ is x + Σ movedᵢⱼ wⱼ;
     and `bent`, T. (stages,): the result is x + Σ result w, the error Σ error w, and the integral of the
     amounts h (x + Σ gained w)."""
@@ -50,69 +50,69 @@ class Chain:
 
 
 @cache
-def chain_of(tableau: Tableau) -> Chain:
+def make_stage_chain(tableau: RosenbrockTableau) -> StageChain:
     """In fractions, so that nothing is rounded but the result: of the basis several digits would be lost. Raises `ValueError`
     where some stage is made of none before it."""
-    a, c, gamma, one = (_exact(x) for x in (tableau.a, tableau.c, tableau.gamma, np.eye(len(tableau.a))))
+    a, c, gamma, one = (_as_fractions(x) for x in (tableau.a, tableau.c, tableau.gamma, np.eye(len(tableau.a))))
     gc = gamma * c
-    shift = _clean((a + gc) @ _below(one - gc, one))
-    basis, fresh = _basis(shift)
-    both = _exact(np.diag(np.arange(1, len(one)) >= fresh, -1))
+    shift = _drop_rounding((a + gc) @ _solve_lower(one - gc, one))
+    basis, fresh = _find_basis(shift)
+    both = _as_fractions(np.diag(np.arange(1, len(one)) >= fresh, -1))
     of_w = basis @ (one + both)
-    stages = _below(one + a, of_w)
+    stages = _solve_lower(one + a, of_w)
     last = a[-1] + one[-1]
     # The integral's own stages v = γh (y + u) + γc v, of which it is the same sum as the result of u: nothing depends on them.
-    weights = gamma * (last @ _below(one - gc, one))
+    weights = gamma * (last @ _solve_lower(one - gc, one))
     if abs(weights.sum() - 1) > _NOTHING:
         raise ValueError("the method integrates 1 to another number than the step's length")
-    bent = _below(basis, one)
+    bent = _solve_lower(basis, one)
     bent[:, 0] = 0  # the first stage is where the step begins: there is no more than f
-    found = (a @ stages, bent, last @ stages, stages[-1], weights @ of_w)
-    return Chain(tableau.gamma, fresh, *(_clean(x).astype(float) for x in found))
+    coefficients = (a @ stages, bent, last @ stages, stages[-1], weights @ of_w)
+    return StageChain(tableau.gamma, fresh, *(_drop_rounding(x).astype(float) for x in coefficients))
 
 
-def _basis(shift: np.ndarray) -> tuple[np.ndarray, int]:
+def _find_basis(shift: np.ndarray) -> tuple[np.ndarray, int]:
     """Columns P that it shifts, with 1 the sum of the first ones; and how many these are."""
     s = len(shift)
-    columns, first = [], _exact(np.ones(s))
+    columns, first = [], _as_fractions(np.ones(s))
     if shift[1, 0] == 0:
-        columns.append(_lost(shift))
+        columns.append(_find_null_vector(shift))
         first = first - columns[0]
     fresh = len(columns) + 1
     while len(columns) < s:
         columns.append(first)
-        first = _clean(shift @ first)
+        first = _drop_rounding(shift @ first)
     basis = np.stack(columns, axis=1)
     if first.any() or not np.diag(basis).all() or np.triu(basis, 1).any():
         raise ValueError("the method has no chain: some stage is made of none before it")
     return basis, fresh
 
 
-def _lost(shift: np.ndarray) -> np.ndarray:
+def _find_null_vector(shift: np.ndarray) -> np.ndarray:
     """What it takes to 0, beginning with 1."""
-    found = _exact(np.zeros(len(shift)))
-    found[0] = Fraction(1)
+    vector = _as_fractions(np.zeros(len(shift)))
+    vector[0] = Fraction(1)
     for i in range(1, len(shift) - 1):
         if not shift[i + 1, i]:
             raise ValueError("the method has no chain: some stage is made of none before it")
-        found[i] = -(shift[i + 1, :i] @ found[:i]) / shift[i + 1, i]
-    return found
+        vector[i] = -(shift[i + 1, :i] @ vector[:i]) / shift[i + 1, i]
+    return vector
 
 
-def _exact(a: np.ndarray | float) -> np.ndarray:
+def _as_fractions(a: np.ndarray | float) -> np.ndarray:
     return np.vectorize(Fraction, otypes=[object])(np.asarray(a, float))
 
 
-def _below(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _solve_lower(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
     """x with lower x = right, of a lower triangular matrix."""
-    found = right.copy()
+    solution = right.copy()
     for i in range(len(lower)):
-        found[i] = (right[i] - lower[i, :i] @ found[:i]) / lower[i, i] if i else right[i] / lower[i, i]
-    return found
+        solution[i] = (right[i] - lower[i, :i] @ solution[:i]) / lower[i, i] if i else right[i] / lower[i, i]
+    return solution
 
 
-def _clean(a: np.ndarray) -> np.ndarray:
+def _drop_rounding(a: np.ndarray) -> np.ndarray:
     """Without what is nothing but the rounding of the tableau's own numbers."""
-    found = a.copy()
-    found[np.abs(a) < _NOTHING] = Fraction(0)
-    return found
+    cleaned = a.copy()
+    cleaned[np.abs(a) < _NOTHING] = Fraction(0)
+    return cleaned

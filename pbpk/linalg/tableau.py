@@ -16,7 +16,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Tableau:
+class RosenbrockTableau:
     """`a` and `c` are (stages, stages), strictly lower triangular; `order` that of the solution."""
 
     gamma: float
@@ -25,7 +25,7 @@ class Tableau:
     order: int
 
 
-def _lower(*rows: tuple[float, ...]) -> np.ndarray:
+def _lower_triangular(*rows: tuple[float, ...]) -> np.ndarray:
     out = np.zeros((len(rows) + 1, len(rows) + 1))
     for i, row in enumerate(rows, start=1):
         out[i, : len(row)] = row
@@ -34,16 +34,16 @@ def _lower(*rows: tuple[float, ...]) -> np.ndarray:
 
 # Rodas4: Hairer & Wanner 1996, table IV.7.2 (the coefficients of their code RODAS, method 1); order 4(3).
 _RODAS4_LAST = (1.221224509226641, 6.019134481288629, 12.53708332932087, -0.687886036105895)
-RODAS4 = Tableau(
+RODAS4 = RosenbrockTableau(
     gamma=0.25,
-    a=_lower(
+    a=_lower_triangular(
         (1.544,),
         (0.9466785280815826, 0.2557011698983284),
         (3.314825187068521, 2.896124015972201, 0.9986419139977817),
         _RODAS4_LAST,
         (*_RODAS4_LAST, 1.0),
     ),
-    c=_lower(
+    c=_lower_triangular(
         (-5.6688,),
         (-2.430093356833875, -0.2063599157091915),
         (-0.1073529058151375, -9.594562251023355, -20.47028614809616),
@@ -58,9 +58,9 @@ _RODAS5P_LAST = (
     *(-7.502846399306121, 2.561846144803919, -11.627539656261098, -0.18268767659942256),
     0.030198172008377946,
 )
-RODAS5P = Tableau(
+RODAS5P = RosenbrockTableau(
     gamma=0.21193756319429014,
-    a=_lower(
+    a=_lower_triangular(
         (3.0,),
         (2.849394379747939, 0.45842242204463923),
         (-6.954028509809101, 2.489845061869568, -10.358996098473584),
@@ -69,7 +69,7 @@ RODAS5P = Tableau(
         (*_RODAS5P_LAST, 1.0),
         (*_RODAS5P_LAST, 1.0, 1.0),
     ),
-    c=_lower(
+    c=_lower_triangular(
         (-14.155112264123755,),
         (-17.97296035885952, -2.859693295451294),
         (147.12150275711716, -1.41221402718213, 71.68940251302358),

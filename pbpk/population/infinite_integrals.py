@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
-from pbpk.linalg.packing import not_linear, produces
+from pbpk.linalg.packing import explain_nonlinear, produces
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def explain_no_infinity(model: Model, regimen: Regimen) -> str:
     """Why there is no integral to infinity, whatever the times; "" when there may be one."""
-    if reason := not_linear(model.system):
+    if reason := explain_nonlinear(model.system):
         return reason
     if produces(model.system):
         return "what the body produces has no end"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pbpk.report.numbers import shown
+from pbpk.report.numbers import format_number
 
 COLUMNS = ("Group", "Quantity", "Statistic", "n", "Published", "Model", "Sampling SD", "Residual", "Unit", "")
 RIGHT = ("n", "Published", "Model", "Sampling SD", "Residual")
 
 
-def aggregate_rows(results: dict[str, Any]) -> list[dict[str, str]]:
+def tabulate_aggregates(results: dict[str, Any]) -> list[dict[str, str]]:
     """Shown text by column, one for each row of the table of aggregates; none where a fit had no such table."""
     rows = []
     for r in results.get("summary") or []:
         marks = [] if r["used"] else ["predicted only"]
         marks += [] if r["status"] == "published" else [r["status"]]
         residual = "–" if r["residual"] is None else f"{r['residual']:+.2f}".replace("-", "−")
-        numbers = (shown(r[k]) for k in ("published", "model", "sampling_sd"))
+        numbers = (format_number(r[k]) for k in ("published", "model", "sampling_sd"))
         cells = (
             r["group"],
             r["quantity"],
@@ -32,9 +32,9 @@ def aggregate_rows(results: dict[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def aggregate_block(results: dict[str, Any]) -> str:
+def format_aggregates(results: dict[str, Any]) -> str:
     """The table as plain text; nothing where there is none."""
-    rows = aggregate_rows(results)
+    rows = tabulate_aggregates(results)
     if not rows:
         return ""
     wide = {c: max(len(c), *(len(r[c]) for r in rows)) for c in COLUMNS}

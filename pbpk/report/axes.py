@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 WIDE = 200.0  # largest over smallest value from which a logarithmic scale reads better
 
 
-def endpoints(table: pd.DataFrame) -> list[str]:
+def list_endpoints(table: pd.DataFrame) -> list[str]:
     return [str(e) for e in table["DVID"].unique()]
 
 
-def label(axes: Axes, title: str, x: str, y: str) -> None:
+def label_axes(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
 
 
-def rows_of(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
+def select_endpoint(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
     return table.loc[table["DVID"].astype(str) == endpoint]
 
 
-def logarithmic(axes: Axes, which: str, minor: bool = True) -> None:
+def set_log_scale(axes: Axes, which: str, minor: bool = True) -> None:
     """A logarithmic scale whose ticks read 0.01, 1, 100; below two decades also 2 and 5. No powers typeset."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
@@ -50,20 +50,20 @@ def logarithmic(axes: Axes, which: str, minor: bool = True) -> None:
         axis.set_minor_locator(NullLocator())
 
 
-def finite(values: ArrayLike) -> np.ndarray:
+def keep_finite(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
 
 
-def wide(*columns: ArrayLike) -> bool:
+def is_wide(*columns: ArrayLike) -> bool:
     """Whether every value is positive and together they span a wide range."""
-    joined = np.concatenate([finite(c) for c in columns])
+    joined = np.concatenate([keep_finite(c) for c in columns])
     return bool(len(joined)) and joined.min() > 0 and joined.max() / joined.min() > WIDE
 
 
-def limits_of(columns: Sequence[ArrayLike], log: bool = False, zero: bool = True) -> tuple[float, float]:
+def find_limits(columns: Sequence[ArrayLike], log: bool = False, zero: bool = True) -> tuple[float, float]:
     """From the least to the greatest with a margin; `zero` keeps zero in sight on a linear scale."""
-    values = np.concatenate([finite(c) for c in columns])
+    values = np.concatenate([keep_finite(c) for c in columns])
     if log:
         values = values[values > 0]
         return (float(values.min()) / 1.2, float(values.max()) * 1.2) if len(values) else (0.1, 10.0)

@@ -59,7 +59,7 @@ STYLE = {
 }
 
 
-def need_extra() -> None:
+def require_report_extra() -> None:
     """Raise `MissingExtra` unless matplotlib and jinja2 are there."""
     try:
         import jinja2  # noqa: F401
@@ -69,13 +69,13 @@ def need_extra() -> None:
 
 
 @contextmanager
-def style(salt: str = "pbpk") -> Iterator[None]:
+def use_style(salt: str = "pbpk") -> Iterator[None]:
     """Our style over matplotlib's own defaults, whatever the user's matplotlibrc says; given back on leaving."""
-    need_extra()
+    require_report_extra()
     import matplotlib
 
-    own = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(("backend", "date.epoch"))}
-    with matplotlib.rc_context({**own, **STYLE, "svg.hashsalt": salt}):  # type: ignore[arg-type]
+    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(("backend", "date.epoch"))}
+    with matplotlib.rc_context({**defaults, **STYLE, "svg.hashsalt": salt}):  # type: ignore[arg-type]
         yield
 
 
@@ -85,7 +85,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI)
 
 
-def panel(width: float = 3.7, height: float = 3.0) -> tuple[Figure, Axes]:
+def new_panel(width: float = 3.7, height: float = 3.0) -> tuple[Figure, Axes]:
     """One axes with room for its labels; fixed margins, so that panels side by side line up."""
     figure = new_figure(width, height)
     left, bottom, right, top = 0.62, 0.5, 0.12, 0.32
@@ -123,16 +123,16 @@ def _styled_once(run: re.Match[str]) -> str:
     return f"<g{run[1]}>\n{run[0].replace(run[1], '')}</g>\n"
 
 
-def nothing(name: str, about: str, why: str = "no finite values to show") -> str:
+def draw_empty_panel(name: str, about: str, why: str = "no finite values to show") -> str:
     """A panel that says why it is empty."""
-    figure, axes = panel()
+    figure, axes = new_panel()
     axes.set_axis_off()
     axes.set_title(about)
     axes.text(0.5, 0.5, why, ha="center", va="center", color=GREY, transform=axes.transAxes)
     return to_svg(figure, name, f"{about}: {why}")
 
 
-def dots(
+def draw_points(
     axes: Axes,
     x: np.ndarray,
     y: np.ndarray,
@@ -148,7 +148,7 @@ def dots(
         rest = np.sort(order[extreme:])
         step = -(-len(rest) // (most - extreme))
         pick = np.sort(np.concatenate([order[:extreme], rest[::step]]))
-        told = f"{len(pick)} of {len(x)} points"
-        axes.text(1, 1, told, ha="right", va="bottom", fontsize=7, color=GREY, transform=axes.transAxes)
+        thinned = f"{len(pick)} of {len(x)} points"
+        axes.text(1, 1, thinned, ha="right", va="bottom", fontsize=7, color=GREY, transform=axes.transAxes)
         x, y = x[pick], y[pick]
     axes.plot(x, y, "o", color=BLUE, markersize=size, markeredgewidth=0, alpha=alpha, label=label or "_")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pbpk.report.axes import finite, logarithmic
-from pbpk.report.canvas import BLUE, INK, ORANGE, new_figure, style
-from pbpk.report.curves import Panel, curves_figure
+from pbpk.report.axes import keep_finite, set_log_scale
+from pbpk.report.canvas import BLUE, INK, ORANGE, new_figure, use_style
+from pbpk.report.curves import CurvesPanel, draw_curves
 
 if TYPE_CHECKING:
     from pbpk.dosimetry.curves import DoseCourse
@@ -21,7 +21,7 @@ _DECADES = 1e-4  # of the largest dose: what is shown at all
 _BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-class Shown(NamedTuple):
+class DoseBar(NamedTuple):
     """A dose with its interval, None where there is none. `marked` stands out: a lesion."""
 
     value: float
@@ -29,12 +29,12 @@ class Shown(NamedTuple):
     marked: bool = False
 
 
-def dose_figure(doses: Mapping[str, Shown], unit: str, title: str, interval: str = "") -> bytes:
+def draw_doses(doses: Mapping[str, DoseBar], unit: str, title: str, interval: str = "") -> bytes:
     """A PNG: a line for each target, the highest dose on top, on a logarithmic scale; `interval` says what the lines are."""
     top = max((d.value for d in doses.values() if np.isfinite(d.value)), default=0.0)
     rows = sorted(((k, d) for k, d in doses.items() if d.value > _DECADES * top), key=lambda x: x[1].value)
     out = io.BytesIO()
-    with style():
+    with use_style():
         figure = new_figure(5.6, max(2.2, 0.9 + _ROW * len(rows)))
         figure.set_layout_engine("constrained")
         axes = figure.add_subplot()
@@ -46,8 +46,8 @@ def dose_figure(doses: Mapping[str, Shown], unit: str, title: str, interval: str
         axes.set_yticks(range(len(rows)), [k.replace("_", " ") for k, _ in rows])
         axes.set_ylim(-0.7, len(rows) - 0.3)
         if rows:
-            every = finite([x for _, d in rows for x in (d.value, *(d.interval or ())) if x > 0])
-            logarithmic(axes, "x", minor=every.max() / every.min() < 1e4)
+            every = keep_finite([x for _, d in rows for x in (d.value, *(d.interval or ())) if x > 0])
+            set_log_scale(axes, "x", minor=every.max() / every.min() < 1e4)
         axes.set_xlabel(f"absorbed dose ({unit})" + (f"\n{interval}" if interval else ""), color=INK)
         axes.set_title(title)
         axes.grid(axis="x", alpha=0.25, linewidth=0.6)
@@ -55,19 +55,19 @@ def dose_figure(doses: Mapping[str, Shown], unit: str, title: str, interval: str
     return out.getvalue()
 
 
-def rate_figure(course: DoseCourse, targets: Sequence[str], until: float) -> bytes:
+def draw_dose_rates(course: DoseCourse, targets: Sequence[str], until: float) -> bytes:
     """A PNG: the dose rate of each of `targets` to `until` h; the median with its bands of 50 and 90 % where there are
     patients."""
-    seen = course.time <= until
+    shown_rates = course.time <= until
     panels = []
     for t in targets:
-        rate = np.asarray(course.rate(t))[seen]
+        rate = np.asarray(course.rate(t))[shown_rates]
         line = np.nanquantile(rate, _BANDS, axis=1) if rate.shape[1] > 1 else rate[:, 0]
-        panels.append(Panel(t, "dose rate", "Gy/h", {"": line}))
-    return curves_figure(course.time[seen], "h", panels, {"": {}}, "")
+        panels.append(CurvesPanel(t, "dose rate", "Gy/h", {"": line}))
+    return draw_curves(course.time[shown_rates], "h", panels, {"": {}}, "")
 
 
-def highest(course: DoseCourse, always: Sequence[str], but: Sequence[str] = ()) -> list[str]:
+def select_highest(course: DoseCourse, always: Sequence[str], but: Sequence[str] = ()) -> list[str]:
     """`always`, and the targets of most dose, up to `MOST` or as many as the first are."""
     dose = {t: float(np.nanmedian(np.asarray(course.dose(t))[-1])) for t in course.targets if t not in but}
     rest = sorted((t for t in dose if t not in always and dose[t] > 0), key=lambda t: -dose[t])

@@ -12,8 +12,8 @@ import pandas as pd
 from pbpk.data.cells import blank_missing, parse_number
 from pbpk.data.headers import match_headers
 from pbpk.errors import BadInput
-from pbpk.report.axes import label, limits_of
-from pbpk.report.canvas import BLUE, GREY, ORANGE, dots, panel, style, to_svg
+from pbpk.report.axes import label_axes, find_limits
+from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_points, new_panel, use_style, to_svg
 from pbpk.report.trend import running_median
 from pbpk.study.settings import load_spec
 from pbpk.tables import read_csv
@@ -25,7 +25,7 @@ MISSING = frozenset((".", "", "na", "nan"))
 
 
 @dataclass(frozen=True)
-class Pair:
+class EtaCovariatePair:
     """`p` of Pearson's correlation (`r`), or of a one-way analysis of variance, where `r` is NaN."""
 
     eta: str
@@ -42,9 +42,9 @@ def read_covariates(run: Path) -> pd.DataFrame:
     """A number for each subject and column of the run's data beyond the reserved ones, as first recorded, by ID; empty where
     the data cannot be read again."""
     try:
-        said = load_spec(run).data
-        cells = read_csv(run / said.file)
-        named, free, _ = match_headers(list(cells.columns), said.columns, said.ignore, str(run / said.file))
+        settings = load_spec(run).data
+        cells = read_csv(run / settings.file)
+        named, free, _ = match_headers(list(cells.columns), settings.columns, settings.ignore, str(run / settings.file))
     except BadInput:
         return pd.DataFrame()
     if "ID" not in named:
@@ -54,17 +54,17 @@ def read_covariates(run: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, index=cells.index).groupby(cells[named["ID"]].to_numpy(), sort=False).first()
 
 
-def pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[Pair]:
+def test_pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[EtaCovariatePair]:
     """The strongest association first; covariates that do not vary are left out, and so are η of single occasions."""
     from scipy import stats
 
-    found = []
+    tested = []
     if covariates.empty or "ID" not in individual:
-        return found
-    own = covariates.reindex(individual["ID"].astype(str))
+        return tested
+    by_subject = covariates.reindex(individual["ID"].astype(str))
     etas = [c for c in individual.columns if c.startswith("ETA_") and "@" not in c]
-    for eta, name in product(etas, own.columns):
-        y, x = individual[eta].to_numpy(dtype=float), own[name].to_numpy(dtype=float)
+    for eta, name in product(etas, by_subject.columns):
+        y, x = individual[eta].to_numpy(dtype=float), by_subject[name].to_numpy(dtype=float)
         known = np.isfinite(x) & np.isfinite(y)
         x, y = x[known], y[known]
         values, counts = np.unique(x, return_counts=True)
@@ -72,50 +72,50 @@ def pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[Pair]:
             continue
         if len(values) > FEW:
             r, p = stats.pearsonr(x, y)
-            found.append(Pair(eta, str(name), float(p), float(r)))
+            tested.append(EtaCovariatePair(eta, str(name), float(p), float(r)))
         elif len(x) > len(values) and counts.max() > 1:
             p = stats.f_oneway(*(y[x == v] for v in values[counts > 1])).pvalue if (counts > 1).sum() > 1 else np.nan
             if np.isfinite(p):
-                found.append(Pair(eta, str(name), float(p), np.nan))
-    return sorted(found, key=lambda pair: pair.p)
+                tested.append(EtaCovariatePair(eta, str(name), float(p), np.nan))
+    return sorted(tested, key=lambda pair: pair.p)
 
 
-def verdict(found: list[Pair]) -> str:
+def describe_associations(tested: list[EtaCovariatePair]) -> str:
     """In words, with the p of each pair times their number (Bonferroni)."""
-    if not found:
+    if not tested:
         return ""
     strong = [
-        f"η on {p.eta.removeprefix('ETA_')} and {p.covariate} ({p.words})" for p in found if p.p * len(found) < 0.05
+        f"η on {p.eta.removeprefix('ETA_')} and {p.covariate} ({p.words})" for p in tested if p.p * len(tested) < 0.05
     ]
     if not strong:
-        return f"None of {len(found)} pairs is associated beyond chance (p times {len(found)}, 5 %)."
-    told = "; ".join(strong[:8]) + ("; …" if len(strong) > 8 else "")
-    return f"Associated beyond chance (p times {len(found)}, 5 %): {told}. The model may lack these effects."
+        return f"None of {len(tested)} pairs is associated beyond chance (p times {len(tested)}, 5 %)."
+    listed = "; ".join(strong[:8]) + ("; …" if len(strong) > 8 else "")
+    return f"Associated beyond chance (p times {len(tested)}, 5 %): {listed}. The model may lack these effects."
 
 
-def eta_covariates(
-    individual: pd.DataFrame, covariates: pd.DataFrame, found: list[Pair], name: str = "cov"
+def draw_eta_covariates(
+    individual: pd.DataFrame, covariates: pd.DataFrame, tested: list[EtaCovariatePair], name: str = "cov"
 ) -> list[str]:
-    own = covariates.reindex(individual["ID"].astype(str)) if found else covariates
+    by_subject = covariates.reindex(individual["ID"].astype(str)) if tested else covariates
     out = []
-    with style():
-        for i, pair in enumerate(found[:MOST], 1):
-            y, x = individual[pair.eta].to_numpy(dtype=float), own[pair.covariate].to_numpy(dtype=float)
+    with use_style():
+        for i, pair in enumerate(tested[:MOST], 1):
+            y, x = individual[pair.eta].to_numpy(dtype=float), by_subject[pair.covariate].to_numpy(dtype=float)
             known = np.isfinite(x) & np.isfinite(y)
-            out.append(_panel(pair, x[known], y[known], f"{name}-{i}"))
+            out.append(_draw_pair(pair, x[known], y[known], f"{name}-{i}"))
     return out
 
 
-def _panel(pair: Pair, x: np.ndarray, y: np.ndarray, name: str) -> str:
-    figure, axes = panel()
+def _draw_pair(pair: EtaCovariatePair, x: np.ndarray, y: np.ndarray, name: str) -> str:
+    figure, axes = new_panel()
     on = pair.eta.removeprefix("ETA_")
     if np.isfinite(pair.r):
-        dots(axes, x, y)
+        draw_points(axes, x, y)
         line = running_median(x, y)
         if len(line[0]) > 1:
             axes.plot(*line, color=ORANGE, label="running median")
             axes.legend(loc="upper right", handlelength=1.4, borderaxespad=0.1)
-        axes.set_xlim(limits_of([x], zero=False))
+        axes.set_xlim(find_limits([x], zero=False))
     else:
         values = np.unique(x)
         axes.boxplot(
@@ -130,13 +130,13 @@ def _panel(pair: Pair, x: np.ndarray, y: np.ndarray, name: str) -> str:
         )
         # Spread sideways by rank, not at random: the same page each time.
         for k, v in enumerate(values):
-            own = np.sort(y[x == v])
+            etas = np.sort(y[x == v])
             axes.plot(
-                k + 0.24 * (np.arange(len(own)) % 5 - 2) / 2, own, "o", color=BLUE, markersize=3, alpha=0.5, mew=0
+                k + 0.24 * (np.arange(len(etas)) % 5 - 2) / 2, etas, "o", color=BLUE, markersize=3, alpha=0.5, mew=0
             )
         axes.set_xticks(range(len(values)), [f"{v:g}" for v in values])
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     reach = 1.25 * max(float(np.abs(y).max()), 1e-8)
     axes.set_ylim(-reach, reach)
-    label(axes, f"η on {on}: {pair.words}", pair.covariate, f"η on {on}")
+    label_axes(axes, f"η on {on}: {pair.words}", pair.covariate, f"η on {on}")
     return to_svg(figure, name, f"η on {on} against {pair.covariate}: {pair.words}")

@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import finite, label
-from pbpk.report.canvas import BLUE, GREY, ORANGE, nothing, panel, style, to_svg
-from pbpk.report.normal_quantiles import normal_quantiles
+from pbpk.report.axes import keep_finite, label_axes
+from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.normal_quantiles import draw_normal_quantiles
 
 
-def eta_distributions(individual: pd.DataFrame, variances: dict[str, float], name: str = "eta") -> list[str]:
+def draw_eta_distributions(individual: pd.DataFrame, variances: dict[str, float], name: str = "eta") -> list[str]:
     """For each η: its histogram under the normal of the estimated ω, and its quantiles against that normal's."""
     out = []
-    with style():
+    with use_style():
         for i, column in enumerate((c for c in individual.columns if c.startswith("ETA_")), 1):
             on = column.removeprefix("ETA_")
-            eta, variance = finite(individual[column]), variances.get(on, np.nan)
+            eta, variance = keep_finite(individual[column]), variances.get(on, np.nan)
             omega = float(np.sqrt(variance)) if np.isfinite(variance) and variance > 0 else np.nan
-            out.append(_histogram(eta, omega, on, f"{name}-{i}-hist"))
+            out.append(_draw_histogram(eta, omega, on, f"{name}-{i}-hist"))
             scaled = eta / omega if np.isfinite(omega) else np.empty(0)
-            out.append(normal_quantiles(scaled, f"η on {on} against its normal", f"η / ω on {on}", f"{name}-{i}-qq"))
+            out.append(draw_normal_quantiles(scaled, f"η on {on} against its normal", f"η / ω on {on}", f"{name}-{i}-qq"))
     return out
 
 
-def _histogram(eta: np.ndarray, omega: float, on: str, name: str) -> str:
+def _draw_histogram(eta: np.ndarray, omega: float, on: str, name: str) -> str:
     title = f"η on {on}"
     if not len(eta):
-        return nothing(name, title)
-    figure, axes = panel()
+        return draw_empty_panel(name, title)
+    figure, axes = new_panel()
     spread = omega if np.isfinite(omega) else 0.0
     reach = 1.05 * max(3 * spread, np.abs(eta).max(), 1e-8)
     bins = np.linspace(-reach, reach, 2 * int(np.clip(np.sqrt(len(eta)), 5, 20)) + 1)
@@ -41,5 +41,5 @@ def _histogram(eta: np.ndarray, omega: float, on: str, name: str) -> str:
         axes.legend(loc="upper right", handlelength=1.4, borderaxespad=0.1)
     axes.axvline(0, ymax=0.8, color=GREY, linewidth=0.8, zorder=0)
     axes.set_xlim(-reach, reach)
-    label(axes, title, title, "density")
+    label_axes(axes, title, title, "density")
     return to_svg(figure, name, f"distribution of {title}")

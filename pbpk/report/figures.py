@@ -1,8 +1,8 @@
 """The diagnostic figures of a fit, each an SVG string to stand inside a page."""
 
 from pbpk.report.axes import endpoints as endpoints
-from pbpk.report.etas import eta_distributions as eta_distributions
-from pbpk.report.goodness import goodness as goodness
-from pbpk.report.iterations import trace as trace
-from pbpk.report.subjects import individual_fits as individual_fits
+from pbpk.report.etas import draw_eta_distributions as draw_eta_distributions
+from pbpk.report.goodness import draw_goodness as draw_goodness
+from pbpk.report.iterations import draw_iterations as draw_iterations
+from pbpk.report.subjects import draw_individual_fits as draw_individual_fits
 from pbpk.run_folders.read import ObservationUnits as ObservationUnits

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pbpk.report.numbers import MISSING, interval, objective, shown
+from pbpk.report.numbers import MISSING, format_interval, format_objective, format_number
 from pbpk.run_folders.read import finite_or_nan
 
 MATRICES = {
@@ -21,40 +21,40 @@ NUMERIC = ("Est.", "SE", "%RSE", "95 % CI", "IIV CV%", "Shrink%")
 GAP = "  "
 
 
-def fit_block(results: dict[str, Any], parameters: pd.DataFrame, width: int = 100) -> str:
+def format_fit(results: dict[str, Any], parameters: pd.DataFrame, width: int = 100) -> str:
     """Plain text, at most `width` columns where the numbers allow it; long labels and sentences are wrapped."""
     parts = [
-        *_header(results),
-        *(_wrapped(words, width) if (words := options_sentence(results)) else []),
+        *_format_header(results),
+        *(_wrap_cell(words, width) if (words := describe_options(results)) else []),
         "",
-        *_objective(results),
-        *_wrapped(constant_sentence(results), width),
-        *_wrapped(time_sentence(results), width),
+        *_format_objective(results),
+        *_wrap_cell(describe_constant(results), width),
+        *_wrap_cell(describe_time(results), width),
         "",
-        *_table(parameters, width),
+        *_format_table(parameters, width),
         "",
-        *_wrapped(errors_sentence(results), width),
-        *_wrapped(f"ε-shrinkage: {percent(results.get('epsilon_shrinkage'))}", width),
-        *_wrapped(minimisation_sentence(results), width),
-        *(line for note in results.get("notes") or () for line in _wrapped(str(note), width)),
+        *_wrap_cell(describe_errors(results), width),
+        *_wrap_cell(f"ε-shrinkage: {format_percent(results.get('epsilon_shrinkage'))}", width),
+        *_wrap_cell(describe_minimisation(results), width),
+        *(line for note in results.get("notes") or () for line in _wrap_cell(str(note), width)),
         "",
-        *_wrapped(str(results.get("verdict") or "No verdict was recorded."), width),
+        *_wrap_cell(str(results.get("verdict") or "No verdict was recorded."), width),
     ]
     return "\n".join(line.rstrip() for line in parts) + "\n"
 
 
-def constant_sentence(results: dict[str, Any]) -> str:
+def describe_constant(results: dict[str, Any]) -> str:
     n = results.get("observations")
     return f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
 
 
-def options_sentence(results: dict[str, Any]) -> str:
+def describe_options(results: dict[str, Any]) -> str:
     """The variant of the model that was fitted; nothing where the model has only one."""
     options = results.get("options") or {}
     return f"Options: {', '.join(f'{k} = {v}' for k, v in options.items())}" if options else ""
 
 
-def errors_sentence(results: dict[str, Any]) -> str:
+def describe_errors(results: dict[str, Any]) -> str:
     """Which covariance matrix the standard errors are from."""
     if not any(finite_or_nan(v) > 0 for v in (results.get("standard_errors") or {}).values()):
         return "No standard errors: the covariance of the estimates is not available."
@@ -63,7 +63,7 @@ def errors_sentence(results: dict[str, Any]) -> str:
     return f"SE from {MATRICES.get(name, name)}; 95 % CI {how}."
 
 
-def minimisation_sentence(results: dict[str, Any]) -> str:
+def describe_minimisation(results: dict[str, Any]) -> str:
     """`Minimisation: converged after 9 iterations and 12 function evaluations.`"""
     counts = [
         f"{results[key]} {what if results[key] != 1 else what.removesuffix('s')}"
@@ -74,7 +74,7 @@ def minimisation_sentence(results: dict[str, Any]) -> str:
     return f"Minimisation: {results.get('termination_cause') or 'cause not recorded'}{after}."
 
 
-def estimate_rows(parameters: pd.DataFrame) -> list[dict[str, str]]:
+def tabulate_estimates(parameters: pd.DataFrame) -> list[dict[str, str]]:
     """The table of estimates as shown text; the page and the block print the same."""
     rows = []
     for row in parameters.to_dict("records"):
@@ -82,31 +82,31 @@ def estimate_rows(parameters: pd.DataFrame) -> list[dict[str, str]]:
         rows.append(
             {
                 "Parameter": str(row["name"]),
-                "Label": _word(row.get("label")),
-                "Unit": "" if str(row.get("unit")) == "1" else _word(row.get("unit")),
-                "Est.": shown(row.get("estimate")),
-                "SE": "fixed" if fixed else shown(row.get("se")),
-                "%RSE": MISSING if fixed else shown(row.get("rse")),
-                "95 % CI": MISSING if fixed else interval(row.get("ci_low"), row.get("ci_high")),
-                "IIV CV%": shown(row.get("cv")),
-                "Shrink%": shown(row.get("shrinkage")),
+                "Label": _method_word(row.get("label")),
+                "Unit": "" if str(row.get("unit")) == "1" else _method_word(row.get("unit")),
+                "Est.": format_number(row.get("estimate")),
+                "SE": "fixed" if fixed else format_number(row.get("se")),
+                "%RSE": MISSING if fixed else format_number(row.get("rse")),
+                "95 % CI": MISSING if fixed else format_interval(row.get("ci_low"), row.get("ci_high")),
+                "IIV CV%": format_number(row.get("cv")),
+                "Shrink%": format_number(row.get("shrinkage")),
             }
         )
     return rows
 
 
-def percent(fraction: Any) -> str:
+def format_percent(fraction: Any) -> str:
     """A fraction as `11.77 %`."""
-    text = shown(100 * finite_or_nan(fraction))
+    text = format_number(100 * finite_or_nan(fraction))
     return text if text == MISSING else f"{text} %"
 
 
-def _word(cell: Any) -> str:
+def _method_word(cell: Any) -> str:
     """A cell's text; empty for a missing one, which pandas may hold as NaN."""
     return cell if isinstance(cell, str) else ""
 
 
-def _header(results: dict[str, Any]) -> list[str]:
+def _format_header(results: dict[str, Any]) -> list[str]:
     first = (
         f"Study {results['study']} · model {results['model']} · method {str(results['method']).upper()}"
         f" · solver {results.get('solver') or MISSING}"
@@ -115,40 +115,40 @@ def _header(results: dict[str, Any]) -> list[str]:
     return [first, f"{n} subject{'s' * (n != 1)}, {m} observation{'s' * (m != 1)}"]
 
 
-def _objective(results: dict[str, Any]) -> list[str]:
+def _format_objective(results: dict[str, Any]) -> list[str]:
     names = {"OFV": "ofv", "−2LL": "minus2ll", "AIC": "aic", "BIC": "bic"}
-    parts = [f"{k} {objective(results.get(v))}" for k, v in names.items()]
-    parts.append(f"condition number {shown(results.get('condition_number'))}")
+    parts = [f"{k} {format_objective(results.get(v))}" for k, v in names.items()]
+    parts.append(f"condition number {format_number(results.get('condition_number'))}")
     return ["   ".join(parts)]
 
 
-def time_sentence(results: dict[str, Any]) -> str:
+def describe_time(results: dict[str, Any]) -> str:
     """Seconds of each phase, and in all."""
     seconds = {k: finite_or_nan(v) for k, v in (results.get("seconds") or {}).items()}
     if not seconds:
         return f"Time: {MISSING}"
-    parts = [f"{phase} {shown(s)} s" for phase, s in seconds.items()]
-    return "Time: " + ", ".join([*parts, f"in all {shown(sum(seconds.values()))} s"])
+    parts = [f"{phase} {format_number(s)} s" for phase, s in seconds.items()]
+    return "Time: " + ", ".join([*parts, f"in all {format_number(sum(seconds.values()))} s"])
 
 
-def _table(parameters: pd.DataFrame, width: int) -> list[str]:
-    rows = estimate_rows(parameters)
+def _format_table(parameters: pd.DataFrame, width: int) -> list[str]:
+    rows = tabulate_estimates(parameters)
     columns = [c for c in ("Label", "Parameter", "Unit", *NUMERIC) if c != "Unit" or any(r["Unit"] for r in rows)]
     wide = {c: max(len(c), *(len(r[c]) for r in rows)) if rows else len(c) for c in columns}
     others = sum(w + len(GAP) for c, w in wide.items() if c != "Label")
     wide["Label"] = max(16, min(wide["Label"], width - others))
-    lines = [GAP.join(_cell(c, c, wide[c]) for c in columns)]
+    lines = [GAP.join(_format_cell(c, c, wide[c]) for c in columns)]
     lines.append("─" * len(lines[0]))
     for row in rows:
         label, *rest = textwrap.wrap(row["Label"], wide["Label"], subsequent_indent=" ") or [""]
-        lines.append(GAP.join(_cell(c, label if c == "Label" else row[c], wide[c]) for c in columns))
+        lines.append(GAP.join(_format_cell(c, label if c == "Label" else row[c], wide[c]) for c in columns))
         lines += rest
     return lines
 
 
-def _cell(column: str, text: str, width: int) -> str:
+def _format_cell(column: str, text: str, width: int) -> str:
     return text.rjust(width) if column in NUMERIC else text.ljust(width)
 
 
-def _wrapped(sentence: str, width: int) -> list[str]:
+def _wrap_cell(sentence: str, width: int) -> list[str]:
     return textwrap.wrap(sentence, max(width, 20), break_long_words=False) or [""]

@@ -5,41 +5,41 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import finite, label, limits_of, logarithmic, rows_of, wide
-from pbpk.report.canvas import GREY, ORANGE, dots, nothing, panel, style, to_svg
-from pbpk.report.normal_quantiles import normal_quantiles
+from pbpk.report.axes import keep_finite, label_axes, find_limits, set_log_scale, select_endpoint, is_wide
+from pbpk.report.canvas import GREY, ORANGE, draw_points, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.normal_quantiles import draw_normal_quantiles
 from pbpk.report.trend import running_median
 from pbpk.run_folders.read import ObservationUnits
 
 
-def goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "gof") -> list[str]:
+def draw_goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "gof") -> list[str]:
     """Six panels for one endpoint: DV–PRED, DV–IPRED, |IWRES|–IPRED, CWRES–TIME, CWRES–PRED, CWRES quantiles."""
-    part = rows_of(table, endpoint)
+    part = select_endpoint(table, endpoint)
     pred, ipred = units.of(endpoint, "PRED"), units.of(endpoint, "IPRED")
     dv = units.of(endpoint, "DV")
     absolute = part.assign(IWRES=part["IWRES"].abs())
-    with style():
+    with use_style():
         return [
-            _against(part, "PRED", "DV", "Observed and population prediction", pred, dv, f"{name}-dv-pred"),
-            _against(part, "IPRED", "DV", "Observed and individual prediction", ipred, dv, f"{name}-dv-ipred"),
-            _against(absolute, "IPRED", "IWRES", "Size of residual error", ipred, "|IWRES|", f"{name}-iwres"),
-            _against(part, "TIME", "CWRES", "Residuals over time", units.clock, "CWRES", f"{name}-cwres-time"),
-            _against(part, "PRED", "CWRES", "Residuals over prediction", pred, "CWRES", f"{name}-cwres-pred"),
-            normal_quantiles(finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"),
+            _draw_against(part, "PRED", "DV", "Observed and population prediction", pred, dv, f"{name}-dv-pred"),
+            _draw_against(part, "IPRED", "DV", "Observed and individual prediction", ipred, dv, f"{name}-dv-ipred"),
+            _draw_against(absolute, "IPRED", "IWRES", "Size of residual error", ipred, "|IWRES|", f"{name}-iwres"),
+            _draw_against(part, "TIME", "CWRES", "Residuals over time", units.clock, "CWRES", f"{name}-cwres-time"),
+            _draw_against(part, "PRED", "CWRES", "Residuals over prediction", pred, "CWRES", f"{name}-cwres-pred"),
+            draw_normal_quantiles(keep_finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"),
         ]
 
 
-def _against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_label: str, name: str) -> str:
+def _draw_against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_label: str, name: str) -> str:
     points = part[[x, y]].to_numpy(dtype=float)
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
-        return nothing(name, title)
-    figure, axes = panel()
+        return draw_empty_panel(name, title)
+    figure, axes = new_panel()
     residual, absolute = y.endswith("WRES"), y == "IWRES"
-    dots(axes, *points.T)
-    log = wide(part[x], part[y]) if not residual else x != "TIME" and wide(part[x])
+    draw_points(axes, *points.T)
+    log = is_wide(part[x], part[y]) if not residual else x != "TIME" and is_wide(part[x])
     if log:
-        logarithmic(axes, "x")
+        set_log_scale(axes, "x")
     if residual:
         for level in (0.0,) if absolute else (0.0, -1.959964, 1.959964):
             axes.axhline(level, color=GREY, linewidth=0.8, linestyle="-" if level == 0 else (0, (4, 3)), zorder=0)
@@ -47,8 +47,8 @@ def _against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_lab
         axes.set_ylim(-0.04 * reach if absolute else -reach, reach)
     else:
         if log:
-            logarithmic(axes, "y")
-        limits = limits_of([part[x], part[y]], log)
+            set_log_scale(axes, "y")
+        limits = find_limits([part[x], part[y]], log)
         axes.set_xlim(limits)
         axes.set_ylim(limits)
         axes.plot(limits, limits, color=GREY, linewidth=0.8, zorder=0)
@@ -57,5 +57,5 @@ def _against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_lab
         axes.plot(*line, color=ORANGE, label="running median")
         axes.legend(loc="upper left" if not residual else "upper right", handlelength=1.4, borderaxespad=0.1)
     scale = " – log scale" if log else ""
-    label(axes, title, x_label + scale, y_label + (scale if not residual else ""))
+    label_axes(axes, title, x_label + scale, y_label + (scale if not residual else ""))
     return to_svg(figure, name, f"{title}: {y_label} against {x_label}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 GAP = "  "
 
 
-def grid(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+def align_columns(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
     """The header, a rule and a line for each row; numeric columns stand to the right."""
     wide = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
 

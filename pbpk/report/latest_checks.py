@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pbpk.report.npde import npde_panels
-from pbpk.report.vpc import Checked, vpc_panels
+from pbpk.report.npde import draw_npde_panels
+from pbpk.report.vpc import VpcFigures, draw_vpc_panels
 from pbpk.run_folders.latest_checks import read_latest_npde, read_latest_vpc
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def summarise_vpc(run: Path, units: ObservationUnits) -> CheckSummary | None:
     corrected = "Prediction-corrected visual predictive check"
     kind = corrected if info.get("prediction_corrected") else "Visual predictive check"
     about = f"{kind} with {info.get('replicates')} replicates, seed {info.get('seed')} (vpc/{check.folder.name})."
-    panels = vpc_panels(Checked(check.tables["vpc.csv"], check.tables["points.csv"], info, units))
+    panels = draw_vpc_panels(VpcFigures(check.tables["vpc.csv"], check.tables["points.csv"], info, units))
     return CheckSummary(about, str(info.get("verdict", "")), panels, _read_notes(info))
 
 
@@ -43,7 +43,7 @@ def summarise_npde(run: Path, units: ObservationUnits) -> CheckSummary | None:
         return None
     info, table = check.info, check.tables["npde.csv"]
     panels = [
-        svg for i, e in enumerate(table["DVID"].unique(), 1) for svg in npde_panels(table, str(e), units, f"npde{i}")
+        svg for i, e in enumerate(table["DVID"].unique(), 1) for svg in draw_npde_panels(table, str(e), units, f"npde{i}")
     ]
     about = f"Prediction distribution errors from {info.get('replicates')} replicates, seed {info.get('seed')}"
     about = f"{about} (npde/{check.folder.name})."

@@ -6,21 +6,21 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pbpk.report.axes import label
-from pbpk.report.canvas import GREY, dots, nothing, panel, to_svg
+from pbpk.report.axes import label_axes
+from pbpk.report.canvas import GREY, draw_points, draw_empty_panel, new_panel, to_svg
 
 
-def normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str) -> str:
+def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str) -> str:
     if not len(values):
-        return nothing(name, title)
+        return draw_empty_panel(name, title)
     normal = NormalDist()
     n = len(values)
     at = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
-    figure, axes = panel()
-    dots(axes, at, np.sort(values))
+    figure, axes = new_panel()
+    draw_points(axes, at, np.sort(values))
     reach = 1.08 * max(2.0, np.abs(at).max(), np.abs(values).max())
     axes.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8, zorder=0)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)
-    label(axes, title, "quantile of a standard normal", y_label)
+    label_axes(axes, title, "quantile of a standard normal", y_label)
     return to_svg(figure, name, title)

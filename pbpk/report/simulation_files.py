@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_CURVES = 20_000_000  # rows of curves.parquet written unless asked for
 
 
-class Solved(NamedTuple):
+class SolvedScenario(NamedTuple):
     """A simulation; `name` is "" where it is the only one, and otherwise its scenario's, with the `settings` of that."""
 
     name: str
@@ -38,30 +38,30 @@ class Solved(NamedTuple):
 
 
 def write_simulation(
-    folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, keep: str, *, population: bool
+    folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, keep: str, *, population: bool
 ) -> list[str]:
     """Write the files into `folder`, with `time` (T) in the unit to show; returns what was left out, and why.
 
     `keep`: "curves", "bands", or "auto", which keeps the curves unless they are huge.
     """
     folder.write("command.txt", read_command_line() + "\n")
-    folder.write_json("run.json", {**_record(solved), **read_environment()})
+    folder.write_json("run.json", {**_describe_run(solved), **read_environment()})
     left_out: list[str] = []
     if population:
         left_out += _write_population(folder, solved, time, keep)
     else:
-        folder.write("simulation.csv", _stacked(solved, lambda s: _one(s.path, time)).to_csv(index=False))
+        folder.write("simulation.csv", _stack_tables(solved, lambda s: _tabulate_patient(s.path, time)).to_csv(index=False))
     try:
         if population and not solved[0].name:
-            _quantile_figures(folder, solved[0], time)
+            _write_band_figures(folder, solved[0], time)
         else:
-            _curves_figure(folder, solved, time, population)
+            _write_curves_figure(folder, solved, time, population)
     except MissingExtra as e:
         left_out.append(f"no figure: {e.what} ({e.hint})")
     return left_out
 
 
-def _record(solved: Sequence[Solved]) -> dict[str, Any]:
+def _describe_run(solved: Sequence[SolvedScenario]) -> dict[str, Any]:
     units = {k: unit for s in solved for k, unit in s.path.unit.items()}
     first = solved[0]
     if not first.name:
@@ -70,7 +70,7 @@ def _record(solved: Sequence[Solved]) -> dict[str, Any]:
     return {"model": first.model.name, "scenarios": scenarios, "units": units}
 
 
-def _stacked(solved: Sequence[Solved], table: Callable[[Solved], pd.DataFrame]) -> pd.DataFrame:
+def _stack_tables(solved: Sequence[SolvedScenario], table: Callable[[SolvedScenario], pd.DataFrame]) -> pd.DataFrame:
     """The tables one below the other, with the scenario in front where it has a name."""
     tables = [table(s) for s in solved]
     for s, t in zip(solved, tables, strict=True):
@@ -79,34 +79,34 @@ def _stacked(solved: Sequence[Solved], table: Callable[[Solved], pd.DataFrame]) 
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
 
 
-def _one(path: Simulation, time: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in _by_time(path).items()})
+def _tabulate_patient(path: Simulation, time: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame({"time": time} | {k: np.asarray(v)[:, 0] for k, v in _select_by_time(path).items()})
     for k, v in (path.to_infinity or {}).items():  # one number, on every line
         table[f"{k}_to_infinity"] = float(v[0])
     return table
 
 
-def _write_population(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, keep: str) -> list[str]:
-    _stacked(solved, lambda s: tabulate_bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
-    _stacked(solved, lambda s: _patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
+def _write_population(folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, keep: str) -> list[str]:
+    _stack_tables(solved, lambda s: tabulate_bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
+    _stack_tables(solved, lambda s: _tabulate_patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
     rows = sum(len(s.path.patients) for s in solved) * len(time)
     if keep == "curves" or (keep == "auto" and rows <= MOST_CURVES):
-        _stacked(solved, lambda s: _curves(s.path, time)).to_parquet(folder.partial / "curves.parquet", index=False)
+        _stack_tables(solved, lambda s: _tabulate_curves(s.path, time)).to_parquet(folder.partial / "curves.parquet", index=False)
     elif keep == "auto":
         return [f"curves.parquet left out: {rows:,} rows (ask with --keep curves)"]
     return []
 
 
-def _quantile_figures(folder: OutputFolder, only: Solved, time: np.ndarray) -> None:
-    from pbpk.report.population_bands import quantile_figure
+def _write_band_figures(folder: OutputFolder, only: SolvedScenario, time: np.ndarray) -> None:
+    from pbpk.report.population_bands import draw_bands
 
-    found = tabulate_bands(only.path, time)
+    bands = tabulate_bands(only.path, time)
     for k, unit in only.path.unit.items():
-        (folder.partial / f"{k}.png").write_bytes(quantile_figure(found, k, unit, only.model.time_unit))
+        (folder.partial / f"{k}.png").write_bytes(draw_bands(bands, k, unit, only.model.time_unit))
 
 
-def _curves_figure(folder: OutputFolder, solved: Sequence[Solved], time: np.ndarray, population: bool) -> None:
-    from pbpk.report.curves import Panel, curves_figure
+def _write_curves_figure(folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, population: bool) -> None:
+    from pbpk.report.curves import CurvesPanel, draw_curves
 
     shown = {s.name: compute_quantiles(s.path) if population else compute_medians(s.path, s.path.observables) for s in solved}
     panels = []
@@ -114,14 +114,14 @@ def _curves_figure(folder: OutputFolder, solved: Sequence[Solved], time: np.ndar
         having = [s for s in solved if k in s.path.observables]
         abouts = {find_observable(s.model.system, k).about for s in having}
         about = abouts.pop() if len(abouts) == 1 else k
-        panels.append(Panel(k, about, having[0].path.unit[k], {s.name: shown[s.name][k] for s in having}))
+        panels.append(CurvesPanel(k, about, having[0].path.unit[k], {s.name: shown[s.name][k] for s in having}))
     scenarios = {s.name: s.settings for s in solved}
-    title = ": ".join(filter(None, [_varied(solved), "median and 90 % of patients" if population else ""]))
-    figure = curves_figure(time, solved[0].model.time_unit, panels, scenarios, title)
+    title = ": ".join(filter(None, [_describe_varied(solved), "median and 90 % of patients" if population else ""]))
+    figure = draw_curves(time, solved[0].model.time_unit, panels, scenarios, title)
     (folder.partial / "curves.png").write_bytes(figure)
 
 
-def _varied(solved: Sequence[Solved]) -> str:
+def _describe_varied(solved: Sequence[SolvedScenario]) -> str:
     """`purity`, `CL (L/h)`: what is varied, with its unit where the values have none of their own; "" if it is several."""
     if len(solved[0].settings) != 1:
         return ""
@@ -131,25 +131,25 @@ def _varied(solved: Sequence[Solved]) -> str:
     return f"{name} ({row.unit})" if row and bare and row.unit != "1" else name.removeprefix("option.")
 
 
-def _curves(path: Simulation, time: np.ndarray) -> pd.DataFrame:
+def _tabulate_curves(path: Simulation, time: np.ndarray) -> pd.DataFrame:
     ids = path.patients.ids
     return pd.DataFrame(
         {"patient": np.repeat(ids, len(time)), "time": np.tile(time, len(ids))}
-        | {k: np.asarray(v).T.ravel() for k, v in _by_time(path).items()}
+        | {k: np.asarray(v).T.ravel() for k, v in _select_by_time(path).items()}
     )
 
 
-def _by_time(path: Simulation) -> dict[str, jax.Array]:
+def _select_by_time(path: Simulation) -> dict[str, jax.Array]:
     """What has a value at each time: the observables, and their integrals if they were asked for."""
     return path.observables | {f"{k}_integral": v for k, v in (path.integral or {}).items()}
 
 
-def _patients(model: Model, path: Simulation) -> pd.DataFrame:
+def _tabulate_patients(model: Model, path: Simulation) -> pd.DataFrame:
     """One line per patient: how it was solved, covariates and drawn parameters in their own units, integrals to infinity."""
-    who, table = path.patients, model.parameters
+    patients, table = path.patients, model.parameters
     changed = [n for n, r in table.rows.items() if r.spread or r.effects]
-    values = {n: who.values[model.system.parameter_index(n)] / unit_factor(table[n].unit) for n in changed}
-    covariates = {n: who.covariates[n].to_numpy() for n in who.covariates}
-    solved = {"patient": who.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
+    values = {n: patients.values[model.system.parameter_index(n)] / unit_factor(table[n].unit) for n in changed}
+    covariates = {n: patients.covariates[n].to_numpy() for n in patients.covariates}
+    solved = {"patient": patients.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
     endless = {f"{k}_to_infinity": np.asarray(v) for k, v in (path.to_infinity or {}).items()}
     return pd.DataFrame(solved | covariates | values | endless)

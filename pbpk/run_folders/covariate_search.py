@@ -142,8 +142,8 @@ def write_search(folder: OutputFolder, study: Study, result: CovariateSearchResu
     write_analysis(folder, COVSEARCH.name, result.to_dict(), tables)
     model, home = study.model, f"final/model/{study.model.name}"
     sources = list_model_sources(model, home)
-    own = model.folder / "references.bib"
-    sources[f"{home}/references.bib"] = own if own.is_file() else model.folder.parent / "references.bib"
+    beside_model = model.folder / "references.bib"
+    sources[f"{home}/references.bib"] = beside_model if beside_model.is_file() else model.folder.parent / "references.bib"
     sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file
     copy_files(folder, sources)
     folder.write("final/fit.toml", format_final_study(study, result, f"model/{model.name}"))

@@ -87,9 +87,9 @@ def _freeze_inputs(
         table = study.folder / study.spec.summary.file
         sources, frozen = sources | {table.name: table}, frozen | {"summary.file": table.name}
     sources |= list_model_sources(model, home)
-    own, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
-    both = {f"{home}/references.bib": own, "model/references.bib": shared}
-    sources |= both if own.is_file() else {f"{home}/references.bib": shared}
+    beside_model, shared = model.folder / "references.bib", model.folder.parent / "references.bib"
+    both = {f"{home}/references.bib": beside_model, "model/references.bib": shared}
+    sources |= both if beside_model.is_file() else {f"{home}/references.bib": shared}
     hashes = copy_files(folder, sources)
     about = {"study": study.name, "model": model.name, "options": dict(model.options), "nuclide": model.nuclide}
     inputs = {"settings": frozen, "solver": solver, "engine": requested_engine(), "sha256": hashes}

@@ -16,7 +16,7 @@ from jax import lax
 
 from pbpk.compile.programs.linear.kernel import LinearKernel
 from pbpk.compile.xla.opaque import opaque
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.solve.stop_derivatives import evaluate_at_zero, move_in_time
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _propagate_with_stops(window: ResolventWindow, rates, x, source, stops):
 
     def move(late: jax.Array, arguments: Any):
         rates, source, *at_stops = arguments
-        return move_in_time(window.system, packing(window.system).pack(rates), source, late, *at_stops)
+        return move_in_time(window.system, plan_packing(window.system).pack(rates), source, late, *at_stops)
 
     at_moving_stops = evaluate_at_zero(move, lambda arguments: arguments[2:])
     moved = at_moving_stops(stops - fixed, (rates, source, after, integral))
@@ -85,7 +85,7 @@ def _propagate_adjoint(window: ResolventWindow, kept, cotangents):
         rates, x, source, fixed, fixed_results, bars = arguments
 
         def move(late, rates, source, after, integral):
-            return move_in_time(window.system, packing(window.system).pack(rates), source, late, after, integral)
+            return move_in_time(window.system, plan_packing(window.system).pack(rates), source, late, after, integral)
 
         _, pull_move = jax.vjp(move, late, rates, source, *fixed_results)
         of_late, *direct, of_after, of_integral = pull_move(bars)
@@ -96,7 +96,7 @@ def _propagate_adjoint(window: ResolventWindow, kept, cotangents):
     def pull_at_zero(arguments: Any):
         """The same numbers at 0 hours: the cotangents of stops are products with the field."""
         rates, x, source, fixed, (after, _), (of_after, of_integral) = arguments
-        slope = jax.vmap(packing(window.system).elimination.product(packing(window.system).pack(rates)))(after)
+        slope = jax.vmap(plan_packing(window.system).elimination.product(plan_packing(window.system).pack(rates)))(after)
         of_late = jnp.sum(of_after * (slope if source is None else slope + source), axis=1)
         of_late = of_late if of_integral is None else of_late + jnp.sum(of_integral * after, axis=1)
         of_late = of_late if fixed.shape[-1] > 1 else jnp.sum(of_late, axis=-1, keepdims=True)

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.linalg.contour import hyperbola, longest_cycle, wedge
-from pbpk.linalg.packing import linear_part, not_linear, packing, produces
+from pbpk.linalg.contour import hyperbola_nodes, longest_cycle, wedge_angle
+from pbpk.linalg.packing import evaluate_linear_part, explain_nonlinear, plan_packing, produces
 from pbpk.solve.base import Readings, Solver, Trajectory, as_code, build_linear_trajectory
 from pbpk.solve.general import General
 from pbpk.solve.interval import CrossedInterval
@@ -40,7 +40,7 @@ _SHORTEST_CYCLE = (
 @cache
 def find_contour_nodes(system: System) -> tuple[np.ndarray, np.ndarray]:
     """(ζ, w): the contour's nodes and weights for the wedge that the system's cycles allow."""
-    return hyperbola(wedge(max(find_longest_cycle(system), _SHORTEST_CYCLE)))
+    return hyperbola_nodes(wedge_angle(max(find_longest_cycle(system), _SHORTEST_CYCLE)))
 
 
 @cache
@@ -60,7 +60,7 @@ class Contour:
 
     def unsupported_reason(self, system: System) -> str:
         """Why the system is not linear, or its cycle that would take too many nodes."""
-        if reason := not_linear(system):
+        if reason := explain_nonlinear(system):
             return reason
         cycle = find_longest_cycle(system)
         if cycle > _LONGEST_CYCLE:
@@ -79,7 +79,7 @@ class Contour:
         self, system: System, timeline: Timeline, p: jax.Array, *, integrals: bool = False, readings: Readings = ()
     ) -> Trajectory:
         """All patients (base.py), an event at a time."""
-        packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
+        packed, production, k = jax.vmap(lambda q: evaluate_linear_part(system, q))(p)
         has_production = bool(produces(system))
 
         def advance(x, interval):
@@ -97,7 +97,7 @@ class Contour:
 
 def propagate(system: System, packed: jax.Array, x: jax.Array, source: jax.Array | None, dt: jax.Array):
     """x (n, N) after dt (N,) hours under packed A (nonzeros, N) and a constant source (n, N) or None, and ∫x."""
-    elimination = packing(system).elimination
+    elimination = plan_packing(system).elimination
     zeta, weight = find_contour_nodes(system)
     node = zeta[:, None]
     shifted = (-(packed * dt))[:, None, :].astype(complex)

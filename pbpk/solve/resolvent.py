@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 
 from pbpk.compile.engine import use_kernels
-from pbpk.linalg.packing import linear_part, packing, produces
+from pbpk.linalg.packing import evaluate_linear_part, plan_packing, produces
 from pbpk.linalg.series import design
 from pbpk.results import ResultCode
 from pbpk.solve.base import Readings, Solver, Trajectory, build_linear_trajectory, flag_inaccurate
@@ -125,7 +125,7 @@ class Resolvent:
     ) -> Trajectory:
         from pbpk.solve.segment_program import LinearSegments
 
-        packed, production, k = jax.vmap(lambda q: linear_part(system, q))(p)
+        packed, production, k = jax.vmap(lambda q: evaluate_linear_part(system, q))(p)
         tolerance = max(self.rtol, 50 * float(jnp.finfo(p.dtype).eps))
         windows, by_kernel = timeline.windows, use_kernels(p.dtype)
         span = windows.span if windows is not None and p.shape[0] == 1 else 1.0
@@ -217,8 +217,8 @@ def integrate_to_infinity(system: System, p: jax.Array, x: jax.Array) -> jax.Arr
     Production is left out: without an end it would have no integral. Parameters p (m, N). A compartment that never
     empties has an infinite integral where anything reaches it. Differentiable in p and x.
     """
-    packed, _, _ = linear_part(system, p)
-    elimination = packing(system).elimination
+    packed, _, _ = evaluate_linear_part(system, p)
+    elimination = plan_packing(system).elimination
     # A loss this small changes no digit of any integral that exists, and makes the others huge instead of NaN.
     never = 1e-150 if p.dtype == jnp.float64 else 1e-25
     integral = elimination.solver(elimination.shifted(-packed, never))(x)

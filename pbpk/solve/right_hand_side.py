@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.linalg.packing import Packing, packing, unlike
+from pbpk.linalg.packing import JacobianPacking, plan_packing, make_unlike_parameters
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
@@ -40,13 +40,13 @@ class VectorField:
     """
 
     system: System
-    layout: Packing
+    layout: JacobianPacking
     linear_groups: tuple[FluxGroup, ...]
     nonlinear_groups: tuple[FluxGroup, ...]
     linear_flux: np.ndarray
     nonlinear_ends: tuple[np.ndarray, np.ndarray]
-    linear_entries: Packing
-    nonlinear_entries: Packing
+    linear_entries: JacobianPacking
+    nonlinear_entries: JacobianPacking
 
     @property
     def elimination(self) -> Elimination:
@@ -63,7 +63,7 @@ class VectorField:
     def has_production(self) -> bool:
         """Whether linear arrows carry anything at zero amounts."""
         with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
-            y, values = jnp.zeros(len(self.system.names)), unlike(len(self.system.parameter_names))
+            y, values = jnp.zeros(len(self.system.names)), make_unlike_parameters(len(self.system.parameter_names))
             return any(bool(jnp.any(g(y, p) != 0)) for g in self.linear_groups for p in values)
 
     def bind(self, p: jax.Array) -> BoundParameters:
@@ -145,11 +145,11 @@ def build_vector_field(system: System) -> VectorField:
     ends = np.array(nonlinear_flux, dtype=int)
     return VectorField(
         system=system,
-        layout=packing(system),
+        layout=plan_packing(system),
         linear_groups=tuple(linear_groups),
         nonlinear_groups=tuple(nonlinear_groups),
         linear_flux=np.array(linear_flux, dtype=int),
         nonlinear_ends=(system.source[ends], system.target[ends]),
-        linear_entries=packing(system).only(np.isin(system.slopes[0], linear_flux)),
-        nonlinear_entries=packing(system).only(np.isin(system.slopes[0], nonlinear_flux)),
+        linear_entries=plan_packing(system).only(np.isin(system.slopes[0], linear_flux)),
+        nonlinear_entries=plan_packing(system).only(np.isin(system.slopes[0], nonlinear_flux)),
     )

@@ -18,12 +18,12 @@ from jax import lax
 from pbpk.solve.right_hand_side import BoundParameters, VectorField
 
 if TYPE_CHECKING:
-    from pbpk.linalg.tableau import Tableau
+    from pbpk.linalg.tableau import RosenbrockTableau
 
 
 def take_step(
     field: VectorField,
-    tableau: Tableau,
+    tableau: RosenbrockTableau,
     x: jax.Array,
     h: jax.Array,
     inflow: jax.Array | None,
@@ -37,17 +37,17 @@ def take_step(
     return x + gain[:n], gain[n:] if integrals else None, u[-1, :n]
 
 
-def _step_matrix(field: VectorField, tableau: Tableau, x, h, bound: BoundParameters) -> jax.Array:
+def _step_matrix(field: VectorField, tableau: RosenbrockTableau, x, h, bound: BoundParameters) -> jax.Array:
     """I − γhJ, packed."""
     return field.elimination.shifted(-(tableau.gamma * h) * field.jacobian(x, bound), 1.0)
 
 
-def _stage_weights(tableau: Tableau, dtype) -> jax.Array:
+def _stage_weights(tableau: RosenbrockTableau, dtype) -> jax.Array:
     """(stages, 2, stages): of each stage, how earlier ones move where it evaluates (a), and what they add to it (c)."""
     return jnp.stack([jnp.asarray(tableau.a), jnp.asarray(tableau.c)], axis=1).astype(dtype)
 
 
-def _compute_stages(field: VectorField, tableau: Tableau, x, h, inflow, bound: BoundParameters, integrals: bool):
+def _compute_stages(field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, integrals: bool):
     """Where each stage evaluates and what earlier stages add to it, γ Σ cᵢⱼuⱼ, both (stages, n, N), and the stages u
     (stages, n or 2n, N)."""
     gamma, gh, n = tableau.gamma, tableau.gamma * h, x.shape[0]
@@ -83,7 +83,7 @@ class _StepCotangents(NamedTuple):
     nonlinear: jax.Array | None = None
 
 
-def step_adjoint(field: VectorField, tableau: Tableau, x, h, inflow, bound: BoundParameters, of_x, of_integral):
+def step_adjoint(field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, of_x, of_integral):
     """Cotangents (x, h, inflow or None, BoundParameters) of a step whose results have cotangents `of_x` and `of_integral` or
     None.
 

@@ -33,7 +33,7 @@ from pbpk.solve.base import as_code, sum_by_species
 from pbpk.solve.rosenbrock_step import step_adjoint, take_step
 
 if TYPE_CHECKING:
-    from pbpk.linalg.tableau import Tableau
+    from pbpk.linalg.tableau import RosenbrockTableau
     from pbpk.solve.interval import Interval
     from pbpk.solve.right_hand_side import VectorField
 
@@ -44,7 +44,7 @@ class RosenbrockOptions:
     says relative to what), how many steps an interval may take, whether integrals are wanted, and the shared grid if any."""
 
     field: VectorField
-    tableau: Tableau
+    tableau: RosenbrockTableau
     rtol: float
     atol: float
     max_steps: int

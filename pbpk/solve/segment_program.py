@@ -13,11 +13,11 @@ from pbpk.compile.programs.rosenbrock.kernel import bind_arrays, encode_result
 from pbpk.compile.programs.rosenbrock.step import step_weights
 from pbpk.compile.programs.solution.kernel import NamedArrays, linear_window, rosenbrock_window
 from pbpk.linalg.packing import produces
-from pbpk.solve.base import Readings
+from pbpk.solve.base import Readings, flag_inaccurate
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.rosenbrock.window import RosenbrockMethod
-    from pbpk.linalg.series import Series
+    from pbpk.linalg.series import ResolventSeries
     from pbpk.model.system import System
 
 
@@ -26,7 +26,7 @@ class LinearSegments:
     """A `SegmentProgram` of linear windows. Rows are the rates' slopes (1, entries, N) and what is produced (1, n, N)."""
 
     system: System
-    series: Series
+    series: ResolventSeries
     integrals: bool
     tolerance: float
 

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from pbpk.linalg.packing import packing
-from pbpk.linalg.series import coefficients, double_integral_coefficients, integral_coefficients, vectors
+from pbpk.linalg.packing import plan_packing
+from pbpk.linalg.series import series_coefficients, double_integral_coefficients, integral_coefficients, series_vectors
 from pbpk.solve.stop_derivatives import move_in_time
 
 if TYPE_CHECKING:
-    from pbpk.linalg.series import Series
+    from pbpk.linalg.series import ResolventSeries
     from pbpk.model.system import System
 
 
@@ -29,7 +29,7 @@ class ResolventWindow:
     them. The kernel takes A as the rates' slopes (entries, N), JAX packed (nonzeros, N)."""
 
     system: System
-    series: Series
+    series: ResolventSeries
     integrals: bool
     keep: bool = False
     compiled: bool = False
@@ -67,7 +67,7 @@ def _propagate_series(window: ResolventWindow, packed, x, source, stops) -> Prop
 
 def _factor_shifted(window: ResolventWindow, packed: jax.Array, stops: jax.Array):
     """(rhs ↦ (I − gA)⁻¹ rhs, its matrix, the window's length), all losses that compartments share left out of A."""
-    elimination = packing(window.system).elimination
+    elimination = plan_packing(window.system).elimination
     length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
     scaled = -(window.series.g * length) * packed
     shared = 1.0 - window.series.g * length * _find_shared_loss(window, packed)
@@ -77,13 +77,13 @@ def _factor_shifted(window: ResolventWindow, packed: jax.Array, stops: jax.Array
 
 def _find_shared_loss(window: ResolventWindow, packed: jax.Array) -> jax.Array:
     """(N,) 1/h. Any shift gives the same result; this one, what every compartment loses at least, leaves a transfer."""
-    return lax.stop_gradient(jnp.min(-packed[packing(window.system).elimination.diagonal], axis=0))
+    return lax.stop_gradient(jnp.min(-packed[plan_packing(window.system).elimination.diagonal], axis=0))
 
 
 def _compute_terms(window: ResolventWindow, solve, length, packed, x, source, stops) -> _SeriesTerms:
     """The vectors T_j(W) of the start and of the source, and the weights with which each stop sums them."""
     series, shift, tau = window.series, _find_shared_loss(window, packed), stops / length
-    plain = coefficients(series, tau)
+    plain = series_coefficients(series, tau)
     integrated = twice_integrated = None
     if source is not None or window.integrals:
         integrated = length * integral_coefficients(series, tau, shift * length)
@@ -91,7 +91,7 @@ def _compute_terms(window: ResolventWindow, solve, length, packed, x, source, st
         twice_integrated = length * double_integral_coefficients(series, tau, shift * length)
     start = x[:, None, :] if source is None else jnp.stack([x, source * length], axis=1)
     bound = lax.stop_gradient(jnp.max(jnp.abs(plain), axis=(1, 2)))
-    v, peak = vectors(series, solve, start, bound)
+    v, peak = series_vectors(series, solve, start, bound)
     return _SeriesTerms(v, peak, plain * jnp.exp(-shift * stops), integrated, twice_integrated)
 
 
@@ -136,7 +136,7 @@ def _propagate_series_adjoint(window: ResolventWindow, kept, cotangents):
     """The recursion of `vectors` backwards, with transposed solves on the same factors."""
     packed, x, source, stops, terms = kept
     of_after, of_integral, _ = cotangents
-    elimination = packing(window.system).elimination
+    elimination = plan_packing(window.system).elimination
     solve, scaled, length = _factor_shifted(window, packed, stops)
     if terms is None:
         terms = _compute_terms(window, solve, length, packed, x, source, stops)

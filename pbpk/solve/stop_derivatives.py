@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
@@ -24,7 +24,7 @@ def move_in_time(
 ):
     """Amounts (M, n, N) and integrals `late` (M, N or 1) hours after `after` and `integral`. Late is 0 and carries derivatives:
     Taylor's polynomial, to the third. Under packed A (nonzeros, N) and a source (n, N) or None."""
-    product, late = jax.vmap(packing(system).elimination.product(packed)), late[:, None, :]
+    product, late = jax.vmap(plan_packing(system).elimination.product(packed)), late[:, None, :]
     first = product(after) if source is None else product(after) + source
     second = product(first)
     third = product(second)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import jax
 import numpy as np
 
-from pbpk.linalg.series import SPANS, effort
+from pbpk.linalg.series import SPANS, estimate_effort
 
 _MAX_INITIAL_EVENTS = 4  # events at the first instant that are applied one by one instead of crossing no time to each
 
@@ -59,7 +59,7 @@ def plan_windows(
     at_first_instant = ((time == time[0]) & (epoch == epoch[0])).cumprod(axis=0).sum(axis=0)
     initial = int(np.minimum(np.minimum(at_first_instant, count).min(), _MAX_INITIAL_EVENTS))
     plans = {span: [_plan_patient(*c, span, initial) for c in columns] for span in spans}
-    span = spans[0] if len(spans) == 1 else min(spans, key=lambda s: max(len(p) for p in plans[s]) * effort(s))
+    span = spans[0] if len(spans) == 1 else min(spans, key=lambda s: max(len(p) for p in plans[s]) * estimate_effort(s))
     plan = plans[span]
     g, m = _pad_size(max(len(p) for p in plan)), _pad_size(max((len(w) for p in plan for w in p), default=1))
     e, n = time.shape

@@ -11,7 +11,7 @@ import pytest
 from pbpk.commands.scenarios import read_doses
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
-from pbpk.report.curves import COLOURS, DASHES, Panel, _kind, _looks, _scale, curves_figure
+from pbpk.report.curves import COLOURS, DASHES, CurvesPanel, _panel_kind, _choose_looks, _choose_scale, draw_curves
 
 from .invoke import ROOT, tree
 
@@ -204,40 +204,40 @@ def decaying(k, height=1.0):
 
 def test_the_scale_is_logarithmic_where_the_fall_is_deep():
     """From the peak on: a curve that begins at nothing does not need it."""
-    assert not _scale([decaying(0.01)[None]])[0]
-    log, low, high = _scale([decaying(0.2)[None], decaying(0.1)[None]])
+    assert not _choose_scale([decaying(0.01)[None]])[0]
+    log, low, high = _choose_scale([decaying(0.2)[None], decaying(0.1)[None]])
     assert log and 0 < low < decaying(0.2)[-1] and high > decaying(0.1).max()
-    assert _scale([decaying(0.01)[None], decaying(0.01, 1e-3)[None]])[0], "one is far below the other"
-    assert _scale([decaying(0.01)[None], 0 * TIME[None]]) == _scale([decaying(0.01)[None]]), "a zero is no range"
-    log, low, _ = _scale([decaying(2.0)[None], np.sin(TIME)[None]])
+    assert _choose_scale([decaying(0.01)[None], decaying(0.01, 1e-3)[None]])[0], "one is far below the other"
+    assert _choose_scale([decaying(0.01)[None], 0 * TIME[None]]) == _choose_scale([decaying(0.01)[None]]), "a zero is no range"
+    log, low, _ = _choose_scale([decaying(2.0)[None], np.sin(TIME)[None]])
     assert not log and low < 0
-    assert _scale([np.full((1, 97), np.nan)])[0] is False
+    assert _choose_scale([np.full((1, 97), np.nan)])[0] is False
 
 
 def test_lines_are_told_apart():
-    one = _looks({f"CL={i}": {"CL": str(i)} for i in range(7)})
+    one = _choose_looks({f"CL={i}": {"CL": str(i)} for i in range(7)})
     assert [look.label for look in one.values()] == list("0123456")
     assert len({look.colour for look in one.values()}) == 7
-    grid = _looks({f"CL={i}, V={j}": {"CL": str(i), "V": str(j)} for i in range(6) for j in range(4)})
+    grid = _choose_looks({f"CL={i}, V={j}": {"CL": str(i), "V": str(j)} for i in range(6) for j in range(4)})
     assert grid["CL=2, V=3"] == (COLOURS[2], DASHES[3], "CL=2, V=3")
-    many = _looks({f"CL={i}": {"CL": str(i)} for i in range(24)})
+    many = _choose_looks({f"CL={i}": {"CL": str(i)} for i in range(24)})
     assert len({(str(look.colour), str(look.dash)) for look in many.values()}) == 24
 
 
 def test_numbered_parts_share_a_scale():
-    kinds = [_kind(Panel(n, "", "MBq", {})) for n in ("lesion_1", "lesion_12", "lesion_1_nis", "stomach_wall")]
+    kinds = [_panel_kind(CurvesPanel(n, "", "MBq", {})) for n in ("lesion_1", "lesion_12", "lesion_1_nis", "stomach_wall")]
     assert kinds == [("lesion", "MBq"), ("lesion", "MBq"), ("lesion_nis", "MBq"), ("stomach_wall", "MBq")]
 
 
 def test_the_figure_bears_gaps_and_repeats():
     lines = {"CL=1": decaying(0.1), "CL=2": np.full(97, np.nan)}
     bands = {"CL=1": np.stack([q * decaying(0.3) for q in (0, 0.5, 1, 1.5, 3)])}
-    panels = [Panel("cp", "plasma concentration", "mg/L", lines), Panel("урина", "", "", bands)]
-    panels.append(Panel("nothing", "", "", {"CL=2": np.full(97, np.nan)}))
+    panels = [CurvesPanel("cp", "plasma concentration", "mg/L", lines), CurvesPanel("урина", "", "", bands)]
+    panels.append(CurvesPanel("nothing", "", "", {"CL=2": np.full(97, np.nan)}))
     settings = {"CL=1": {"CL": "1"}, "CL=2": {"CL": "2"}}
-    made = curves_figure(TIME, "h", panels, settings, "CL (L/h)")
-    assert made.startswith(b"\x89PNG") and made == curves_figure(TIME, "h", panels, settings, "CL (L/h)")
-    assert curves_figure(TIME[:1], "", [Panel("cp", "", "", {"": np.ones(1)})], {"": {}}, "").startswith(b"\x89PNG")
+    made = draw_curves(TIME, "h", panels, settings, "CL (L/h)")
+    assert made.startswith(b"\x89PNG") and made == draw_curves(TIME, "h", panels, settings, "CL (L/h)")
+    assert draw_curves(TIME[:1], "", [CurvesPanel("cp", "", "", {"": np.ones(1)})], {"": {}}, "").startswith(b"\x89PNG")
 
 
 def test_a_run_without_matplotlib_still_writes_its_table(pbpk, tmp_path, monkeypatch):

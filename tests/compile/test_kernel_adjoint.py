@@ -14,7 +14,7 @@ from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.linear.kernel import series_tables
 from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint, window_adjoint
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.linalg.series import design
 from pbpk.solve.resolvent import propagate, propagate_reversibly
 from pbpk.solve.series_window import ResolventWindow
@@ -47,7 +47,7 @@ def given(model):
 def _number(system, compiled, integrals, sourced, rates, start, source, stops):
     """One number of all results, bent, so that its second derivatives are not those of the amounts alone."""
     window = ResolventWindow(system, SERIES, integrals=integrals, compiled=compiled)
-    matrix = rates if compiled else packing(system).pack(rates)
+    matrix = rates if compiled else plan_packing(system).pack(rates)
     found = propagate_reversibly(window, matrix, start, source if sourced else None, stops)[:2]
     found = [a for a in found if a is not None]
     weights = [jnp.asarray(np.random.default_rng(k).normal(size=a.shape[:-1])) for k, a in enumerate(found)]
@@ -130,7 +130,7 @@ def test_the_hessian(given):
 
     def forward(rates, start):
         found = propagate(
-            ResolventWindow(system, SERIES, integrals=False), packing(system).pack(rates), start, None, at[3]
+            ResolventWindow(system, SERIES, integrals=False), plan_packing(system).pack(rates), start, None, at[3]
         )[0]
         weights = jnp.asarray(np.random.default_rng(0).normal(size=found.shape[:-1]))
         return jnp.sum(weights[..., None] * jnp.sin(found))

@@ -17,7 +17,7 @@ from pbpk.compile.programs.linear.window import LinearWindowForward
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.bind import register_program
 from pbpk.errors import BadInput, MissingExtra
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, flux, saturable
 from pbpk.model.system import build_system
@@ -46,7 +46,7 @@ def patients(n, count, seed=0):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _by_jax(system, series, rates, start, stops, source):
-    return propagate(ResolventWindow(system, series, integrals=True), packing(system).pack(rates), start, source, stops)
+    return propagate(ResolventWindow(system, series, integrals=True), plan_packing(system).pack(rates), start, source, stops)
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -15,7 +15,7 @@ from pbpk.compile.programs.solution import kernel
 from pbpk.compile.programs.solution.adjoint import SolutionAdjointProgram
 from pbpk.compile.programs.solution.forward import SolutionProgram
 from pbpk.compile.programs.solution.likelihood import LikelihoodProgram, LikelihoodTerm, LikelihoodTerms
-from pbpk.linalg.packing import linear_part
+from pbpk.linalg.packing import evaluate_linear_part
 from pbpk.linalg.series import design
 from pbpk.linalg.tableau import TABLEAUS
 from pbpk.model import OUT, Block, Compartment, amount, conc, first_order, flux, saturable
@@ -99,7 +99,7 @@ def plan_programs(system, timeline, p, is_saturable, integrals, per_patient):
         rows = jax.vmap(method.field.bind)(jnp.asarray(p))
     else:
         program = LinearSegments(system, design(timeline.windows.span, 1e-13), integrals, 1e-9)
-        _, production, rates = jax.vmap(lambda q: linear_part(system, q))(jnp.asarray(p))
+        _, production, rates = jax.vmap(lambda q: evaluate_linear_part(system, q))(jnp.asarray(p))
         rows = (rates, production)
     layouts = []
 

@@ -13,7 +13,7 @@ from pbpk.compile.backend.base import NumpyBackend
 from pbpk.compile.programs.linear.kernel import series_tables
 from pbpk.compile.programs.linear.window import LinearWindowForward, propagate_window
 from pbpk.errors import WrongUsage
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.linalg.series import design
 from pbpk.solve.resolvent import propagate
 from pbpk.solve.series_window import ResolventWindow
@@ -35,7 +35,7 @@ def given(model):
 
 def _amounts(system, compiled, sourced, rates, start, source, stops):
     window = ResolventWindow(system, SERIES, integrals=True, compiled=compiled)
-    matrix = rates if compiled else packing(system).pack(rates)
+    matrix = rates if compiled else plan_packing(system).pack(rates)
     return propagate(window, matrix, start, source if sourced else None, stops)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pbpk.linalg.stage_chain import chain_of
+from pbpk.linalg.stage_chain import make_stage_chain
 from pbpk.linalg.tableau import TABLEAUS
 
 BOTH = pytest.mark.parametrize("tableau", TABLEAUS.values(), ids=TABLEAUS)
@@ -39,7 +39,7 @@ def by_tableau(tableau, f, jacobian, x, h):
 
 
 def by_chain(tableau, f, jacobian, beyond, v, x, h):
-    chain, n = chain_of(tableau), len(x)
+    chain, n = make_stage_chain(tableau), len(x)
     gh, left = chain.gamma * h, np.eye(n) - chain.gamma * h * jacobian(x)
     w, more = np.zeros((chain.stages, n)), np.zeros(chain.stages)
     for i in range(chain.stages):
@@ -70,7 +70,7 @@ def test_the_same_step(tableau, h, bend):
 @BOTH
 def test_of_a_linear_system_the_stages_are_the_terms_of_a_series(tableau):
     """(γhJ)ᵏ Wᵏ⁺¹ γh f from the last that begins with f on; and the step is of the order of the method."""
-    chain = chain_of(tableau)
+    chain = make_stage_chain(tableau)
     for z in (-0.3, -40.0):
         inverse = 1 / (1 - chain.gamma * z)
         terms = [
@@ -99,4 +99,4 @@ def test_nothing_of_an_unlucky_method_is_wrong():
     a[3], c[3] = a[2], c[2]  # the fourth stage is the third again
     a[3, 2] = c[3, 2] = 0.0
     with pytest.raises(ValueError, match="no chain"):
-        chain_of(replace(rodas4, a=a, c=c))
+        make_stage_chain(replace(rodas4, a=a, c=c))

@@ -5,7 +5,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 
-from pbpk.linalg.contour import hyperbola, longest_cycle, wedge
+from pbpk.linalg.contour import hyperbola_nodes, longest_cycle, wedge_angle
 
 
 def quadrature(z, node, weight):
@@ -24,8 +24,8 @@ def test_exponential_over_the_wedge(cycle):
     Rounding is the floor: the weights grow like exp(max Re ζ) and cancel, and Σ|w|·2⁻⁵³ is 2e-14 without cycles and up
     to 7e-11 with them.
     """
-    delta = wedge(cycle)
-    node, weight = hyperbola(delta)
+    delta = wedge_angle(cycle)
+    node, weight = hyperbola_nodes(delta)
     radius = np.concatenate([[0.0], np.logspace(-8, 10, 200)])
     z = -radius[:, None] * np.exp(1j * np.linspace(-delta, delta, 21))
     error = np.abs(quadrature(z, node, weight) - np.exp(z)).max()
@@ -38,11 +38,11 @@ def test_wedge_holds_a_ring_of_equal_rates():
         ring = np.roll(np.eye(k), 1, axis=0) - np.eye(k)
         away = np.linalg.eigvals(ring)
         angles = np.abs(np.angle(-away[np.abs(away) > 1e-9]))
-        assert angles.max() == pytest.approx(wedge(k), abs=1e-9)
+        assert angles.max() == pytest.approx(wedge_angle(k), abs=1e-9)
 
 
 def test_nodes_grow_slowly():
-    counts = [len(hyperbola(wedge(k))[0]) for k in range(2, 13)]
+    counts = [len(hyperbola_nodes(wedge_angle(k))[0]) for k in range(2, 13)]
     assert counts == sorted(counts)
     assert counts[0] == 14
     assert counts[-1] < 150

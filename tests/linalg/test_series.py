@@ -9,14 +9,14 @@ import pytest
 
 from pbpk.linalg.series import (
     SPANS,
-    Series,
+    ResolventSeries,
     _phi2,
-    coefficients,
+    series_coefficients,
     design,
     double_integral_coefficients,
-    effort,
+    estimate_effort,
     integral_coefficients,
-    vectors,
+    series_vectors,
 )
 
 AXIS = -np.concatenate([[0.0], np.logspace(-8, 12, 400)])
@@ -37,7 +37,7 @@ def summed(series, c, z=AXIS):
 def test_exponential_on_the_axis(span, tolerance):
     """At every time of the span, between those that the design was made at too; at 1e-13 rounding is added."""
     series, tau = design(span, tolerance), np.geomspace(1 / span, 1, 23)
-    ours = summed(series, coefficients(series, jnp.asarray(tau)))
+    ours = summed(series, series_coefficients(series, jnp.asarray(tau)))
     assert np.abs(ours - np.exp(tau[:, None] * AXIS)).max() < 3 * tolerance + 2e-14
 
 
@@ -69,7 +69,7 @@ def test_longer_windows_take_more_terms_and_each_pays():
     orders = [design(span, 1e-13).order for span in SPANS]
     assert orders == sorted(orders)
     assert orders[0] < 40
-    assert all(effort(b) < 2 * effort(a) for a, b in pairwise(SPANS))
+    assert all(estimate_effort(b) < 2 * estimate_effort(a) for a, b in pairwise(SPANS))
 
 
 def test_a_tolerance_out_of_reach_takes_the_best_there_is():
@@ -79,9 +79,9 @@ def test_a_tolerance_out_of_reach_takes_the_best_there_is():
 
 def test_vectors_follow_the_recurrence():
     """For a scalar A = z they are the functions themselves; the peak is the largest of them, weighted."""
-    series, z = Series(12, 0.1), np.array([0.0, -0.3, -7.0, -900.0])
+    series, z = ResolventSeries(12, 0.1), np.array([0.0, -0.3, -7.0, -900.0])
     weight = np.linspace(1.0, 0.2, 13)
-    found, peak = vectors(series, lambda x: x / (1 - series.g * z), jnp.ones((1, 4)), jnp.asarray(weight))
+    found, peak = series_vectors(series, lambda x: x / (1 - series.g * z), jnp.ones((1, 4)), jnp.asarray(weight))
     np.testing.assert_allclose(found[:, 0], functions(series, z), atol=1e-13)
     np.testing.assert_allclose(
         peak, np.abs(weight[[0, *range(2, 13)], None] * functions(series, z)[[0, *range(2, 13)]]).max(0)
@@ -90,6 +90,6 @@ def test_vectors_follow_the_recurrence():
 
 def test_single_precision():
     series = design(3.0, 1e-6)
-    c = coefficients(series, jnp.asarray([0.5, 1.0], jnp.float32))
+    c = series_coefficients(series, jnp.asarray([0.5, 1.0], jnp.float32))
     assert c.dtype == jnp.float32
     assert np.abs(summed(series, c) - np.exp(np.array([[0.5], [1.0]]) * AXIS)).max() < 1e-5

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pbpk.report.eta_covariates import eta_covariates, pairs, read_covariates, verdict
+from pbpk.report.eta_covariates import draw_eta_covariates, test_pairs, read_covariates, describe_associations
 
 
 def subjects(count=60):
@@ -18,7 +18,7 @@ def subjects(count=60):
 
 def test_the_strongest_comes_first_with_scipys_p():
     individual, known = subjects()
-    found = pairs(individual, known)
+    found = test_pairs(individual, known)
     assert [(p.eta, p.covariate) for p in found[:1]] == [("ETA_CL", "WT")]
     assert {(p.eta, p.covariate) for p in found} == {(e, c) for e in ("ETA_CL", "ETA_V") for c in ("WT", "SEX")}
     r, p = stats.pearsonr(known["WT"], individual["ETA_CL"])
@@ -30,27 +30,27 @@ def test_the_strongest_comes_first_with_scipys_p():
 
 def test_the_verdict_names_what_is_beyond_chance():
     individual, known = subjects()
-    found = pairs(individual, known)
-    assert "Associated beyond chance" in verdict(found) and "η on CL and WT" in verdict(found)
-    assert "η on V" not in verdict(found)
-    weak = pairs(individual[["ID", "ETA_V"]], known)
-    assert verdict(weak) == "None of 2 pairs is associated beyond chance (p times 2, 5 %)."
-    assert verdict([]) == ""
+    found = test_pairs(individual, known)
+    assert "Associated beyond chance" in describe_associations(found) and "η on CL and WT" in describe_associations(found)
+    assert "η on V" not in describe_associations(found)
+    weak = test_pairs(individual[["ID", "ETA_V"]], known)
+    assert describe_associations(weak) == "None of 2 pairs is associated beyond chance (p times 2, 5 %)."
+    assert describe_associations([]) == ""
 
 
 def test_subjects_are_met_by_their_id_not_their_place():
     individual, known = subjects()
     shuffled = known.iloc[::-1]
-    assert pairs(individual, shuffled)[0] == pairs(individual, known)[0]
+    assert test_pairs(individual, shuffled)[0] == test_pairs(individual, known)[0]
 
 
 def test_a_panel_for_each_pair():
     individual, known = subjects()
-    found = pairs(individual, known)
-    panels = eta_covariates(individual, known, found)
+    found = test_pairs(individual, known)
+    panels = draw_eta_covariates(individual, known, found)
     assert len(panels) == 4 and all(p.startswith("<svg") for p in panels)
-    assert panels == eta_covariates(individual, known, found), "the same each time"
-    assert eta_covariates(individual, pd.DataFrame(), []) == []
+    assert panels == draw_eta_covariates(individual, known, found), "the same each time"
+    assert draw_eta_covariates(individual, pd.DataFrame(), []) == []
 
 
 def test_covariates_are_read_from_the_runs_data(tmp_path):

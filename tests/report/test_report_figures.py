@@ -10,10 +10,10 @@ import pytest
 from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
-from pbpk.report.axes import logarithmic
-from pbpk.report.canvas import panel, style, to_svg
-from pbpk.report.figures import ObservationUnits, eta_distributions, goodness, individual_fits, trace
-from pbpk.report.population_bands import quantile_figure
+from pbpk.report.axes import set_log_scale
+from pbpk.report.canvas import new_panel, use_style, to_svg
+from pbpk.report.figures import ObservationUnits, draw_eta_distributions, draw_goodness, draw_individual_fits, draw_iterations
+from pbpk.report.population_bands import draw_bands
 from pbpk.report.trend import running_median
 
 UNITS = ObservationUnits("h", {"cp": "mg/L"})
@@ -21,8 +21,8 @@ LARGEST = 300_000
 
 
 def every(table: pd.DataFrame, individual: pd.DataFrame, iterations: pd.DataFrame) -> list[str]:
-    out = [svg for e in table["DVID"].unique() for f in (goodness, individual_fits) for svg in f(table, e, UNITS)]
-    return out + eta_distributions(individual, {"CL": 0.04, "V": 0.0}) + trace(iterations)
+    out = [svg for e in table["DVID"].unique() for f in (draw_goodness, draw_individual_fits) for svg in f(table, e, UNITS)]
+    return out + draw_eta_distributions(individual, {"CL": 0.04, "V": 0.0}) + draw_iterations(iterations)
 
 
 def course(n: int = 5) -> pd.DataFrame:
@@ -35,13 +35,13 @@ def words(svg: str) -> list[str]:
 
 
 def test_axes_carry_units():
-    first = words(goodness(observations(), "cp", UNITS)[0])
+    first = words(draw_goodness(observations(), "cp", UNITS)[0])
     assert "PRED (mg/L)" in first and "DV (mg/L)" in first and "running median" in first
-    assert "time (h)" in words(individual_fits(observations(), "cp", UNITS)[0])
+    assert "time (h)" in words(draw_individual_fits(observations(), "cp", UNITS)[0])
 
 
 def test_every_subject_is_on_exactly_one_page():
-    pages = individual_fits(observations(53), "cp", UNITS)
+    pages = draw_individual_fits(observations(53), "cp", UNITS)
     assert len(pages) == 3
     titles = [w for page in pages for w in words(page) if w.startswith("ID ")]
     assert sorted(titles) == [f"ID {i:03d}" for i in range(1, 54)]
@@ -59,10 +59,10 @@ def test_any_size(subjects, times):
 
 
 def test_a_narrow_logarithmic_axis_still_has_numbers():
-    with style():
-        figure, axes = panel()
+    with use_style():
+        figure, axes = new_panel()
         axes.plot([1, 2], [1.5, 7.0])
-        logarithmic(axes, "y")
+        set_log_scale(axes, "y")
         assert {"2", "5"} <= set(words(to_svg(figure, "narrow", "narrow")))
 
 
@@ -80,14 +80,14 @@ def test_numbers_that_are_not_finite():
 
 def test_nothing_to_show_is_said():
     empty = observations().assign(DV=np.nan, PRED=np.nan, IPRED=np.nan, IWRES=np.nan, CWRES=np.nan)
-    assert "no finite values to show" in words(goodness(empty, "cp", UNITS)[0])
-    assert len(individual_fits(empty, "cp", UNITS)) == 1
-    assert "no iterations were recorded" in words(trace(course(0))[0])
-    assert eta_distributions(pd.DataFrame({"ID": ["1"]}), {}) == []
+    assert "no finite values to show" in words(draw_goodness(empty, "cp", UNITS)[0])
+    assert len(draw_individual_fits(empty, "cp", UNITS)) == 1
+    assert "no iterations were recorded" in words(draw_iterations(course(0))[0])
+    assert draw_eta_distributions(pd.DataFrame({"ID": ["1"]}), {}) == []
 
 
 def test_many_points_stay_small_and_say_so():
-    svgs = [f(observations(30, times=600), "cp", UNITS) for f in (goodness, individual_fits)]
+    svgs = [f(observations(30, times=600), "cp", UNITS) for f in (draw_goodness, draw_individual_fits)]
     assert max(len(svg) for part in svgs for svg in part) < LARGEST
     assert any("of 18000 points" in w for w in words(svgs[0][0]))
 
@@ -95,7 +95,7 @@ def test_many_points_stay_small_and_say_so():
 def test_ids_are_text_not_markup_nor_mathematics():
     table = observations(2)
     table["ID"] = table["ID"].map({"001": "$x_1$", "002": "<script>甲"})
-    (page,) = individual_fits(table, "cp", UNITS)
+    (page,) = draw_individual_fits(table, "cp", UNITS)
     assert {"ID $x_1$", "ID <script>甲"} <= set(words(page))
     assert "<script" not in page
 
@@ -104,8 +104,8 @@ def test_a_wide_range_is_drawn_on_a_logarithmic_scale():
     table = observations(times=30)
     for column in ("DV", "PRED", "IPRED"):
         table[column] = 1000 * np.exp(-0.4 * table["TIME"])
-    assert "PRED (mg/L) – log scale" in words(goodness(table, "cp", UNITS)[0])
-    assert not any("$" in w for w in words(goodness(table, "cp", UNITS)[0]))
+    assert "PRED (mg/L) – log scale" in words(draw_goodness(table, "cp", UNITS)[0])
+    assert not any("$" in w for w in words(draw_goodness(table, "cp", UNITS)[0]))
 
 
 def test_running_median_follows_a_line_and_needs_ten_points():
@@ -124,20 +124,20 @@ def population(scale: float = 1.0) -> pd.DataFrame:
 
 @pytest.mark.parametrize("table", [population(), population(0.0), population(-1.0), population()[:1]])
 def test_quantile_figure_is_a_png_and_repeats(table):
-    made = quantile_figure(table, "cp", "mg/L", "h")
-    assert made.startswith(b"\x89PNG") and made == quantile_figure(table, "cp", "mg/L", "h")
+    made = draw_bands(table, "cp", "mg/L", "h")
+    assert made.startswith(b"\x89PNG") and made == draw_bands(table, "cp", "mg/L", "h")
 
 
 def test_quantile_figure_bears_gaps_and_refuses_an_unknown_observable():
     table = population()
     table.loc[3:5, ["q05", "q50"]] = np.nan
     table.loc[7, "q95"] = np.inf
-    quantile_figure(table, "cp", "", "")
+    draw_bands(table, "cp", "", "")
     with pytest.raises(BadInput, match="did you mean `cp`"):
-        quantile_figure(table, "CP", "mg/L", "h")
+        draw_bands(table, "CP", "mg/L", "h")
 
 
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match="matplotlib and jinja2"):
-        quantile_figure(population(), "cp", "mg/L", "h")
+        draw_bands(population(), "cp", "mg/L", "h")

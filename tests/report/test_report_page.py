@@ -12,8 +12,8 @@ import pytest
 from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
-from pbpk.report.fit_text import estimate_rows
-from pbpk.report.page import tone, write_report
+from pbpk.report.fit_text import tabulate_estimates
+from pbpk.report.page import choose_tone, write_report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -54,7 +54,7 @@ def read(folder) -> str:
 
 def test_the_page_holds_the_estimates_as_printed(make_run, parameters):
     page = read(make_run())
-    for row in estimate_rows(parameters):
+    for row in tabulate_estimates(parameters):
         for cell in row.values():
             assert cell in page
     for part in ("116.803", "359.403", "Converged; no problems detected.", "0.50", "Twelve subjects"):
@@ -126,9 +126,9 @@ def test_a_run_without_its_record(make_run):
 
 
 def test_a_tone_for_each_outcome(results):
-    assert tone(results) == "good"
-    assert tone(results | {"verdict": "Converged, but: S is singular."}) == "warn"
-    assert tone(results | {"minimization_successful": False}) == "bad"
+    assert choose_tone(results) == "good"
+    assert choose_tone(results | {"verdict": "Converged, but: S is singular."}) == "warn"
+    assert choose_tone(results | {"minimization_successful": False}) == "bad"
 
 
 @pytest.mark.parametrize("lost", ["results.json", "sdtab.csv", "parameters.csv"])

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from pbpk.report.fit_text import fit_block
-from pbpk.report.numbers import interval, objective, shown
+from pbpk.report.fit_text import format_fit
+from pbpk.report.numbers import format_interval, format_objective, format_number
 
 
 @pytest.mark.parametrize(
@@ -30,21 +30,21 @@ from pbpk.report.numbers import interval, objective, shown
     ],
 )
 def test_four_significant_digits(x, text):
-    assert shown(x) == text
+    assert format_number(x) == text
 
 
 def test_objective_keeps_three_decimals():
-    assert objective(12345.6789) == "12345.679"
-    assert objective(-243.0664) == "−243.066"
+    assert format_objective(12345.6789) == "12345.679"
+    assert format_objective(-243.0664) == "−243.066"
 
 
 def test_interval_is_missing_when_an_end_is():
-    assert interval(1, 2) == "[1.000, 2.000]"
-    assert interval(1, math.nan) == "–"
+    assert format_interval(1, 2) == "[1.000, 2.000]"
+    assert format_interval(1, math.nan) == "–"
 
 
 def test_block_holds_what_a_reader_looks_for(results, parameters):
-    block = fit_block(results, parameters)
+    block = format_fit(results, parameters)
     for part in (
         "Study theophylline · model oral_one_compartment · method FOCEI · solver resolvent",
         "OFV 116.803   −2LL 359.403   AIC 373.403   BIC 393.583   condition number 1.723",
@@ -62,7 +62,7 @@ def test_block_holds_what_a_reader_looks_for(results, parameters):
 
 
 def test_columns_line_up_and_keep_to_the_width(results, parameters):
-    lines = fit_block(results, parameters, width=100).splitlines()
+    lines = format_fit(results, parameters, width=100).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("Label"))
     end = lines.index("", start)
     rows = [line for line in lines[start + 2 : end] if "[" in line or "fixed" in line]
@@ -72,14 +72,14 @@ def test_columns_line_up_and_keep_to_the_width(results, parameters):
 
 
 def test_fixed_is_said_and_missing_is_a_dash(results, parameters):
-    row = next(line for line in fit_block(results, parameters).splitlines() if line.startswith("bioavailability"))
+    row = next(line for line in format_fit(results, parameters).splitlines() if line.startswith("bioavailability"))
     assert row.split()[1:] == ["F", "1.000", "fixed", "–", "–", "–", "–"]
 
 
 def test_block_without_standard_errors(results, parameters):
     bare = parameters.assign(se=math.nan, rse=math.nan, ci_low=math.nan, ci_high=math.nan)
     results |= {"standard_errors": {}, "condition_number": None, "seconds": {}, "subjects": 1}
-    block = fit_block(results, bare)
+    block = format_fit(results, bare)
     assert "No standard errors" in block
     assert "condition number –" in block
     assert "1 subject," in block
@@ -88,6 +88,6 @@ def test_block_without_standard_errors(results, parameters):
 def test_long_labels_and_verdicts_are_wrapped_whole(results, parameters):
     parameters.loc[0, "label"] = "a very long label " * 5
     results["verdict"] = "Converged, but: " + "something happened; " * 12
-    lines = fit_block(results, parameters, width=100).splitlines()
+    lines = format_fit(results, parameters, width=100).splitlines()
     assert max(map(len, lines)) <= 100
     assert "".join(lines).count("something") == 12

@@ -9,7 +9,7 @@ import pytest
 from scipy.linalg import expm
 from truth import exponentials
 
-from pbpk.linalg.packing import linear_part
+from pbpk.linalg.packing import evaluate_linear_part
 from pbpk.results import ResultCode
 from pbpk.solve.contour import Contour, find_longest_cycle, propagate
 from pbpk.solve.general import General
@@ -21,7 +21,7 @@ WITHOUT = 1e-12
 
 @partial(jax.jit, static_argnums=0)
 def _advance(system, p, start, inflow, dt):
-    return propagate(system, linear_part(system, p)[0], start, inflow, dt)
+    return propagate(system, evaluate_linear_part(system, p)[0], start, inflow, dt)
 
 
 def advance(system, rates, x, dt, source=None, integral=False):

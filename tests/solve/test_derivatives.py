@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pbpk.linalg.packing import linear_part
+from pbpk.linalg.packing import evaluate_linear_part
 from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
@@ -213,7 +213,7 @@ def test_kept_and_recomputed_vectors_give_the_same_gradient(integrals, fed):
 
     def number(cross, keep, p, x, source, stops):
         window = ResolventWindow(LINEAR, design(10.0, 1e-13), integrals, keep=keep)
-        after, area, _ = cross(window, linear_part(LINEAR, p)[0], x, source if fed else None, stops)
+        after, area, _ = cross(window, evaluate_linear_part(LINEAR, p)[0], x, source if fed else None, stops)
         return jnp.sum(weights[0] * after) + (jnp.sum(weights[1] * area) if integrals else 0.0)
 
     def gradient(cross, keep):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from truth import exponentials
 
-from pbpk.linalg.packing import linear_part
+from pbpk.linalg.packing import evaluate_linear_part
 from pbpk.linalg.series import SPANS, design
 from pbpk.model import (
     OUT,
@@ -34,7 +34,7 @@ EDGES = [(a, b) for a in range(SIZE) for b in range(SIZE + 1) if a != b]  # ever
 @partial(jax.jit, static_argnums=(0, 5))
 def _cross(system, p, x, source, stops, span):
     window = ResolventWindow(system, design(span, 1e-13), integrals=True)
-    return propagate(window, linear_part(system, p)[0], x, source, stops)
+    return propagate(window, evaluate_linear_part(system, p)[0], x, source, stops)
 
 
 def cross(system, rates, x, stops, source=None):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pbpk.compile.xla import jit
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 from pbpk.linalg.series import design
 from pbpk.solve.resolvent import propagate
 from pbpk.solve.series_window import ResolventWindow
@@ -21,7 +21,7 @@ def test_of_amounts_and_integrals(graph, compiled):
     system = graph(1, [(0, 1)])
     rates = jnp.full((1, 8), K)
     window = ResolventWindow(system, design(1.0, 1e-13), True, compiled=compiled)
-    matrix = rates if compiled else packing(system).pack(rates)
+    matrix = rates if compiled else plan_packing(system).pack(rates)
 
     def both(t):
         found = propagate(window, matrix, jnp.full((1, 8), X), jnp.full((1, 8), R), jnp.full((1, 8), 1.0) * t)

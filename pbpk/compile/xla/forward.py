@@ -74,7 +74,7 @@ class ForwardProgram:
 
 
 @dataclass(frozen=True)
-class _ForwardKernel:
+class _ForwardModeKernel:
     """Its arrays are those of the kernel, and the parts of those that move."""
 
     kernel: NamedKernel
@@ -123,7 +123,7 @@ def _call_parts(kernel: NamedKernel, arguments: tuple[Parts, ...]) -> tuple[tupl
     count = max(len(parts) for parts in arguments)
     moving = tuple(name for name, parts in zip(kernel.names, arguments, strict=True) if len(parts) > 1)
     each = [parts[0] for parts in arguments] + [a for parts in arguments for a in parts[1:]]
-    results = bind.call_kernel(_ForwardKernel(kernel, count.bit_length() - 1, moving), *each)
+    results = bind.call_kernel(_ForwardModeKernel(kernel, count.bit_length() - 1, moving), *each)
     values, rest = results[: len(kernel.results)], iter(results[len(kernel.results) :])
     named = list(zip(kernel.results, values, strict=True))
     parts = tuple((v, *(next(rest) for _ in range(count - 1))) for name, v in named if name not in DECIDED)

@@ -19,8 +19,8 @@ from pbpk.compile.programs.linear.window_adjoint import LinearWindowAdjoint
 from pbpk.compile.xla import bind, jit
 from pbpk.compile.xla.coefficients import Parts, as_parts, instantiate_parts, join_parts, split_parts
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
-from pbpk.linalg.packing import not_linear, packing
-from pbpk.linalg.series import Series, coefficients, double_integral_coefficients
+from pbpk.linalg.packing import explain_nonlinear, plan_packing
+from pbpk.linalg.series import ResolventSeries, series_coefficients, double_integral_coefficients
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.layout import LinearWindow
@@ -38,13 +38,13 @@ class LinearWindowResult(NamedTuple):
     error: jax.Array
 
 
-def compile_linear(system: System, series: Series, *, integrals: bool = False) -> LinearKernel:
+def compile_linear(system: System, series: ResolventSeries, *, integrals: bool = False) -> LinearKernel:
     """The kernel that crosses one window of a linear system by a series of `pbpk.linalg.series.design`.
 
     Machine code is made when the kernel is first called (or traced) for a number of stops, and kept on disk. Raises
     `BadInput` for a system that is not linear, `MissingExtra` where kernels cannot be compiled.
     """
-    if reason := not_linear(system):
+    if reason := explain_nonlinear(system):
         raise BadInput("a linear kernel cannot be compiled for this model", why=reason)
     if reason := jit.explain_no_jit():
         raise MissingExtra("kernels are off", why=reason, hint="the JAX engine does the same, slower")
@@ -56,7 +56,7 @@ class LinearKernel:
     """One linear system's kernel: call it to cross a window; `pull` goes back. `integrals`: of the amounts, too."""
 
     system: System
-    series: Series
+    series: ResolventSeries
     integrals: bool
 
     def __call__(
@@ -219,7 +219,7 @@ def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> l
     rates, stops = lax.stop_gradient((rates, stops))
     length = jnp.where(stops[-1] > 0, stops[-1], 1.0)
     tau = stops / length
-    plain = coefficients(window.series, tau)
+    plain = series_coefficients(window.series, tau)
     weights = jnp.concatenate([plain, jnp.max(jnp.abs(plain), axis=1, keepdims=True)], axis=1)
 
     def filled(table: jax.Array, rows: int) -> jax.Array:
@@ -227,9 +227,9 @@ def series_tables(window: LinearWindow, rates: jax.Array, stops: jax.Array) -> l
 
     arrays = [stops, filled(weights, window.table_rows + 2)]
     if window.inflow or window.integrals:
-        arrays.append(right_hand_side(window.series.g, coefficients(window.extended_series, tau)))
+        arrays.append(right_hand_side(window.series.g, series_coefficients(window.extended_series, tau)))
     if window.inflow and window.integrals:
-        packed = packing(window.system)
+        packed = plan_packing(window.system)
         loss = -packed.pack(rates)[packed.elimination.diagonal]
         shift = jnp.maximum(jnp.min(loss, axis=0), 0.0)
         tau = tau.reshape(*tau.shape, *[1] * (rates.ndim - tau.ndim))

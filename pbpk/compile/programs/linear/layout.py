@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pbpk.compile.backend.base import Buffer
 
 if TYPE_CHECKING:
-    from pbpk.linalg.series import Series
+    from pbpk.linalg.series import ResolventSeries
     from pbpk.model.system import System
 
 _EXTRA_TERMS = 8  # beyond the order that d is computed from: what c neglects, d would have 1/(smallest |z|) times
@@ -28,7 +28,7 @@ class LinearWindow:
     """
 
     system: System
-    series: Series
+    series: ResolventSeries
     stops: int
     shared: bool
     integrals: bool
@@ -97,7 +97,7 @@ class LinearWindow:
         return max(min(self.registers // (self.sums_per_amount * tile_stops), 8), 1), tile_stops
 
     @property
-    def extended_series(self) -> Series:
+    def extended_series(self) -> ResolventSeries:
         """The series with the terms that `integral_terms` are made of."""
         return replace(self.series, order=self.series.order + _EXTRA_TERMS)
 

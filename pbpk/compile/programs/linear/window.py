@@ -19,7 +19,7 @@ from pbpk.compile.programs.elimination import PivotFactors, factor_matrix, plan_
 from pbpk.compile.programs.linear.integral import integral_weights
 from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.powers import PowerSums, Solve, Weight, WeightedSum, sum_powers, sum_readings
-from pbpk.linalg.packing import packing
+from pbpk.linalg.packing import plan_packing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def prepare_window(m: Backend, w: LinearWindow) -> WindowSetup:
     arrows, loss = _read_matrix(m, w)
     shift, scaled_g = _smallest_loss(m, loss), length * w.series.g
     excess = [scaled_g * (out - shift) + 1.0 for out in loss]
-    pivots = plan_pivots(packing(w.system).elimination)
+    pivots = plan_pivots(plan_packing(w.system).elimination)
     factors = factor_matrix(m, pivots, {e: scaled_g * a for e, a in arrows.items()}, excess)
     coefficients = compute_slopes(m, w, scaled_g) if w.derivative_order else None
     decay = m.scratch(w.stops)
@@ -97,7 +97,7 @@ def starting_vectors(m: Backend, w: LinearWindow, length: Operand) -> list[list[
 
 def _read_matrix(m: Backend, w: LinearWindow) -> tuple[dict[tuple[int, int], Operand], list[Operand]]:
     """The off-diagonal entries of A, and what leaves the model from each compartment, from the rates' slopes."""
-    packed = packing(w.system)
+    packed = plan_packing(w.system)
     entry = {place: e for e, place in packed.elimination.position.items()}
     arrows: dict[tuple[int, int], Operand] = {}
     loss: list[Operand] = [0.0] * w.size

@@ -36,7 +36,7 @@ from pbpk.compile.programs.laws import (
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination
-    from pbpk.linalg.packing import Packing
+    from pbpk.linalg.packing import JacobianPacking
     from pbpk.model.system import FluxGroup, System
 
 Entry = tuple[int, int]
@@ -64,7 +64,7 @@ class RightHandSideField(Protocol):
         ...
 
     @property
-    def linear_entries(self) -> Packing:
+    def linear_entries(self) -> JacobianPacking:
         """Where the linear rates go in the packed matrix."""
         ...
 

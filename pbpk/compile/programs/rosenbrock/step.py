@@ -16,18 +16,18 @@ import numpy as np
 from pbpk.compile.backend.functions import sum_operands
 from pbpk.compile.programs.elimination import PivotFactors, solve_factored
 from pbpk.compile.programs.loops import for_each, split_evenly, weighted_sum
-from pbpk.linalg.stage_chain import chain_of
+from pbpk.linalg.stage_chain import make_stage_chain
 
 if TYPE_CHECKING:
     from pbpk.compile.backend.base import Backend, Buffer, Index, Operand
     from pbpk.compile.programs.rosenbrock.right_hand_side import RightHandSide
-    from pbpk.linalg.tableau import Tableau
+    from pbpk.linalg.tableau import RosenbrockTableau
 
 
-def step_weights(tableau: Tableau) -> np.ndarray:
+def step_weights(tableau: RosenbrockTableau) -> np.ndarray:
     """The table that a step's loops read, for s stages: (s, s) weights of the stages before in a stage's amounts, (s, s) of
     the laws' nonlinear terms, then of each stage in the result (s) and in the integral (s)."""
-    chain = chain_of(tableau)
+    chain = make_stage_chain(tableau)
     return np.concatenate([chain.moved.ravel(), chain.bent.ravel(), chain.result, chain.gained])
 
 
@@ -44,14 +44,14 @@ class RosenbrockStep:
         self,
         m: Backend,
         rhs: RightHandSide,
-        tableau: Tableau,
+        tableau: RosenbrockTableau,
         table: Buffer,
         registers: int,
         integrals: bool,
         records: int = 0,
     ):
         self.machine, self.rhs, self.table = m, rhs, table
-        self.chain = chain = chain_of(tableau)
+        self.chain = chain = make_stage_chain(tableau)
         self.size, self.stages = rhs.layout.size, self.chain.stages
         self.sums_at_once = max(registers // 2, 1)  # half the registers, the others for what is added
         self.scratch = m.scratch((self.stages + 1) * self.size * (records + 1))

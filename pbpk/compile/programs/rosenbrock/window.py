@@ -34,7 +34,7 @@ from pbpk.linalg.step_control import (
 )
 
 if TYPE_CHECKING:
-    from pbpk.linalg.tableau import Tableau
+    from pbpk.linalg.tableau import RosenbrockTableau
 
 _ROUNDING_SHIFT = 1.5 * 2.0**52  # adding it leaves the nearest integer in the last bits
 
@@ -46,7 +46,7 @@ class RosenbrockMethod:
     how many steps of one interval the adjoint can record, and how many vector registers the processor has."""
 
     field: RightHandSideField
-    tableau: Tableau
+    tableau: RosenbrockTableau
     rtol: float
     atol: float
     max_steps: int

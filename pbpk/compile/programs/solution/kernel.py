@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pbpk.compile.backend.base import Buffer
     from pbpk.compile.programs.solution.adjoint import WindowAdjoint
     from pbpk.compile.xla.protocols import OperandProgram
-    from pbpk.linalg.series import Series
+    from pbpk.linalg.series import ResolventSeries
     from pbpk.model.system import System
 
 NamedArrays = dict[str, jax.Array]
@@ -35,7 +35,7 @@ axes of patients."""
 
 def linear_window(
     system: System,
-    series: Series,
+    series: ResolventSeries,
     stops: int,
     integrals: bool,
     inflow: bool,

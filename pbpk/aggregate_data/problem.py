@@ -147,6 +147,7 @@ def _solve_quantities(problem: SummaryProblem, u: jax.Array) -> tuple[jax.Array,
 
 @_solve_quantities.defjvp  # type: ignore[arg-type]
 def _solve_quantities_jvp(primals, tangents):
+    """One tangent of the solver for each individual parameter, applied to the tangent of u by lane."""
     problem, u = primals
     steps = jnp.broadcast_to(jnp.eye(u.shape[0])[:, :, None], (u.shape[0], *u.shape))
 

@@ -122,6 +122,7 @@ def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str)
     times: list[float] = []
 
     def add_observable(name: str | None, place: str) -> int:
+        """The position of an observable, which is added where it is new."""
         if name is None:
             raise BadInput("needs an `observable`", where=place)
         known = [*model.system.observables, *model.system.names]
@@ -133,6 +134,7 @@ def read_quantities(part: SummaryPart, model: Model, dose_unit: str, where: str)
         return names.index(name)
 
     def add_time(value: float | str | None, what: str, place: str) -> int:
+        """The position of a time in hours, which is added."""
         if value is None:
             raise BadInput(f"needs a `{what}`", where=place, hint=f'{what} = "48 h"')
         times.append(read_hours(value, f"{place}: {what}"))

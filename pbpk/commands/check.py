@@ -31,7 +31,13 @@ def check(
 
     A data file needs --model, a VOI table (a column `voi`) --nuclide.
     """
-    from pbpk.commands.check_imaging import ImagingOptions, check_measurements, check_voi, is_voi_file, refuse_imaging_options
+    from pbpk.commands.check_imaging import (
+        ImagingOptions,
+        check_measurements,
+        check_voi,
+        is_voi_file,
+        refuse_imaging_options,
+    )
     from pbpk.commands.shared import print_json, read_pairs
     from pbpk.errors import BadInput, PbpkError, did_you_mean
     from pbpk.model.load import list_models

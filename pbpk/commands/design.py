@@ -142,7 +142,10 @@ def _show(d: Design) -> None:
         row = [str(r.name), format_number(r.value), str(r.unit), format_number(r.se), format_number(r.rse, 3)]
         row += [format_number(r.own_rse, 3)] * before
         if exact:
-            row += [format_number(exact["standard_errors"][r.name]), format_number(exact["monte_carlo_errors"][r.name], 2)]
+            row += [
+                format_number(exact["standard_errors"][r.name]),
+                format_number(exact["monte_carlo_errors"][r.name], 2),
+            ]
         row += [format_number(r.power, 3)] * ("power" in head)
         rows.append(tuple(row))
     print()

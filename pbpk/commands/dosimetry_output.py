@@ -180,7 +180,7 @@ def _draw_figures(
     from pbpk.dosimetry.svalues import list_targets
     from pbpk.errors import MissingExtra
     from pbpk.nuclides import load_nuclide
-    from pbpk.report.dose_figures import DoseBar, draw_doses, select_highest, draw_dose_rates
+    from pbpk.report.dose_figures import DoseBar, draw_dose_rates, draw_doses, select_highest
 
     gray = result.get("absorbed_dose")
     rows, unit = (gray, "Gy") if gray else (result["absorbed_dose_per_activity"], "mGy/MBq")

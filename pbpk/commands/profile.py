@@ -67,7 +67,9 @@ def _format_result(result: ProfileResult, source: Path) -> str:
 
     rows = result.table
     ends = {
-        end: [format_number(v) if s == FOUND else s for v, s in zip(rows[f"ci_{end}"], rows[f"status_{end}"], strict=True)]
+        end: [
+            format_number(v) if s == FOUND else s for v, s in zip(rows[f"ci_{end}"], rows[f"status_{end}"], strict=True)
+        ]
         for end in ("low", "high")
     }
     table = rows.assign(

@@ -47,7 +47,7 @@ def _list_lines(runs: tuple[RunSummary, ...]) -> list[str]:
 
 def _format_row(r: RunSummary) -> tuple[str, ...]:
     """A run's cells, under `HEADER`."""
-    from pbpk.report.numbers import MISSING, format_objective, format_number
+    from pbpk.report.numbers import MISSING, format_number, format_objective
 
     asked = " ".join(f"{k}={v}" for k, v in r.asked.items())
     minimised = {True: "yes", False: "NO", None: MISSING}[r.minimization_successful]

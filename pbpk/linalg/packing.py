@@ -62,7 +62,9 @@ class JacobianPacking:
     def only(self, chosen: np.ndarray) -> JacobianPacking:
         """The same for a subset of the rates' Jacobian's entries, given alone and in their order."""
         fluxes_kept, number = chosen[self.entry], np.cumsum(chosen) - 1
-        return JacobianPacking(self.elimination, self.slot[fluxes_kept], number[self.entry[fluxes_kept]], self.sign[fluxes_kept])
+        return JacobianPacking(
+            self.elimination, self.slot[fluxes_kept], number[self.entry[fluxes_kept]], self.sign[fluxes_kept]
+        )
 
 
 @cache
@@ -96,7 +98,9 @@ def produces(system: System) -> bool:
     """Whether anything flows at zero amounts: production, or a law with a constant term, on whichever arrow."""
     with jax.ensure_compile_time_eval():  # numbers, even where the caller is being traced
         y = jnp.zeros(len(system.names))
-        return any(bool(jnp.any(system.rates(0.0, y, p) != 0)) for p in make_unlike_parameters(len(system.parameter_names)))
+        return any(
+            bool(jnp.any(system.rates(0.0, y, p) != 0)) for p in make_unlike_parameters(len(system.parameter_names))
+        )
 
 
 def make_unlike_parameters(count: int) -> list[jax.Array]:

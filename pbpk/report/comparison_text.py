@@ -9,7 +9,7 @@ import pandas as pd
 
 from pbpk.report.fit_text import format_percent
 from pbpk.report.grid import align_columns
-from pbpk.report.numbers import MISSING, format_objective, format_number
+from pbpk.report.numbers import MISSING, format_number, format_objective
 
 if TYPE_CHECKING:
     from pbpk.run_comparison.compare import ComparedRun, Comparison
@@ -23,7 +23,9 @@ EXPLAINED = (
 
 
 def format_comparison(comparison: Comparison, width: int = 100) -> str:
-    parts = [line for sentence in comparison.warnings for line in textwrap.wrap(sentence, width, subsequent_indent="  ")]
+    parts = [
+        line for sentence in comparison.warnings for line in textwrap.wrap(sentence, width, subsequent_indent="  ")
+    ]
     parts += [""] if parts else []
     parts += [f"{r.label}  {_describe_run(r)}" for r in comparison.runs]
     parts += ["", *_format_statistics(comparison), "", *_format_parameters(comparison), ""]
@@ -102,4 +104,6 @@ def _describe_best(comparison: Comparison) -> list[str]:
     if len(weighed) < 2:
         return []
     best = max(weighed, key=lambda r: r.akaike_weight or 0.0)
-    return [f"Lowest AIC: {best.label}, with {format_percent(best.akaike_weight)} of the weight among {len(weighed)} runs."]
+    return [
+        f"Lowest AIC: {best.label}, with {format_percent(best.akaike_weight)} of the weight among {len(weighed)} runs."
+    ]

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from pbpk.report.grid import align_columns
-from pbpk.report.numbers import MISSING, format_interval, format_objective, format_number
+from pbpk.report.numbers import MISSING, format_interval, format_number, format_objective
 
 if TYPE_CHECKING:
     from pbpk.covariate_search.result import CovariateSearchResult, RelationTrial
@@ -25,7 +25,11 @@ def format_search(search: CovariateSearchResult, source: str) -> str:
     lines = [f"Study {search.study} · {source} · {how} by {search.estimation} · {search.subjects} subjects", ""]
     lines += [f"without candidates: OFV {search.base_ofv:.4f}", ""]
     for (step, direction), rows in groupby(search.trials, key=lambda t: (t.step, t.direction)):
-        lines += [f"{direction} step {step}", *align_columns(_STEP, [_format_trial(t) for t in rows], [False, False, *[True] * 6]), ""]
+        lines += [
+            f"{direction} step {step}",
+            *align_columns(_STEP, [_format_trial(t) for t in rows], [False, False, *[True] * 6]),
+            "",
+        ]
     lines += [
         f"final model: OFV {search.final_ofv:.4f}",
         *align_columns(_FINAL, _format_final(search), [False, False, True, True, True]),
@@ -34,7 +38,14 @@ def format_search(search: CovariateSearchResult, source: str) -> str:
     if len(search.tests):
         head = ("relation", "df", "Wald χ²", "p (Wald)", "ΔOFV without", "p (LRT)")
         rows = [
-            (r["relation"], str(r["df"]), format_number(r["wald"]), _format_p(r["wald_p"]), format_objective(r["delta_ofv"]), _format_p(r["p"]))
+            (
+                r["relation"],
+                str(r["df"]),
+                format_number(r["wald"]),
+                _format_p(r["wald_p"]),
+                format_objective(r["delta_ofv"]),
+                _format_p(r["p"]),
+            )
             for r in search.tests.to_dict("records")
         ]
         lines += [*align_columns(head, rows, [False, *[True] * 5]), ""]
@@ -53,7 +64,10 @@ def format_search(search: CovariateSearchResult, source: str) -> str:
         ]
         low, high = plan.bounds
         lines += [f"factor on the parameter, 1 at the reference; relevance against {low:g} to {high:g}"]
-        lines += [*align_columns((*_FOREST[:4], percent, _FOREST[5]), rows, [False, False, True, True, True, False]), ""]
+        lines += [
+            *align_columns((*_FOREST[:4], percent, _FOREST[5]), rows, [False, False, True, True, True, False]),
+            "",
+        ]
     return "\n".join([*lines, search.verdict])
 
 
@@ -61,13 +75,28 @@ def _format_trial(t: RelationTrial) -> tuple[str, ...]:
     mark = {"failed": "FAILED", "screened": "screened"}.get(t.status, "→" if t.chosen else "")
     estimates = " ".join(format_number(v) for v in t.estimates.values()) or MISSING
     errors = " ".join(format_number(v) for v in t.standard_errors.values()) or MISSING
-    return mark, t.relation, str(t.df), format_objective(t.delta_ofv), _format_p(t.p), _format_p(t.score_p), estimates, errors
+    return (
+        mark,
+        t.relation,
+        str(t.df),
+        format_objective(t.delta_ofv),
+        _format_p(t.p),
+        _format_p(t.score_p),
+        estimates,
+        errors,
+    )
 
 
 def _format_final(search: CovariateSearchResult) -> list[tuple[str, ...]]:
     rows = search.parameters.to_dict("records")
     return [
-        (r["name"], "" if r["unit"] == "1" else r["unit"], format_number(r["estimate"]), format_number(r["se"]), format_number(r["rse"], 3))
+        (
+            r["name"],
+            "" if r["unit"] == "1" else r["unit"],
+            format_number(r["estimate"]),
+            format_number(r["se"]),
+            format_number(r["rse"], 3),
+        )
         for r in rows
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pbpk.report.axes import keep_finite, find_limits, set_log_scale, is_wide
+from pbpk.report.axes import find_limits, is_wide, keep_finite, set_log_scale
 from pbpk.report.canvas import BLUE, GREEN, GREY, INK, ORANGE, new_figure, use_style
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ class LineLook(NamedTuple):
 
 
 def draw_curves(
-    time: np.ndarray, time_unit: str, panels: Sequence[CurvesPanel], scenarios: Mapping[str, Mapping[str, str]], varied: str
+    time: np.ndarray,
+    time_unit: str,
+    panels: Sequence[CurvesPanel],
+    scenarios: Mapping[str, Mapping[str, str]],
+    varied: str,
 ) -> bytes:
     """A PNG. `scenarios`: each one's settings, what was varied and its value; `varied`: the title of their legend.
 
@@ -63,7 +67,9 @@ def draw_curves(
             figure.set_figheight(shape[1] + _legend_height(figure, legend))
         for place, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(rows, columns, place)
-            _draw_curves_panel(axes, time, panel, looks, [p.lines for p in panels if _panel_kind(p) == _panel_kind(panel)])
+            _draw_curves_panel(
+                axes, time, panel, looks, [p.lines for p in panels if _panel_kind(p) == _panel_kind(panel)]
+            )
             axes.set_xlabel(f"time ({time_unit})" if time_unit else "time", color=INK)
         figure.savefig(out, format="png", dpi=130, metadata={"Software": None}, pil_kwargs={"optimize": True})
     return out.getvalue()
@@ -75,7 +81,11 @@ def _panel_kind(panel: CurvesPanel) -> tuple[str, str]:
 
 
 def _draw_curves_panel(
-    axes: Axes, time: np.ndarray, panel: CurvesPanel, looks: Mapping[str, LineLook], kin: Sequence[Mapping[str, np.ndarray]]
+    axes: Axes,
+    time: np.ndarray,
+    panel: CurvesPanel,
+    looks: Mapping[str, LineLook],
+    kin: Sequence[Mapping[str, np.ndarray]],
 ) -> None:
     log, low, high = _choose_scale([np.atleast_2d(values) for lines in kin for values in lines.values()])
     if log:

@@ -12,8 +12,8 @@ import pandas as pd
 from pbpk.data.cells import blank_missing, parse_number
 from pbpk.data.headers import match_headers
 from pbpk.errors import BadInput
-from pbpk.report.axes import label_axes, find_limits
-from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_points, new_panel, use_style, to_svg
+from pbpk.report.axes import find_limits, label_axes
+from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_points, new_panel, to_svg, use_style
 from pbpk.report.trend import running_median
 from pbpk.study.settings import load_spec
 from pbpk.tables import read_csv

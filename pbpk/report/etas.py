@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.report.axes import keep_finite, label_axes
-from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.canvas import BLUE, GREY, ORANGE, draw_empty_panel, new_panel, to_svg, use_style
 from pbpk.report.normal_quantiles import draw_normal_quantiles
 
 
@@ -20,7 +20,9 @@ def draw_eta_distributions(individual: pd.DataFrame, variances: dict[str, float]
             omega = float(np.sqrt(variance)) if np.isfinite(variance) and variance > 0 else np.nan
             out.append(_draw_histogram(eta, omega, on, f"{name}-{i}-hist"))
             scaled = eta / omega if np.isfinite(omega) else np.empty(0)
-            out.append(draw_normal_quantiles(scaled, f"η on {on} against its normal", f"η / ω on {on}", f"{name}-{i}-qq"))
+            out.append(
+                draw_normal_quantiles(scaled, f"η on {on} against its normal", f"η / ω on {on}", f"{name}-{i}-qq")
+            )
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pbpk.report.numbers import MISSING, format_interval, format_objective, format_number
+from pbpk.report.numbers import MISSING, format_interval, format_number, format_objective
 from pbpk.run_folders.read import finite_or_nan
 
 MATRICES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import keep_finite, label_axes, find_limits, set_log_scale, select_endpoint, is_wide
-from pbpk.report.canvas import GREY, ORANGE, draw_points, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.axes import find_limits, is_wide, keep_finite, label_axes, select_endpoint, set_log_scale
+from pbpk.report.canvas import GREY, ORANGE, draw_empty_panel, draw_points, new_panel, to_svg, use_style
 from pbpk.report.normal_quantiles import draw_normal_quantiles
 from pbpk.report.trend import running_median
 from pbpk.run_folders.read import ObservationUnits
@@ -25,7 +25,9 @@ def draw_goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, n
             _draw_against(absolute, "IPRED", "IWRES", "Size of residual error", ipred, "|IWRES|", f"{name}-iwres"),
             _draw_against(part, "TIME", "CWRES", "Residuals over time", units.clock, "CWRES", f"{name}-cwres-time"),
             _draw_against(part, "PRED", "CWRES", "Residuals over prediction", pred, "CWRES", f"{name}-cwres-pred"),
-            draw_normal_quantiles(keep_finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"),
+            draw_normal_quantiles(
+                keep_finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"
+            ),
         ]
 
 

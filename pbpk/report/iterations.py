@@ -7,7 +7,7 @@ import pandas as pd
 
 from pbpk.report.axes import label_axes as name_axes
 from pbpk.report.axes import set_log_scale
-from pbpk.report.canvas import BLUE, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.canvas import BLUE, draw_empty_panel, new_panel, to_svg, use_style
 
 
 def draw_iterations(iterations: pd.DataFrame, name: str = "trace") -> list[str]:

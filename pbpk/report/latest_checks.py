@@ -43,7 +43,9 @@ def summarise_npde(run: Path, units: ObservationUnits) -> CheckSummary | None:
         return None
     info, table = check.info, check.tables["npde.csv"]
     panels = [
-        svg for i, e in enumerate(table["DVID"].unique(), 1) for svg in draw_npde_panels(table, str(e), units, f"npde{i}")
+        svg
+        for i, e in enumerate(table["DVID"].unique(), 1)
+        for svg in draw_npde_panels(table, str(e), units, f"npde{i}")
     ]
     about = f"Prediction distribution errors from {info.get('replicates')} replicates, seed {info.get('seed')}"
     about = f"{about} (npde/{check.folder.name})."

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from pbpk.report.axes import label_axes
-from pbpk.report.canvas import GREY, draw_points, draw_empty_panel, new_panel, to_svg
+from pbpk.report.canvas import GREY, draw_empty_panel, draw_points, new_panel, to_svg
 
 
 def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from pbpk.diagnostics.bins import make_bins
 from pbpk.diagnostics.normality import compute_percentile_bands
-from pbpk.report.axes import label_axes, find_limits
-from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, draw_points, draw_empty_panel, new_panel, use_style, to_svg
+from pbpk.report.axes import find_limits, label_axes
+from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, draw_empty_panel, draw_points, new_panel, to_svg, use_style
 from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:

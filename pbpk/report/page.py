@@ -13,10 +13,16 @@ from pbpk.errors import BadInput
 from pbpk.report import fit_text as text
 from pbpk.report.aggregates import COLUMNS, RIGHT, tabulate_aggregates
 from pbpk.report.canvas import require_report_extra
-from pbpk.report.eta_covariates import draw_eta_covariates, test_pairs, read_covariates, describe_associations
-from pbpk.report.figures import endpoints, draw_eta_distributions, draw_goodness, draw_individual_fits, draw_iterations
+from pbpk.report.eta_covariates import describe_associations, draw_eta_covariates, read_covariates, test_pairs
+from pbpk.report.figures import (
+    draw_eta_distributions,
+    draw_goodness,
+    draw_individual_fits,
+    draw_iterations,
+    list_endpoints,
+)
 from pbpk.report.latest_checks import summarise_npde, summarise_vpc
-from pbpk.report.numbers import MISSING, format_objective, format_number
+from pbpk.report.numbers import MISSING, format_number, format_objective
 from pbpk.run_folders.read import RunFiles, finite_or_nan, read_run
 
 TEMPLATE = "page.html.j2"
@@ -52,7 +58,7 @@ def render_page(run: RunFiles) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = endpoints(run.table)
+    names = list_endpoints(run.table)
     return environment.get_template(TEMPLATE).render(
         results=run.results,
         aggregates=tabulate_aggregates(run.results),
@@ -67,9 +73,12 @@ def render_page(run: RunFiles) -> str:
         errors=_tabulate_errors(run.results),
         correlations=list_correlations(run.covariance),
         individual=_tabulate_individuals(run.individual),
-        goodness=[(e, _mark_strong(Markup, draw_goodness, run.table, e, run.units, f"gof{i}")) for i, e in enumerate(names, 1)],
+        goodness=[
+            (e, _mark_strong(Markup, draw_goodness, run.table, e, run.units, f"gof{i}")) for i, e in enumerate(names, 1)
+        ],
         fits=[
-            (e, _mark_strong(Markup, draw_individual_fits, run.table, e, run.units, f"ind{i}")) for i, e in enumerate(names, 1)
+            (e, _mark_strong(Markup, draw_individual_fits, run.table, e, run.units, f"ind{i}"))
+            for i, e in enumerate(names, 1)
         ],
         etas=_mark_strong(Markup, draw_eta_distributions, run.individual, _tabulate_variances(run.parameters)),
         **_draw_covariates(run, Markup),
@@ -93,7 +102,10 @@ def list_correlations(covariance: pd.DataFrame) -> dict[str, Any]:
         (
             name,
             [
-                {"text": "1" if i == j else f"{v:.2f}".replace("-", "−") if np.isfinite(v) else MISSING, "r": finite_or_nan(v)}
+                {
+                    "text": "1" if i == j else f"{v:.2f}".replace("-", "−") if np.isfinite(v) else MISSING,
+                    "r": finite_or_nan(v),
+                }
                 for j, v in enumerate(r[i, : i + 1])
             ],
         )
@@ -162,12 +174,18 @@ def _tabulate_errors(results: dict[str, Any]) -> dict[str, Any]:
     if len(by) < 2:
         return {}
     names = list(dict.fromkeys(name for column in by.values() for name in column))
-    return {"matrices": list(by), "rows": [(n, [format_number(column.get(n)) for column in by.values()]) for n in names]}
+    return {
+        "matrices": list(by),
+        "rows": [(n, [format_number(column.get(n)) for column in by.values()]) for n in names],
+    }
 
 
 def _tabulate_individuals(individual: pd.DataFrame) -> dict[str, Any]:
     columns = [str(c) for c in individual.columns]
-    rows = [[str(v) if c == "ID" else format_number(v) for c, v in zip(columns, row, strict=True)] for row in individual.values]
+    rows = [
+        [str(v) if c == "ID" else format_number(v) for c, v in zip(columns, row, strict=True)]
+        for row in individual.values
+    ]
     return {"columns": [c.replace("ETA_", "η ") for c in columns], "rows": rows}
 
 

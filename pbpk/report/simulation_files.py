@@ -50,7 +50,9 @@ def write_simulation(
     if population:
         left_out += _write_population(folder, solved, time, keep)
     else:
-        folder.write("simulation.csv", _stack_tables(solved, lambda s: _tabulate_patient(s.path, time)).to_csv(index=False))
+        folder.write(
+            "simulation.csv", _stack_tables(solved, lambda s: _tabulate_patient(s.path, time)).to_csv(index=False)
+        )
     try:
         if population and not solved[0].name:
             _write_band_figures(folder, solved[0], time)
@@ -87,11 +89,17 @@ def _tabulate_patient(path: Simulation, time: np.ndarray) -> pd.DataFrame:
 
 
 def _write_population(folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, keep: str) -> list[str]:
-    _stack_tables(solved, lambda s: tabulate_bands(s.path, time)).to_parquet(folder.partial / "bands.parquet", index=False)
-    _stack_tables(solved, lambda s: _tabulate_patients(s.model, s.path)).to_parquet(folder.partial / "patients.parquet", index=False)
+    _stack_tables(solved, lambda s: tabulate_bands(s.path, time)).to_parquet(
+        folder.partial / "bands.parquet", index=False
+    )
+    _stack_tables(solved, lambda s: _tabulate_patients(s.model, s.path)).to_parquet(
+        folder.partial / "patients.parquet", index=False
+    )
     rows = sum(len(s.path.patients) for s in solved) * len(time)
     if keep == "curves" or (keep == "auto" and rows <= MOST_CURVES):
-        _stack_tables(solved, lambda s: _tabulate_curves(s.path, time)).to_parquet(folder.partial / "curves.parquet", index=False)
+        _stack_tables(solved, lambda s: _tabulate_curves(s.path, time)).to_parquet(
+            folder.partial / "curves.parquet", index=False
+        )
     elif keep == "auto":
         return [f"curves.parquet left out: {rows:,} rows (ask with --keep curves)"]
     return []
@@ -105,10 +113,14 @@ def _write_band_figures(folder: OutputFolder, only: SolvedScenario, time: np.nda
         (folder.partial / f"{k}.png").write_bytes(draw_bands(bands, k, unit, only.model.time_unit))
 
 
-def _write_curves_figure(folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, population: bool) -> None:
+def _write_curves_figure(
+    folder: OutputFolder, solved: Sequence[SolvedScenario], time: np.ndarray, population: bool
+) -> None:
     from pbpk.report.curves import CurvesPanel, draw_curves
 
-    shown = {s.name: compute_quantiles(s.path) if population else compute_medians(s.path, s.path.observables) for s in solved}
+    shown = {
+        s.name: compute_quantiles(s.path) if population else compute_medians(s.path, s.path.observables) for s in solved
+    }
     panels = []
     for k in dict.fromkeys(k for s in solved for k in s.path.observables):
         having = [s for s in solved if k in s.path.observables]

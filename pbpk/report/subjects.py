@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import keep_finite, find_limits, set_log_scale, select_endpoint, is_wide
-from pbpk.report.canvas import GREEN, ORANGE, draw_points, new_figure, use_style, to_svg
+from pbpk.report.axes import find_limits, is_wide, keep_finite, select_endpoint, set_log_scale
+from pbpk.report.canvas import GREEN, ORANGE, draw_points, new_figure, to_svg, use_style
 from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def _choose_scale(part: pd.DataFrame, groups: list[pd.DataFrame]) -> SubjectScal
     return SubjectScale(find_limits([part["TIME"]], zero=False), values, log)
 
 
-def _draw_page(groups: dict[str, pd.DataFrame], endpoint: str, units: ObservationUnits, scale: SubjectScale, name: str) -> str:
+def _draw_page(
+    groups: dict[str, pd.DataFrame], endpoint: str, units: ObservationUnits, scale: SubjectScale, name: str
+) -> str:
     columns = min(COLUMNS, max(3, len(groups)))
     rows = -(-len(groups) // columns)
     gap = 0.14 if scale.values else 0.44  # its own scale needs its own numbers

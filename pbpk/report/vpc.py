@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import keep_finite, label_axes, find_limits, set_log_scale, is_wide
-from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, new_panel, use_style, to_svg
+from pbpk.report.axes import find_limits, is_wide, keep_finite, label_axes, set_log_scale
+from pbpk.report.canvas import BLUE, GREY, INK, ORANGE, new_panel, to_svg, use_style
 from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def _draw_vpc_panel(axes: Axes, checked: VpcFigures, title: str, rows: pd.DataFr
         value = checked.units.of(endpoint, "prediction-corrected DV" if corrected else "DV")
         value += " – log scale" if axes.get_yscale() == "log" else ""
     else:
-        _draw_band(axes, rows, BLUE, f"{checked.info['interval']:g} % of replicates", np.nan, np.nan, kind == "survival")
+        _draw_band(
+            axes, rows, BLUE, f"{checked.info['interval']:g} % of replicates", np.nan, np.nan, kind == "survival"
+        )
         _draw_observed(axes, rows, "-", "observed", kind == "survival")
         axes.set_ylim(-0.03, 1.03)
         axes.legend(loc="best", handlelength=1.6, borderaxespad=0.2)
@@ -139,7 +141,9 @@ def _draw_percentiles(axes: Axes, checked: VpcFigures, rows: pd.DataFrame, corre
     axes.legend(loc="best", handlelength=1.6, borderaxespad=0.2)
 
 
-def _draw_band(axes: Axes, rows: pd.DataFrame, colour: str, band_label: str, low: float, high: float, steps: bool = False) -> None:
+def _draw_band(
+    axes: Axes, rows: pd.DataFrame, colour: str, band_label: str, low: float, high: float, steps: bool = False
+) -> None:
     """From LOW to HIGH; an end that lies beyond a limit of quantification is drawn at it."""
     bottom, top = (rows[c].to_numpy(dtype=float) for c in ("LOW", "HIGH"))
     known = np.isfinite(bottom) | np.isfinite(top)
@@ -149,7 +153,9 @@ def _draw_band(axes: Axes, rows: pd.DataFrame, colour: str, band_label: str, low
     if len(x) == 1:
         x, bottom, top = rows[["FROM", "TO"]].to_numpy(dtype=float)[0], np.repeat(bottom, 2), np.repeat(top, 2)
     where = "post" if steps else None
-    axes.fill_between(x, bottom, top, color=colour, alpha=0.25, linewidth=0, label=band_label or "_", step=where, zorder=2)
+    axes.fill_between(
+        x, bottom, top, color=colour, alpha=0.25, linewidth=0, label=band_label or "_", step=where, zorder=2
+    )
 
 
 def _draw_observed(axes: Axes, rows: pd.DataFrame, dashes: Any, line_label: str, steps: bool = False) -> None:
@@ -157,5 +163,12 @@ def _draw_observed(axes: Axes, rows: pd.DataFrame, dashes: Any, line_label: str,
     shape = "steps-post" if steps else "default"
     mark = "o" if len(keep_finite(y)) == 1 else ""
     axes.plot(
-        *(x, y), color=INK, linestyle=dashes, linewidth=1.3, marker=mark, drawstyle=shape, label=line_label or "_", zorder=3
+        *(x, y),
+        color=INK,
+        linestyle=dashes,
+        linewidth=1.3,
+        marker=mark,
+        drawstyle=shape,
+        label=line_label or "_",
+        zorder=3,
     )

@@ -143,7 +143,9 @@ def write_search(folder: OutputFolder, study: Study, result: CovariateSearchResu
     model, home = study.model, f"final/model/{study.model.name}"
     sources = list_model_sources(model, home)
     beside_model = model.folder / "references.bib"
-    sources[f"{home}/references.bib"] = beside_model if beside_model.is_file() else model.folder.parent / "references.bib"
+    sources[f"{home}/references.bib"] = (
+        beside_model if beside_model.is_file() else model.folder.parent / "references.bib"
+    )
     sources[f"final/{study.spec.data.file}"] = study.folder / study.spec.data.file
     copy_files(folder, sources)
     folder.write("final/fit.toml", format_final_study(study, result, f"model/{model.name}"))

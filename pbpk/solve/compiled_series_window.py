@@ -96,7 +96,9 @@ def _propagate_adjoint(window: ResolventWindow, kept, cotangents):
     def pull_at_zero(arguments: Any):
         """The same numbers at 0 hours: the cotangents of stops are products with the field."""
         rates, x, source, fixed, (after, _), (of_after, of_integral) = arguments
-        slope = jax.vmap(plan_packing(window.system).elimination.product(plan_packing(window.system).pack(rates)))(after)
+        slope = jax.vmap(plan_packing(window.system).elimination.product(plan_packing(window.system).pack(rates)))(
+            after
+        )
         of_late = jnp.sum(of_after * (slope if source is None else slope + source), axis=1)
         of_late = of_late if of_integral is None else of_late + jnp.sum(of_integral * after, axis=1)
         of_late = of_late if fixed.shape[-1] > 1 else jnp.sum(of_late, axis=-1, keepdims=True)

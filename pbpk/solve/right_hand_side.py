@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.linalg.packing import JacobianPacking, plan_packing, make_unlike_parameters
+from pbpk.linalg.packing import JacobianPacking, make_unlike_parameters, plan_packing
 
 if TYPE_CHECKING:
     from pbpk.linalg.elimination import Elimination

@@ -47,7 +47,9 @@ def _stage_weights(tableau: RosenbrockTableau, dtype) -> jax.Array:
     return jnp.stack([jnp.asarray(tableau.a), jnp.asarray(tableau.c)], axis=1).astype(dtype)
 
 
-def _compute_stages(field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, integrals: bool):
+def _compute_stages(
+    field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, integrals: bool
+):
     """Where each stage evaluates and what earlier stages add to it, γ Σ cᵢⱼuⱼ, both (stages, n, N), and the stages u
     (stages, n or 2n, N)."""
     gamma, gh, n = tableau.gamma, tableau.gamma * h, x.shape[0]
@@ -83,7 +85,9 @@ class _StepCotangents(NamedTuple):
     nonlinear: jax.Array | None = None
 
 
-def step_adjoint(field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, of_x, of_integral):
+def step_adjoint(
+    field: VectorField, tableau: RosenbrockTableau, x, h, inflow, bound: BoundParameters, of_x, of_integral
+):
     """Cotangents (x, h, inflow or None, BoundParameters) of a step whose results have cotangents `of_x` and `of_integral` or
     None.
 

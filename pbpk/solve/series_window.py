@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from pbpk.linalg.packing import plan_packing
-from pbpk.linalg.series import series_coefficients, double_integral_coefficients, integral_coefficients, series_vectors
+from pbpk.linalg.series import double_integral_coefficients, integral_coefficients, series_coefficients, series_vectors
 from pbpk.solve.stop_derivatives import move_in_time
 
 if TYPE_CHECKING:

@@ -164,7 +164,9 @@ def test_objective_at_the_published_estimates(tmp_path, name):
     template, estimates, published, subjects, observations = RUNS[name]
     problem = load(tmp_path, template, estimates).problem
     assert (problem.subjects, problem.observations) == (subjects, observations)
-    found = FOCEI.evaluate(problem, problem.initial_unconstrained, np.zeros((len(problem.structure.layout.etas), subjects)))
+    found = FOCEI.evaluate(
+        problem, problem.initial_unconstrained, np.zeros((len(problem.structure.layout.etas), subjects))
+    )
     assert np.asarray(found.good).all()
     assert float(np.sum(found.objective)) == pytest.approx(published, abs=1e-4)
 

@@ -114,7 +114,10 @@ def test_reciprocity(reported):
         found = []
         for source, target in ((a, b), (b, a)):
             where = np.flatnonzero(grid.label.ravel() == grid.names.index(source) + 1)
-            f = transport_photons(place, where, 0.2, 131_072, 7, labels).fraction[:, grid.names.index(target) + 1] / mass[target]
+            f = (
+                transport_photons(place, where, 0.2, 131_072, 7, labels).fraction[:, grid.names.index(target) + 1]
+                / mass[target]
+            )
             found.append((f.mean(), f.std(ddof=1) / GROUPS**0.5))
         (x, dx), (y, dy) = found
         assert x == pytest.approx(y, rel=0.10, abs=3 * (dx**2 + dy**2) ** 0.5)

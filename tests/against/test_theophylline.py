@@ -119,7 +119,9 @@ def test_the_exact_marginal_likelihood(fits):
 def test_laplace_at_given_estimates(study):
     _, published = PUBLISHED["focei"]
     problem = study.problem
-    psi = problem.structure.layout.to_unconstrained(np.array([published[name] for name in problem.structure.layout.names]))
+    psi = problem.structure.layout.to_unconstrained(
+        np.array([published[name] for name in problem.structure.layout.names])
+    )
     found = get_method("laplace").evaluate(problem, psi, np.zeros((3, 12)))
     assert float(np.sum(found.objective)) == pytest.approx(
         118.530358, abs=5e-5
@@ -143,7 +145,9 @@ def objective(method, problem, psi, eta):
 def test_gradient_is_that_of_the_objective(study, name):
     method = get_method(name)
     problem = method.prepare(study.problem)
-    psi = problem.initial_unconstrained + 0.1 * np.sin(np.arange(len(problem.initial_unconstrained)))  # away from any symmetry
+    psi = problem.initial_unconstrained + 0.1 * np.sin(
+        np.arange(len(problem.initial_unconstrained))
+    )  # away from any symmetry
     eta = np.zeros((len(problem.structure.layout.etas), problem.subjects))
     found = method.evaluate(problem, psi, eta)
     gradient, eta = np.asarray(found.gradient).sum(axis=1), np.asarray(found.eta)

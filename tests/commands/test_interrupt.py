@@ -119,7 +119,7 @@ def test_a_resumed_run_reads_its_own_frozen_model_and_data(pbpk, interrupt, stud
 
 
 def test_an_interrupted_simulation_leaves_nothing(pbpk, interrupt, tmp_path):
-    interrupt("pbpk.report.population_bands.quantile_figure")
+    interrupt("pbpk.report.population_bands.draw_bands")
     words = ("--dose", "10 mg oral", "--times", "1,2 h", "--patients", "3")
     ran = pbpk("simulate", "oral_one_compartment", *words)
     assert ran.code == 130 and ran.out == "" and "Traceback" not in ran.err

@@ -11,7 +11,7 @@ import pytest
 from pbpk.commands.scenarios import read_doses
 from pbpk.errors import BadInput
 from pbpk.nuclides import load_nuclide
-from pbpk.report.curves import COLOURS, DASHES, CurvesPanel, _panel_kind, _choose_looks, _choose_scale, draw_curves
+from pbpk.report.curves import COLOURS, DASHES, CurvesPanel, _choose_looks, _choose_scale, _panel_kind, draw_curves
 
 from .invoke import ROOT, tree
 
@@ -208,7 +208,9 @@ def test_the_scale_is_logarithmic_where_the_fall_is_deep():
     log, low, high = _choose_scale([decaying(0.2)[None], decaying(0.1)[None]])
     assert log and 0 < low < decaying(0.2)[-1] and high > decaying(0.1).max()
     assert _choose_scale([decaying(0.01)[None], decaying(0.01, 1e-3)[None]])[0], "one is far below the other"
-    assert _choose_scale([decaying(0.01)[None], 0 * TIME[None]]) == _choose_scale([decaying(0.01)[None]]), "a zero is no range"
+    assert _choose_scale([decaying(0.01)[None], 0 * TIME[None]]) == _choose_scale([decaying(0.01)[None]]), (
+        "a zero is no range"
+    )
     log, low, _ = _choose_scale([decaying(2.0)[None], np.sin(TIME)[None]])
     assert not log and low < 0
     assert _choose_scale([np.full((1, 97), np.nan)])[0] is False
@@ -225,7 +227,9 @@ def test_lines_are_told_apart():
 
 
 def test_numbered_parts_share_a_scale():
-    kinds = [_panel_kind(CurvesPanel(n, "", "MBq", {})) for n in ("lesion_1", "lesion_12", "lesion_1_nis", "stomach_wall")]
+    kinds = [
+        _panel_kind(CurvesPanel(n, "", "MBq", {})) for n in ("lesion_1", "lesion_12", "lesion_1_nis", "stomach_wall")
+    ]
     assert kinds == [("lesion", "MBq"), ("lesion", "MBq"), ("lesion_nis", "MBq"), ("stomach_wall", "MBq")]
 
 

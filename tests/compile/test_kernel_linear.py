@@ -46,7 +46,9 @@ def patients(n, count, seed=0):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _by_jax(system, series, rates, start, stops, source):
-    return propagate(ResolventWindow(system, series, integrals=True), plan_packing(system).pack(rates), start, source, stops)
+    return propagate(
+        ResolventWindow(system, series, integrals=True), plan_packing(system).pack(rates), start, source, stops
+    )
 
 
 @pytest.mark.parametrize("name", LINEAR)

@@ -132,7 +132,9 @@ def count_parameters(function: Function) -> int:
 
 def is_verb(function: Function) -> bool:
     """Whether a function is a command of the command line, whose parameters are its flags."""
-    return any("typer" in ast.unparse(default) for default in (*function.args.defaults, *function.args.kw_defaults) if default)
+    return any(
+        "typer" in ast.unparse(default) for default in (*function.args.defaults, *function.args.kw_defaults) if default
+    )
 
 
 def find_homonyms(modules: Iterable[Module]) -> dict[str, list[str]]:
@@ -150,7 +152,9 @@ def walk_public_names(module: Module) -> Iterator[tuple[str, ast.ClassDef | Func
 
     def visit(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.ClassDef | Function]]:
         for node in body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith(
+                "_"
+            ):
                 yield prefix + node.name, node
                 if isinstance(node, ast.ClassDef):
                     yield from visit(node.body, f"{prefix}{node.name}.")
@@ -163,7 +167,11 @@ def count_vague_locals(modules: Iterable[Module]) -> dict[str, int]:
     counts = dict.fromkeys(sorted(VAGUE), 0)
     for module in modules:
         for node in ast.walk(module.tree):
-            name = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else getattr(node, "arg", None)
+            name = (
+                node.id
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                else getattr(node, "arg", None)
+            )
             if name in counts:
                 counts[name] += 1
     return counts

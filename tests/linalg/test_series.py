@@ -11,11 +11,11 @@ from pbpk.linalg.series import (
     SPANS,
     ResolventSeries,
     _phi2,
-    series_coefficients,
     design,
     double_integral_coefficients,
     estimate_effort,
     integral_coefficients,
+    series_coefficients,
     series_vectors,
 )
 

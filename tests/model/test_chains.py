@@ -69,7 +69,11 @@ def solved(model, times=TIMES, **how):
 
 
 def in_all(amounts, nuclide, first):
-    ends = ("blood", "thyroid") if nuclide == first else (f"blood_{nuclide_tag(nuclide)}", f"thyroid_{nuclide_tag(nuclide)}")
+    ends = (
+        ("blood", "thyroid")
+        if nuclide == first
+        else (f"blood_{nuclide_tag(nuclide)}", f"thyroid_{nuclide_tag(nuclide)}")
+    )
     return sum(amounts[name] for name in ends)
 
 

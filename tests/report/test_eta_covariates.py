@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pbpk.report.eta_covariates import draw_eta_covariates, test_pairs, read_covariates, describe_associations
+from pbpk.report.eta_covariates import describe_associations, draw_eta_covariates, read_covariates, test_pairs
 
 
 def subjects(count=60):
@@ -31,7 +31,9 @@ def test_the_strongest_comes_first_with_scipys_p():
 def test_the_verdict_names_what_is_beyond_chance():
     individual, known = subjects()
     found = test_pairs(individual, known)
-    assert "Associated beyond chance" in describe_associations(found) and "η on CL and WT" in describe_associations(found)
+    assert "Associated beyond chance" in describe_associations(found) and "η on CL and WT" in describe_associations(
+        found
+    )
     assert "η on V" not in describe_associations(found)
     weak = test_pairs(individual[["ID", "ETA_V"]], known)
     assert describe_associations(weak) == "None of 2 pairs is associated beyond chance (p times 2, 5 %)."

@@ -23,7 +23,9 @@ def fit_with(correlation):
     study = load_study("astatide_reference")
     psi = np.asarray(study.problem.initial_unconstrained)
     none = np.zeros(0)
-    state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
+    state = EstimationState(
+        psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged"
+    )
     fit = build_finished_fit(study, get_method("pooled"), state)
     relative = np.eye(len(psi)) * SD**2
     i, j = fit.names.index(IN), fit.names.index(OUT)
@@ -83,6 +85,8 @@ def test_correlations_reach_the_dose(alone):
 def test_a_fit_without_a_covariance_has_no_doubts_to_carry():
     study = load_study("astatide_reference")
     psi, none = np.asarray(study.problem.initial_unconstrained), np.zeros(0)
-    state = EstimationState(psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged")
+    state = EstimationState(
+        psi, 0.0, none, none, np.zeros((0, study.problem.subjects)), np.eye(len(psi)), status="converged"
+    )
     with pytest.raises(BadInput, match="no covariance"):
         fitted_kinetics(build_finished_fit(study, get_method("pooled"), state))

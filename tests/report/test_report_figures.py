@@ -11,8 +11,14 @@ from finished_run import individuals, observations
 
 from pbpk.errors import BadInput, MissingExtra
 from pbpk.report.axes import set_log_scale
-from pbpk.report.canvas import new_panel, use_style, to_svg
-from pbpk.report.figures import ObservationUnits, draw_eta_distributions, draw_goodness, draw_individual_fits, draw_iterations
+from pbpk.report.canvas import new_panel, to_svg, use_style
+from pbpk.report.figures import (
+    ObservationUnits,
+    draw_eta_distributions,
+    draw_goodness,
+    draw_individual_fits,
+    draw_iterations,
+)
 from pbpk.report.population_bands import draw_bands
 from pbpk.report.trend import running_median
 
@@ -21,7 +27,9 @@ LARGEST = 300_000
 
 
 def every(table: pd.DataFrame, individual: pd.DataFrame, iterations: pd.DataFrame) -> list[str]:
-    out = [svg for e in table["DVID"].unique() for f in (draw_goodness, draw_individual_fits) for svg in f(table, e, UNITS)]
+    out = [
+        svg for e in table["DVID"].unique() for f in (draw_goodness, draw_individual_fits) for svg in f(table, e, UNITS)
+    ]
     return out + draw_eta_distributions(individual, {"CL": 0.04, "V": 0.0}) + draw_iterations(iterations)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pbpk.report.fit_text import format_fit
-from pbpk.report.numbers import format_interval, format_objective, format_number
+from pbpk.report.numbers import format_interval, format_number, format_objective
 
 
 @pytest.mark.parametrize(

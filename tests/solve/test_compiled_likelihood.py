@@ -125,7 +125,9 @@ def test_verdict_and_slopes(kind, what, case):
     asked = p, jnp.asarray(timeline.amount), SIGMA
     (_, (loss, code)), slopes = jax.jit(both(in_one))(*asked)
     value, code_ = jax.jit(lambda *a: run(in_one, *a)[1])(*asked)
-    with using_engine("jax" if kind == "linear" else None):  # own steps are chosen by numbers that differ in the last digit
+    with using_engine(
+        "jax" if kind == "linear" else None
+    ):  # own steps are chosen by numbers that differ in the last digit
         (_, (loss_, _)), slopes_ = jax.jit(both(apart))(*asked)
     assert not np.any(code) and not np.any(code_)
     assert_close(value, loss, 1e-13)
@@ -295,7 +297,8 @@ def test_who_does_not_judge(case):
         system, p, odd
     )
     assert (
-        make_likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),)) is None
+        make_likelihood_terms(system, (GaussianEndpoint("cp", "cp", (("add", "add"), ("ar1", "rho")), "additive"),))
+        is None
     )
     ring = [Compartment(f"c{k}", "mg") for k in range(8)]
     around = [flux(a >> b, first_order, a=amount(a), k="K") for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]

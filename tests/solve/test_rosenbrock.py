@@ -219,7 +219,9 @@ def turnover(made, spared):
 @pytest.mark.parametrize(
     "engine",
     [
-        pytest.param("kernel", marks=pytest.mark.skipif(bool(jit.explain_no_jit()), reason="kernels cannot be compiled here")),
+        pytest.param(
+            "kernel", marks=pytest.mark.skipif(bool(jit.explain_no_jit()), reason="kernels cannot be compiled here")
+        ),
         "jax",
     ],
 )

@@ -66,7 +66,9 @@ def measure(quick: bool) -> dict[str, float]:
         "replicates": count,
     }
     for kind in ("case", "parametric"):
-        found, wall, processor = timed(lambda kind=kind: run_bootstrap(fit, BootstrapOptions(count, kind), objective=objective))
+        found, wall, processor = timed(
+            lambda kind=kind: run_bootstrap(fit, BootstrapOptions(count, kind), objective=objective)
+        )
         figures |= {f"{kind}_s": wall, f"{kind}_processor_s": processor, f"{kind}_converged": found.kept}
         figures[f"{kind}_over_refits"] = count * refit / processor
         figures[f"{kind}_evaluations"] = float(found.table["evaluations"].mean())

@@ -198,7 +198,11 @@ def why_not(engine: Engine, dtype: Any, device: Any) -> str:
     if engine != "kernel":
         return ""
     return (
-        "kernels are float64" if dtype != jnp.float64 else jit.explain_no_jit() if device.platform == "cpu" else cuda.explain_unavailable()
+        "kernels are float64"
+        if dtype != jnp.float64
+        else jit.explain_no_jit()
+        if device.platform == "cpu"
+        else cuda.explain_unavailable()
     )
 
 

@@ -70,7 +70,9 @@ def objective(system: System, solver: Solver, o: Observed, *, judged: bool) -> C
         if judged:
             found = solver.solve_likelihood(system, plan, p, judge, facts)  # type: ignore[attr-defined]
             return jnp.sum(found.minus2ll)
-        return jnp.sum(minus2ll_of_readings(judge, facts, solver.solve(system, plan, p, readings=judge.readings).amounts))
+        return jnp.sum(
+            minus2ll_of_readings(judge, facts, solver.solve(system, plan, p, readings=judge.readings).amounts)
+        )
 
     return run
 

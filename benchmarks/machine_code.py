@@ -67,7 +67,10 @@ def _compile(case: Case) -> Case:
 
         return run
 
-    bind.write_assembly, jit.generate_code = timed("write_s", bind.write_assembly), timed("generate_s", jit.generate_code)
+    bind.write_assembly, jit.generate_code = (
+        timed("write_s", bind.write_assembly),
+        timed("generate_s", jit.generate_code),
+    )
     system = body(nonlinear=case["body"] == "saturable", compartments=case["compartments"])
     solver = ours.ours(case["solver"], case["rtol"], case.get("grid"))
     make = {"forward": ours.forward, "gradient": ours.gradient}[case["what"]]

@@ -59,7 +59,10 @@ def measure(subjects: int, replicates: int, repeats: int) -> dict[str, float]:
     fit = build_fitted_study(study, study.problem, ESTIMATES)
     figures: dict[str, float] = {"subjects": subjects, "replicates": replicates}
     plan = VpcOptions(replicates=replicates)
-    for name, run in {"vpc": lambda: run_vpc(fit, plan), "npde": lambda: compute_npde(fit, NpdeOptions(replicates))}.items():
+    for name, run in {
+        "vpc": lambda: run_vpc(fit, plan),
+        "npde": lambda: compute_npde(fit, NpdeOptions(replicates)),
+    }.items():
         begun = time.perf_counter()
         run()
         figures[f"{name}_first_s"] = time.perf_counter() - begun

@@ -20,7 +20,7 @@ from pbpk.compile.xla import bind, jit
 from pbpk.compile.xla.coefficients import Parts, as_parts, instantiate_parts, join_parts, split_parts
 from pbpk.errors import BadInput, MissingExtra, WrongUsage
 from pbpk.linalg.packing import explain_nonlinear, plan_packing
-from pbpk.linalg.series import ResolventSeries, series_coefficients, double_integral_coefficients
+from pbpk.linalg.series import ResolventSeries, double_integral_coefficients, series_coefficients
 
 if TYPE_CHECKING:
     from pbpk.compile.programs.linear.layout import LinearWindow

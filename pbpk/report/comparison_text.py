@@ -88,8 +88,8 @@ def _describe_test(t: LikelihoodRatioTest) -> str:
     if t.p_value is None or t.statistic is None:
         return f"{t.smaller} is nested in {t.larger}, but there is no test: {t.reason}."
     said = (
-        f"{t.smaller} is nested in {t.larger}, which also estimates {', '.join(t.freed)}: ΔOFV {format_objective(t.statistic)} on "
-        f"{t.degrees} degree{'s' if t.degrees != 1 else ''} of freedom, p = {format_number(t.p_value, 3)} (χ²)."
+        f"{t.smaller} is nested in {t.larger}, which also estimates {', '.join(t.freed)}: "
+        f"ΔOFV {format_objective(t.statistic)} on {t.degrees} degree{'s' if t.degrees != 1 else ''} of freedom, p = {format_number(t.p_value, 3)} (χ²)."
     )
     if t.p_value_on_edge is not None:
         edge = format_number(t.p_value_on_edge, 3)

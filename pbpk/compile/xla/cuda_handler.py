@@ -1,7 +1,7 @@
 """The XLA FFI handler that launches a kernel on XLA's own stream, as LLVM assembly for the host: no C, no Python in the call.
 
-It checks what it is given (handler_checks.py), asks XLA for the stream and calls the driver's cuLaunchKernel: both addresses, of
-that function and of the kernel, are put into globals when the handler is loaded. It waits for nothing, so that XLA may
+It checks what it is given (handler_checks.py), asks XLA for the stream and calls the driver's cuLaunchKernel. The addresses
+of that function and of the kernel are put into globals when the handler is loaded. It waits for nothing, so that XLA may
 record a launch and play it again. XLA itself allocates the scratch, as one more result.
 """
 

@@ -32,7 +32,8 @@ from clock import figures, machine, versions
 
 from pbpk.compile import compile_linear
 from pbpk.compile.backend.base import Buffer
-from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend
+from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.programs.linear.layout import LinearWindow
 from pbpk.compile.programs.linear.window import LinearWindowForward, propagate_window
 from pbpk.compile.xla import jit

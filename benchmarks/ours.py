@@ -88,7 +88,7 @@ def gradient(system: System, solver: Solver, chunk: int) -> Callable:
 def to_infinity(system: System, chunk: int) -> Callable:
     """p -> the integral of every amount from the dose to infinity (chunks, n, chunk). Raises `Missing`."""
     try:
-        exact = import_module("pbpk.solve.resolvent").to_infinity
+        exact = import_module("pbpk.solve.resolvent").integrate_to_infinity
     except (ImportError, AttributeError) as e:
         raise Missing(f"to_infinity: {e}") from None
     first = DOSE * np.eye(len(system.names))[system.index("plasma")]

@@ -1,6 +1,5 @@
 """The code against its own rules: layers, import chains, sizes, names, docstrings (docs/architecture.md says why)."""
 
-import ast
 import re
 
 import pytest
@@ -12,10 +11,10 @@ from code_measures import (
     find_cycles,
     find_homonyms,
     find_longest_chain,
+    find_undocumented,
     is_verb,
     read_modules,
     walk_functions,
-    walk_public_names,
 )
 
 MODULES = read_modules()
@@ -79,9 +78,7 @@ def test_files_are_short(folder):
 
 
 def test_every_public_name_has_a_docstring():
-    without = [m.name for m in FILES if not ast.get_docstring(m.tree)]
-    without += [name for m in FILES for name, node in walk_public_names(m) if not ast.get_docstring(node)]
-    assert without == []
+    assert find_undocumented(FILES) == []
 
 
 def test_locals_say_what_they_are():

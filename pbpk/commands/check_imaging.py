@@ -19,6 +19,7 @@ class ImagingOptions(NamedTuple):
 
 
 def is_voi_file(path: Path) -> bool:
+    """Whether a file's header is that of a VOI table."""
     from pbpk.data.voi_headers import is_voi_table
     from pbpk.errors import BadInput
     from pbpk.tables import read_csv

@@ -6,6 +6,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
     app.command("doctor")(doctor)
 
 

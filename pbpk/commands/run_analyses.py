@@ -22,7 +22,9 @@ _EVERY = 5.0  # seconds between progress lines
 class AnalysisResult(Protocol):
     """What an analysis returns: anything that can be a JSON object."""
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON."""
+        ...
 
 
 @contextmanager

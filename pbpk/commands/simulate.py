@@ -67,8 +67,6 @@ def simulate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a model: a table for one patient, or parquet files with quantile bands and a figure for many."""
-    import numpy as np
-
     from pbpk.commands.scenarios import CommonSettings, Scenario, build_scenarios, read_factors
     from pbpk.commands.shared import choose_engine, read_list, read_pairs
     from pbpk.commands.simulate_data import simulate_data
@@ -80,7 +78,7 @@ def simulate(
     factors = read_factors(vary or [])
     loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)
     request = SimulationRequest(
-        *(np.zeros(0), read_list(observe), patients, seed, solver, _check_precision(precision)),
+        *(None, read_list(observe), patients, seed, solver, _check_precision(precision)),
         *(integrate, processes, measure, keep, out, as_json),
     )
     if data is not None:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class SimulationRequest:
     """The flags of `pbpk simulate`, read and checked.
 
-    `times` (T,) are in h. `observables`: names, or None for all of the model's. `patients`: how many virtual ones, None for
-    one typical patient. `measure`: a file of measurements. `keep`: which curves of a population are written. `out`: a folder.
+    `times` (T,) are in h, None where a data file brings its own. `observables`: names, or None for all of the model's.
+    `patients`: how many virtual ones, None for one typical patient. `measure`: a file of measurements. `keep`: which
+    curves of a population are written. `out`: a folder.
     """
 
-    times: np.ndarray
+    times: np.ndarray | None
     observables: list[str] | None
     patients: int | None
     seed: int

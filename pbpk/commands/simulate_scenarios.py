@@ -28,6 +28,7 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
     from pbpk.run_folders.claim import claim_folder
     from pbpk.units import unit_factor
 
+    assert request.times is not None
     several, model, population = bool(scenarios[0].name), scenarios[0].model, request.is_population
     if several and request.measure is not None:
         raise WrongUsage("--measure and --vary do not go together", hint="measure one scenario at a time")
@@ -82,6 +83,7 @@ def _solve_scenario(scenario: Scenario, names: list[str] | None, request: Simula
     from pbpk.report.simulation_files import SolvedScenario
 
     count = request.patients
+    assert request.times is not None
     path = simulate(
         *(scenario.model, scenario.regimen, request.times),
         patients=None if count is None else virtual_patients(scenario.model, count, request.seed),

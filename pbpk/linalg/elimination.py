@@ -80,6 +80,7 @@ class Elimination:
 
     @property
     def nonzeros(self) -> int:
+        """How many entries are packed, fill included."""
         return len(self.position)
 
     @property

@@ -49,10 +49,13 @@ class JacobianPacking:
         for slot, entry, sign in zip(self.slot, self.entry, self.sign, strict=True):
             of_slot[slot].append((int(entry), float(sign)))
         many = [entries for entries in of_slot if len(entries) > 1]
-        depth = max((len(own) for own in many), default=0)
-        layers = [[own[d] if d < len(own) else (count, 0.0) for own in many] for d in range(depth)]
+        depth = max((len(entries) for entries in many), default=0)
+        layers = [[entries[d] if d < len(entries) else (count, 0.0) for entries in many] for d in range(depth)]
         sums = iter(range(count + 1, count + 1 + len(many)))
-        single = [(count, 0.0) if not own else own[0] if len(own) == 1 else (next(sums), 1.0) for own in of_slot]
+        single = [
+            (count, 0.0) if not entries else entries[0] if len(entries) == 1 else (next(sums), 1.0)
+            for entries in of_slot
+        ]
 
         def arrays(pairs: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
             return np.array([r for r, _ in pairs], int), np.array([s for _, s in pairs])
@@ -69,6 +72,7 @@ class JacobianPacking:
 
 @cache
 def plan_packing(system: System) -> JacobianPacking:
+    """How the Jacobian of a system is packed for the elimination."""
     n = len(system.names)
     flux, state = system.slopes
     places = []  # (row, column, entry of the rates' Jacobian, sign); (j, j) stands for the sum of column j

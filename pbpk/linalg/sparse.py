@@ -40,6 +40,7 @@ class SparseRows:
 
 
 def plan_rows(size: int, row: np.ndarray, column: np.ndarray) -> SparseRows:
+    """The layout of a matrix with entries at (row, column): few padded gathers, and sums for heavy rows."""
     count = np.bincount(row, minlength=size)
     width = int(np.sort(count)[max(size - 1 - max(1, size // 12), 0)])  # all but the heaviest twelfth fit
     entry, outside = np.arange(len(row)), len(row)

@@ -46,6 +46,7 @@ class StageChain:
 
     @property
     def stages(self) -> int:
+        """The number of stages."""
         return len(self.result)
 
 

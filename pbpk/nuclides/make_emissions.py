@@ -82,10 +82,10 @@ class VacantAtom:
         out.append(("auger", b["L"] - 2 * b["M"], n_l * (1 - wl), "L"))
         n_m += n_l * (1 + (1 - wl))
         # whatever is left of all binding energies leaves as the outer shells' electrons
-        given = n_l * b["L"] + self.vacancies["M"] * b["M"] + max(lost, 0.0)
+        bound = n_l * b["L"] + self.vacancies["M"] * b["M"] + max(lost, 0.0)
         spent = n_l * (wl * (b["L"] - 0.85 * b["M"]) + (1 - wl) * (b["L"] - 2 * b["M"]))
         if n_m > 0:
-            out.append(("auger", max(given - spent, 0.0) / n_m, n_m, "M and beyond"))
+            out.append(("auger", max(bound - spent, 0.0) / n_m, n_m, "M and beyond"))
         return [(kind, energy, n, about) for kind, energy, n, about in out if n > 0 and energy > 0]
 
 
@@ -120,11 +120,11 @@ class EnsdfFiles:
 
     def atom(self, z: int) -> VacantAtom:
         """A new atom of charge `z` with its binding energies and K lines."""
-        found = self.atoms[min(self.atoms, key=lambda k: abs(k - z))]
         near = min(self.atoms, key=lambda k: abs(k - z))
+        energies_near, lines_near = self.atoms[near]
         scale = (z / near) ** 2.2  # a neighbour's energies where an element has no file of its own
-        energies = {k: v * scale for k, v in found[0].items()}
-        return VacantAtom(z, energies, [(e * scale, s) for e, s in found[1]])
+        energies = {k: v * scale for k, v in energies_near.items()}
+        return VacantAtom(z, energies, [(e * scale, s) for e, s in lines_near])
 
     def sets(self, name: str) -> list[dict]:
         """The data sets of a nuclide's decays."""

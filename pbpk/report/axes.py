@@ -19,16 +19,19 @@ WIDE = 200.0  # largest over smallest value from which a logarithmic scale reads
 
 
 def list_endpoints(table: pd.DataFrame) -> list[str]:
+    """The endpoints (DVID) of a table of observations, in order."""
     return [str(e) for e in table["DVID"].unique()]
 
 
 def label_axes(axes: Axes, title: str, x: str, y: str) -> None:
+    """Set title and axis labels."""
     axes.set_title(title)
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
 
 
 def select_endpoint(table: pd.DataFrame, endpoint: str) -> pd.DataFrame:
+    """The rows of one endpoint."""
     return table.loc[table["DVID"].astype(str) == endpoint]
 
 
@@ -51,6 +54,7 @@ def set_log_scale(axes: Axes, which: str, minor: bool = True) -> None:
 
 
 def keep_finite(values: ArrayLike) -> np.ndarray:
+    """The finite ones of some values, as an array."""
     array = np.asarray(values, dtype=float)
     return array[np.isfinite(array)]
 

@@ -80,6 +80,7 @@ def use_style(salt: str = "pbpk") -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches, without pyplot."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI)
@@ -102,8 +103,8 @@ def to_svg(figure: Figure, name: str, about: str) -> str:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', lambda found: found[1] + name + "-", svg)
-    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', lambda match: match[1] + name + "-", svg)
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
     svg = _compact(svg)
     opening, rest = svg.split(">", 1)
     widest = round(figure.get_figwidth() * DPI * ZOOM)

@@ -23,6 +23,7 @@ EXPLAINED = (
 
 
 def format_comparison(comparison: Comparison, width: int = 100) -> str:
+    """The comparison as text of fixed width."""
     parts = [
         line for sentence in comparison.warnings for line in textwrap.wrap(sentence, width, subsequent_indent="  ")
     ]
@@ -89,7 +90,8 @@ def _describe_test(t: LikelihoodRatioTest) -> str:
         return f"{t.smaller} is nested in {t.larger}, but there is no test: {t.reason}."
     said = (
         f"{t.smaller} is nested in {t.larger}, which also estimates {', '.join(t.freed)}: "
-        f"ΔOFV {format_objective(t.statistic)} on {t.degrees} degree{'s' if t.degrees != 1 else ''} of freedom, p = {format_number(t.p_value, 3)} (χ²)."
+        f"ΔOFV {format_objective(t.statistic)} on {t.degrees} degree{'s' if t.degrees != 1 else ''} of freedom, "
+        f"p = {format_number(t.p_value, 3)} (χ²)."
     )
     if t.p_value_on_edge is not None:
         edge = format_number(t.p_value_on_edge, 3)

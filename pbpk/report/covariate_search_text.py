@@ -18,6 +18,7 @@ _FOREST = ("relation", "at", "value", "factor", "interval", "relevance")
 
 
 def format_search(search: CovariateSearchResult, source: str) -> str:
+    """The search as text of fixed width."""
     plan = search.options
     how = (
         "full model" if plan.method == "full" else f"SCM, forward p < {plan.forward:g}, backward p < {plan.backward:g}"

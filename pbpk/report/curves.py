@@ -37,6 +37,8 @@ class CurvesPanel(NamedTuple):
 
 
 class LineLook(NamedTuple):
+    """How a scenario's line is drawn, and its label in the legend."""
+
     colour: object
     dash: object
     label: str

@@ -35,6 +35,7 @@ class EtaCovariatePair:
 
     @property
     def words(self) -> str:
+        """The association in words: its size where there is one, and p."""
         return f"r = {self.r:.2f}, p = {self.p:.2g}" if np.isfinite(self.r) else f"ANOVA p = {self.p:.2g}"
 
 
@@ -54,7 +55,7 @@ def read_covariates(run: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, index=cells.index).groupby(cells[named["ID"]].to_numpy(), sort=False).first()
 
 
-def test_pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[EtaCovariatePair]:
+def associate_pairs(individual: pd.DataFrame, covariates: pd.DataFrame) -> list[EtaCovariatePair]:
     """The strongest association first; covariates that do not vary are left out, and so are η of single occasions."""
     from scipy import stats
 
@@ -96,6 +97,7 @@ def describe_associations(tested: list[EtaCovariatePair]) -> str:
 def draw_eta_covariates(
     individual: pd.DataFrame, covariates: pd.DataFrame, tested: list[EtaCovariatePair], name: str = "cov"
 ) -> list[str]:
+    """An SVG for each of the most telling pairs, in their order."""
     by_subject = covariates.reindex(individual["ID"].astype(str)) if tested else covariates
     out = []
     with use_style():

@@ -44,6 +44,7 @@ def format_fit(results: dict[str, Any], parameters: pd.DataFrame, width: int = 1
 
 
 def describe_constant(results: dict[str, Any]) -> str:
+    """Which constant the OFV leaves out, in words."""
     n = results.get("observations")
     return f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
 

@@ -11,6 +11,7 @@ from pbpk.report.canvas import GREY, draw_empty_panel, draw_points, new_panel, t
 
 
 def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str) -> str:
+    """Plot ordered values against the quantiles of a standard normal."""
     if not len(values):
         return draw_empty_panel(name, title)
     normal = NormalDist()

@@ -13,7 +13,7 @@ from pbpk.errors import BadInput
 from pbpk.report import fit_text as text
 from pbpk.report.aggregates import COLUMNS, RIGHT, tabulate_aggregates
 from pbpk.report.canvas import require_report_extra
-from pbpk.report.eta_covariates import describe_associations, draw_eta_covariates, read_covariates, test_pairs
+from pbpk.report.eta_covariates import associate_pairs, describe_associations, draw_eta_covariates, read_covariates
 from pbpk.report.figures import (
     draw_eta_distributions,
     draw_goodness,
@@ -125,7 +125,7 @@ def _mark_strong(markup, figure, *args) -> list:
 def _draw_covariates(run: RunFiles, markup) -> dict[str, Any]:
     """η against the covariates of the data, and what it says."""
     known = read_covariates(run.path)
-    tested = test_pairs(run.individual, known)
+    tested = associate_pairs(run.individual, known)
     shrunk = [k for k, v in (run.results.get("eta_shrinkage") or {}).items() if finite_or_nan(v) > 0.3]
     panels = _mark_strong(markup, draw_eta_covariates, run.individual, known, tested)
     return {"covariates": panels, "covariates_verdict": describe_associations(tested), "shrunk": shrunk}

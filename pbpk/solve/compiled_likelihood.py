@@ -76,6 +76,7 @@ def solve_likelihood_compiled(
 
 
 def _solve_by_scan(scan: Scan, terms: LikelihoodTerms, inputs: _LikelihoodInputs) -> LikelihoodResult:
+    """What the call computes, by the portable engine."""
     result = sum_readings(scan(inputs.schedule), terms.readings)
     return LikelihoodResult(minus2ll_of_readings(terms, inputs.data, result.amounts), result.code)
 
@@ -92,6 +93,7 @@ def _combine_inputs(inputs: _LikelihoodInputs, part: _DifferentiableInputs) -> _
 def _plan_likelihood(
     program: SegmentProgram, terms: LikelihoodTerms, inputs: _LikelihoodInputs
 ) -> tuple[SolutionLayout, NamedArrays]:
+    """The layout of the solution, and the likelihood program's arguments by name."""
     data = inputs.data
     layout, arguments, _ = plan_solution(program, inputs.schedule, True, terms.readings)
     arguments |= {"factors": data.factors, "parameters": data.parameters, "term_index": data.term_index}

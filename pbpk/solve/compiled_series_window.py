@@ -77,6 +77,7 @@ def _propagate_recording(window: ResolventWindow, rates, x, source, stops):
 
 
 def _propagate_adjoint(window: ResolventWindow, kept, cotangents):
+    """The kernel's adjoint, and the cotangents of stops, in one rule."""
     rates, x, source, stops, fixed_results = kept
     kernel = LinearKernel(window.system, window.series, window.integrals)
 

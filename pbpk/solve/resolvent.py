@@ -123,6 +123,7 @@ class Resolvent:
         readings: Readings,
         compiled: Callable[[LinearSegments], CompiledSchedule],
     ) -> Trajectory:
+        """By kernels or the portable engine; `compiled` makes one call of the windows' program, where one call may do."""
         from pbpk.solve.segment_program import LinearSegments
 
         packed, production, k = jax.vmap(lambda q: evaluate_linear_part(system, q))(p)

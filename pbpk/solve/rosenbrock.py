@@ -115,6 +115,7 @@ class Rosenbrock:
         readings: Readings,
         compiled: Callable[[SaturableSegments], CompiledSchedule],
     ) -> Trajectory:
+        """By kernels or the portable engine; `compiled` makes one call of the windows' program, where one call may do."""
         from pbpk.compile.programs.rosenbrock.right_hand_side import unsupported
         from pbpk.solve.compiled_rosenbrock_window import build_method, make_compiled_advance
         from pbpk.solve.segment_program import SaturableSegments

@@ -106,6 +106,7 @@ def _amount_present(options: RosenbrockOptions, x, rate, dt) -> jax.Array:
 
 
 def _start_interval(options: RosenbrockOptions, x, dt, memory: StepMemory) -> _IntervalState:
+    """The state at the interval's start; one of no length is passed already."""
     zero = jnp.zeros_like(x) if options.integrals else None
     passed = jnp.where(dt > 0, 0.0, 1.0).astype(x.dtype)
     return _IntervalState(x, zero, passed, memory.length, jnp.zeros(dt.shape, jnp.int32), jnp.zeros((), int))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pbpk.compile.backend.base import Buffer
-from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend
+from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.xla import cache, jit
 from pbpk.compile.xla.handler import write_handler
 

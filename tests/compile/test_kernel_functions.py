@@ -7,7 +7,8 @@ import pytest
 
 from pbpk.compile.backend.base import Buffer, NumpyBackend
 from pbpk.compile.backend.functions import exp
-from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend
+from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
 

@@ -10,7 +10,8 @@ from scipy.special import gammaln, psi
 
 from pbpk.compile.backend.base import Buffer, NumpyBackend
 from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
-from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend
+from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
 from pbpk.compile.programs.rosenbrock.right_hand_side import trace_law
 from pbpk.compile.xla import jit

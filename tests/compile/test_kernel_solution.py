@@ -136,17 +136,18 @@ def compare(found, wanted, rtol):
 
 @pytest.mark.parametrize("kind, schedule, integrals", SHARED_CASES)
 def test_shared_schedules_against_numpy(kind, schedule, integrals):
-    """The schedules on which whole solutions are compared with the portable engine's (tests/solve)."""
+    """The schedules on which whole solutions are compared with the portable engine's (tests/solve). They are long, and errors
+    relative to what is present when a window begins, of which little is left at its end."""
     system, timeline, p = build_case(kind, schedule, patients=11)
     per_patient = timeline.time.shape[-1] > 1
-    check_there_and_back(*plan_programs(system, timeline, p, kind == "saturable", integrals, per_patient))
+    check_there_and_back(*plan_programs(system, timeline, p, kind == "saturable", integrals, per_patient), rtol=1e-10)
 
 
 def test_there_and_back_against_numpy(solution):
     check_there_and_back(*solution)
 
 
-def check_there_and_back(layout, arguments):
+def check_there_and_back(layout, arguments, rtol=1e-11):
     there = SolutionProgram(layout, True)
     wanted = by_numpy(there, arguments)
     found = jax.jit(lambda g: kernel.run_solution(layout, g, keep_residuals=True))(arguments)
@@ -154,13 +155,13 @@ def check_there_and_back(layout, arguments):
     compare(
         {k: found[k] for k in ("amounts", "nonfinite", "window_starts")},
         {k: wanted[k] for k in ("amounts", "nonfinite", "window_starts")},
-        1e-11,
+        rtol,
     )
     assert np.all(np.isfinite(wanted["amounts"]))
     rng = np.random.default_rng(1)
     handed = {"of_amounts": rng.standard_normal((layout.output_rows, layout.size, 11))}
     if layout.integrals:
-        compare({"integral": found["integral"]}, {"integral": wanted["integral"]}, 1e-11)
+        compare({"integral": found["integral"]}, {"integral": wanted["integral"]}, rtol)
         handed["of_integral"] = rng.standard_normal((layout.output_rows, layout.size, 11))
     every = dict(arguments) | {b.name: found[b.name] for b in layout.residuals} | handed
     back = SolutionAdjointProgram(layout, kernel.adjoint_of(layout.window))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pbpk.report.eta_covariates import describe_associations, draw_eta_covariates, read_covariates, test_pairs
+from pbpk.report.eta_covariates import associate_pairs, describe_associations, draw_eta_covariates, read_covariates
 
 
 def subjects(count=60):
@@ -18,7 +18,7 @@ def subjects(count=60):
 
 def test_the_strongest_comes_first_with_scipys_p():
     individual, known = subjects()
-    found = test_pairs(individual, known)
+    found = associate_pairs(individual, known)
     assert [(p.eta, p.covariate) for p in found[:1]] == [("ETA_CL", "WT")]
     assert {(p.eta, p.covariate) for p in found} == {(e, c) for e in ("ETA_CL", "ETA_V") for c in ("WT", "SEX")}
     r, p = stats.pearsonr(known["WT"], individual["ETA_CL"])
@@ -30,12 +30,12 @@ def test_the_strongest_comes_first_with_scipys_p():
 
 def test_the_verdict_names_what_is_beyond_chance():
     individual, known = subjects()
-    found = test_pairs(individual, known)
+    found = associate_pairs(individual, known)
     assert "Associated beyond chance" in describe_associations(found) and "η on CL and WT" in describe_associations(
         found
     )
     assert "η on V" not in describe_associations(found)
-    weak = test_pairs(individual[["ID", "ETA_V"]], known)
+    weak = associate_pairs(individual[["ID", "ETA_V"]], known)
     assert describe_associations(weak) == "None of 2 pairs is associated beyond chance (p times 2, 5 %)."
     assert describe_associations([]) == ""
 
@@ -43,12 +43,12 @@ def test_the_verdict_names_what_is_beyond_chance():
 def test_subjects_are_met_by_their_id_not_their_place():
     individual, known = subjects()
     shuffled = known.iloc[::-1]
-    assert test_pairs(individual, shuffled)[0] == test_pairs(individual, known)[0]
+    assert associate_pairs(individual, shuffled)[0] == associate_pairs(individual, known)[0]
 
 
 def test_a_panel_for_each_pair():
     individual, known = subjects()
-    found = test_pairs(individual, known)
+    found = associate_pairs(individual, known)
     panels = draw_eta_covariates(individual, known, found)
     assert len(panels) == 4 and all(p.startswith("<svg") for p in panels)
     assert panels == draw_eta_covariates(individual, known, found), "the same each time"

@@ -33,9 +33,15 @@ class Buffer:
 
 
 class Backend(Protocol):
-    def read(self, buffer: Buffer, row: Index) -> Operand: ...
+    """What an algorithm may do to numbers; every method works on one operand of many patients."""
 
-    def write(self, buffer: Buffer, row: Index, value: Operand) -> None: ...
+    def read(self, buffer: Buffer, row: Index) -> Operand:
+        """The number in a row of an argument."""
+        ...
+
+    def write(self, buffer: Buffer, row: Index, value: Operand) -> None:
+        """Put a number into a row of a result."""
+        ...
 
     def stream(self, buffer: Buffer, row: Index, values: Sequence[Operand]) -> None:
         """`write` into the rows from `row` on of what the program does not come back to."""
@@ -53,13 +59,17 @@ class Backend(Protocol):
         """Room for `count` operands, for `get` and `put`."""
         ...
 
-    def get(self, room: Any, at: Index) -> Operand: ...
+    def get(self, room: Any, at: Index) -> Operand:
+        """The operand in a place of scratch."""
+        ...
 
     def peek(self, room: Any, at: Index) -> Operand:
         """`fixed` of what is there."""
         ...
 
-    def put(self, room: Any, at: Index, value: Operand) -> None: ...
+    def put(self, room: Any, at: Index, value: Operand) -> None:
+        """Put an operand into a place of scratch."""
+        ...
 
     def pick(self, room: Any, first: Index, at: Operand, below: int) -> Operand:
         """`get` of a place that is each patient's own: `at`, no less than 0 and less than `below`, whatever it is, places
@@ -82,7 +92,9 @@ class Backend(Protocol):
         """|a|."""
         ...
 
-    def root(self, a: Operand) -> Operand: ...
+    def root(self, a: Operand) -> Operand:
+        """√a."""
+        ...
 
     def larger(self, a: Operand, b: Operand) -> Operand:
         """a where a > b, else b: so that b may be NaN and stay it."""

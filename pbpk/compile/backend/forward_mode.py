@@ -1,7 +1,8 @@
 """The machine whose operands have derivatives: any algorithm on it computes its own sensitivities, of any order.
 
 It stands on another machine, NumPy's or LLVM's. What an algorithm decides by (`choose`, `compare`, how long to `repeat`) is
-decided by the numbers alone. Scratch has room for all derivatives of every number; what a loop carries has those it began with,
+decided by the numbers alone. Scratch has room for all derivatives of every number; what a loop carries has those it
+began with,
 all of them where it began with a float. Equations are solved by one factorisation, of the numbers (elimination.py).
 """
 
@@ -175,14 +176,14 @@ def _join_parts(values: Sequence[Operand], keys: list[_Keys]) -> list[Operand]:
 
 @functions.exp.register
 def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
-    found = functions.exp(m.machine, value_of(x))
-    return compose_taylor(x, found, lambda k: found)
+    result = functions.exp(m.machine, value_of(x))
+    return compose_taylor(x, result, lambda k: result)
 
 
 @functions.expm1.register
 def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
-    found = functions.expm1(m.machine, value_of(x))
-    return compose_taylor(x, found, lambda k: found + 1.0)
+    result = functions.expm1(m.machine, value_of(x))
+    return compose_taylor(x, result, lambda k: result + 1.0)
 
 
 @functions.log.register
@@ -197,14 +198,14 @@ def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
 
 @functions.erf.register
 def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
-    own = value_of(x)
-    return compose_taylor(x, functions.erf(m.machine, own), _erf_jet(m.machine, own, 1.0))
+    number = value_of(x)
+    return compose_taylor(x, functions.erf(m.machine, number), _erf_jet(m.machine, number, 1.0))
 
 
 @functions.erfc.register
 def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
-    own = value_of(x)
-    return compose_taylor(x, functions.erfc(m.machine, own), _erf_jet(m.machine, own, -1.0))
+    number = value_of(x)
+    return compose_taylor(x, functions.erfc(m.machine, number), _erf_jet(m.machine, number, -1.0))
 
 
 def _erf_jet(m: Backend, x: Operand, sign: float) -> Callable[[int], Operand]:
@@ -239,12 +240,12 @@ def _(m: ForwardModeBackend, x: Operand, y: Operand) -> OperandJet:
             falling = falling * (to - float(i))
         return inner.compare(inner.size(falling), 0.0, falling * functions.power(inner, base, to - float(k)), 0.0)
 
-    found = compose_taylor(x, functions.power(inner, base, to), slope)
+    result = compose_taylor(x, functions.power(inner, base, to), slope)
     if len(coefficients_of(y)) == 1:
-        return found
+        return result
     more = OperandJet({0: 0.0, **{s: a for s, a in coefficients_of(y).items() if s}})
     above = m.compare(m.size(x), 0.0, x, 1.0)
-    return found * compose_taylor(more * functions.log(m, above), 1.0, lambda k: 1.0)
+    return result * compose_taylor(more * functions.log(m, above), 1.0, lambda k: 1.0)
 
 
 @functions.divide.register
@@ -262,7 +263,8 @@ def _(m: ForwardModeBackend, pairs: list[tuple[Operand, Operand]]) -> list[Opera
 
 @dataclass(frozen=True)
 class _MovingFactors(PivotFactors):
-    """The factors of the matrix's value; and in a room of their own, by the set of nilpotents, the derivatives of the a's
+    """The factors of the matrix's value; and in scratch of their own, by the set of nilpotents, the derivatives
+    of the a's
     and of the columns' excess."""
 
     parts: Any
@@ -285,8 +287,8 @@ def _(
     a, excess = dict(a), {j: excess[j] for j in range(len(excess))}
     named = [(flows, a.items()), (sums, excess.items())]
     for where, entries in named:
-        for entry, own in entries:
-            for s, part in coefficients_of(own).items():
+        for entry, value in entries:
+            for s, part in coefficients_of(value).items():
                 if s:
                     inner.put(room, used, part)
                     where[s].append((used, entry))
@@ -302,15 +304,15 @@ def _(
     """M₀ y_S = v_S − Σ M_T y_{S∖T}: what an a takes from one row, it brings to another."""
     inner, y = m.machine, []
     for s in m.every:
-        own = [coefficients_of(v).get(s, 0.0) for v in rhs]
+        right_side = [coefficients_of(v).get(s, 0.0) for v in rhs]
         for t in list_subsets(s):
             known = y[s ^ t]
             for at, (i, j) in factors.flows[t]:
                 flow = inner.get(factors.parts, at) * known[j]
-                own[i], own[j] = own[i] + flow, own[j] - flow
+                right_side[i], right_side[j] = right_side[i] + flow, right_side[j] - flow
             for at, j in factors.excess[t]:
-                own[j] = own[j] - inner.get(factors.parts, at) * known[j]
-        y.append(solve_factored(inner, factors, own))
+                right_side[j] = right_side[j] - inner.get(factors.parts, at) * known[j]
+        y.append(solve_factored(inner, factors, right_side))
     return [OperandJet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]
 
 
@@ -319,12 +321,12 @@ def _(m: ForwardModeBackend, factors: _MovingFactors, rhs: list[Operand]) -> lis
     """M₀ᵀ y_S = v_S − Σ M_Tᵀ y_{S∖T}: what an a gives back is what y is more where it goes than where it comes from."""
     inner, y = m.machine, []
     for s in m.every:
-        own = [coefficients_of(v).get(s, 0.0) for v in rhs]
+        right_side = [coefficients_of(v).get(s, 0.0) for v in rhs]
         for t in list_subsets(s):
             known = y[s ^ t]
             for at, (i, j) in factors.flows[t]:
-                own[j] = inner.get(factors.parts, at) * (known[i] - known[j]) + own[j]
+                right_side[j] = inner.get(factors.parts, at) * (known[i] - known[j]) + right_side[j]
             for at, j in factors.excess[t]:
-                own[j] = own[j] - inner.get(factors.parts, at) * known[j]
-        y.append(solve_transposed(inner, factors, own))
+                right_side[j] = right_side[j] - inner.get(factors.parts, at) * known[j]
+        y.append(solve_transposed(inner, factors, right_side))
     return [OperandJet(dict(enumerate(of_one))) for of_one in zip(*y, strict=True)]

@@ -61,6 +61,7 @@ class OperandJet:
 
 
 def coefficients_of(x: Operand) -> Mapping[int, Operand]:
+    """The coefficients of an operand by sets of nilpotents; of a plain number, itself alone."""
     return x.parts if isinstance(x, OperandJet) else {0: x}
 
 

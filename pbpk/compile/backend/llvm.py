@@ -91,14 +91,17 @@ class LlvmBackend:
         self.block = "body"  # that instructions go to now
 
     def instruction(self, text: str) -> str:
+        """Append an instruction and give the name of its result."""
         self._count += 1
         self.lines.append(f"  %v{self._count} = {text}")
         return f"%v{self._count}"
 
     def value(self, text: str) -> LlvmVector:
+        """Append an instruction whose result is an operand."""
         return LlvmVector(self, self.instruction(text))
 
     def arithmetic(self, operation: str, a: Operand, b: Operand) -> LlvmVector:
+        """Append an arithmetic operation on two operands, which LLVM may fuse with another."""
         return self.value(f"{operation} contract {self.type} {self._name(a)}, {self._name(b)}")
 
     def read(self, buffer: Buffer, row: Index) -> LlvmVector:
@@ -289,6 +292,7 @@ class LlvmBackend:
 
     @property
     def declarations(self) -> str:
+        """The declarations of the intrinsics that programs call."""
         lines = [f"declare {self.type} @llvm.{f}.{self._suffix}({self.type})" for f in ("fabs", "sqrt")]
         lines.append("declare i64 @llvm.fptosi.sat.i64.f64(double)")
         lines += [f"declare i64 @llvm.{f}.i64(i64, i64)" for f in ("smax", "smin")]
@@ -352,49 +356,3 @@ def _vector_type(kind: str, count: int, brackets: str = "<>") -> str:
 
 def _index_text(i: Any) -> str:
     return i.name if isinstance(i, LoopCounter) else str(int(i))
-
-
-def write_kernel(machine: LlvmBackend, buffers: Sequence[Buffer], body: Callable[[], None]) -> str:
-    """A function @kernel(%low, %high, %patients, %groups, %scratch, buffers …) that runs `body` for the vectors low … high − 1.
-
-    A group must be `lanes` patients at least. Its last vector reaches back to patients already done, and gives them the
-    same results again. Where no buffer is grouped, all patients are one.
-    """
-    body()
-    addresses = ", ".join(f"ptr noalias %{b.name}" for b in buffers)
-    wide, lanes = 8 * BYTES * machine.lanes, machine.lanes
-    begin, where = ["  %each = udiv i64 %patients, %groups"], ["  %group = udiv i64 %vector, %vectors"]
-    where += ["  %before = mul i64 %group, %vectors", "  %own = sub i64 %vector, %before"]
-    if not machine.grouped:
-        begin, where = ["  %each = add i64 %patients, 0"], ["  %group = add i64 0, 0", "  %own = add i64 %vector, 0"]
-    head = f"i64 %low, i64 %high, i64 %patients, i64 %groups, ptr noalias %scratch, {addresses}"
-    return "\n".join(
-        [
-            f"define internal void @kernel({head}) #0 {{",
-            "entry:",
-            *begin,
-            f"  %last = sub i64 %each, {lanes}",
-            f"  %filled = add i64 %each, {lanes - 1}",
-            f"  %vectors = udiv i64 %filled, {lanes}",
-            "  %any = icmp slt i64 %low, %high",
-            "  br i1 %any, label %body, label %done",
-            "body:",
-            f"  %vector = phi i64 [ %low, %entry ], [ %next, %{machine.block} ]",
-            *where,
-            f"  %from = mul i64 %own, {lanes}",
-            "  %inside = icmp slt i64 %from, %last",
-            "  %within = select i1 %inside, i64 %from, i64 %last",
-            "  %first = mul i64 %group, %each",
-            "  %at = add i64 %first, %within",
-            *machine.lines,
-            "  %next = add i64 %vector, 1",
-            "  %more = icmp slt i64 %next, %high",
-            "  br i1 %more, label %body, label %done",
-            "done:",
-            "  fence seq_cst",  # stores past the caches are ordered by nothing else
-            "  ret void",
-            "}",
-            machine.declarations,
-            f'attributes #0 = {{ nounwind "prefer-vector-width"="{wide}" "min-legal-vector-width"="{wide}" }}',
-        ]
-    )

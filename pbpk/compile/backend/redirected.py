@@ -80,6 +80,7 @@ class ScratchView:
         self.machine.put(self.room, at + self.first, value)
 
     def add(self, at: Index, value: Operand) -> None:
+        """Add to the operand in a place."""
         self.put(at, self.get(at) + value)
 
     def pick(self, at: Operand, below: int) -> Operand:
@@ -90,4 +91,5 @@ class ScratchView:
         self.machine.place(self.room, self.first, at, below, value)
 
     def clear(self) -> None:
+        """Put 0 into every place."""
         copy_rows(self.machine, self.count, self.put, lambda k: 0.0)

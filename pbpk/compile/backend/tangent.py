@@ -32,6 +32,7 @@ class TangentArrow:
 
 
 def make_arrows(w: LinearWindow) -> list[TangentArrow]:
+    """The arrows of a window's model as rows of its rates, source and target."""
     flux, state = w.system.slopes
     ends = (int(w.system.target[f]) for f in flux)
     return [TangentArrow(int(j), end if end < w.size else None) for j, end in zip(state, ends, strict=True)]

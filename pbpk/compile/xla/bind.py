@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.compile.backend.llvm import LlvmBackend, write_kernel
+from pbpk.compile.backend.llvm import LlvmBackend
+from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.xla import jit
 from pbpk.compile.xla.handler import write_handler
 from pbpk.compile.xla.protocols import SelectiveKernel, StructuredKernel

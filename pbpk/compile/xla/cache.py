@@ -17,6 +17,7 @@ _DIGEST = sha256().digest_size
 
 
 def find_folder() -> Path:
+    """Where machine code is kept; None where nothing can be written."""
     return cache_folder() / "kernels"
 
 

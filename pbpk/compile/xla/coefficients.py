@@ -13,6 +13,7 @@ Parts = tuple[jax.Array, ...]
 
 
 def as_parts(*arrays: jax.Array | None) -> tuple[Parts, ...]:
+    """An array without derivatives as the only coefficient of its polynomial."""
     return tuple((a,) for a in arrays if a is not None)
 
 
@@ -33,4 +34,5 @@ def instantiate_parts(tangents) -> tuple[Parts, ...]:
 
 
 def instantiate_zero(a) -> jax.Array:
+    """An array of zeros for a tangent that JAX knows to be zero."""
     return jnp.zeros(a.shape) if isinstance(a, SymbolicZero) else a

@@ -30,7 +30,9 @@ class NamedKernel(Kernel, Protocol):
     """A kernel that is compared by what makes its programs; `names` are those of its arrays, in order."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """The names of its arrays, in order."""
+        ...
 
     @property
     def results(self) -> tuple[str, ...]:
@@ -133,16 +135,16 @@ def _call_parts(kernel: NamedKernel, arguments: tuple[Parts, ...]) -> tuple[tupl
 @partial(_call_parts.defjvp, symbolic_zeros=True)
 def _(kernel: NamedKernel, primals, tangents):
     """One nilpotent more for what moves, or has moved before."""
-    (given,), (moved,) = primals, tangents
-    count, values, onward = max(len(parts) for parts in given), [], []
-    for name, parts, along in zip(kernel.names, given, moved, strict=True):
+    (all_parts,), (moved,) = primals, tangents
+    count, values, onward = max(len(parts) for parts in all_parts), [], []
+    for name, parts, along in zip(kernel.names, all_parts, moved, strict=True):
         still = name in DECIDED or (len(parts) == 1 and all(isinstance(t, SymbolicZero) for t in along))
         missing = () if still else tuple(jnp.zeros_like(parts[0]) for _ in range(count - len(parts)))
         values.append(parts + missing)
         onward.append(() if still else tuple(instantiate_zero(t) for t in along) + missing)
     if not any(onward):
-        found = _call_parts(kernel, given)
-        return found, jax.tree.map(jnp.zeros_like, found)
+        results = _call_parts(kernel, all_parts)
+        return results, jax.tree.map(jnp.zeros_like, results)
     parts, decided = _call_parts(kernel, join_parts(values, onward))
     same, more = split_parts(parts)
     return (same, decided), (more, jax.tree.map(jnp.zeros_like, decided))

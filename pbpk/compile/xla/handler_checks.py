@@ -20,23 +20,29 @@ class AssemblyWriter:
         self.lines, self._count = list(lines), 0
 
     def let(self, text: str) -> str:
+        """Append an instruction and give the name of its result."""
         self._count += 1
         self.lines.append(f"  %t{self._count} = {text}")
         return f"%t{self._count}"
 
     def do(self, *lines: str) -> None:
+        """Append an instruction without a result."""
         self.lines += [line if line.endswith(":") else f"  {line}" for line in lines]
 
     def at(self, base: str, offset: int) -> str:
+        """The address some bytes after another."""
         return self.let(f"getelementptr i8, ptr {base}, i64 {offset}")
 
     def load(self, base: str, offset: int, kind: str = "ptr") -> str:
+        """Load a value of a type from an address."""
         return self.let(f"load {kind}, ptr {self.at(base, offset)}")
 
     def field(self, base: str, name: str, kind: str = "ptr") -> str:
+        """Load a field of one of XLA's structs."""
         return self.load(base, OFFSETS[name], kind)
 
     def store(self, base: str, offset: int, kind: str, value: str | int) -> None:
+        """Store a value at an address."""
         self.do(f"store {kind} {value}, ptr {self.at(base, offset)}")
 
     def need(self, kind: str, value: str, wanted: str | int, otherwise: str) -> None:
@@ -53,6 +59,7 @@ class AssemblyWriter:
             self.store("%call", OFFSETS[name], "ptr", value)
 
     def text(self) -> str:
+        """All lines written so far."""
         return "\n".join([*self.lines, "}"])
 
 
@@ -102,6 +109,7 @@ def write_failure(c: AssemblyWriter, api: str, text: str, code: str) -> None:
 
 
 def write_metadata_answer(c: AssemblyWriter, traits: int = 0) -> None:
+    """Write the answer to XLA's question for the version of the API."""
     extension = c.field("%frame", "XLA_FFI_CallFrame.extension_start")
     c.do(
         f"%asked_more = icmp ne ptr {extension}, null",
@@ -160,8 +168,8 @@ def write_checks(
         c.need("i64", c.field(struct, "XLA_FFI_Buffer.rank", "i64"), rank, f"bad{2 + k}")
 
     def counted(among: bool) -> str:
-        found = next((k for k, b in enumerate(buffers) if not b.share and (b.name in grouped) == among), None)
-        return "1" if found is None else load_dimension(c, structs[found], len(buffers[found].shape))
+        first = next((k for k, b in enumerate(buffers) if not b.share and (b.name in grouped) == among), None)
+        return "1" if first is None else load_dimension(c, structs[first], len(buffers[first].shape))
 
     patients, groups = counted(False), counted(True)
     last = [1 if b.share else groups if b.name in grouped else patients for b in buffers]
@@ -180,4 +188,5 @@ def write_checks(
 
 
 def load_dimension(c: AssemblyWriter, struct: str, axis: int) -> str:
+    """Write the load of one dimension of an array's shape."""
     return c.load(c.field(struct, "XLA_FFI_Buffer.dims"), 8 * axis, "i64")

@@ -59,6 +59,7 @@ class Processor:
 
 @cache
 def host_processor() -> Processor:
+    """The processor that this process runs on, with its features and vector width."""
     llvm = _load_llvmlite()
     flags, name = llvm.get_host_cpu_features(), llvm.get_host_cpu_name()
     lanes = 8 if flags.get("avx512f") else 4 if flags.get("avx2") else 2

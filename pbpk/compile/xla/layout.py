@@ -80,13 +80,13 @@ def find_disagreement(header: str) -> str:
     @cache
     def fields(struct: str) -> dict[str, tuple[int, int, int]]:
         """Offset, size and alignment of each field, by the rules of the C languages of 64-bit machines."""
-        found, at = {}, 0
+        places, at = {}, 0
         for line in re.findall(r"[^;]+(?=;)", structs[struct]):
             size, align, name = _field(line)
             at = -(-at // align) * align
-            found[name] = (at, size, align)
+            places[name] = (at, size, align)
             at += size
-        return found
+        return places
 
     def _field(line: str) -> tuple[int, int, str]:
         if member := re.fullmatch(r"\s*_XLA_FFI_API_STRUCT_FIELD\((\w+)\)", line):

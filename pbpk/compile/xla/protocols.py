@@ -15,12 +15,18 @@ class OperandProgram(Protocol):
     """An algorithm on operands with its buffers; compared and hashed by what makes its code."""
 
     @property
-    def arguments(self) -> tuple[Buffer, ...]: ...
+    def arguments(self) -> tuple[Buffer, ...]:
+        """The buffers that it reads."""
+        ...
 
     @property
-    def results(self) -> tuple[Buffer, ...]: ...
+    def results(self) -> tuple[Buffer, ...]:
+        """The buffers that it writes."""
+        ...
 
-    def run(self, machine: Backend) -> None: ...
+    def run(self, machine: Backend) -> None:
+        """Run the algorithm on a backend."""
+        ...
 
 
 class Kernel(Protocol):

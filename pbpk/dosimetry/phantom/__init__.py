@@ -1,0 +1,1 @@
+"""Stylised phantoms of reference adults: shapes, masses, voxels."""

@@ -1,0 +1,1 @@
+"""Photons through a phantom: interaction data and our Monte Carlo."""

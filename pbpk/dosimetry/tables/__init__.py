@@ -1,0 +1,1 @@
+"""Data tables, and the scripts that made them."""

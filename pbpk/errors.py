@@ -15,7 +15,15 @@ class Note(UserWarning):
 
 
 class PbpkError(Exception):
-    """Something the user can mend. `exit_code` is the process's status when it reaches the command line."""
+    """An error that the user can mend. `exit_code` is the process's status when it reaches the command line.
+
+    >>> try:
+    ...     pbpk.load_model("iodid")
+    ... except pbpk.PbpkError as error:
+    ...     print(error)
+    no model `iodid`
+      hint: did you mean `iodide`?
+    """
 
     exit_code = 3
 

@@ -61,6 +61,10 @@ def absorbed_dose(
 
     Raises `BadInput` for a region the phantom lacks, a mass of 0, a nuclide without data, more decays than were given, and
     a simulation that lacks what doses need.
+
+    >>> dose = pbpk.absorbed_dose({"thyroid": 76.6}, "I-131")
+    >>> round(float(dose.coefficient["thyroid"]), 0)  # mGy/MBq
+    EXPECT
     """
     body = check_phantom(phantom)
     if isinstance(nuclide_or_regimen, Regimen):

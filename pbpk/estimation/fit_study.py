@@ -31,6 +31,10 @@ def fit_study(
     starts to search from (multistart.py). `engine`: what computes (docs/kernels.md).
     Raises `BadInput` for the study, `ScienceFailed` when the objective is not finite at the start; a fit that does not
     converge is returned with `successful` False.
+
+    >>> fit = pbpk.fit("theophylline")
+    >>> round(fit.ofv, 3), fit.successful
+    (116.803, True)
     """
     from pbpk.compile.engine import using_engine
     from pbpk.estimation.multistart import run_multistart

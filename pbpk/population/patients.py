@@ -55,6 +55,10 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
     """Draw patients 1..N, or those with the numbers in `patients`. Spreads come from the model's parameter table.
 
     Raises `BadInput` for fewer than one patient and a seed beyond 64 bits.
+
+    >>> patients = pbpk.virtual_patients(pbpk.load_model("nis_body"), 3, seed=1)
+    >>> len(patients), sorted(patients.covariates)[-1]
+    (3, 'WT')
     """
     if isinstance(patients, Integral) and patients < 1:
         raise BadInput(f"cannot draw {patients} patients", hint="ask for at least one")

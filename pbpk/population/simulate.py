@@ -93,6 +93,11 @@ def simulate(
 
     Raises `BadInput` for what cannot be meant. A patient whose solution fails is solved again by stricter methods; if
     they fail too it has a nonzero `result` and NaN. Under tracing results have no values yet, and no patient is solved again.
+
+    >>> model = pbpk.load_model("oral_one_compartment")
+    >>> path = pbpk.simulate(model, pbpk.dose("100 mg", into="oral"), [1.0, 24.0])
+    >>> path["cp"].shape, path.unit["cp"]  # (times, patients)
+    ((2, 1), 'mg/L')
     """
     times, how = _check_times(times), read_options(options)
     patients = build_typical_patient(model) if patients is None else patients

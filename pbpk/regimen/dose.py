@@ -35,6 +35,9 @@ def dose(
 
     `at`, `ii` and `over` are hours, or text with a unit ("8 weeks"). `ss=1` is the steady state of this dose
     given every `ii`, `ss=2` the same on top of what is there. Raises `BadInput` for what cannot be read.
+
+    >>> pbpk.dose("2.5 MBq/kg", into="blood", ii="8 weeks", addl=2).doses[0].ii  # hours
+    1344.0
     """
     try:
         value, unit = read_number(amount)
@@ -72,7 +75,11 @@ _CLAUSES = {  # tried in this order; a route is any word that begins no other cl
 
 
 def parse_dose(text: str) -> Regimen:
-    """Doses in words, several separated by ";". The form is that of `_GRAMMAR`. Raises `BadInput` with that form."""
+    """Read doses in words, several separated by ";", in the form of `_GRAMMAR`. Raises `BadInput` with that form.
+
+    >>> pbpk.parse_dose("100 mg oral every 24 h x 5") == pbpk.dose("100 mg", into="oral", ii=24, addl=4)
+    True
+    """
     parts = [p.strip() for p in text.split(";") if p.strip()]
     if not parts:
         raise _unreadable_dose(text, "it is empty")

@@ -30,6 +30,9 @@ def parse_times(text: str) -> np.ndarray:
     """Times in h from "1,6,24 h", "0:72:1" (start:stop:step) or "0:10:1 d"; h where there is no unit.
 
     They come out sorted and without repeats. Raises `BadInput` for what cannot be read.
+
+    >>> pbpk.parse_times("0:1:0.25 d").tolist()
+    [0.0, 6.0, 12.0, 18.0, 24.0]
     """
     match = re.fullmatch(r"\s*([-+\d.eE:,\s]+?)\s*([A-Za-z]*)\s*", text)
     problem = BadInput(f'the times "{text}" cannot be read', hint='write "1,6,24 h" or "0:72:1 h" (start:stop:step)')

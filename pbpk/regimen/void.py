@@ -29,6 +29,9 @@ def void(
 
     Times are hours or text with a unit; the first of `every` is at `start`, or after one interval. It acts before the
     doses' and observations' own records of its time. Raises `BadInput` for what cannot be meant.
+
+    >>> pbpk.void("bladder", into="urine", every="3.5 h").voids[0].every  # hours
+    3.5
     """
     subject = f"the voids of `{compartment}`"
     if (every is None) == (at is None):
@@ -57,7 +60,11 @@ _GRAMMAR = "COMPARTMENT [to COMPARTMENT | out] every INTERVAL [from TIME] | at T
 
 
 def parse_void(text: str) -> Regimen:
-    """Voids in words, in the form of `_GRAMMAR`; several separated by ";". Raises `BadInput` with that form."""
+    """Read voids in words, in the form of `_GRAMMAR`; several separated by ";". Raises `BadInput` with that form.
+
+    >>> pbpk.parse_void("bladder to urine every 3.5 h") == pbpk.void("bladder", into="urine", every=3.5)
+    True
+    """
     parts = [part.strip() for part in text.split(";") if part.strip()]
     if not parts:
         raise _unreadable_void(text)

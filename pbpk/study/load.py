@@ -61,7 +61,11 @@ class Study:
 
 
 def list_studies() -> dict[str, Path]:
-    """The folders of all studies by name, the user's own first."""
+    """The folders of all studies by name, the user's own first.
+
+    >>> "theophylline" in pbpk.list_studies()
+    True
+    """
     studies: dict[str, Path] = {}
     for root in list_folders("fits"):
         for folder in sorted(root.iterdir()):
@@ -88,11 +92,14 @@ def find_study(name: str | Path) -> Path:
 def load_study(
     name: str | Path, *, settings: Mapping[str, str] | None = None, solver: str | None = None, planned: bool = False
 ) -> Study:
-    """A study by name or folder. `settings` override parameters ("CL": "3") or any entry of fit.toml by its path.
+    """Load a study by name or folder. `settings` override parameters ("CL": "3") or any entry of fit.toml by its path.
 
     `planned`: no DV is needed, and where none is given every observation row stands for a sample (see `mark_samples`).
 
     A run's folder is a study too: its own settings come first, which point at the model and data it was fitted with.
+
+    >>> pbpk.load_study("theophylline", settings={"CL": "3"}).model.name
+    'oral_one_compartment'
     """
     folder = find_study(name)
     spec = load_spec(folder, settings)

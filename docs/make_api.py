@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import textwrap
 from pathlib import Path
-from typing import Any, get_args, get_type_hints, is_typeddict
+from typing import Any
 
 import pbpk
 
@@ -29,16 +30,21 @@ imported as `import pbpk` and used as `pbpk.NAME`. What the objects mean is in t
 """
 
 
+def find_options(name: str) -> Any:
+    """The TypedDict of this name, wherever in the package it is declared."""
+    for path in sorted(Path(pbpk.__file__).parent.rglob("*.py")):
+        if f"class {name}(TypedDict" in path.read_text():
+            parts = path.relative_to(Path(pbpk.__file__).parents[1]).with_suffix("").parts
+            return getattr(importlib.import_module(".".join(parts)), name)
+    raise LookupError(f"no TypedDict `{name}`")
+
+
 def describe_options(function: Any) -> str:
     """The keyword options of a function that takes them as `**options: Unpack[SomeOptions]`, one a line."""
     hint = function.__annotations__.get("options")
-    if hint is None:
+    if hint is None or "Unpack" not in str(hint):
         return ""
-    kind = inspect.unwrap(function).__globals__.get(str(hint).removeprefix("Unpack[").removesuffix("]"))
-    if not is_typeddict(kind):
-        kind = next((arg for arg in get_args(get_type_hints(function)["options"])), None)
-    if kind is None:
-        return ""
+    kind = find_options(str(hint).removeprefix("Unpack[").removesuffix("]"))
     lines = [f"    {name}: {annotation_text(hint)}" for name, hint in kind.__annotations__.items()]
     return "\n".join(["", f"    # options ({kind.__name__})", *lines])
 

@@ -77,3 +77,11 @@ def test_examples_of_docstrings_run(example):
     report: list[str] = []
     failed, _ = runner.run(example, out=report.append)
     assert not failed, "".join(report)
+
+
+def test_notebooks_show_tables():
+    model = pbpk.load_model("oral_one_compartment")
+    assert len(repr(model)) < 200 and "parameters" in repr(model)
+    assert "<table" in model._repr_html_() and "clearance" in model._repr_html_()
+    fit = pbpk.fit("theophylline")
+    assert "116.803" in fit._repr_html_() and "OMEGA_KA" in fit._repr_html_()

@@ -85,6 +85,13 @@ class Fit:
         """The Bayesian information criterion, with ln of the number of observations, as nlmixr2 has it."""
         return criteria.bic(self.minus2ll, self.free, self.observations)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the objective and the table of parameters."""
+        from html import escape
+
+        heading = f"{self.study} · {self.method.upper()} · OFV {self.ofv:.3f} · {self.verdict}"
+        return f"<p>{escape(heading)}</p>\n{self.parameters.to_html(index=False, float_format='%.4g', na_rep='–')}"
+
     @property
     def verdict(self) -> str:
         """One sentence a reader can act on."""

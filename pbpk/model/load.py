@@ -44,6 +44,18 @@ class Model:
         """Names of the files in `folder` that say what the model is."""
         return list_model_files(self.folder)
 
+    def __repr__(self) -> str:
+        size = f"{len(self.system.names)} compartments, {len(self.parameters)} parameters"
+        return f"Model({self.name!r}, {size}, nuclide={self.nuclide!r}, options={dict(self.options)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the parameters with units, meanings and sources."""
+        import pandas as pd
+
+        rows = [(p.name, p.value, p.unit, p.about, p.status, p.source) for p in self.parameters.values()]
+        table = pd.DataFrame(rows, columns=["parameter", "value", "unit", "about", "status", "source"])
+        return f"<p>{self!r}</p>\n{table.to_html(index=False, float_format='%.6g')}"
+
     @property
     def title(self) -> str:
         """The model's name in words, for headings."""

@@ -73,6 +73,13 @@ class Comparison:
     table: pd.DataFrame
     warnings: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: warnings, then the table of estimates."""
+        from html import escape
+
+        listed = "".join(f"<p>{escape(warning)}</p>\n" for warning in self.warnings)
+        return listed + self.table.to_html(float_format="%.4g", na_rep="–")
+
     @property
     def comparable(self) -> bool:
         """Whether every run's likelihood can be compared with the first run's."""

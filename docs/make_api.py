@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,19 @@ def describe_signature(name: str, function: Any) -> str:
     return (f"pbpk.{name}(\n" + ",\n".join(parts) + f",\n){result}" + describe_options(function)).replace("'", "")
 
 
+def hide_addresses(text: str) -> str:
+    """The text without what differs from process to process: where a default function stands in memory."""
+    return re.sub(r"<function .*? at 0x[0-9a-f]+>", "…", text)
+
+
 def describe(name: str) -> str:
     value = getattr(pbpk, name)
     text = inspect.cleandoc(value.__doc__ or "")
     prose, _, example = text.partition("\n>>> ")
     block = f"\n\n```python\n>>> {example}\n```" if example else ""
-    return f"### `{name}`\n\n```python\n{describe_signature(name, value)}\n```\n\n{prose.strip()}{block}\n"
+    return (
+        f"### `{name}`\n\n```python\n{hide_addresses(describe_signature(name, value))}\n```\n\n{prose.strip()}{block}\n"
+    )
 
 
 def make_page() -> str:

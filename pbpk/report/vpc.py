@@ -24,7 +24,7 @@ MOST = 1500  # dots in a panel
 
 @dataclass(frozen=True, eq=False)
 class VpcFigures:
-    """What a VPC left: `table` and `points` as `pbpk.diagnostics.vpc.Vpc` has them, `info` its `to_dict`."""
+    """What a VPC left: `table` and `points` as `pbpk.diagnostics.vpc.VpcResult` has them, `info` its `to_dict`."""
 
     table: pd.DataFrame
     points: pd.DataFrame

@@ -176,7 +176,7 @@ def test_211po_is_in_equilibrium_and_207bi_is_left():
 
 def test_female_and_mouse_are_other_sizes_of_the_same_body():
     woman = load_model("nis_body", values={"SEX": 1, "WT": 60})
-    p = pbpk.population.patients.typical_patient(woman).values[:, 0]
+    p = pbpk.population.patients.build_typical_patient(woman).values[:, 0]
     assert p[woman.system.parameter_index("body.size")] == pytest.approx(1.0, rel=1e-12)
     assert p[woman.system.parameter_index("liver.V")] == pytest.approx(1.4 / 1.05, rel=1e-12)
     mouse = load_model("nis_body", values={"WT": 0.025}, options={"lesions": "none"})

@@ -118,7 +118,7 @@ def test_every_part_against_numpy(model, order):
 
 
 def test_directions_share_what_they_have_in_common(given):
-    """Under `vmap` over directions the value has no axis of them: what estimation relies on (jets.py)."""
+    """Under `vmap` over directions the value has no axis of them: what estimation relies on (forward_mode.py)."""
     system, at, _ = given
     stops = jnp.asarray(STOPS)[:, None]
     basis = jnp.broadcast_to(jnp.eye(len(at[0]))[:, :, None], (len(at[0]), *at[0].shape))

@@ -90,7 +90,7 @@ def test_a_derived_parameter_has_value_unit_and_origin(path):
 
 def test_it_follows_set_values_and_covariates(path):
     model = load_model(path, options={"elimination": "hepatic"}, values={"Q": "1 L/min", "WT": 35.0, "SEX": 1})
-    patient = pbpk.population.patients.typical_patient(model)
+    patient = pbpk.population.patients.build_typical_patient(model)
     found = patient.values[model.system.parameter_index("hepatic.CL"), 0]
     assert found == pytest.approx(hepatic(60 * (0.5 * 1.2) ** 0.75, 10.0), rel=1e-14)
 

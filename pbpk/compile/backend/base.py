@@ -1,11 +1,11 @@
-"""What an algorithm of this package may do to numbers, and the machine that does it with NumPy.
+"""What an algorithm of this package may do to numbers, and the backend that does it with NumPy.
 
 An algorithm is ordinary Python on *operands*: + − × ÷ with one another and with floats, and the few functions of a
-`Machine` below. One operand is one quantity of many patients. On `Arrays` it is a NumPy array (N,) and the algorithm
-runs as it is read: the oracle. On `pbpk.compile.backend.llvm.Vectors` it is a value of LLVM's, some patients wide, and running
+`Backend` below. One operand is one quantity of many patients. On `NumpyBackend` it is a NumPy array (N,) and the algorithm
+runs as it is read: the oracle. On `pbpk.compile.backend.llvm.LlvmBackend` it is a value of LLVM's, some patients wide, and running
 the algorithm writes the program.
 
-So there are no branches on numbers (`choose` instead), and a loop is Python's where it is to be unrolled and the machine's
+So there are no branches on numbers (`choose` instead), and a loop is Python's where it is to be unrolled and the backend's
 `loop` where not.
 """
 
@@ -129,7 +129,7 @@ class Backend(Protocol):
 
 
 class NumpyBackend:
-    """The machine of NumPy arrays. `buffers` holds the arguments by name and takes the results."""
+    """The backend of NumPy arrays, the oracle of all others. `buffers` holds the arguments by name and takes the results."""
 
     def __init__(self, arguments: dict[str, np.ndarray]):
         self.buffers = {name: a.reshape(-1, a.shape[-1]) for name, a in arguments.items()}

@@ -1,6 +1,6 @@
-"""The machine whose operands have derivatives: any algorithm on it computes its own sensitivities, of any order.
+"""The backend whose operands have derivatives: any algorithm on it computes its own sensitivities, of any order.
 
-It stands on another machine, NumPy's or LLVM's. What an algorithm decides by (`choose`, `compare`, how long to `repeat`) is
+It stands on another backend, NumPy's or LLVM's. What an algorithm decides by (`choose`, `compare`, how long to `repeat`) is
 decided by the numbers alone. Scratch has room for all derivatives of every number; what a loop carries has those it
 began with,
 all of them where it began with a float. Equations are solved by one factorisation, of the numbers (elimination.py).

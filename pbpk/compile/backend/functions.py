@@ -1,4 +1,4 @@
-"""Functions that no machine brings along, on operands: so they vectorise, and no library is called. A machine may have its
+"""Functions that no backend brings along, on operands: so they vectorise, and no library is called. A backend may have its
 own (`register`), as that of derivatives does."""
 
 from __future__ import annotations

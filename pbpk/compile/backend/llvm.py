@@ -1,4 +1,4 @@
-"""The machine that writes LLVM's assembly: an operand is a vector register, a few patients wide.
+"""The backend that writes LLVM's assembly: an operand is a vector register, a few patients wide.
 
 Everything is straight-line code and counted loops in static single assignment; nothing is left for LLVM's optimiser, and
 its passes are not run. The only freedom it has is to fuse a product and a sum (`contract`), so that results do not

@@ -23,14 +23,14 @@ TARGETS = (70, 80, 90)
 
 
 class PtxBackend(LlvmBackend):
-    """The machine that writes a thread's program."""
+    """The backend that writes a thread's program."""
 
     def __init__(self):
         super().__init__(1, stride=BLOCK)
 
 
 def write_entry(machine: PtxBackend, arguments: tuple[Buffer, ...], results: tuple[Buffer, ...]) -> str:
-    """The kernel @pbpk_kernel(patients, scratch, buffers …) around the body that the machine has written.
+    """The kernel @pbpk_kernel(patients, scratch, buffers …) around the body that the backend has written.
 
     Scratch is (blocks, slots, BLOCK).
     """

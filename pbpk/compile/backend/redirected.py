@@ -1,4 +1,4 @@
-"""A machine on which some of a program's buffers are somewhere else, so that the program can be a step of a longer one."""
+"""A backend on which some of a program's buffers are somewhere else, so that the program can be a step of a longer one."""
 
 from __future__ import annotations
 

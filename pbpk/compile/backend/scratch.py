@@ -1,4 +1,4 @@
-"""A machine on which some of a program's buffers are scratch: what one half of a program keeps for the other."""
+"""A backend on which some of a program's buffers are scratch: what one half of a program keeps for the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pbpk.compile.backend.redirected import ScratchView
 
 
 class ScratchResults:
-    """`machine`, but the buffers named are rooms of its own, and no arguments or results."""
+    """`machine`, a backend, but the buffers named are scratch, and no arguments or results."""
 
     def __init__(self, machine: Backend, buffers: Sequence[Buffer]):
         self._machine = machine

@@ -46,7 +46,7 @@ _PARALLEL_SUMS = 4  # sums side by side: what keeps a processor busy while one w
 
 
 class RightHandSideField(Protocol):
-    """What is used of a `pbpk.solve.right_hand_side.Field`, which is compared by identity."""
+    """What is used of a `pbpk.solve.right_hand_side.VectorField`, which is compared by identity."""
 
     @property
     def system(self) -> System:

@@ -1,4 +1,4 @@
-"""The adjoint of one Rosenbrock step on operands (pbpk.solve.stage has that of the tableau's stages, on arrays).
+"""The adjoint of one Rosenbrock step on operands (pbpk.solve.rosenbrock_step has that of the tableau's stages, on arrays).
 
 With v̄ what is gathered of what a stage solved for, M the step's matrix and q = wᵢ + wᵢ₋₁ the solution (w alone where a stage
 begins with f),

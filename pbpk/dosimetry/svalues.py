@@ -79,14 +79,14 @@ def s_values(
     phantom: Phantom,
     recoil: bool = False,
     evaluation: Evaluation = "ensdf",
-    followed: frozenset[str] = frozenset(),
+    apart: frozenset[str] = frozenset(),
 ) -> SValues:
-    """S values of a nuclide with the daughters that decay where it does and are not `followed` by the model.
+    """S values of a nuclide with the daughters that decay where it does and are not followed by the model itself (`apart`).
 
     Energy of recoils is counted only if asked for. Made once in a process, which takes up to half a minute.
     """
     with jax.ensure_compile_time_eval():  # numbers, even where the activities they meet are traced
-        return _s_values(load_nuclide(nuclide).name, phantom, recoil, evaluation, followed)
+        return _s_values(load_nuclide(nuclide).name, phantom, recoil, evaluation, apart)
 
 
 @cache

@@ -90,7 +90,7 @@ class Fit:
         from html import escape
 
         heading = f"{self.study} · {self.method.upper()} · OFV {self.ofv:.3f} · {self.verdict}"
-        return f"<p>{escape(heading)}</p>\n{self.parameters.to_html(index=False, float_format='%.4g', na_rep='–')}"
+        return f"<p>{escape(heading)}</p>\n{self.parameters.to_html(index=False, float_format='{:.4g}'.format, na_rep='–')}"
 
     @property
     def verdict(self) -> str:

@@ -54,7 +54,7 @@ class Model:
 
         rows = [(p.name, p.value, p.unit, p.about, p.status, p.source) for p in self.parameters.values()]
         table = pd.DataFrame(rows, columns=["parameter", "value", "unit", "about", "status", "source"])
-        return f"<p>{self!r}</p>\n{table.to_html(index=False, float_format='%.6g')}"
+        return f"<p>{self!r}</p>\n{table.to_html(index=False, float_format='{:.6g}'.format)}"
 
     @property
     def title(self) -> str:

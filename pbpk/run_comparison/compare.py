@@ -78,7 +78,7 @@ class Comparison:
         from html import escape
 
         listed = "".join(f"<p>{escape(warning)}</p>\n" for warning in self.warnings)
-        return listed + self.table.to_html(float_format="%.4g", na_rep="–")
+        return listed + self.table.to_html(float_format="{:.4g}".format, na_rep="–")
 
     @property
     def comparable(self) -> bool:

@@ -94,7 +94,7 @@ def test_a_fast_exchange_beside_a_slow_loss(graph):
 
 @pytest.mark.parametrize("stiffness", [1.0, 1e3, 1e6, 1e9])
 def test_stiffness_loses_no_mass(graph, stiffness):
-    """Elimination by column excesses subtracts nothing (elimination.py); as differences of rates it lost 4e-14 × rate × time."""
+    """Elimination by column excesses subtracts nothing (elimination.py); differences of rates lost 4e-14 × rate × time."""
     rng = np.random.default_rng(0)
     pairs = [(a, b) for a in range(5) for b in range(5) if a != b]
     rates = stiffness * 10 ** rng.uniform(-2, 0, len(pairs)) * (rng.random(len(pairs)) < 0.4)

@@ -212,7 +212,7 @@ def test_rates_of_zero(graph):
 
 @pytest.mark.parametrize("stiffness", [1.0, 1e3, 1e6, 1e9])
 def test_stiffness_loses_no_mass(every, stiffness):
-    """Elimination by column excesses subtracts nothing (elimination.py); as differences of rates it lost 4e-14 × rate × time."""
+    """Elimination by column excesses subtracts nothing (elimination.py); differences of rates lost 4e-14 × rate × time."""
     rng = np.random.default_rng(0)
     inside = np.array([b != SIZE for _, b in EDGES])
     rates = stiffness * 10 ** rng.uniform(-2, 0, len(EDGES)) * (rng.random(len(EDGES)) < 0.4) * inside

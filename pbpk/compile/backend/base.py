@@ -2,8 +2,8 @@
 
 An algorithm is ordinary Python on *operands*: + − × ÷ with one another and with floats, and the few functions of a
 `Backend` below. One operand is one quantity of many patients. On `NumpyBackend` it is a NumPy array (N,) and the algorithm
-runs as it is read: the oracle. On `pbpk.compile.backend.llvm.LlvmBackend` it is a value of LLVM's, some patients wide, and running
-the algorithm writes the program.
+runs as it is read: the oracle. On `LlvmBackend` (llvm.py) it is a value of LLVM's, some patients wide, and running the
+algorithm writes the program.
 
 So there are no branches on numbers (`choose` instead), and a loop is Python's where it is to be unrolled and the backend's
 `loop` where not.

@@ -1,6 +1,6 @@
 """One Rosenbrock step of a vector of patients, as a chain of stages (pbpk.linalg.stage_chain): each stage is the one before,
-what the laws have beyond their tangents, and one solution. `pbpk.solve.rosenbrock_step` takes the same step on arrays as the tableau has
-it.
+what the laws have beyond their tangents, and one solution. `pbpk.solve.rosenbrock_step` takes the same step on arrays, as the
+tableau has it.
 
 Stages are a loop, and so are their sums over the stages before, which only the amounts that laws read and the laws need:
 only the laws and the elimination are straight-line code.

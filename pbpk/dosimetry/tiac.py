@@ -44,6 +44,11 @@ class Tiac:
     notes: tuple[str, ...] = ()
 
     @property
+    def given(self) -> Any:
+        """The earlier name of `administered`."""
+        return self.administered
+
+    @property
     def regions(self) -> tuple[str, ...]:
         """All regions and lesions, of any nuclide, each once."""
         return tuple(dict.fromkeys(r for by_region in self.hours.values() for r in by_region))

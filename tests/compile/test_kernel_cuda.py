@@ -435,7 +435,7 @@ def test_why_not(driver, monkeypatch):
     assert asked(version=11080) == "the CUDA driver's version 11080 is older than 12000"
     assert asked(attributes={75: 6, 76: 1, 16: 1}) == "compute capability 6.1 is below 7.0"
     assert asked(fails={"cuInit": 100}) == "cuInit: words of the driver (100)"
-    assert asked(devices=lambda: ()) == "JAX has no CUDA device"
+    assert asked(list_devices=lambda: ()) == "JAX has no CUDA device"
 
     def missing():
         raise OSError("libcuda.so.1: cannot open shared object file")

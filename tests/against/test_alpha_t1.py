@@ -26,7 +26,7 @@ def exposures():
     """(quantity, level, patient), coherent: Gy."""
     study = load_study("alpha_t1")
     problem = study.problem.summary
-    found = np.asarray(jax.jit(lambda p, x: p.quantities(x)[0])(problem, study.problem.initial_unconstrained))
+    found = np.asarray(jax.jit(lambda p, x: p.compute_quantities(x)[0])(problem, study.problem.initial_unconstrained))
     return dict(zip((q.name for q in problem.structure.measured.quantities), found, strict=True))
 
 

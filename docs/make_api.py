@@ -27,7 +27,7 @@ GROUPS = {
 HEAD = """# The library, name by name
 
 Made from the docstrings by `python docs/make_api.py`; the examples in it are run by the tests. Everything here is
-imported as `import pbpk` and used as `pbpk.NAME`. What the objects mean is in the pages that [the index](../README.md) names.
+used as `pbpk.NAME` after `import pbpk`. The other pages of this folder say what the objects mean.
 """
 
 
@@ -55,22 +55,28 @@ def annotation_text(hint: Any) -> str:
     return str(text)
 
 
+def describe_parameter(parameter: inspect.Parameter) -> str:
+    """`name: type = default`, where the type is not quoted and a default that is text is."""
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = f"{stars}{parameter.name}"
+    if parameter.annotation is not parameter.empty:
+        text += f": {annotation_text(parameter.annotation)}"
+    return text if parameter.default is parameter.empty else f"{text} = {parameter.default!r}"
+
+
 def describe_signature(name: str, function: Any) -> str:
     """`pbpk.NAME(…) -> …`, a parameter a line where it is long."""
-    if inspect.isclass(function):
-        return f"class pbpk.{name}{inspect.signature(function)}"
-    signature = inspect.signature(function)
-    one_line = f"pbpk.{name}{signature}"
-    if len(one_line) <= 100 and "options" not in signature.parameters:
-        return one_line.replace("'", "")
-    parts, keyword_only = [], False
+    signature, parts = inspect.signature(function), []
     for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
-            keyword_only = True
-            parts.append("    *")
-        parts.append(f"    {parameter}")
-    result = f" -> {signature.return_annotation}" if signature.return_annotation is not signature.empty else ""
-    return (f"pbpk.{name}(\n" + ",\n".join(parts) + f",\n){result}" + describe_options(function)).replace("'", "")
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        parts.append(describe_parameter(parameter))
+    kind, result = ("class ", "") if inspect.isclass(function) else ("", f" -> {signature.return_annotation}")
+    one_line = f"{kind}pbpk.{name}({', '.join(parts)}){result}"
+    if len(one_line) <= 100:
+        return one_line
+    lines = "".join(f"    {part},\n" for part in parts)
+    return f"{kind}pbpk.{name}(\n{lines}){result}{describe_options(function)}"
 
 
 def hide_addresses(text: str) -> str:

@@ -8,8 +8,8 @@ from jax.scipy.special import gammaln, ndtr
 
 
 def compute_response_probability(form: str, exposure: jax.Array, half: jax.Array, slope: jax.Array) -> jax.Array:
-    """Probability of a response at each exposure: 1/2 at `half`; with ln(exposure/half) logistic, or (probit) normal,
-    times `slope`."""
+    """Probability of a response at each exposure: the logistic function of slope · ln(exposure/half), or for another `form`
+    (probit) the normal distribution function of it; 1/2 at `half`, 0 at no exposure."""
     safe = jnp.where(exposure > 0, exposure, 1.0)
     u = slope * jnp.log(safe / half)
     return jnp.where(exposure > 0, jax.nn.sigmoid(u) if form == "loglogistic" else ndtr(u), 0.0)

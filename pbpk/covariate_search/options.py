@@ -15,9 +15,9 @@ from pbpk.tables import read_toml
 class CovariateSearchOptions(BaseModel):
     """The options of a search: with the study they decide its result.
 
-    `relations` are texts as `read_relations` takes them; `forward` and `backward` are levels of p; `screen` leaves out of a
-    forward step what the score test gives a larger p; `estimation` is the method of the fits; `references` are by
-    covariate; `bounds` are those of clinical relevance for a factor; `level` is that of intervals.
+    `relations` are texts as `read_relations` takes them; `forward` and `backward` are levels of p; relations whose
+    score test has a p above `screen` are not fitted in a forward step; `estimation` is the method of the fits; `references`
+    are by covariate; factors between `bounds` are clinically irrelevant; `level` is that of intervals.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -1,4 +1,5 @@
-"""A search from a loaded study, of a run or not, to its result; nothing is printed or written here."""
+"""Runs a covariate search on a loaded study, from a finished run's estimates where there is one. Prints and writes
+nothing."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Scalar rate laws: plain arithmetic on named arguments; the frame vectorises them.
 
 Argument names are the interface: `a` amount, `c` concentration, `k` rate constant, `cl` clearance, `q` flow, `vmax`
-(always amount/time), `km`, `ki` concentration. The result is an amount per time. To add a law: a function here and a
-line in tests/model/test_laws.py.
+(always amount/time), `km`, `ki` concentration. The result is an amount per time. To add a law: a function here,
+its name in `model/__init__.py`, and a line in tests/model/test_laws.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reusable blocks of anatomy. An organ is a function from names to a Block; parameters take the organ's name as prefix.
 
-To add one: a function here and a test in tests/model/test_organs.py.
+To add one: a function here, its name in `model/__init__.py`, and a test in tests/model/test_organs.py.
 """
 
 from __future__ import annotations

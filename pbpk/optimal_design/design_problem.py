@@ -1,4 +1,4 @@
-"""A study and a specification, checked and read as what every step of a design works on."""
+"""A study and a design specification, checked and turned into the one object that every step of a design works on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class DesignProblem:
 
 
 def build_design_problem(study: Study, spec: DesignSpec) -> DesignProblem:
-    """Raises `BadInput` for a study that has no first-order information, `WrongUsage` for what cannot be asked of it."""
+    """Check a study and a specification, and give what every step works on.
+
+    Raises `BadInput` for a study that has no first-order information, `WrongUsage` for what cannot be asked of it."""
     _refuse_without_information(study)
     psi = np.asarray(study.problem.initial_unconstrained)
     coordinates = build_coordinates(study, psi)

@@ -75,7 +75,9 @@ _CLAUSES = {  # tried in this order; a route is any word that begins no other cl
 
 
 def parse_dose(text: str) -> Regimen:
-    """Read doses in words, several separated by ";", in the form of `_GRAMMAR`. Raises `BadInput` with that form.
+    """Read doses in words, several separated by ";", in the form
+    `AMOUNT UNIT [to COMPARTMENT | oral | iv] [at TIME] [every INTERVAL x COUNT] [over DURATION]`. Raises `BadInput`
+    with that form.
 
     >>> pbpk.parse_dose("100 mg oral every 24 h x 5") == pbpk.dose("100 mg", into="oral", ii=24, addl=4)
     True

@@ -60,7 +60,10 @@ _GRAMMAR = "COMPARTMENT [to COMPARTMENT | out] every INTERVAL [from TIME] | at T
 
 
 def parse_void(text: str) -> Regimen:
-    """Read voids in words, in the form of `_GRAMMAR`; several separated by ";". Raises `BadInput` with that form.
+    """Read voids in words, several separated by ";", in the form
+    `COMPARTMENT [to COMPARTMENT | out] every INTERVAL [from TIME] | at TIME, TIME, ... [leaving PERCENT %]`. Raises
+    `BadInput`
+    with that form.
 
     >>> pbpk.parse_void("bladder to urine every 3.5 h") == pbpk.void("bladder", into="urine", every=3.5)
     True

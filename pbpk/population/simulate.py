@@ -63,6 +63,11 @@ class Simulation:
     model: Model | None = None
     administered: Any = None
 
+    @property
+    def given(self) -> Any:
+        """The earlier name of `administered`."""
+        return self.administered
+
     def __getitem__(self, name: str) -> jax.Array:
         return self.observables[name]
 

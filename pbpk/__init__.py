@@ -128,6 +128,7 @@ if not TYPE_CHECKING:  # else type checkers would accept every name
     def __getattr__(name: str):
         if name not in _HOME:
             raise AttributeError(f"module 'pbpk' has no attribute {name!r}")
+        runtime.warn_of_refused_caches()
         module, _, called = _HOME[name].partition(":")
         return getattr(importlib.import_module(module), called or name)
 

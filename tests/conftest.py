@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from processes import listen_to_interrupts
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("PBPK_CACHE", str(ROOT / ".pytest_cache" / "pbpk"))  # subprocesses of tests share it
@@ -34,6 +35,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    listen_to_interrupts()
     if module := config.getoption("--without"):
         assert module not in sys.modules
         sys.modules[module] = None

@@ -34,6 +34,7 @@ from pbpk.commands import (
     vpc,
 )
 from pbpk.errors import Note, PbpkError
+from pbpk.runtime import show_xla_log, warn_of_refused_caches
 
 app = typer.Typer(
     name="pbpk",
@@ -81,6 +82,7 @@ def _options(
 ) -> None:
     if debug:
         os.environ["PBPK_DEBUG"] = "1"
+        show_xla_log()
 
 
 def _say(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object) -> None:
@@ -96,6 +98,7 @@ def main() -> None:
         try:
             app(standalone_mode=True)
         finally:
+            warn_of_refused_caches()
             sys.stdout.flush()  # here, where a reader that has gone away can still be told from a fault
     except PbpkError as e:
         if os.environ.get("PBPK_DEBUG"):

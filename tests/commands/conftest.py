@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import start_process
 
 from .invoke import ROOT, Ran, invoke, tree
 
@@ -32,22 +34,16 @@ def pbpk(tmp_path: Path) -> Pbpk:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., subprocess.Popen]:
+def process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """`process("fit", "theophylline")` starts that command in `tmp_path`; what still runs at the end is killed."""
-    started: list[subprocess.Popen] = []
+    env = {k: v for k, v in os.environ.items() if k != "PBPK_DEBUG"}
+    with contextlib.ExitStack() as started:
 
-    def start(*args: str | Path) -> subprocess.Popen:
-        command = [sys.executable, str(ROOT / "cli.py"), *map(str, args)]
-        pipe = subprocess.PIPE
-        env = {k: v for k, v in os.environ.items() if k != "PBPK_DEBUG"}
-        started.append(subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=env))
-        return started[-1]
+        def start(*args: str | Path) -> subprocess.Popen:
+            command = [sys.executable, ROOT / "cli.py", *args]
+            return started.enter_context(start_process(command, cwd=tmp_path, env=env))
 
-    yield start
-    for p in started:
-        if p.poll() is None:
-            p.kill()
-        p.communicate()
+        yield start
 
 
 @pytest.fixture

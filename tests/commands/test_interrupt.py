@@ -1,11 +1,15 @@
 """Ctrl-C and worse: what is kept, and that a resumed fit ends bit for bit where an uninterrupted one does."""
 
+import contextlib
 import json
+import os
 import pkgutil
 import shutil
 import signal
+import sys
 
 import pytest
+from processes import start_process
 
 from .invoke import ROOT, invoke, tree
 
@@ -126,20 +130,48 @@ def test_an_interrupted_simulation_leaves_nothing(pbpk, interrupt, tmp_path):
     assert tree(tmp_path) == {}
 
 
-def lines_until(running, iteration: int) -> None:
-    """Read a fit's talk up to its line for `iteration`."""
-    for line in running.stderr:
-        if line.split()[:1] == [str(iteration)]:
-            return
-    raise AssertionError("the fit ended before that iteration")
+# A fit in a process of its own that stops to be interrupted: after it has kept its N-th state it says so and waits, so that
+# no test has to be faster than a fit.
+WAITING = """
+import sys, time
+from pbpk.run_folders import checkpoint
+save, left = checkpoint.save_state, [int(sys.argv.pop(1))]
+def save_and_wait(*args, **kwargs):
+    save(*args, **kwargs)
+    left[0] -= 1
+    if left[0] == 0:
+        print("kept and waiting", file=sys.stderr, flush=True)
+        time.sleep(3600)
+checkpoint.save_state = save_and_wait
+from pbpk.commands import main
+main()
+"""
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """`waiting(3, "fit", "theophylline")` runs that command until it has kept its third state, and gives the process."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with contextlib.ExitStack() as started:
+
+        def start(states, *words):
+            command = [sys.executable, "-c", WAITING, states, *words]
+            running = started.enter_context(start_process(command, cwd=tmp_path, env=env))
+            talk = []
+            for line in running.stderr:
+                talk.append(line)
+                if line == "kept and waiting\n":
+                    return running
+            raise AssertionError("the fit ended first:\n" + "".join(talk))
+
+        yield start
 
 
 @pytest.mark.slow
-def test_sigint_to_a_real_process_and_resume(process, pbpk, fitted, tmp_path):
-    running = process("fit", "theophylline", "--json")
-    lines_until(running, 0)  # the fit is over within a tenth of a second
+def test_sigint_to_a_real_process_and_resume(waiting, pbpk, fitted, tmp_path):
+    running = waiting(1, "fit", "theophylline", "--json")
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate()
     assert running.returncode == 130 and out == "" and "Traceback" not in err
     assert "pbpk fit fits/theophylline/runs/001.partial --resume" in err
     assert (tmp_path / "fits/theophylline/runs/001.partial/checkpoint.npz").exists()
@@ -149,11 +181,10 @@ def test_sigint_to_a_real_process_and_resume(process, pbpk, fitted, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_process_can_be_resumed(pooled, process, pbpk, tmp_path):
-    running = process("fit", "theophylline", "--method", "pooled")
-    lines_until(running, 2)
+def test_a_killed_process_can_be_resumed(pooled, waiting, pbpk, tmp_path):
+    running = waiting(3, "fit", "theophylline", "--method", "pooled")
     running.kill()
-    running.communicate(timeout=120)
+    running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert (tmp_path / "fits/theophylline/runs/001.partial/checkpoint.npz").exists()
     another = pbpk("fit", "theophylline", "--method", "map", "--json").json

@@ -94,7 +94,7 @@ def test_nothing_is_left_behind_when_writing_fails(folder, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(cache.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     cache.keep_code("some", b"code")
     assert list(folder.iterdir()) == []
     assert cache.load_code("some") is None

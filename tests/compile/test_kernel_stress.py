@@ -1,17 +1,19 @@
 """Kernels under load: many Python threads, many processes on one cold cache, many calls, odd disks, bad numbers, and
 graphs of any shape."""
 
+import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from processes import start_process
 from scipy.linalg import expm
 
 from pbpk.compile import compile_linear
@@ -48,16 +50,12 @@ def digest(found):
 def started(code, **env):
     """A process of its own, with XLA's pool of threads as large as it is by default."""
     env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)} | env
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", _BEGIN + code], env=env, **pipes)
+    return start_process([sys.executable, "-c", _BEGIN + code], env=env)
 
 
-def said(running, timeout=240):
-    """What it printed, as JSON; a process that hangs is killed and is a failure."""
-    try:
-        out, err = running.communicate(timeout=timeout)
-    finally:
-        running.kill()
+def said(running):
+    """What it printed, as JSON; a process that hangs is ended by the test's own time limit."""
+    out, err = running.communicate()
     assert running.returncode == 0, err
     return json.loads(out)
 
@@ -90,7 +88,8 @@ print(json.dumps({"wrong": wrong, "done": done}))
 
 def test_many_python_threads_at_once():
     """Kernels of several sizes between other operations, from six threads: nothing hangs, and every bit is as alone."""
-    found = said(started(_THREADS))
+    with started(_THREADS) as running:
+        found = said(running)
     assert found["wrong"] == []
     assert len(found["done"]) == 6
     assert min(found["done"]) > 0
@@ -103,8 +102,9 @@ print(json.dumps(digest(f(*numbers("iodide", 700)[1:]))))
 
 
 def test_several_processes_on_one_cold_cache(tmp_path):
-    running = [started(_COLD, PBPK_CACHE=str(tmp_path)) for _ in range(4)]
-    assert len({said(p) for p in running}) == 1
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(started(_COLD, PBPK_CACHE=str(tmp_path))) for _ in range(4)]
+        assert len({said(p) for p in running}) == 1
     kept = [f.name for f in (tmp_path / "kernels").iterdir()]
     assert len(kept) == 1  # and nothing half written beside it
     assert kept[0].startswith("pbpk_")
@@ -137,7 +137,8 @@ print(json.dumps(seen))
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_is_flat_over_a_hundred_thousand_calls():
     """What leaks grows in every quarter; what the allocator keeps for calls that another process's work delays, in one."""
-    seen = said(started(_MEMORY))
+    with started(_MEMORY) as running:
+        seen = said(running)
     assert 4 * min(after - before for before, after in pairwise(seen)) < 4.0, seen
 
 
@@ -170,7 +171,7 @@ def test_a_cache_that_cannot_be_written(folder, monkeypatch, step):
     def refuse(*_, **__):
         raise PermissionError(13, "read-only file system")
 
-    owner = {"mkstemp": cache.tempfile, "mkdir": Path, "replace": cache.os}[step]
+    owner = {"mkstemp": tempfile, "mkdir": Path, "replace": os}[step]
     with monkeypatch.context() as m:
         m.setattr(owner, step, refuse)
         assert answer("b") == answer("b") == 42

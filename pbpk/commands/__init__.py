@@ -35,6 +35,7 @@ from pbpk.commands import (
 )
 from pbpk.errors import Note, PbpkError
 from pbpk.runtime import show_xla_log, warn_of_refused_caches
+from pbpk.runtime.trust import ask_before_running, stop_asking
 
 app = typer.Typer(
     name="pbpk",
@@ -78,11 +79,15 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+    trust: bool = typer.Option(
+        False, "--trust", help="Run a model's Python that comes from elsewhere; remembered for exactly that code."
+    ),
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     if debug:
         os.environ["PBPK_DEBUG"] = "1"
         show_xla_log()
+    ask_before_running(trust=trust)
 
 
 def _say(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object) -> None:
@@ -91,13 +96,21 @@ def _say(message: Warning | str, category: type[Warning], filename: str, lineno:
     print(f"note: {message}" if ours else warnings.formatwarning(message, category, filename, lineno), file=sys.stderr)
 
 
+def _move_trust_to_front() -> None:
+    """`--trust` is an option of all verbs, and is taken wherever it stands."""
+    if "--trust" in sys.argv[1:]:
+        sys.argv[1:] = ["--trust", *(word for word in sys.argv[1:] if word != "--trust")]
+
+
 def main() -> None:
     """Run the command line and turn every error into one message and its exit code."""
     warnings.showwarning = _say
+    _move_trust_to_front()
     try:
         try:
             app(standalone_mode=True)
         finally:
+            stop_asking()
             warn_of_refused_caches()
             sys.stdout.flush()  # here, where a reader that has gone away can still be told from a fault
     except PbpkError as e:

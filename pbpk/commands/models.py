@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
+
+from pbpk.errors import PbpkError
 
 
 def register(app: typer.Typer) -> None:
@@ -25,24 +29,35 @@ def models(
 
 def _print_models(as_json: bool) -> None:
     from pbpk.commands.shared import print_json
-    from pbpk.model.load import list_models, load_model
+    from pbpk.model.load import list_models
 
-    models_found = [load_model(n) for n in list_models()]
-    rows = [
-        {
-            "name": m.name,
-            "title": m.title,
-            "compartments": len(m.system.names),
-            "linear": not m.system.nonlinear,
-        }
-        for m in models_found
-    ]
+    rows = [_describe_model(name, folder) for name, folder in list_models().items()]
     if as_json:
         print_json({"models": rows})
         return
     for r in rows:
-        kind = "linear" if r["linear"] else "nonlinear"
-        print(f"{r['name']:<24} {r['compartments']:>3} compartments, {kind:<10} {r['title']}")
+        size = "" if r["compartments"] is None else f"{r['compartments']:>3} compartments, "
+        kind = {None: "yours; not run for this list", True: "linear", False: "nonlinear"}[r["linear"]]
+        shadows = "  (in place of the bundled one)" if r["shadows"] else ""
+        print(f"{r['name']:<24} {size + kind:<29} {r['title']}{shadows}")
+
+
+def _describe_model(name: str, folder: Path) -> dict:
+    """A line of the list. A model that did not come with pbpk is listed by its table alone: its Python is not run for it."""
+    from pbpk.model.load import load_model, model_folders
+    from pbpk.model.parameters import read_parameters
+    from pbpk.runtime.trust import is_installed
+
+    shadows = [root for root in model_folders() if (root / name / "structure.py").exists()][1:]
+    row = {"name": name, "folder": str(folder), "bundled": is_installed(folder), "shadows": bool(shadows)}
+    if row["bundled"]:
+        m = load_model(folder)
+        return row | {"title": m.title, "compartments": len(m.system.names), "linear": not m.system.nonlinear}
+    try:
+        title = read_parameters(folder / "parameters.toml").settings.get("title", name)
+    except PbpkError as e:
+        title = f"cannot be read: {e.what}"
+    return row | {"title": title, "compartments": None, "linear": None}
 
 
 def _print_model(name: str, nuclide: str | None, option: list[str] | None, as_json: bool) -> None:

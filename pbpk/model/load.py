@@ -1,11 +1,13 @@
 """From a folder to a Model: `models/NAME/structure.py`, `parameters.toml`, `README.md`.
 
-A user's own `models/` under the current folder wins over the bundled ones. Loading runs structure.py, so models come
-from people you trust. One structure is assembled once a process, whatever its numbers: compiled programs are shared.
+A user's own `models/` under the current folder wins over the bundled ones, with a note. Loading runs structure.py, so
+models come from people you trust; the command line asks (`runtime/trust.py`). One structure is assembled once a process,
+whatever its numbers: compiled programs are shared.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -15,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk import units
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, Note, did_you_mean
 from pbpk.model.check import add_derived_rows, check_model, check_values, list_parameter_names
 from pbpk.model.parameters import ParameterTable, read_parameters
 from pbpk.model.structure import list_model_files, run_structure
 from pbpk.model.system import System, build_system
 from pbpk.nuclides import load_nuclide
+from pbpk.runtime.trust import require_trust
 
 if TYPE_CHECKING:
     from pbpk.model.declare import ModelOption
@@ -153,6 +156,7 @@ def load_model(
     ('I-123', 10.0)
     """
     folder = _find_folder(name)
+    require_trust(folder, named=True)
     stamp = tuple((folder / f).stat().st_mtime_ns for f in list_model_files(folder) if (folder / f).exists())
     model = _load_variant(folder, stamp, tuple(sorted((k, str(v)) for k, v in (options or {}).items())))
     if "decay.k" in model.parameters:
@@ -173,6 +177,7 @@ def _usual_nuclide(model: Model) -> str:
 def _find_folder(name: str | Path) -> Path:
     known = list_models()
     if str(name) in known:
+        _note_shadowing(str(name), known[str(name)])
         return known[str(name)]
     folder = Path(name)
     if (folder / "structure.py").exists():
@@ -180,6 +185,14 @@ def _find_folder(name: str | Path) -> Path:
     if folder.exists():
         raise BadInput("holds no structure.py, so it is no model", where=str(name))
     raise BadInput(f"no model `{name}`", hint=did_you_mean(str(name), known))
+
+
+@cache
+def _note_shadowing(name: str, folder: Path) -> None:
+    """Say, once a process, that a model of the current folder is used in place of a bundled one of the same name."""
+    shadowed = [root / name for root in model_folders() if (root / name / "structure.py").exists()][1:]
+    if shadowed:
+        warnings.warn(f"model `{name}` is {folder}, in place of the bundled model of that name", Note, stacklevel=4)
 
 
 @cache

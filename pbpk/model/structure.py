@@ -87,11 +87,15 @@ def _run_guarded(path: Path, run: Callable):
         return run()
     except BadInput:
         raise
+    except SystemExit as e:
+        raise BadInput(
+            "ends the process (SystemExit)", where=_locate_error(path, e), hint="a model only declares"
+        ) from e
     except Exception as e:
         raise BadInput(f"{type(e).__name__}: {e}", where=_locate_error(path, e)) from e
 
 
-def _locate_error(path: Path, error: Exception) -> str:
+def _locate_error(path: Path, error: BaseException) -> str:
     """`FILE:LINE` of the model's own files, innermost last, in which `error` was raised; the file alone if unknown."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{error.filename or path}:{error.lineno}"

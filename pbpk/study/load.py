@@ -5,6 +5,7 @@ A user's own `fits/` under the current folder wins over the bundled ones. One st
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from pbpk.data.events import EventTable, read_events
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, Note, did_you_mean
 from pbpk.likelihood.problem import ModelStructure, Problem
 from pbpk.model.load import Model, list_folders, load_model
 from pbpk.observe.readings import select_observables
 from pbpk.population.records import convert_overrides
+from pbpk.runtime.trust import require_trust
 from pbpk.solve.choose import choose_solver
 from pbpk.study.assemble.endpoints import read_endpoints
 from pbpk.study.assemble.individual_model import build_individual_model
@@ -104,14 +106,25 @@ def load_study(
     folder = find_study(name)
     spec = load_spec(folder, settings)
     carried = folder / spec.model  # a study may carry its model, as every run folder does
+    carries_model = (carried / "structure.py").exists()
+    if carries_model:
+        require_trust(carried.resolve(), named=False)
+    _note_data_elsewhere(folder, spec.data.file)
     model = load_model(
-        carried if (carried / "structure.py").exists() else spec.model,
+        carried if carries_model else spec.model,
         nuclide=spec.nuclide,
         values=spec.values,
         options=spec.options,
     )
     stamp = _modification_time(folder, (spec.data.file, *list_section_files(spec)))
     return _assemble_study(folder, spec.model_dump_json(), model.system, _ModelKey(model), stamp, solver, planned)
+
+
+def _note_data_elsewhere(folder: Path, file: str) -> None:
+    """Say that a study's data are not in its folder: who sends the folder sends no data, and who gets one may read others'."""
+    place = (folder / file).resolve()
+    if not place.is_relative_to(folder.resolve()):
+        warnings.warn(f"the data of study `{folder.name}` lie outside its folder: {place}", Note, stacklevel=3)
 
 
 def _modification_time(folder: Path, files: Iterable[str]) -> int:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, Note
 from pbpk.model.load import list_models, load_model
 
 
@@ -97,7 +97,8 @@ def test_the_users_models_come_first(folder, tmp_path, monkeypatch):
     mine = folder(name="iv_one_compartment")
     assert load_model("iv_one_compartment").folder == bundled.folder
     monkeypatch.chdir(tmp_path)
-    assert load_model("iv_one_compartment").folder == mine.resolve()
+    with pytest.warns(Note, match="in place of the bundled model of that name"):
+        assert load_model("iv_one_compartment").folder == mine.resolve()
     assert "iodide" in list_models()
 
 

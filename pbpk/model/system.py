@@ -116,13 +116,18 @@ class System:
     @cached_property
     def species(self) -> np.ndarray:
         """(n,): the number of the group of compartments that exchange with one another. Amounts of other groups have
-        other units
-        or another size: they do not tell which amounts of this group are negligible."""
+        other units or another size: they say little of which amounts of this group are negligible."""
         label = np.arange(len(self.names) + 1)
         for a, b in zip(self.source, self.target, strict=True):
             if max(a, b) < len(self.names):
                 label[label == label[b]] = label[a]
         return np.unique(label[:-1], return_inverse=True)[1]
+
+    @cached_property
+    def unit_of_species(self) -> np.ndarray:
+        """(groups,): the number of the unit in which each group of `species` is measured."""
+        _, unit = np.unique([c.unit for c in self.compartments], return_inverse=True)
+        return unit[np.unique(self.species, return_index=True)[1]]
 
     def derive(self, p):
         """p (..., m, N), numpy or JAX, with the derived parameters computed from the others."""

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.linalg.step_control import LEAST_SHARE
 from pbpk.results import ResultCode
 
 if TYPE_CHECKING:
@@ -72,12 +73,20 @@ class Solver(Protocol):
         ...
 
 
-def sum_by_species(system: System, x: jax.Array) -> jax.Array:
-    """Sums of x (n, ...) over the compartments that exchange with one another, for each of them; (1, ...) when all do."""
+def sum_present(system: System, x: jax.Array) -> jax.Array:
+    """What is present beside each compartment, from sizes x (n, ...) of all amounts: the sum over those that exchange with
+    it, and at least a ten-thousandth of all that has its unit; (1, ...) when all exchange.
+
+    Where a drug is not there yet, what a law makes of the rounding of other amounts (the free drug of a target-mediated
+    model is a difference of totals) must not become the scale of its error.
+    """
     species = system.species
     if not species.any():
         return jnp.sum(x, axis=0, keepdims=True)
-    return jnp.stack([jnp.sum(x[np.flatnonzero(species == k)], axis=0) for k in range(species.max() + 1)])[species]
+    groups = jnp.stack([jnp.sum(x[np.flatnonzero(species == k)], axis=0) for k in range(species.max() + 1)])
+    unit = system.unit_of_species
+    units = jnp.stack([jnp.sum(groups[np.flatnonzero(unit == u)], axis=0) for u in range(unit.max() + 1)])
+    return jnp.maximum(groups, LEAST_SHARE * units[unit])[species]
 
 
 def as_code(code: Any) -> jax.Array:

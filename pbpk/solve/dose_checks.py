@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 @cache
 def can_reach_steady_state(system: System) -> np.ndarray:
-    """(n,) False for compartments that only fill, alone or with others in a ring that nothing leaves: no steady state."""
+    """(n,) False for compartments that only fill, alone or with others in a ring that nothing leaves: no steady state.
+
+    What is produced comes from another place than what is eliminated goes to: else a compartment with both would be a ring
+    of itself and the outside, which nothing leaves.
+    """
     n = len(system.names)
+    source = np.where(system.source == n, n + 1, system.source)
     _, ring = connected_components(
-        coo_array((np.ones(len(system.source)), (system.source, system.target)), shape=(n + 1, n + 1)),
-        connection="strong",
+        coo_array((np.ones(len(source)), (source, system.target)), shape=(n + 2, n + 2)), connection="strong"
     )
-    leaves = ring[system.source] != ring[system.target]
-    return np.isin(ring, ring[system.source[leaves]])[:n]
+    leaves = ring[source] != ring[system.target]
+    return np.isin(ring, ring[source[leaves]])[:n]
 
 
 def check_dose(

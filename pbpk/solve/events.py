@@ -60,7 +60,7 @@ class Event(NamedTuple):
 
 class RepeatedDose(NamedTuple):
     """A dose at steady state, given every `interval` hours; 0: an endless infusion. `starts` and `ends` are how many events
-    stand for it."""
+    stand for it. `adds`: to the amounts that are there (SS = 2), instead of replacing them."""
 
     compartment: int
     amount: float
@@ -71,6 +71,7 @@ class RepeatedDose(NamedTuple):
     starts: int
     ends: int
     dose: int = -1
+    adds: bool = False
 
 
 class PatientEvents(NamedTuple):
@@ -116,7 +117,9 @@ def read_patient_events(
         dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
         if ss:
             starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
-            repeats.append(RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number))
+            repeats.append(
+                RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number, ss == 2)
+            )
             dose = dose._replace(steady_record=len(repeats))
             events[-1] = record._replace(steady_record=len(repeats), compartment=place)
         else:

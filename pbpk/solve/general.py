@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.results import ResultCode
-from pbpk.solve.base import Readings, Trajectory, as_code, sum_by_species
+from pbpk.solve.base import Readings, Trajectory, as_code, sum_present
 from pbpk.solve.interval import CrossedInterval
 from pbpk.solve.segments import SegmentSolver, run_segments
 
@@ -63,7 +63,7 @@ class General:
 
         def integrate_patient(x, rate, dt, row, adjoint):
             inflow = jnp.zeros_like(x) if rate is None else rate
-            present = jax.lax.stop_gradient(sum_by_species(system, jnp.abs(x) + jnp.abs(inflow) * dt))
+            present = jax.lax.stop_gradient(sum_present(system, jnp.abs(x) + jnp.abs(inflow) * dt))
             present = jnp.tile(jnp.broadcast_to(present, x.shape), 2 if integrals else 1)
 
             def slope(t, y, args):

@@ -29,7 +29,7 @@ from pbpk.linalg.step_control import (
     SHRINK,
 )
 from pbpk.results import ResultCode
-from pbpk.solve.base import as_code, sum_by_species
+from pbpk.solve.base import as_code, sum_present
 from pbpk.solve.rosenbrock_step import step_adjoint, take_step
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def choose_first_step(options: RosenbrockOptions, x, rate, dt, p) -> jax.Array:
 def _amount_present(options: RosenbrockOptions, x, rate, dt) -> jax.Array:
     """(n, N) or (1, N): all there is, and is to flow in, of what each compartment holds."""
     total = jnp.abs(x) if rate is None else jnp.abs(x) + jnp.abs(rate) * dt
-    total = sum_by_species(options.field.system, total)
+    total = sum_present(options.field.system, total)
     return jnp.where(total > 0, total, 1.0)
 
 

@@ -9,6 +9,10 @@ stopped parameters, and two further steps with its last inverse M, x ← x + M(p
 x where it is and makes one more order of derivatives exact: M = (I − ∂x)⁻¹ gives the first in one step, and the second step
 supplies the cross terms of the second. Third derivatives would need a third.
 
+Newton begins at the amounts that the model begins with (`Compartment(initial=…)`): a proliferating cell line has a second
+fixed point, at which there are none. A steady state that is added to what is there (SS = 2) is what the doses add to the
+level that production keeps without them; where kinetics are linear that is exact, elsewhere it is what SS = 2 means.
+
 Compartments that only fill (no arrow leaves them, or the ring they are in) have no steady state and hold 0. One that only
 a rate of 0 keeps from emptying is found out by Newton's singular matrix, and its patient gets a result code.
 """
@@ -22,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from pbpk.linalg.packing import produces
 from pbpk.results import ResultCode
 from pbpk.solve.base import as_code
 from pbpk.solve.dose_checks import can_reach_steady_state
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
 _ENDLESS_HOURS = 100.0  # over which an endless infusion must change nothing; any length has the same fixed point
 _STEP_TOLERANCE = 1e-7  # of Newton's step: what remains is its square, and the live steps' share of that
 _MAX_NEWTON_STEPS = 60
-_PER_RECORD = ("row", "compartment", "interval", "starts", "ends", "exists")
+_PER_RECORD = ("row", "compartment", "interval", "starts", "ends", "adds", "exists")
 _LARGEST_INVERSE = 1e8  # ‖(I − Φ)⁻¹‖ beyond which there is no steady state to speak of: a half-life of 1e8 intervals
 
 
@@ -92,12 +97,20 @@ def find_steady_states(
     dose = jax.tree.map(lambda x: flat(x).astype(p.dtype), dose._replace(invalid=None))
     gap, waiting, ending = (x.astype(p.dtype) for x in (gap, waiting, ending))
     gap, endless, exists, late = flat(gap), flat(endless), flat(wide["exists"]), dose.lag - flat(waiting) * flat(gap)
-    interval = _split_interval(dose, gap, endless, gap, timeline.has_infusions)
-    x, code = _find_fixed_point(system, interval, parameters, into, exists, advance, forward_advance)
+    solve = partial(
+        _find_fixed_point, system, row=parameters, into=into, advance=advance, forward_advance=forward_advance
+    )
+    begin = system.initial(jnp.moveaxis(p[row, :, lane], 0, -1))
+    x, code = solve(_split_interval(dose, gap, endless, gap, timeline.has_infusions), begin, exists=exists)
     if timeline.has_moving_events:  # with a lag, the record finds the last interval unfinished
         unfinished = _split_interval(dose, gap, endless, gap - late, timeline.has_infusions)
         x, failed = _advance_pieces(advance, x, unfinished, parameters, into)
         x, code = x * can_reach_steady_state(system)[:, None], code | failed
+    if produces(system):  # what is there without doses is there already where a steady state is added to it
+        nothing = dose._replace(amount=0.0 * dose.amount, rate=0.0 * dose.rate)
+        adds = exists & flat(wide["adds"])
+        level, failed = solve(_split_interval(nothing, gap, endless, gap, False), begin, exists=adds)
+        x, code = x - jnp.where(adds, level, 0.0), code | jnp.where(adds, failed, 0)
     x, code = jnp.where(exists, x, 0.0), jnp.where(exists, code, 0)
     overlaps = jnp.where(exceeded & wide["exists"], ResultCode.OVERLAPS, 0)
     code = as_code(code.reshape(count, patients)) | as_code(overlaps)
@@ -146,13 +159,14 @@ def _advance_pieces(advance, x: jax.Array, pieces: InflowPieces, row, into: jax.
 
 
 def _find_fixed_point(
-    system: System, interval: InflowPieces, row, into, exists, advance, forward_advance
+    system: System, interval: InflowPieces, begin: jax.Array, *, row, into, exists, advance, forward_advance
 ) -> tuple[jax.Array, jax.Array]:
-    """x (n, L) with period(x) = x, just before a dose, and result codes."""
+    """x (n, L) with period(x) = x, just before a dose, and result codes. The search begins at `begin` (n, L)."""
     emptied = can_reach_steady_state(system)[:, None]
     fixed_interval, fixed_row = lax.stop_gradient((interval, row))
     period = partial(_advance_period, forward_advance, emptied, fixed_interval, fixed_row, into)
-    x, inverse, converged = _iterate_newton(system, period, jnp.zeros(into.shape, interval.duration.dtype), exists)
+    begin = lax.stop_gradient(jnp.broadcast_to(begin, into.shape).astype(interval.duration.dtype))
+    x, inverse, converged = _iterate_newton(system, period, begin * emptied, exists)
     # A lane that is not there, or has no steady state, must not spoil a derivative of the others: 0 · NaN is NaN.
     inverse = lax.stop_gradient(jnp.where(converged & exists, inverse, 0.0))
     x = lax.stop_gradient(jnp.where(converged & exists, x, 0.0))
@@ -194,13 +208,14 @@ def _attainable_tolerance(dtype, wanted: float) -> float:
     return max(wanted, 100 * float(jnp.finfo(dtype).eps))
 
 
-def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
-    """From `zero` (n, L), the fixed point of `period`, (I − ∂period)⁻¹ there (n, n, L), and whether it was found.
+def _iterate_newton(system: System, period, begin: jax.Array, exists: jax.Array):
+    """From `begin` (n, L), the fixed point of `period`, (I − ∂period)⁻¹ there (n, n, L), and whether it was found.
 
     Where a nonlinear system's Newton step makes things worse it is taken back, and a plain period tried from the best
     point: repeated doses approach the steady state by themselves, if slowly.
     """
-    n, lanes = zero.shape
+    n, lanes = begin.shape
+    zero = jnp.zeros_like(begin)
     eye = jnp.eye(n, dtype=zero.dtype)
     tolerance = _attainable_tolerance(zero.dtype, _STEP_TOLERANCE)
     basis = jnp.broadcast_to(eye[:, :, None], (n, n, lanes))
@@ -246,6 +261,6 @@ def _iterate_newton(system: System, period, zero: jax.Array, exists: jax.Array):
         return (~s.converged & exists).any() & (count < _MAX_NEWTON_STEPS)
 
     yes = jnp.ones(lanes, bool)
-    start = _NewtonState(zero, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
+    start = _NewtonState(begin, yes, zero, zero, zero[0] + jnp.inf, jnp.zeros_like(basis), ~yes)
     end, _ = lax.while_loop(goes_on, newton_step, (start, jnp.zeros((), int)))
     return end.x, end.inverse, end.converged

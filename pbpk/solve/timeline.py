@@ -57,6 +57,7 @@ class SteadyRecords:
     starts: np.ndarray
     ends: np.ndarray
     dose: np.ndarray
+    adds: np.ndarray
     exists: np.ndarray
 
 

@@ -28,6 +28,7 @@ from pbpk.linalg.step_control import (
     GROW,
     LARGEST_ERROR,
     LEAST_ERROR,
+    LEAST_SHARE,
     SAFETY,
     SHORTEST_FRACTION,
     SHRINK,
@@ -230,13 +231,18 @@ class Stepper:
         self.max_tries = method.max_steps if method.grid is None else 10 * method.max_steps
 
     def sum_present(self, hours: Operand) -> list[Operand]:
-        """All there is, and is to flow in, of each species; 1 where there is nothing."""
+        """All there is, and is to flow in, of each species, and at least LEAST_SHARE of all that has its unit; 1 where there
+        is nothing."""
         m, total = self.machine, [0.0] * (max(self.species) + 1)
         for k, s in enumerate(self.species):
             amount = m.size(m.peek(self.step.scratch, self.step.base + k))
             if self.inflow is not None:
                 amount = m.size(m.fixed(m.read(self.inflow, k))) * hours + amount
             total[s] = total[s] + amount
+        units = [int(u) for u in self.method.field.system.unit_of_species]
+        of_unit = [sum((t for t, other in zip(total, units, strict=True) if other == u), 0.0) for u in units]
+        if len(total) > 1:
+            total = [m.larger(t, LEAST_SHARE * of) for t, of in zip(total, of_unit, strict=True)]
         return [m.choose(t, t, 1.0) for t in total]
 
     def first_step(self, hours: Operand) -> Operand:

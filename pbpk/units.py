@@ -103,8 +103,9 @@ def have_same_dimension(a: str, b: str) -> bool:
     return unit_dimensions(a) == unit_dimensions(b)
 
 
-def require_dimension(unit: str, wanted: str, subject: str, where: str = "") -> float:
-    """The factor of `unit`, which must have the dimension of `wanted`."""
+def require_dimension(unit: str, wanted: str, subject: str, where: str = "", hint: str = "") -> float:
+    """The factor of `unit`, which must have the dimension of `wanted`; `hint` goes with the refusal."""
     if unit_dimensions(unit, where) != unit_dimensions(wanted):
-        raise BadInput(f'{subject} has the unit "{unit}", which cannot be used where "{wanted}" is needed', where=where)
+        what = f'{subject} has the unit "{unit}", which cannot be used where "{wanted}" is needed'
+        raise BadInput(what, where=where, hint=hint)
     return unit_factor(unit, where)

@@ -16,7 +16,7 @@ from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.replicates import find_censoring_limits
 from pbpk.observe.readings import find_display_factor
-from pbpk.study.data_units import find_limit_factor, is_in_data_unit
+from pbpk.study.data_units import find_data_unit, find_limit_factor, is_in_data_unit
 
 if TYPE_CHECKING:
     from pbpk.likelihood.problem import Problem
@@ -117,9 +117,9 @@ def _find_limits(study: Study, problem: Problem) -> tuple[np.ndarray, np.ndarray
 
 def _shown_unit_factor(study: Study, name: str) -> float:
     """How many coherent units one shown unit of an endpoint is, as in sdtab.csv."""
-    part, data_units = study.spec.error[name], study.spec.data.units
+    part, unit = study.spec.error[name], find_data_unit(study.spec, name)
     if not is_in_data_unit(part):
         return 1.0
-    if "DV" in data_units:
-        return units_of.unit_factor(data_units["DV"])
+    if unit:
+        return units_of.unit_factor(unit)
     return find_display_factor(study.model.system, study.model.parameters, part.observable or name)

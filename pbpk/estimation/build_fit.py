@@ -16,7 +16,7 @@ from pbpk.estimation.state import CONVERGED
 from pbpk.likelihood.mixture import class_memberships, select_most_probable_class
 from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
 from pbpk.observe.readings import find_display_factor, find_observable_unit
-from pbpk.study.data_units import is_in_data_unit
+from pbpk.study.data_units import find_data_unit, is_in_data_unit
 
 if TYPE_CHECKING:
     from pbpk.estimation.base import EstimationMethod
@@ -113,6 +113,7 @@ def build_fit(study: Study, outcome: EstimationOutcome) -> Fit:
             if t.positive and t.bounds is None
         },
         observable_units=_find_observable_units(study, problem),
+        ofv_units=_find_ofv_units(study, problem),
         options=study.model.options,
     )
 
@@ -151,11 +152,17 @@ def _find_observable_units(study: Study, problem: Problem) -> dict[str, str]:
     def find_unit(endpoint) -> str:
         if not is_in_data_unit(study.spec.error[endpoint.name]):
             return ""
-        return study.spec.data.units.get("DV") or find_observable_unit(
+        return find_data_unit(study.spec, endpoint.name) or find_observable_unit(
             problem.structure.system, study.model.parameters, endpoint.observable
         )
 
     return {e.name: find_unit(e) for e in problem.structure.endpoints}
+
+
+def _find_ofv_units(study: Study, problem: Problem) -> dict[str, str]:
+    """The unit in which each continuous endpoint's y has the density that the OFV is of; none where y is transformed."""
+    names = [e.name for e in problem.structure.endpoints if e.is_continuous]
+    return {n: find_data_unit(study.spec, n) or "" for n in names if is_in_data_unit(study.spec.error[n])}
 
 
 def convert_standard_errors(
@@ -245,9 +252,9 @@ def _tabulate_observations(study: Study, subjects: _SubjectResults) -> pd.DataFr
 
 def _find_data_unit(study: Study, name: str) -> float:
     """How many coherent units one unit of the DV of the endpoint `name` is."""
-    part, model, units = study.spec.error[name], study.model, study.spec.data.units
+    part, model, unit = study.spec.error[name], study.model, find_data_unit(study.spec, name)
     if not is_in_data_unit(part):
         return 1.0
-    if "DV" in units:
-        return units_of.unit_factor(units["DV"])
+    if unit:
+        return units_of.unit_factor(unit)
     return find_display_factor(model.system, model.parameters, part.observable or name)

@@ -61,6 +61,7 @@ class Fit:
     log_estimates: dict[str, dict[str, float]]
     observable_units: dict[str, str]
     options: Mapping[str, str] = field(default_factory=dict)
+    ofv_units: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]] = field(default_factory=dict)
 
@@ -127,6 +128,7 @@ class Fit:
             "relative_standard_errors": {k: v / abs(self.estimates[k]) for k, v in se.items() if self.estimates[k]},
             "log_estimates": self.log_estimates,
             "observable_units": self.observable_units,
+            "ofv_units": dict(self.ofv_units),
             "covariance_matrix": self.covariance.to_dict(),
             "condition_number": self.condition_number,
             "eta_shrinkage": self.eta_shrinkage,

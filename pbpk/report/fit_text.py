@@ -45,8 +45,11 @@ def format_fit(results: dict[str, Any], parameters: pd.DataFrame, width: int = 1
 
 def describe_constant(results: dict[str, Any]) -> str:
     """Which constant the OFV leaves out, in words."""
-    n = results.get("observations")
-    return f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
+    n = results.get("quantified", results.get("observations"))
+    units = results.get("observable_units") or {}
+    stated = ", ".join(u if len(units) == 1 else f"{name} in {u}" for name, u in units.items() if u)
+    constant = f"OFV leaves out the constant n·ln 2π{f' (n = {n})' if n else ''}, as NONMEM's does; −2LL has it."
+    return f"{constant} DV is in {stated}." if stated else constant
 
 
 def describe_options(results: dict[str, Any]) -> str:

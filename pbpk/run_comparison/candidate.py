@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pbpk import units
 from pbpk.errors import BadInput
 from pbpk.estimation.methods import explain_no_likelihood
 from pbpk.run_folders.read import RunFiles, read_run
+from pbpk.study.data_units import find_data_unit
 from pbpk.study.settings import load_spec
 
 if TYPE_CHECKING:
@@ -137,8 +139,36 @@ class RunCandidate:
         return Counter([*zip(table["ID"].astype(str), *rounded, strict=True), *printed])
 
     def _unit(self, observable: str) -> str:
-        stated = self.spec.data.units.get("DV") if self.spec else None
+        stated = find_data_unit(self.spec, observable) if self.spec else None
         return stated or self.run.units.observable.get(observable, "")
+
+    @cached_property
+    def data_units(self) -> dict[str, str]:
+        """The unit that the density of each endpoint's DV is in, "" for coherent ones, by results.json; older runs, whose OFVs
+        are in coherent units, have none."""
+        return {str(k): str(v) for k, v in (self.results.get("ofv_units") or {}).items()}
+
+    @cached_property
+    def unit_shift(self) -> float:
+        """What the OFV would rise by if DV were in coherent units: 2 ln of the unit's factor for each value with a density."""
+        table, shift = self.run.table, 0.0
+        for name, unit in self.data_units.items():
+            rows = table[table["DVID"].astype(str) == name]
+            count = int((rows["CENS"] == 0).sum()) if "CENS" in table else len(rows)
+            shift += 2 * count * math.log(_unit_factor(unit))
+        return shift
+
+    @cached_property
+    def censoring(self) -> dict[str, str]:
+        """How many values of each endpoint counted by the chance of lying beyond a limit, and what was done about limits."""
+        table, treatment = self.run.table, {}
+        for name in sorted(table["DVID"].astype(str).unique()):
+            rows = table[table["DVID"].astype(str) == name]
+            count = int((rows["CENS"] != 0).sum()) if "CENS" in table else 0
+            part = self.spec.error.get(name) if self.spec else None
+            method = (part.blq or "M3") if part is not None and part.lloq is not None else ""
+            treatment[name] = f"{count} of {len(rows)} censored" + (f" ({method})" if method else "")
+        return treatment
 
 
 def read_candidates(folders: Sequence[Path]) -> tuple[RunCandidate, ...]:

@@ -152,7 +152,7 @@ _NOT_MINIMISED = "its OFV is not yet the least, so it has no weight and no test 
 def _compare_candidates(candidates: Sequence[RunCandidate], comparable: Sequence[bool]) -> tuple[ComparedRun, ...]:
     """A line for each run. Akaike weights are shared by the runs that are comparable, minimised and have an AIC."""
     first = candidates[0]
-    aics = [_aic(c) for c in candidates]
+    aics = [_aic(c, first) for c in candidates]
     weighted = [k for k, c in enumerate(candidates) if comparable[k] and c.minimised and aics[k] == aics[k]]
     weights = dict(zip(weighted, criteria.akaike_weights([aics[k] for k in weighted]), strict=True))
     lowest = min((aics[k] for k in weighted), default=float("nan"))
@@ -166,6 +166,7 @@ def _compare_run(
 ) -> ComparedRun:
     r, k, n, v = c.results, len(c.free_parameters), c.observations, len(c.individual_parameters)
     minus2ll, ofv = finite_or_nan(r.get("minus2ll")), finite_or_nan(r["ofv"])
+    in_unit_of_first = c.unit_shift - first.unit_shift
 
     def if_comparable(x: float) -> float | None:
         return x if comparable and x == x else None
@@ -184,12 +185,12 @@ def _compare_run(
         ofv=_none_if_nan(ofv),
         minus2ll=_none_if_nan(minus2ll) if c.has_likelihood else None,
         comparable=comparable,
-        delta_ofv=if_comparable(ofv - finite_or_nan(first.results["ofv"])),
-        aic=if_comparable(_aic(c)),
+        delta_ofv=if_comparable(ofv + in_unit_of_first - finite_or_nan(first.results["ofv"])),
+        aic=if_comparable(_aic(c, first)),
         delta_aic=if_comparable(delta),
         akaike_weight=weight,
-        bic=if_comparable(criteria.bic(minus2ll, k, n)),
-        bicc=if_comparable(criteria.bicc(minus2ll, v, k - v, c.subjects, n)),
+        bic=if_comparable(criteria.bic(minus2ll + in_unit_of_first, k, n)),
+        bicc=if_comparable(criteria.bicc(minus2ll + in_unit_of_first, v, k - v, c.subjects, n)),
         condition_number=_none_if_nan(finite_or_nan(r.get("condition_number"))),
         minimization_successful=c.minimised,
         termination_cause=str(r.get("termination_cause") or "not recorded"),
@@ -198,8 +199,10 @@ def _compare_run(
     )
 
 
-def _aic(c: RunCandidate) -> float:
-    return criteria.aic(finite_or_nan(c.results.get("minus2ll")), len(c.free_parameters))
+def _aic(c: RunCandidate, first: RunCandidate) -> float:
+    """In the unit of the first run's data."""
+    minus2ll = finite_or_nan(c.results.get("minus2ll")) + c.unit_shift - first.unit_shift
+    return criteria.aic(minus2ll, len(c.free_parameters))
 
 
 def _none_if_nan(x: float) -> float | None:

@@ -43,7 +43,8 @@ def run_ratio_test(first: RunCandidate, other: RunCandidate) -> LikelihoodRatioT
     if nesting.reason:
         return LikelihoodRatioTest(first.label, other.label, nested=False, reason=nesting.reason)
     small, large = nesting.smaller, nesting.larger
-    statistic = finite_or_nan(small.results["ofv"]) - finite_or_nan(large.results["ofv"])
+    smaller, larger = (finite_or_nan(c.results["ofv"]) + c.unit_shift for c in (small, large))
+    statistic = smaller - larger
     test = LikelihoodRatioTest(
         first.label, other.label, True, small.label, large.label, nesting.freed, statistic, len(nesting.freed)
     )

@@ -162,5 +162,8 @@ def _read_units(fit: dict[str, Any], results: dict[str, Any], table: pd.DataFram
     """The data's own units as fit.toml states them; for DV without one, the observable's as results.json has it."""
     stated = fit.get("data", {}).get("units", {})
     known = results.get("observable_units") or {}
-    observable = {str(e): str(stated.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()}
+    by_endpoint = {name: part.get("unit") for name, part in fit.get("error", {}).items() if isinstance(part, dict)}
+    observable = {
+        str(e): str(by_endpoint.get(str(e)) or stated.get("DV", known.get(str(e), ""))) for e in table["DVID"].unique()
+    }
     return ObservationUnits(time=str(stated.get("TIME", "h")), observable=observable)

@@ -30,6 +30,7 @@ from pbpk.study.assemble.parameters import check_parameters
 from pbpk.study.assemble.priors import read_priors
 from pbpk.study.assemble.problem import build_problem
 from pbpk.study.assemble.records import check_units, mark_samples, prepare_records
+from pbpk.study.data_units import convert_observations
 from pbpk.study.kinds import find_study_kind, get_study_loader, list_section_files
 from pbpk.study.schema import StudySpec
 from pbpk.study.settings import load_spec
@@ -169,10 +170,11 @@ def _assemble_study(
         default_compartment=spec.data.dose_into,
         default_observable=spec.data.observable or (declared[0].endpoint.name if len(declared) == 1 else None),
         columns=spec.data.columns,
-        units=spec.data.units,
+        units={column: unit for column, unit in spec.data.units.items() if column != "DV"},
         ignore=spec.data.ignore,
         need_dv=not planned,
     )
+    events = convert_observations(spec, events, where)
     events = mark_samples(events) if planned else events
     events = convert_overrides(events, model, spec.data.units)
     check_units(spec, model, events, where)

@@ -93,6 +93,7 @@ class _EndpointPart(StudySection):
 
     model: str
     observable: str | None = None
+    unit: str | None = None
 
 
 # The parameters of the error models are fields by their table, so a new one is declared in one place.
@@ -105,8 +106,8 @@ class ErrorPart(_VariancePart):
     reads the `observable` of its own name unless another is given.
 
     The error models' own parameters are those of `VARIANCE_PARAMETERS`: `add` in the observable's unit and `prop` as a
-    fraction, both standard deviations, and `power`. `fixed`: not estimated, all or those named. `lloq` and `uloq`, the limits
-    of quantification, are in the unit of the data.
+    fraction, both standard deviations, and `power`. `fixed`: not estimated, all or those named. `unit` is that of its
+    DV where the column (`[data.units] DV`) has another; `lloq`, `uloq` (the limits of quantification) and `between` are in it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)

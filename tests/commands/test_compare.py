@@ -371,3 +371,27 @@ def test_a_spoilt_run(refused, tmp_path, name, text, told):
     write_run(tmp_path / "a")
     (write_run(tmp_path / "b") / name).write_text(text)
     refused(3, name, told)("compare", "a", "b")
+
+
+def test_an_objective_in_another_unit_is_set_in_that_of_the_first(two):
+    """20 values in ng/mL: each density is 1000 times smaller, so that run's own OFV is 40 ln 1000 higher for the same fit."""
+    fit = change(FIT, {'TIME = "h"': 'TIME = "min"', 'DV = "mg/L"': 'DV = "ng/mL"'})
+    table = observations(scale=1000, clock=60)
+    shift = 40 * math.log(1000)
+    ran = two(
+        {"ofv_units": {"cp": "mg/L"}},
+        {"fit": fit, "table": table, "ofv": 97.0 + shift, "ofv_units": {"cp": "ng/mL"}},
+    )
+    a, b = ran.json["runs"]
+    assert ran.json["comparable"] is True and b["delta_ofv"] == pytest.approx(-3.0, abs=1e-9)
+    assert b["delta_aic"] - a["delta_aic"] == pytest.approx(-3.0, abs=1e-9)
+    assert "in the unit of a" in ran.json["warnings"][0]
+
+
+def test_runs_that_censor_differently_are_not_compared(two):
+    """The same DVs: in one run two of them are limits."""
+    limited = observations().assign(CENS=0)
+    limited.loc[limited.index[:2], "CENS"] = 1
+    ran = two({}, {"table": limited})
+    assert ran.code == 1 and ran.json["comparable"] is False
+    assert "2 of 20 censored" in ran.json["warnings"][0]

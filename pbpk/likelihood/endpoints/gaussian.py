@@ -7,6 +7,7 @@ Jacobian, so that they compare with untransformed ones.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,10 @@ class GaussianEndpoint(Endpoint):
 
     `model` is one of `VARIANCES`, a variance on the transformed scale as a function of the untransformed f; `transform` is one
     of `TRANSFORMS` and `transform_constants` its numbers that are not estimated; `already_transformed`: y is on that scale in
-    the data; `has_limits`: some y are censored.
+    the data; `has_limits`: some y are censored; `unit_factor`: how many coherent units one unit of the data is.
+
+    Predictions and y come in coherent units. The likelihood is that of y in the unit of the data, as an estimation program
+    that never changes a unit has it, and transforms act on numbers in that unit.
     """
 
     model: str
@@ -35,6 +39,7 @@ class GaussianEndpoint(Endpoint):
     transform_constants: tuple[float, ...] = ()
     already_transformed: bool = False
     has_limits: bool = False
+    unit_factor: float = 1.0
 
     @property
     def is_continuous(self) -> bool:
@@ -58,16 +63,20 @@ class GaussianEndpoint(Endpoint):
                 return y <= 0, f"the {self.transform} scale has none for it"
             if self.transform == "logit":
                 low, high = self.transform_constants
-                return (y <= low) | (y >= high), "the logit scale has none for it"
+                return (y / self.unit_factor <= low) | (y / self.unit_factor >= high), "the logit scale has none for it"
         return super().find_impossible(y)
 
     def to_scale(self, x: Numbers, values: ParameterValues) -> Numbers:
-        """x on the scale of the residual."""
-        return TRANSFORMS[self.transform].apply(x, *self._transform_arguments(values))
+        """x on the scale of the residual; without a transform that is x itself."""
+        if self.transform == "none":
+            return x
+        return TRANSFORMS[self.transform].apply(x / self.unit_factor, *self._transform_arguments(values))
 
     def from_scale(self, z: Numbers, values: ParameterValues) -> Numbers:
         """The inverse of `to_scale`."""
-        return TRANSFORMS[self.transform].invert(z, *self._transform_arguments(values))
+        if self.transform == "none":
+            return z
+        return self.unit_factor * TRANSFORMS[self.transform].invert(z, *self._transform_arguments(values))
 
     def _transform_arguments(self, values: ParameterValues) -> tuple[Any, ...]:
         names, parameters = TRANSFORMS[self.transform].parameters, self.select_parameters(values)
@@ -84,11 +93,14 @@ class GaussianEndpoint(Endpoint):
         return function(f, *(parameters[n] for n in names))
 
     def minus2ll(self, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
-        """ln R + (y − f)²/R with the Jacobian of the transform; a censored value by its probability."""
+        """ln R + (y − f)²/R with the Jacobian of the transform and of the unit; a censored value by its probability."""
         r, mean = self.variance(p.variance_f, values), self.to_scale(p.f, values)
         quantified = jnp.log(r) + (self.observed_on_scale(o.y, values) - mean) ** 2 / r
-        if self.transform != "none" and not self.already_transformed:
-            quantified = quantified - 2 * TRANSFORMS[self.transform].log_slope(o.y, *self._transform_arguments(values))
+        if self.transform == "none":
+            quantified = quantified - 2 * math.log(self.unit_factor) if self.unit_factor != 1 else quantified
+        elif not self.already_transformed:
+            slope = TRANSFORMS[self.transform].log_slope(o.y / self.unit_factor, *self._transform_arguments(values))
+            quantified = quantified - 2 * slope
         if not self.has_limits:
             return quantified
         return self._censored_minus2ll(quantified, jnp.sqrt(r), mean, o, values)

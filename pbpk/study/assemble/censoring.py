@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pbpk import units
-from pbpk.study.data_units import find_limit_factor, is_in_data_unit
+from pbpk.study.data_units import find_limit_factor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +37,6 @@ def mark_censored(spec: StudySpec, model: Model, events: EventTable) -> EventTab
     frame, notes = events.frame.copy(), []
     for name, part in spec.error.items():
         observed = (frame["MDV"] == 0) & (frame["DVID"] == name)
-        if not is_in_data_unit(part) and (unit := spec.data.units.get("DV")):
-            frame.loc[observed, ["DV", "LIMIT"]] /= units.unit_factor(unit)
         factor = find_limit_factor(spec, model, name)
         if part.uloq is not None:
             above = observed & (frame["CENS"] == 0) & (frame["DV"] > part.uloq * factor)

@@ -19,6 +19,7 @@ from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
 from pbpk.observe.readings import select_observables
 from pbpk.observe.variances import VARIANCE_PARAMETERS, VARIANCES
+from pbpk.study.data_units import find_data_factor
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -68,7 +69,13 @@ def read_endpoints(spec: StudySpec, model: Model, where: str) -> tuple[DeclaredE
     endpoints = []
     for name, part in spec.error.items():
         select_observables(model.system, [part.observable or name, *([part.hazard] if part.hazard else [])])
-        endpoints.append(declare_endpoint(name, part, f"_{name}" if len(spec.error) > 1 else "", where))
+        declared = declare_endpoint(name, part, f"_{name}" if len(spec.error) > 1 else "", where)
+        if isinstance(declared.endpoint, GaussianEndpoint):
+            factor = find_data_factor(spec, name, f"{where}: unit of {name}")
+            declared = replace(declared, endpoint=replace(declared.endpoint, unit_factor=factor))
+        elif part.unit is not None:
+            raise BadInput(f"`error.{name}.unit`: {part.model} is no value with a unit", where=where)
+        endpoints.append(declared)
     return tuple(endpoints)
 
 
@@ -136,7 +143,7 @@ def _transform(part: ErrorPart) -> str:
     return "log" if part.model == "log" else part.transform or "none"
 
 
-def _build_gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
+def _build_gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> GaussianEndpoint:
     transform = _transform(part)
     if transform not in TRANSFORMS:
         hint = did_you_mean(transform, TRANSFORMS)

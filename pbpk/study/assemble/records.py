@@ -14,7 +14,7 @@ from pbpk.observe.readings import find_observable_unit
 from pbpk.population.records import check_dose_unit
 from pbpk.regimen.void import Void, void
 from pbpk.study.assemble.censoring import has_limits, mark_censored
-from pbpk.study.data_units import is_in_data_unit
+from pbpk.study.data_units import find_data_unit, is_in_data_unit
 
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
@@ -28,14 +28,14 @@ def check_units(spec: StudySpec, model: Model, events: EventTable, where: str) -
     `BadInput`."""
     frame = events.frame
     check_dose_unit(events, model, spec.data.units, f"{where}: data.units")
-    if unit := spec.data.units.get("DV"):
-        for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
-            part = spec.error.get(name)
-            if part is not None and not is_in_data_unit(part):
-                continue
-            observable = (part.observable if part else None) or name
-            wanted = find_observable_unit(model.system, model.parameters, observable)
-            units.require_dimension(unit, wanted, f"DV ({name})", where=f"{where}: data.units")
+    for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
+        part, unit = spec.error.get(name), find_data_unit(spec, name)
+        if unit is None or (part is not None and not is_in_data_unit(part)):
+            continue
+        wanted = find_observable_unit(model.system, model.parameters, (part.observable if part else None) or name)
+        place = f"error.{name}.unit" if part is not None and part.unit else "data.units"
+        hint = f'an endpoint in another unit than the column has its own: [error.{name}] unit = "{wanted}"'
+        units.require_dimension(unit, wanted, f"DV ({name})", where=f"{where}: {place}", hint=hint)
     for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
         if name not in spec.error:
             raise BadInput(f"`{name}` is observed but has no error model", where=where, hint=f"add [error.{name}]")

@@ -130,6 +130,7 @@ class ErrorPart(_VariancePart):
     baseline: str | None = None
     hazard: str | None = None
     interval: bool = False
+    at_risk_from: float | str | None = None
     fixed: bool | list[str] = False
 
     def numbers(self) -> dict[str, float | None]:
@@ -140,7 +141,7 @@ class ErrorPart(_VariancePart):
 
     def settings(self) -> list[str]:
         """The settings that were given."""
-        valued = ("cuts", "transform", "between", "lloq", "uloq", "blq", "link", "baseline", "hazard")
+        valued = ("cuts", "transform", "between", "lloq", "uloq", "blq", "link", "baseline", "hazard", "at_risk_from")
         switches = ("transformed", "interval")
         return [n for n in valued if getattr(self, n) is not None] + [n for n in switches if getattr(self, n)]
 

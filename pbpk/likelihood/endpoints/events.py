@@ -4,8 +4,9 @@ The hazard is the model's own, by two observables (the cumulative hazard and the
 
     exponential  h = 1/scale        weibull  h = (shape/scale)(t/scale)^(shape − 1)        gompertz  h = exp(shape · t)/scale
 
-Each record counts from the subject's previous one of this endpoint, so repeated events and left truncation need nothing more.
-With `interval`, DV = 1 says that it happened between the two.
+Each record counts from the subject's previous one of this endpoint, the first from when time at risk begins (`at_risk_from`,
+0 unless told), so repeated events and left truncation need nothing more. With `interval`, DV = 1 says that it happened between
+the two; where no hazard was met between them that cannot be, and its likelihood is 0.
 """
 
 from __future__ import annotations
@@ -22,11 +23,18 @@ from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Paramete
 @dataclass(frozen=True)
 class EventEndpoint(Endpoint):
     """Whether and when an event happened. `baseline` names the baseline hazard, or the observable is the cumulative hazard and
-    `hazard` the observable of the hazard; `interval`: only the interval in which it happened is known."""
+    `hazard` the observable of the hazard; `interval`: only the interval in which it happened is known; `at_risk_from`: when
+    time at risk begins (h)."""
 
     baseline: str | None = None
     hazard: str | None = None
     interval: bool = False
+    at_risk_from: float = 0.0
+
+    @property
+    def has_own_hazard(self) -> bool:
+        """Whether the model cumulates the hazard, from the subject's first record on."""
+        return self.baseline is None
 
     @property
     def second_observable(self) -> str | None:
@@ -71,14 +79,14 @@ class EventEndpoint(Endpoint):
             log_hazard = self._log_hazard(o.time, parameters) + effect
         if self.interval:
             safe = jnp.where(gained > 0, gained, 1.0)
-            return jnp.where(o.y > 0.5, -2 * jnp.log(-jnp.expm1(-safe)), 2 * gained)
+            happened = jnp.where(gained > 0, -2 * jnp.log(-jnp.expm1(-safe)), jnp.inf)
+            return jnp.where(o.y > 0.5, happened, 2 * gained)
         return 2 * gained - jnp.where(o.y > 0.5, 2 * log_hazard, 0.0)
 
-    @staticmethod
-    def _previous_time(o: Observed) -> Numbers:
-        """The time of the previous record of this endpoint, 0 before the first."""
+    def _previous_time(self, o: Observed) -> Numbers:
+        """The time of the previous record of this endpoint; before the first, when time at risk begins."""
         last = jnp.take_along_axis(o.time, jnp.maximum(o.previous_record, 0), axis=0)
-        return jnp.where(o.previous_record >= 0, last, 0.0)
+        return jnp.where(o.previous_record >= 0, last, self.at_risk_from)
 
     def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
         """Whether the event falls between the previous record and this one, for the records that there are."""

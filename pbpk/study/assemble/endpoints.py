@@ -17,6 +17,7 @@ from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.likelihood.endpoints.grades import BinaryEndpoint, OrdinalEndpoint
 from pbpk.likelihood.endpoints.transforms import TRANSFORMS
+from pbpk.observe.quantity import to_coherent
 from pbpk.observe.readings import select_observables
 from pbpk.observe.variances import VARIANCE_PARAMETERS, VARIANCES
 from pbpk.study.data_units import find_data_factor
@@ -207,9 +208,9 @@ def _build_ordinal(name: str, names: tuple, part: ErrorPart, where: str) -> Endp
 
 def _event_needs(part: ErrorPart) -> EndpointNeeds:
     if part.hazard is not None or part.baseline is None:
-        return EndpointNeeds(settings=("hazard", "interval"))
+        return EndpointNeeds(settings=("hazard", "interval", "at_risk_from"))
     shape = (_SHAPE[part.baseline],) if part.baseline in _SHAPE else ()
-    return EndpointNeeds((_SCALE, *shape), (_SLOPE,), ("baseline", "interval"))
+    return EndpointNeeds((_SCALE, *shape), (_SLOPE,), ("baseline", "interval", "at_risk_from"))
 
 
 def _build_event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoint:
@@ -221,7 +222,8 @@ def _build_event(name: str, names: tuple, part: ErrorPart, where: str) -> Endpoi
             'baseline = "exponential", or hazard = "the observable of the hazard" beside that of the cumulative hazard'
         )
         raise BadInput(f"`error.{name}`: an event needs its hazard", where=where, hint=hint)
-    return EventEndpoint(name, part.observable or name, names, part.baseline, part.hazard, part.interval)
+    begin = float(to_coherent(part.at_risk_from or 0.0, "h", f"`error.{name}.at_risk_from`"))
+    return EventEndpoint(name, part.observable or name, names, part.baseline, part.hazard, part.interval, begin)
 
 
 ENDPOINT_KINDS: dict[str, EndpointKind] = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pbpk import units
 from pbpk.errors import BadInput
+from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
 from pbpk.observe.readings import find_observable_unit
 from pbpk.population.records import check_dose_unit
@@ -47,6 +49,7 @@ def prepare_records(
     """The table with censored values marked, occasions numbered and a mixture's covariate in it; and the endpoints, which now
     know whether any of their values are censored. Raises `BadInput`."""
     events = mark_censored(spec, model, events)
+    events = _begin_at_risk(events, declared)
     if any(p.iov is not None for p in spec.parameters.values()) and spec.data.occasion in events.covariates:
         events = number_occasions(events, spec.data.occasion)
     if spec.mixture is not None:
@@ -59,6 +62,50 @@ def prepare_records(
             raise BadInput(f"`{d.endpoint.name}`: only a continuous endpoint can be censored by CENS", where=where)
         endpoints.append(replace(d, endpoint=replace(d.endpoint, has_limits=True)) if limited else d)
     return events, tuple(endpoints)
+
+
+def _begin_at_risk(events: EventTable, declared: tuple[DeclaredEndpoint, ...]) -> EventTable:
+    """The table with a record at the time from which a subject is at risk, where the model cumulates the hazard itself: it
+    does so from a subject's first record on, and one who was never dosed has none before the event. Raises `BadInput` for a
+    subject with earlier records, whose hazard would count from there; and for an interval without time in it."""
+    frame = events.frame
+    for endpoint in (d.endpoint for d in declared if isinstance(d.endpoint, EventEndpoint)):
+        seen = frame[(frame["MDV"] == 0) & (frame["DVID"] == endpoint.name)]
+        begin = endpoint.at_risk_from
+        since = seen.groupby("ID", sort=False)["TIME"].shift().fillna(begin)
+        wrong = seen[(seen["TIME"] < begin) | ((seen["DV"] == 1) & endpoint.interval & (seen["TIME"] <= since))]
+        if len(wrong):
+            row, subject = wrong.index[0], wrong["ID"].iloc[0]
+            raise BadInput(
+                f"{endpoint.name} at {wrong['TIME'].iloc[0]:g} h leaves no time at risk before it",
+                where=f"{events.source} row {row} (ID {subject})",
+                why="An event happens after the record before it, and after the time from which the subject is at risk.",
+                hint=f"error.{endpoint.name}.at_risk_from is {begin:g} h",
+            )
+        if endpoint.has_own_hazard and len(seen):
+            frame = _insert_beginnings(frame, set(seen["ID"]), endpoint, events.source)
+    return replace(events, frame=frame)
+
+
+def _insert_beginnings(frame: pd.DataFrame, subjects: set[str], endpoint: EventEndpoint, source: str) -> pd.DataFrame:
+    """A record without dose or observation (EVID 2) before the first of each subject, at the time at risk begins."""
+    begin, parts = endpoint.at_risk_from, []
+    for subject, records in frame.groupby("ID", sort=False):
+        first = records.iloc[:1]
+        earliest = float(records["TIME"].iloc[0])
+        if subject in subjects and earliest < begin:
+            raise BadInput(
+                f"time at risk of {endpoint.name} begins at {begin:g} h, and records begin at {earliest:g} h",
+                where=f"{source} row {first.index[0]} (ID {subject})",
+                why="The model cumulates the hazard from a subject's first record on.",
+                hint=f"at_risk_from = {earliest:g} in [error.{endpoint.name}], or leave out the records before",
+            )
+        if subject in subjects and earliest > begin:
+            empty = {"EVID": 2, "TIME": begin, "AMT": 0.0, "RATE": 0.0, "DUR": 0.0, "ADDL": 0, "II": 0.0, "SS": 0}
+            empty |= {"CMT": "", "DVID": "", "DV": np.nan, "MDV": 1, "CENS": 0, "LIMIT": np.nan}
+            parts.append(first.assign(**empty))
+        parts.append(records)
+    return pd.concat(parts)
 
 
 def _add_class(spec: StudySpec, events: EventTable, where: str) -> EventTable:

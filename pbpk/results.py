@@ -27,7 +27,7 @@ _WORDS = {
     ResultCode.GAVE_UP: "the solver reached its step limit or could not reach its tolerance",
     ResultCode.NO_STEADY_STATE: "no steady state was found",
     ResultCode.OVERLAPS: "more doses overlap at steady state than the typical lag and infusion let foresee",
-    ResultCode.BAD_DOSE: "a modelled rate or duration is not above zero",
+    ResultCode.BAD_DOSE: "a modelled rate or duration is not above zero, or a lag or bioavailability is below zero",
     ResultCode.INACCURATE: "the solver's own estimate of its error exceeds the tolerance",
 }
 

@@ -13,6 +13,7 @@ from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
 from pbpk.model.declare import OUT, Binding, Block, Flux, TotalAmount, sort_derived
 from pbpk.model.parameters import DERIVED, Parameter, ParameterTable
+from pbpk.model.ranges import check_range, list_questionable, list_role_ranges
 
 
 def check_model(block: Block, table: ParameterTable) -> list[str]:
@@ -83,8 +84,8 @@ def add_derived_rows(block: Block, table: ParameterTable) -> ParameterTable:
 
 
 def check_values(block: Block, table: ParameterTable) -> None:
-    """Raise `BadInput` at the first number that no body can have: out of its row's range, against one of the model's demands,
-    or a volume of nothing."""
+    """Raise `BadInput` at the first number that no body can have: out of its row's range or its role's, or against one of the
+    model's demands."""
     for row in table.values():
         if row.range and not row.range[0] <= row.value <= row.range[1]:
             raise BadInput(
@@ -97,15 +98,9 @@ def check_values(block: Block, table: ParameterTable) -> None:
         if not margin >= -1e-9:
             values = ", ".join(f"{table[n].name} = {table[n].value:.6g} {table[n].unit}" for _, n in d.of)
             raise BadInput(d.words, where=table.path, why=values)
-    for c in block.compartments:
-        if c.volume and not table[c.volume].value > 0:
-            row = table[c.volume]
-            raise BadInput(
-                f"the volume of `{c.name}`, `{row.name}`, is {row.value:g} {row.unit}",
-                where=table.path,
-                why="Concentrations divide by it.",
-                hint=f"it follows from others: {row.source}" if row.status == DERIVED else "give one above zero",
-            )
+    ranges = list_role_ranges(block)
+    for row in table.values():
+        check_range(ranges, row, str(table.path))
 
 
 def _check_names(block: Block) -> None:
@@ -230,4 +225,4 @@ def _collect_remarks(block: Block, table: ParameterTable) -> list[str]:
     remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
     entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
     remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]
-    return remarks
+    return remarks + list_questionable(block, table)

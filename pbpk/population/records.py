@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
+from pbpk.errors import BadInput
+from pbpk.model.ranges import find_out_of_range, list_role_ranges
 from pbpk.population.patients import apply_covariate_effects
 
 if TYPE_CHECKING:
@@ -36,7 +38,26 @@ def convert_overrides(events: EventTable, model: Model, unit_of: Mapping[str, st
             own_unit = model.parameters.covariates[name].unit if name in model.parameters.covariates else unit
             units.require_dimension(unit, own_unit, f"the covariate {name}", where=events.source)
             scale[name] = 1 / units.unit_factor(own_unit)
-    return replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
+    events = replace(events, frame=events.frame.assign(**{n: events.frame[n] * f for n, f in scale.items()}))
+    _check_overrides(events, model)
+    return events
+
+
+def _check_overrides(events: EventTable, model: Model) -> None:
+    """Raise `BadInput` at the first value of an overriding column that the parameter's role does not allow."""
+    ranges = list_role_ranges(model.system.block)
+    for name in events.overrides:
+        values = events.frame[name].to_numpy(dtype=float)
+        wrong = np.flatnonzero(find_out_of_range(ranges, name, values))
+        if len(wrong):
+            row, subject = events.frame.index[wrong[0]], events.frame["ID"].iloc[wrong[0]]
+            shown = units.from_internal(values[wrong[0]], model.parameters[name].unit)
+            raise BadInput(
+                f"{ranges[name].role}, `{name}`, is {shown:g} {model.parameters[name].unit}",
+                where=f"{events.source} row {row} (ID {subject})",
+                why=ranges[name].why,
+                hint=f"{len(wrong) - 1} more rows have this problem" if len(wrong) > 1 else "",
+            )
 
 
 def check_dose_unit(events: EventTable, model: Model, unit_of: Mapping[str, str], where: str) -> None:

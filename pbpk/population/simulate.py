@@ -18,6 +18,7 @@ import numpy as np
 from pbpk import units
 from pbpk.compile.engine import using_engine
 from pbpk.errors import BadInput
+from pbpk.model.ranges import check_range, list_role_ranges
 from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
 from pbpk.population.chunks import BatchRunner, choose_width, is_traced, solve_in_chunks, solve_in_this_process
@@ -153,12 +154,21 @@ def _check_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
     return times
 
 
+def _check_role(model: Model, name: str, value: Any) -> None:
+    """Raise `BadInput` where one number for all patients is nothing that the parameter's role allows. Of an array each patient
+    has a number and a result code, as has what is traced."""
+    if not is_traced(value) and np.ndim(value) == 0:
+        row = replace(model.parameters[name], value=float(value))
+        check_range(list_role_ranges(model.system.block), row, "values")
+
+
 def _replace_parameters(model: Model, patients: Patients, values: Mapping[str, Any]) -> Any:
     """p (1, m, N), coherent: the patients' own with `values` in place. NumPy's unless something is traced."""
     p = patients.values
     for name, value in values.items():
         row = model.parameters.with_values({name: 0.0})[name]
         index = model.system.parameter_index(row.name)
+        _check_role(model, row.name, value)
         p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.unit_factor(row.unit))
     p = model.system.derive(p) if values else p
     return p[None] if is_traced(p) else np.asarray(p)[None]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 class DoseInEffect(NamedTuple):
     """Doses as arrays (K, N): `lag` h, `amount` that enters, `duration` h and `rate` of an infusion (0 and unused for a bolus),
-    and `invalid` where a modelled rate or duration is not above zero, None where there are no modelled ones."""
+    and `invalid` where a modelled rate or duration is not above zero, or a lag or bioavailability is below; None where a
+    model has none of them."""
 
     lag: jax.Array
     amount: jax.Array
@@ -44,10 +45,14 @@ def evaluate_doses(
         invalid = ((rate == -1) & ~(modelled_rate > 0)) | ((rate == -2) & ~(modelled_duration > 0))
         duration = jnp.where(rate == -2, modelled_duration, duration)
         rate = jnp.where(rate == -1, modelled_rate, jnp.where(rate == -2, 0.0, rate))
-    amount = look_up("bioavailability", 1.0) * recorded
+    lag, bioavailability = look_up("lag", 0.0), look_up("bioavailability", 1.0)
+    if any(c.lag or c.bioavailability for c in system.compartments):
+        impossible = ~((lag >= 0) & (bioavailability >= 0))
+        invalid = impossible if invalid is None else invalid | impossible
+    amount = bioavailability * recorded
     by_rate = rate > 0
     return DoseInEffect(
-        lag=look_up("lag", 0.0),
+        lag=lag,
         amount=amount,
         duration=jnp.where(by_rate, amount / jnp.where(by_rate, rate, 1.0), duration),
         rate=jnp.where(by_rate, rate, amount / jnp.where(duration > 0, duration, 1.0)),

@@ -1,5 +1,7 @@
 """Fits of events, counts and grades against SciPy's minimum of the same likelihood, and when time at risk begins."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -75,7 +77,7 @@ def test_interval_censored_events_of_a_weibull_hazard(load, minimise):
     lines, intervals = ["ID,TIME,AMT,DV"], []
     for i, t in enumerate(at):
         lines.append(f"{i},0,100,.")
-        for a, b in zip(visits[:-1], visits[1:], strict=True):
+        for a, b in pairwise(visits):
             lines.append(f"{i},{b},.,{int(t <= b)}")
             intervals.append((a, b, t <= b))
             if t <= b:

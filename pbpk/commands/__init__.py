@@ -7,11 +7,14 @@ device, 130 interrupted.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import warnings
 
 import typer
+import typer.core
 
 from pbpk.commands import (
     bootstrap,
@@ -37,8 +40,24 @@ from pbpk.errors import Note, PbpkError
 from pbpk.runtime import show_xla_log, warn_of_refused_caches
 from pbpk.runtime.trust import ask_before_running, stop_asking
 
+
+class ReaderGone(Exception):
+    """Whoever reads stdout has gone away, as `head` does: no fault, and nothing more to say."""
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The verbs. Typer takes a broken pipe for a failure, exit 1; here it is the reader's choice."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as e:
+            raise ReaderGone from e
+
+
 app = typer.Typer(
     name="pbpk",
+    cls=_Verbs,
     help="From the biokinetics of a radiopharmaceutical to a decision.",
     no_args_is_help=True,
     add_completion=True,
@@ -102,9 +121,17 @@ def _move_trust_to_front() -> None:
         sys.argv[1:] = ["--trust", *(word for word in sys.argv[1:] if word != "--trust")]
 
 
+def _accept_any_text() -> None:
+    """Let a terminal that has not all letters (cp1252, ASCII) show what it can: `Ω` is no reason to end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and "utf" not in (stream.encoding or "").lower():
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line and turn every error into one message and its exit code."""
     warnings.showwarning = _say
+    _accept_any_text()
     _move_trust_to_front()
     try:
         try:
@@ -112,7 +139,10 @@ def main() -> None:
         finally:
             stop_asking()
             warn_of_refused_caches()
-            sys.stdout.flush()  # here, where a reader that has gone away can still be told from a fault
+            if sys.stdout is not None and not isinstance(
+                sys.exc_info()[1], ReaderGone
+            ):  # None: closed by who started us
+                sys.stdout.flush()  # here, where a reader that has gone away can still be told from a fault
     except PbpkError as e:
         if os.environ.get("PBPK_DEBUG"):
             raise
@@ -121,13 +151,24 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # `pbpk … | head`
+    except (BrokenPipeError, ReaderGone):  # `pbpk … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as e:
         if os.environ.get("PBPK_DEBUG"):
             raise
-        print(f"error: {type(e).__name__}: {e}", file=sys.stderr)
-        print("  This is a fault of pbpk, not of your input.", file=sys.stderr)
-        print("  hint: run it again as  pbpk --debug …  and report the traceback", file=sys.stderr)
-        sys.exit(1)
+        text, code = _explain_foreign_error(e)
+        print(text, file=sys.stderr)
+        sys.exit(code)
+
+
+def _explain_foreign_error(error: Exception) -> tuple[str, int]:
+    """The message and exit code of an error that is not ours: the machine's limits, else a fault of this program."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"error: {error.filename or 'stdout'}: no space left on the disk\n  hint: make room and do it again", 3
+    if isinstance(error, OSError) and error.filename:
+        return f"error: {error.filename}: {error.strerror or error}", 3
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "error: out of memory\n  hint: fewer patients at once, or a smaller --chunk", 1
+    fault = "  This is a fault of pbpk, not of your input.\n  hint: run it again as  pbpk --debug …  and report the traceback"
+    return f"error: {type(error).__name__}: {error}\n{fault}", 1

@@ -82,8 +82,10 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
         "warning": list(table.warnings),
     }
     if how.events is not None:
+        from pbpk.run_folders.claim import write_new_text
+
         text = table.events(into=into).to_csv(index=False)
-        _write_new(how.events, text)
+        write_new_text(how.events, text)
         findings["events"] = str(how.events)
     shown = frame if loaded or how.names else frame.drop(columns="observable")
     return {**findings, "rows": shown.to_dict("records")}, shown.to_string(index=False, na_rep="-", float_format="%.5g")
@@ -103,15 +105,3 @@ def check_measurements(path: Path, model: str | None) -> dict:
     kind_of = {kind: name for name, kind in KINDS.items()}
     descriptions = [f"{m.name}: {kind_of[type(m)]} of {', '.join(m.regions)}" for m in measurements]
     return {"measurements": str(path), "measurement": descriptions}
-
-
-def _write_new(path: Path, text: str) -> None:
-    from pbpk.errors import BadInput
-
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise BadInput("exists already", where=str(path), hint="name a new file") from None
-    except OSError as e:
-        raise BadInput(f"cannot be written ({e.strerror})", where=str(path)) from e

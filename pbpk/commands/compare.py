@@ -26,7 +26,9 @@ def compare(
 
     comparison = compare_runs(runs)
     if out is not None:
-        _write_new(out, comparison.table.to_csv(index=False))
+        from pbpk.run_folders.claim import write_new_text
+
+        write_new_text(out, comparison.table.to_csv(index=False))
         say(f"wrote {out}")
     if as_json:
         for warning in comparison.warnings:
@@ -37,20 +39,3 @@ def compare(
 
         print(format_comparison(comparison), end="")
     raise typer.Exit(0 if comparison.sound else 1)
-
-
-def _write_new(out: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises `BadInput` where there is one already, or where it cannot be written."""
-    import os
-
-    from pbpk.errors import BadInput
-
-    if out.exists():
-        raise BadInput("exists already", where=str(out), hint="choose another --out")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, out)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise BadInput(f"cannot be written ({e.strerror})", where=str(out)) from e

@@ -6,21 +6,39 @@ Each is written whole or not at all, at once when it is there, so that a resumed
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from pbpk.errors import BadInput
 from pbpk.estimation.state import EstimationState, IterationRecord
 from pbpk.run_folders.resumable import SEARCH_FITS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pbpk.covariate_search.refit import SubmodelFit
     from pbpk.estimation.multistart import StartOutcome
     from pbpk.run_folders.claim import OutputFolder
     from pbpk.uncertainty.replicates import Replicate
+
+
+@contextmanager
+def _read_saved(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The arrays of a saved file. Raises `BadInput` where it is damaged, with what to do."""
+    try:
+        with path.open("rb") as file, np.load(file) as saved:
+            yield saved
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as e:
+        raise BadInput(
+            f"cannot be read back ({type(e).__name__})",
+            where=str(path),
+            why="It is cut short or was changed, so the run cannot go on from it.",
+            hint="remove that file and resume again: what it held is computed anew",
+        ) from e
 
 
 def save_state(folder: OutputFolder, state: EstimationState, infos: list[IterationRecord]) -> None:
@@ -37,7 +55,7 @@ def load_state(folder: OutputFolder) -> tuple[EstimationState, list[IterationRec
     path = folder.partial / "checkpoint.npz"
     if not path.exists():
         return None
-    with np.load(path) as saved:
+    with _read_saved(path) as saved:
         numbers = {"ofv": float, "iteration": int, "evaluations": int, "status": str}
         plain = [k for k in EstimationState.__dataclass_fields__ if k != "more"]
         fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in plain}
@@ -62,7 +80,7 @@ def load_ends(folder: OutputFolder) -> list[StartOutcome]:
     path = folder.partial / "ends.npz"
     if not path.exists():
         return []
-    with np.load(path) as saved:
+    with _read_saved(path) as saved:
         columns = {k: saved[k] for k in StartOutcome.__dataclass_fields__}
     plain = {"number": int, "ofv": float, "cause": str, "iterations": int}
     return [
@@ -102,7 +120,7 @@ def load_search_fits(folder: OutputFolder) -> dict[str, SubmodelFit]:
 
     fits = {}
     for file in sorted((folder.partial / SEARCH_FITS).glob("[0-9]*.npz")):
-        with np.load(file) as saved:
+        with _read_saved(file) as saved:
             counts = {k: int(saved[k]) for k in ("iterations", "evaluations")}
             fits[str(saved["name"])] = SubmodelFit(
                 saved["psi"], saved["eta"], float(saved["ofv"]), str(saved["cause"]), **counts

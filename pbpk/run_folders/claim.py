@@ -5,15 +5,41 @@ Nothing is ever overwritten, and two processes never get the same number.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pbpk.errors import BadInput
 from pbpk.run_folders.json_text import format_json
 from pbpk.run_folders.resumable import FIT, ResumableVerb
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file beside and rename it. Raises `BadInput` where the disk does not take it, and then leaves nothing."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as e:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        hint = (
+            "make room and do it again"
+            if e.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "choose a place you can write to"
+        )
+        raise BadInput(f"cannot be written ({e.strerror})", where=str(path), hint=hint) from e
+
+
+def write_new_text(path: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all. Raises `BadInput` where there is one, or none can be."""
+    if path.exists():
+        raise BadInput("exists already", where=str(path), hint="name a new file")
+    replace_text(path, text)
 
 
 class OutputFolder:
@@ -27,10 +53,7 @@ class OutputFolder:
 
     def write(self, name: str, text: str) -> None:
         """Write a file whole or not at all: a reader never sees half of it."""
-        target = self.partial / name
-        temporary = target.with_name(target.name + ".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        replace_text(self.partial / name, text)
 
     def write_json(self, name: str, data: Any) -> None:
         """Write `data` as strict JSON."""
@@ -62,7 +85,14 @@ def claim_folder(base: Path, out: Path | None, resumable: ResumableVerb | None =
         partial = final.with_name(final.name + ".partial")
         if partial.exists():
             raise _unfinished_error(partial, resumable)
-        return OutputFolder(final, partial, _make_folder(partial)[1:])
+        created = _make_folder(partial.parent)
+        try:
+            partial.mkdir()
+        except FileExistsError:  # another process took the name between the look and the mkdir
+            raise _unfinished_error(partial, resumable) from None
+        except OSError as e:
+            raise _unwritable_error(partial, e) from e
+        return OutputFolder(final, partial, created)
     created = _make_folder(base)
     while True:
         taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
@@ -70,6 +100,9 @@ def claim_folder(base: Path, out: Path | None, resumable: ResumableVerb | None =
         partial = base / f"{name}.partial"
         try:
             partial.mkdir()
+            if (base / name).exists():  # another process took the number, and was done, since the listing
+                partial.rmdir()
+                continue
             return OutputFolder(base / name, partial, created)
         except FileExistsError:
             continue  # another process took the number between the listing and the mkdir

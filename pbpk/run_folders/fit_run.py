@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pbpk.errors import BadInput
 from pbpk.run_folders.claim import OutputFolder, claim_folder
-from pbpk.run_folders.record import copy_files, current_time, list_model_sources, write_record
+from pbpk.run_folders.record import copy_files, current_time, list_model_sources, verify_inputs, write_record
 from pbpk.run_folders.resumable import FIT
 from pbpk.run_folders.resume import find_unfinished, keep_progress, list_unfinished, partial_of_out, resume_folder
 
@@ -119,6 +120,11 @@ def resume_fit(folder: OutputFolder, record: Mapping[str, Any]) -> FitRun:
     from pbpk.run_folders.checkpoint import load_state
     from pbpk.study.load import load_study
 
+    lacking = [key for key in ("solver", "study", "method", "seed") if key not in record]
+    if lacking:
+        hint = f"begin the fit again:  pbpk fit {record.get('study', 'STUDY')}"
+        raise BadInput(f"has no `{lacking[0]}`", where=str(folder.partial / "run.json"), hint=hint)
+    verify_inputs(folder.partial, record)
     study = replace(load_study(folder.partial, solver=record["solver"]), name=record["study"])
     start = folder.partial / "start.json"
     return FitRun(

@@ -116,7 +116,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as e:
-        raise BadInput(f"is not valid JSON: {e}", where=str(path)) from e
+        why = "It was cut short or changed after it was written."
+        hint = "put it back as it was, or remove the run's folder and run again"
+        raise BadInput(f"is not valid JSON: {e}", where=str(path), why=why, hint=hint) from e
     if not isinstance(content, dict):
         raise BadInput("is not a JSON object", where=str(path))
     return content

@@ -83,6 +83,20 @@ def hash_files(files: Iterable[Path]) -> dict[str, str]:
     return {f.name: sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()}
 
 
+def verify_inputs(folder: Path, record: Mapping[str, Any]) -> None:
+    """Raise `BadInput` at the first frozen input of a run that is not as its run.json hashed it when it was started."""
+    for name, expected in dict(record.get("sha256") or {}).items():
+        file = folder / str(name)
+        if file.is_file() and sha256(file.read_bytes()).hexdigest() == expected:
+            continue
+        raise BadInput(
+            "is not as it was when the run was started" if file.is_file() else "is missing",
+            where=str(file),
+            why="The run's results and whatever is computed now would be of different inputs.",
+            hint="put the file back as it was (run.json has its sha256), or fit again with the new one",
+        )
+
+
 def identify_run(run: Path) -> dict[str, str]:
     """What tells a run from another: when it was started, and the hash of its results."""
     started = read_json_object(run / "run.json").get("started", "") if (run / "run.json").is_file() else ""

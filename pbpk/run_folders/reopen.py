@@ -11,7 +11,7 @@ import pandas as pd
 from pbpk.errors import BadInput, ScienceFailed
 from pbpk.run_folders.find import find_run
 from pbpk.run_folders.read import RunFiles, read_run, read_table
-from pbpk.run_folders.record import check_same_run
+from pbpk.run_folders.record import check_same_run, verify_inputs
 from pbpk.run_folders.resumable import BOOTSTRAP_ROWS
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def reopen_fit(run: str | Path | FinishedFit) -> FinishedFit:
             hint="fit the study again",
         )
     method = get_method(str(results["method"]))
+    verify_inputs(folder, record)
     study = replace(load_study(folder, solver=record.get("solver")), name=str(results["study"]))
     method = method.configure(study.spec.estimation, record.get("seed", 1))
     fit = build_finished_fit(study, method, saved[0], matrix=str(results.get("standard_errors_matrix", "")))
@@ -89,6 +90,7 @@ def reopen_for_simulation(run: str | Path | FittedStudy) -> FittedStudy:
         raise BadInput(
             "holds no run.json, so it cannot be simulated again", where=str(folder), hint="fit the study again"
         )
+    verify_inputs(folder, files.record)
     study, discarded = _censor_discarded(load_study(folder, solver=files.record.get("solver")), folder, files)
     if study.spec.summary:
         raise BadInput(

@@ -192,3 +192,51 @@ def test_a_killed_process_can_be_resumed(pooled, waiting, pbpk, tmp_path):
     resumed = pbpk("fit", "theophylline", "--resume", "--json")
     assert resumed.code == 0 and resumed.json["run"].endswith("001")
     assert numbers(resumed.json) == numbers(pooled[0])
+
+
+@pytest.fixture
+def unfinished(pbpk, interrupt, study, tmp_path):
+    """A fit of a study of this test's own, interrupted after its third state: its folder."""
+    study("mine", {'"focei"': '"pooled"'})
+    disarm = interrupt("pbpk.run_folders.checkpoint.save_state", 3)
+    assert pbpk("fit", "fits/mine").code == 130
+    disarm()
+    return tmp_path / "fits/mine/runs/001.partial"
+
+
+def change_structure(folder):
+    file = folder / "model/oral_one_compartment/structure.py"
+    file.write_text(file.read_text() + "\n# changed\n")
+
+
+def double_data(folder):
+    text = (folder / "data.csv").read_text()
+    (folder / "data.csv").write_text(text + "".join(text.splitlines(keepends=True)[1:]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file"),
+    [
+        (double_data, "data.csv"),
+        (lambda f: (f / "data.csv").unlink(), "data.csv"),
+        (lambda f: (f / "fit.toml").write_text((f / "fit.toml").read_text() + "\n"), "fit.toml"),
+        (change_structure, "structure.py"),
+        (lambda f: (f / "checkpoint.npz").write_bytes(b""), "checkpoint.npz"),
+        (lambda f: (f / "checkpoint.npz").write_bytes((f / "checkpoint.npz").read_bytes()[:200]), "checkpoint.npz"),
+        (lambda f: (f / "run.json").write_text(""), "run.json"),
+        (lambda f: (f / "run.json").write_text('{"verb": "fit"}'), "run.json"),
+    ],
+)
+def test_a_run_with_changed_inputs_is_not_resumed(pbpk, unfinished, spoil, file):
+    spoil(unfinished)
+    ran = pbpk("fit", "fits/mine", "--resume")
+    assert ran.code == 3 and ran.out == "" and file in ran.err and "hint:" in ran.err
+    assert "Aborted" not in ran.err and "Traceback" not in ran.err
+    assert unfinished.exists(), "what is there stays"
+
+
+def test_a_finished_run_with_other_data_is_not_followed_up(pbpk, finished):
+    double_data(finished)
+    for verb in ("vpc", "bootstrap", "npde"):
+        ran = pbpk(verb, "finished")
+        assert ran.code == 3 and "data.csv" in ran.err and "not as it was" in ran.err, ran

@@ -9,9 +9,11 @@ default calls a becquerel one per second and would let MBq pass for 1/h. And it 
 
 from __future__ import annotations
 
+import re
+import warnings
 from functools import cache
 
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, Note
 
 _DEFINITIONS = """
 femto- = 1e-15 = f-
@@ -37,6 +39,7 @@ cc = 1e-3 * liter
 deciliter = 0.1 * liter = dL = decilitre
 internal_mass = [mass]
 gram = 1000 * internal_mass = g
+microgram_in_prescriptions = 1e-6 * gram = mcg
 internal_substance = [substance]
 mole = 1e9 * internal_substance = mol
 molar = mole / liter = M
@@ -64,6 +67,7 @@ def read_quantity(unit: str, where: str = ""):
     """One of `unit` as a pint quantity in the coherent set. Raises `BadInput` for a unit that cannot be read."""
     import pint
 
+    _note_likely_slip(unit)
     try:
         return get_registry().Quantity(1.0, unit).to_base_units()
     except (pint.PintError, AttributeError, ValueError, TypeError, SyntaxError, ArithmeticError, AssertionError) as e:
@@ -76,6 +80,17 @@ def read_quantity(unit: str, where: str = ""):
         if type(e).__module__.startswith(("pint", "tokenize", "flexparser")) or isinstance(e, RecursionError):
             raise BadInput(f'unit "{unit}" cannot be read', where=where) from e
         raise
+
+
+_SLIPS = {"mBq": "MBq", "Mg": "mg", "MCi": "mCi", "Mmol": "mmol", "ML": "mL", "MGy": "mGy"}
+
+
+def _note_likely_slip(unit: str) -> None:
+    """Ask about a prefix that is seldom meant: m is a thousandth, M a million."""
+    for token in re.findall(r"[A-Za-zµμ]+", unit):
+        if meant := _SLIPS.get(token):
+            prefix = "a thousandth" if token[0] == "m" else "a million"
+            warnings.warn(f'the unit "{token}" is {prefix} of its base: is "{meant}" meant?', Note, stacklevel=5)
 
 
 def unit_factor(unit: str, where: str = "") -> float:

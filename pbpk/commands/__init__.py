@@ -152,7 +152,8 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except (BrokenPipeError, ReaderGone):  # `pbpk … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as e:
         if os.environ.get("PBPK_DEBUG"):

@@ -26,8 +26,10 @@ def is_voi_file(path: Path) -> bool:
 
     try:
         return is_voi_table(list(read_csv(path).columns))
-    except BadInput:  # whatever it is, the reader of data files will say what is wrong with it
-        return False
+    except BadInput as e:
+        if "separated by" in e.what:  # no reader of tables will take it, and none can say more
+            raise
+        return False  # whatever it is, the reader of data files will say what is wrong with it
 
 
 def refuse_imaging_options(how: ImagingOptions) -> None:

@@ -127,6 +127,7 @@ def read_voi(
     if frame.empty:
         raise BadInput("no row has an activity", where=source)
     notes += _note_repeats(frame)
+    warned = [*warned, *_warn_of_impossible(frame, known)]
     for text in warned:
         warnings.warn(f"{source}: {text}", stacklevel=2)
     return VoiTable(frame, known, source, tuple(notes), tuple(warned))
@@ -207,6 +208,26 @@ def _find_activity_factors(
         hint="add a column volume_mL, or give activities",
     )
     return factor * volume
+
+
+def _warn_of_impossible(frame: pd.DataFrame, nuclide: Nuclide) -> list[str]:
+    """Sentences on activities that cannot be: below zero, or more in all VOIs of a time than is left of what was given."""
+    warned = []
+    negative = frame[frame["activity_MBq"] < 0]
+    if len(negative):
+        warned.append(
+            f"row {negative.index[0]}: the activity is negative ({len(negative)} such rows): a background taken off, or a slip?"
+        )
+    left = frame["administered_MBq"] * np.exp(-nuclide.decay_constant * frame["time_h"])
+    together = frame.groupby(["subject", "time_h"])["activity_MBq"].transform("sum")
+    beyond = frame[together > 1.02 * left]
+    if len(beyond):
+        row = beyond.index[0]
+        warned.append(
+            f"row {row}: the VOIs of this time hold {together[row]:.4g} MBq, and {left[row]:.4g} MBq are left of what was "
+            "administered: is the activity, its unit or the administered activity wrong, or do VOIs overlap?"
+        )
+    return warned
 
 
 def _note_repeats(frame: pd.DataFrame) -> list[str]:

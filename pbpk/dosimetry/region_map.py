@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -162,6 +163,13 @@ def check_region(region: str, phantom: Phantom, where: str = "") -> None:
     if region not in known:
         hint = did_you_mean(region, known) or "pbpk dosimetry --regions lists them"
         raise BadInput(f"the phantom {phantom} has no region `{region}`", where=where, hint=hint)
+
+
+def spell_region(written: str, phantom: Phantom) -> str:
+    """The phantom's own spelling of a region that a table writes in other letters or with spaces: "Kidneys", "red marrow". What
+    is no region stands as it is."""
+    by_words = {name.lower(): name for name in (*load_regions(phantom), BLOOD, OTHER, OUTSIDE)}
+    return by_words.get(re.sub(r"[\W_]+", "_", written).strip("_").lower(), written)
 
 
 def _read_lesions(rule: dict | None, model: Model, phantom: Phantom) -> tuple[Lesion, ...]:

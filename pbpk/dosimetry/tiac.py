@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pbpk import units
-from pbpk.dosimetry.region_map import OUTSIDE, RegionMap, check_region, read_region_map
+from pbpk.dosimetry.region_map import OUTSIDE, RegionMap, check_region, read_region_map, spell_region
 from pbpk.errors import BadInput
 from pbpk.model.parameters import read_number
 from pbpk.nuclides import load_nuclide
@@ -171,11 +171,26 @@ def _read_hours(region: str, value: Any) -> Any:
 
 
 def read_tiac(path: File | str, nuclide: str, phantom: Phantom, lesions: frozenset[str] = frozenset()) -> Tiac:
-    """Read a CSV file with the columns region, value, unit (as `write_tiac` has it)."""
+    """Read a CSV file with the columns region, value, unit (as `write_tiac` has it); regions in any spelling of their words.
+
+    Raises `BadInput`, for a region that stands twice too: which of its rows is meant, or whether their sum is, the file does
+    not say.
+    """
     rows = read_csv(File(path))
     for column in ("region", "value", "unit"):
         if column not in rows:
             raise BadInput(f"no column `{column}`", where=str(path), hint="columns: region, value, unit")
+    regions = [name if name in lesions else spell_region(name, phantom) for name in rows["region"].astype(str)]
+    rows = rows.assign(region=regions)
+    again = rows[rows["region"].duplicated()]
+    if len(again):
+        first = rows.index[rows["region"] == again["region"].iloc[0]][0]
+        raise BadInput(
+            f"`{again['region'].iloc[0]}` stands again; it is in row {first} already",
+            where=f"{path} row {again.index[0]}",
+            why="A dose from one of them, or from both, would look as right as the other.",
+            hint="write their sum in one row (of a left and a right organ), or remove one",
+        )
     texts = {str(r["region"]): f"{r['value']} {r['unit']}" for r in rows.to_dict("records")}
     try:
         return tiac_from_hours(texts, nuclide, phantom, lesions)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _read_saved(path: Path) -> Iterator[Mapping[str, Any]]:
+def _read_saved(path: Path) -> Iterator[Any]:
     """The arrays of a saved file. Raises `BadInput` where it is damaged, with what to do."""
     try:
         with path.open("rb") as file, np.load(file) as saved:

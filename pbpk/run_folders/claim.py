@@ -85,14 +85,10 @@ def claim_folder(base: Path, out: Path | None, resumable: ResumableVerb | None =
         partial = final.with_name(final.name + ".partial")
         if partial.exists():
             raise _unfinished_error(partial, resumable)
-        created = _make_folder(partial.parent)
         try:
-            partial.mkdir()
+            return OutputFolder(final, partial, _make_folder(partial, is_new=True)[1:])
         except FileExistsError:  # another process took the name between the look and the mkdir
             raise _unfinished_error(partial, resumable) from None
-        except OSError as e:
-            raise _unwritable_error(partial, e) from e
-        return OutputFolder(final, partial, created)
     created = _make_folder(base)
     while True:
         taken = [int(n) for p in base.iterdir() if (n := p.name.removesuffix(".partial")).isdigit()]
@@ -110,12 +106,15 @@ def claim_folder(base: Path, out: Path | None, resumable: ResumableVerb | None =
             raise _unwritable_error(partial, e) from e
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder and what is missing above it; returns what was made, innermost first."""
+def _make_folder(folder: Path, *, is_new: bool = False) -> list[Path]:
+    """Make a folder and what is missing above it; returns what was made, innermost first. Raises `FileExistsError` for one
+    that must be new and is not."""
     try:
         created = [p for p in (folder, *folder.parents) if not p.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=not is_new)
     except OSError as e:
+        if is_new and isinstance(e, FileExistsError) and folder.is_dir():
+            raise
         raise _unwritable_error(folder, e) from e
     if not os.access(folder, os.W_OK):
         _remove_empty(created)

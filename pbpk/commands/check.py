@@ -128,10 +128,21 @@ def _count_records(events) -> dict:
         "subjects": int(frame["ID"].nunique()),
         "doses": int(frame["EVID"].isin((1, 4)).sum()),
         "observations": int((frame["MDV"] == 0).sum()),
+        "censored": _count_censored(frame),
         "covariates": ", ".join(events.covariates) or "none",
         "overrides": ", ".join(events.overrides) or "none",
         "note": list(events.notes),
     }
+
+
+def _count_censored(frame) -> list[str]:
+    """By observable, how many values lie below or above a limit; nothing where none does."""
+    counts = []
+    for name, rows in frame[frame["MDV"] == 0].groupby("DVID", sort=False):
+        for side, word in ((1, "below"), (-1, "above")):
+            if count := int((rows["CENS"] == side).sum()):
+                counts.append(f"{count} of {len(rows)} values of {name} {word} a limit")
+    return counts
 
 
 def _check_study(name: str) -> dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,18 +27,26 @@ class ExtraColumns:
 
 
 def read_extra_columns(
-    sheet: DataSheet, free: Sequence[str], parameters: Sequence[str], scale: Mapping[str, float]
+    sheet: DataSheet,
+    free: Sequence[str],
+    parameters: Sequence[str],
+    scale: Mapping[str, float],
+    stated: Collection[str] = (),
 ) -> ExtraColumns:
-    """Read the columns in `free` as covariates, or as overrides where they are called like one of `parameters`.
+    """Read the columns in `free` as covariates, or as overrides where they are called like one of `parameters`; `stated` are
+    the headers that the user named, which may differ in case.
 
-    Raises `BadInput` for an override that is no number, a covariate that a subject lacks, and a number not finite.
+    Raises `BadInput` for an override that is no number, or spelt in another case without being stated, a covariate that a
+    subject lacks, and a number not finite.
     """
     overriding = _find_overrides(sheet, free, parameters)
+    _refuse_other_case(sheet, overriding, stated)
     covariates, overrides, notes = {}, {}, []
     for header in free:
         if header in overriding:
             read = sheet.parse_column(sheet.cells[header], f"parameter column {header}")
             overrides[overriding[header]], new_notes = _fill_gaps(sheet, header, read)
+            new_notes = [f"column `{header}` replaces the parameter `{overriding[header]}` of the model", *new_notes]
         else:
             read, new_notes = _read_covariate(sheet, header)
             if read is None:
@@ -46,6 +54,7 @@ def read_extra_columns(
                 continue
             covariates[header], new_notes = _fill_gaps(sheet, header, read)
             _require_every_subject(sheet, header, covariates[header])
+            new_notes += _note_missing_code(sheet, header, covariates[header])
         notes += new_notes
     header_of = {name: header for header, name in overriding.items()}
     columns = {name: v * scale.get(header_of.get(name) or name, 1.0) for name, v in (covariates | overrides).items()}
@@ -63,6 +72,43 @@ def _find_overrides(sheet: DataSheet, free: Sequence[str], parameters: Sequence[
         if name is not None:
             out[header] = name
     return out
+
+
+def _refuse_other_case(sheet: DataSheet, overriding: Mapping[str, str], stated: Collection[str]) -> None:
+    """Refuse a column whose name is a parameter's in another case: `v`, a visit, is not `V`, a volume."""
+    headers = [str(h) for h in sheet.cells.columns]
+    if all(h == h.lower() for h in headers):  # a file in small letters throughout means nothing by them
+        return
+    known = {word.lower() for word in stated}
+    for header, name in overriding.items():
+        if header != name and header.lower() not in known:
+            raise BadInput(
+                f"column `{header}` is spelt like the parameter `{name}`, save for the case",
+                where=f"{sheet.source} row 1",
+                why=f"As a column of that parameter its values would replace `{name}` in every prediction.",
+                hint=f'say so: columns = {{ {name} = "{header}" }} (--column {name}={header}); or leave it out: '
+                f'ignore = ["{header}"]',
+            )
+
+
+_CODES = (-9999.0, -999.0, -99.0, -9.0, 999.0, 9999.0, 99999.0)
+
+
+def _note_missing_code(sheet: DataSheet, header: str, values: pd.Series) -> list[str]:
+    """A note on values that look like a code for "missing": -99 beside weights, 999 far above all others."""
+    notes = []
+    for code in _CODES:
+        coded = values == code
+        others = values[~coded & values.notna()]
+        if not coded.any() or others.empty:
+            continue
+        if (code < 0 and others.min() >= 0) or (code > 0 and code > 5 * others.abs().max()):
+            row = coded.index[coded.to_numpy(dtype=bool)][0]
+            notes.append(
+                f"{header} of ID {sheet.ids[row]} is {code:g} (row {row:g}): is it a code for a missing value? Leave such "
+                "cells empty, or leave the rows out by ignore_rows"
+            )
+    return notes
 
 
 def _read_covariate(sheet: DataSheet, header: str) -> tuple[pd.Series | None, list[str]]:

@@ -30,10 +30,26 @@ def read_dose_columns(sheet: DataSheet, scale: Mapping[str, float]) -> tuple[pd.
     dose["EVID"], notes = _read_evid(sheet, dose)
     notes += _clear_idle(dose)
     _check_doses(sheet, dose)
+    notes += _note_schedule(sheet, dose)
     dose["RATE"] = dose["RATE"].where(dose["RATE"].isin(_MODELLED), dose["RATE"] * scale["RATE"])
     dose["DUR"] *= scale["DUR"]
     dose["II"] *= scale["II"]
     return dose, notes
+
+
+def _note_schedule(sheet: DataSheet, dose: pd.DataFrame) -> list[str]:
+    """Notes on columns of doses that may be meant otherwise: DUR of a disease, II that nothing repeats."""
+    dosed, notes = dose["EVID"].isin([1, 4]), []
+    lasting = dosed & (dose["DUR"] > 0)
+    if lasting.any() and sheet.named.get("DUR", "").upper() == "DUR":
+        least, most = dose.loc[lasting, "DUR"].min(), dose.loc[lasting, "DUR"].max()
+        length = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+        notes.append(f"DUR makes {int(lasting.sum())} doses infusions that last {length} in the unit of DUR")
+    single = dosed & (dose["II"] > 0) & (dose["ADDL"] == 0) & (dose["SS"] == 0)
+    if single.any():
+        row = single.index[single.to_numpy()][0]
+        notes.append(f"II without ADDL or SS repeats nothing: {int(single.sum())} doses are given once (row {row:g})")
+    return notes
 
 
 def read_compartments(sheet: DataSheet, evid: pd.Series, compartments: Sequence[str], default: str | None) -> pd.Series:

@@ -14,8 +14,9 @@ from pbpk.data.clock import read_time
 from pbpk.data.covariates import read_extra_columns
 from pbpk.data.doses import note_undosed, read_compartments, read_dose_columns
 from pbpk.data.headers import match_headers, rename_parameters, require_column
-from pbpk.data.observations import read_observables, read_observations
+from pbpk.data.observations import note_repeats, read_observables, read_observations, split_observed_doses
 from pbpk.data.order import check_subjects, check_times
+from pbpk.data.rows import drop_rows, is_condition
 from pbpk.data.scales import find_scales
 from pbpk.data.sheet import DataSheet
 from pbpk.tables import read_csv
@@ -68,6 +69,7 @@ def read_events(
     ignore: Sequence[str] = (),
     missing: Sequence[str] = (".", "", "NA", "NaN"),
     need_dv: bool = True,
+    split_dose_rows: bool = False,
 ) -> EventTable:
     """Reads and checks a table of doses and observations.
 
@@ -77,19 +79,30 @@ def read_events(
     columns: reserved or parameter name -> the file's own, such as `{"DV": "conc", "ALAG1": "lagt"}`.
     units: unit by column, such as `{"TIME": "min", "AMT": "g", "WT": "kg"}`; a column without one is coherent already,
         save that II and DUR follow TIME and RATE is AMT per TIME. Clock times and dates need none.
-    ignore: columns to leave out. missing: cells that mean "no value".
+    ignore: columns to leave out, and conditions on rows to leave out, such as "SD == 0" (`data.rows`).
+    missing: cells that mean "no value".
     need_dv: False for a table that asks for predictions only.
+    split_dose_rows: a DV on a row that gives a dose is an observation just before it, as if it had a row of its own.
 
     Raises `BadInput`, which names the file, the row and the subject.
     """
     source = str(path)
-    cells, columns = rename_parameters(read_csv(Path(path)), columns or {}, parameters, source)
+    conditions = [text for text in ignore if is_condition(text)]
+    ignore = [name for name in ignore if name not in conditions]
+    cells, row_notes = drop_rows(read_csv(Path(path)), conditions, source)
+    stated = {*(columns or {}).values(), *(units or {})}
+    cells, columns = rename_parameters(cells, columns or {}, parameters, source)
     headers = list(cells.columns)
     named, free, notes = match_headers(headers, columns, ignore, source)
+    notes = row_notes + notes
     for name in ("ID", "TIME", "DV") if need_dv else ("ID", "TIME"):
         require_column(name, named, headers, source)
     scale = find_scales(units or {}, free, source)
-    sheet = DataSheet(source, blank_missing(cells, frozenset(word.lower() for word in missing)), named)
+    cells = blank_missing(cells, frozenset(word.lower() for word in missing))
+    if split_dose_rows:
+        cells, new_notes = split_observed_doses(cells, named)
+        notes += new_notes
+    sheet = DataSheet(source, cells, named)
 
     check_subjects(sheet)
     time, new_notes = read_time(sheet, scale["TIME"])
@@ -102,7 +115,8 @@ def read_events(
     notes += new_notes
     dvid = read_observables(sheet, dose["EVID"], observed["MDV"], cmt, observables, default_observable)
     notes += note_undosed(sheet, dose["EVID"])
-    extras = read_extra_columns(sheet, free, parameters, scale)
+    extras = read_extra_columns(sheet, free, parameters, scale, stated)
+    notes += note_repeats(sheet, time, observed["MDV"], dvid)
 
     reserved = pd.concat([dose, observed], axis=1).assign(ID=sheet.ids, TIME=time, CMT=cmt, DVID=dvid)
     texts = dict.fromkeys(("ID", "CMT", "DVID"), str)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from pbpk.data.limits import FLAGS
 from pbpk.errors import BadInput, did_you_mean, nearest_names
 
 RESERVED = (
@@ -61,6 +62,11 @@ def match_headers(
                 where=f"{source} row 1",
                 hint=f"say which one counts: {_explain_renaming(name, named[name])}",
             )
+    flags = [h for h in free if h.upper() in FLAGS]
+    if flags and "CENS" not in named:
+        named["CENS"] = flags[0]
+        free.remove(flags[0])
+        notes.append(f"column `{flags[0]}` is read as CENS: 1 where DV is a limit that the value lies below")
     return named, free, notes
 
 
@@ -78,7 +84,7 @@ def rename_parameters(
             raise BadInput(
                 f"no column `{wanted}` to use as {name}", where=source, hint=did_you_mean(wanted, cells.columns)
             )
-        if name != header and find_name(name, cells.columns):
+        if header is not None and name != header and find_name(name, [c for c in cells.columns if c != header]):
             raise BadInput(f"the file has a column `{name}` of its own beside `{wanted}`", where=source)
         renamed[header] = name
         del rest[key]

@@ -50,7 +50,7 @@ class DataSheet:
     def locate_row(self, row: int) -> str:
         """The file, the row and its subject, as errors name them."""
         subject = self.ids[row]
-        return f"{self.source} row {row} (ID {subject})" if subject else f"{self.source} row {row}"
+        return f"{self.source} row {row:g} (ID {subject})" if subject else f"{self.source} row {row:g}"
 
     def read_numbers(self, name: str, rows: pd.Series | None = None, hint: str = "") -> pd.Series:
         """A reserved column as floats, NaN where missing; of `rows` only, if there are any. Raises `BadInput`."""
@@ -84,7 +84,7 @@ class DataSheet:
         rows = bad.index[bad.to_numpy(dtype=bool)]
         if not len(rows):
             return
-        row, more = int(rows[0]), len(rows) - 1
+        row, more = rows[0], len(rows) - 1
         message = what.format_map(self._cells_of_row(row)) if isinstance(what, str) else what(row)
         also = f"{more} more {of}{'s have' if more > 1 else ' has'} this problem" if more else ""
         raise BadInput(

@@ -29,7 +29,13 @@ from pbpk.study.assemble.layout import build_layout
 from pbpk.study.assemble.parameters import check_parameters
 from pbpk.study.assemble.priors import read_priors
 from pbpk.study.assemble.problem import build_problem
-from pbpk.study.assemble.records import check_units, mark_samples, prepare_records
+from pbpk.study.assemble.records import (
+    check_units,
+    mark_samples,
+    prepare_records,
+    read_row_conditions,
+    refuse_silent_overrides,
+)
 from pbpk.study.data_units import convert_observations
 from pbpk.study.kinds import find_study_kind, get_study_loader, list_section_files
 from pbpk.study.schema import StudySpec
@@ -171,11 +177,13 @@ def _assemble_study(
         default_observable=spec.data.observable or (declared[0].endpoint.name if len(declared) == 1 else None),
         columns=spec.data.columns,
         units={column: unit for column, unit in spec.data.units.items() if column != "DV"},
-        ignore=spec.data.ignore,
+        ignore=[*spec.data.ignore, *read_row_conditions(spec)],
+        split_dose_rows=spec.data.split_dose_rows,
         need_dv=not planned,
     )
     events = convert_observations(spec, events, where)
     events = mark_samples(events) if planned else events
+    refuse_silent_overrides(spec, events, where)
     events = convert_overrides(events, model, spec.data.units)
     check_units(spec, model, events, where)
     events, declared = prepare_records(spec, model, events, declared, where)

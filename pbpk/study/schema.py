@@ -21,7 +21,8 @@ class StudySection(BaseModel):
 class DataPart(StudySection):
     """Where the records are and how to read them; see `pbpk.data.events.read_events`.
 
-    `occasion` names the column that numbers the occasions of parameters with `iov`.
+    `ignore_rows`: conditions on rows to leave out, such as "SD == 0". `split_dose_rows`: a DV on a row that gives a dose is an
+    observation just before it. `occasion` names the column that numbers the occasions of parameters with `iov`.
     `covariates_over_time`: between two records the next one's covariates hold (nocb, NONMEM's rule) or the last one's.
     """
 
@@ -29,6 +30,8 @@ class DataPart(StudySection):
     units: dict[str, str] = {}
     columns: dict[str, str] = {}
     ignore: list[str] = []
+    ignore_rows: str | list[str] = []
+    split_dose_rows: bool = False
     observable: str | None = None
     dose_into: str | None = None
     covariates_over_time: Literal["nocb", "locf"] = "nocb"

@@ -92,7 +92,7 @@ def test_ignored_columns_are_gone(read):
 
 
 def test_frame_columns_and_types(read):
-    table = read("ID,TIME,AMT,DV,WT,ka\n1,0,5,.,70,1\n", parameters=("KA",))
+    table = read("ID,TIME,AMT,DV,WT,ka\n1,0,5,.,70,1\n", parameters=("KA",), columns={"KA": "ka"})
     names = ["ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID"]
     assert list(table.frame.columns) == [*names, "CENS", "LIMIT", "WT", "KA"]
     kinds = {name: dtype.kind for name, dtype in table.frame.dtypes.items()}
@@ -152,7 +152,8 @@ def test_wrong_column_options(refused, how, what, hint):
         ("0,x,1,0", 'AMT "x" is not a number'),
         ("0,inf,.,1", 'AMT "inf" is not a finite number'),
         ("1e999,.,1,0", 'TIME "1e999" is not a finite number'),
-        ("0,.,BLQ,0", 'DV "BLQ" is not a number'),
+        ("0,.,NULL,0", 'DV "NULL" is not a number'),
+        ("0,.,-,0", 'DV "-" is not a number'),
         ("0,.,1,0.5", "EVID 0.5 is not a whole number"),
         (".,.,1,0", "TIME is missing"),
     ],

@@ -111,7 +111,13 @@ def test_endless_covariate(refused):
 
 
 def test_overrides_take_the_model_spelling(read):
-    table = read("ID,TIME,DV,cl,Km,KM,WT\n1,0,1,2,3,4,70\n", parameters=("CL", "KM", "Km", "V"))
+    text, known = "ID,TIME,DV,cl,Km,KM,WT\n1,0,1,2,3,4,70\n", ("CL", "KM", "Km", "V")
+    table = read(text, parameters=known, columns={"CL": "cl"})
+    assert next(n for n in table.notes if "replaces" in n) == "column `CL` replaces the parameter `CL` of the model"
+    lower = read(
+        text.lower().replace("km,km", "km,wt2"), parameters=("CL",)
+    )  # a file in small letters means nothing by them
+    assert lower.overrides == ("CL",)
     assert table.overrides == ("CL", "Km", "KM")
     assert table.covariates == ("WT",)
     assert table.frame[["CL", "Km", "KM"]].iloc[0].tolist() == [2, 3, 4]

@@ -86,10 +86,15 @@ def test_a_normal_effect_is_added_after_factors_that_change(make):
     np.testing.assert_allclose(predict(problem), (100 / v[:, 1:] * np.exp(-k)).T, rtol=1e-10)
 
 
+REPLACED = TEXT.replace(
+    "[parameters]", '[data]\ncolumns = {{ CL = "cl" }}\n[parameters]'
+)  # the study says that it is meant
+
+
 def test_a_column_overrides_a_parameter(make):
     """Record by record; it replaces the typical value, its η and its factors alike."""
     cl = np.array([[2.0, 1.0, 3.0, 2.5, 0.5, 1.0], [4.0, 4.0, 4.0, 1.0, 1.0, 1.0]])
-    problem = make(TEXT.format(effect="", more=""), *rows("cl", cl)).problem
+    problem = make(REPLACED.format(effect="", more=""), *rows("cl", cl)).problem
     wanted = np.stack([piecewise(*parameters) for parameters in zip(cl, 20 + ETA[1], strict=True)], axis=1)
     np.testing.assert_allclose(predict(problem), wanted, rtol=1e-10)
 
@@ -97,6 +102,6 @@ def test_a_column_overrides_a_parameter(make):
 def test_an_empty_override_leaves_the_model(make):
     lines = rows("CL", np.full((2, 6), 3.0))
     lines = [line.removesuffix("3.0") + "." if line.startswith("2,") else line for line in lines]
-    problem = make(TEXT.format(effect="", more=""), *lines).problem
+    problem = make(REPLACED.replace('"cl"', '"CL"').format(effect="", more=""), *lines).problem
     wanted = np.stack([piecewise([3.0] * 6, 21.5), piecewise([2 * np.exp(-0.1)] * 6, 18.0)], axis=1)
     np.testing.assert_allclose(predict(problem), wanted, rtol=1e-10)

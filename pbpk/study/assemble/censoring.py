@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pbpk.errors import BadInput
 from pbpk.study.data_units import find_limit_factor
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ def mark_censored(spec: StudySpec, model: Model, events: EventTable) -> EventTab
     for name, part in spec.error.items():
         observed = (frame["MDV"] == 0) & (frame["DVID"] == name)
         factor = find_limit_factor(spec, model, name)
+        _require_limits(frame[observed], part, name, events.source)
         if part.uloq is not None:
             above = observed & (frame["CENS"] == 0) & (frame["DV"] > part.uloq * factor)
             frame.loc[above, ["DV", "CENS"]] = [part.uloq * factor, -1]
         if part.lloq is None:
             continue
         limit = part.lloq * factor
+        unnamed = observed & (frame["CENS"] == 1) & (frame["DV"].isna() | ((frame["DV"] <= 0) & (not part.transformed)))
+        frame.loc[unnamed, "DV"] = limit
         below = observed & (frame["CENS"] == 0) & (frame["DV"] < limit)
         frame.loc[below, ["DV", "CENS"]] = [limit, 1]
         censored = observed & (frame["CENS"] == 1)
@@ -54,6 +58,19 @@ def mark_censored(spec: StudySpec, model: Model, events: EventTable) -> EventTab
         count, of = int(censored.sum()), int(observed.sum())
         notes.append(f"{count} of {of} values of {name} lie below {part.lloq:g}: {_TREATMENT[method]} ({method})")
     return replace(events, frame=frame, notes=(*events.notes, *notes))
+
+
+def _require_limits(rows: pd.DataFrame, part: ErrorPart, name: str, source: str) -> None:
+    """Raise `BadInput` where a value is censored and neither the data nor the study say below what: DV is then 0 or `BLQ`."""
+    nothing = rows["DV"].isna() | ((rows["DV"] <= 0) & (not part.transformed))
+    wrong = rows[(rows["CENS"] == 1) & nothing]
+    if len(wrong) and part.lloq is None:
+        raise BadInput(
+            f"{len(wrong)} values of {name} are below a limit of quantification that nothing gives",
+            where=f"{source} row {wrong.index[0]:g} (ID {wrong['ID'].iloc[0]})",
+            why="A censored value counts with the probability of lying below its limit; below 0 that is next to nothing.",
+            hint=f"write the limit into DV, or give it for all: [error.{name}] lloq = …",
+        )
 
 
 def recording_floor(spec: StudySpec, model: Model, name: str) -> float:

@@ -12,7 +12,30 @@ from pbpk.study.assemble.parameters import read_bounds
 if TYPE_CHECKING:
     from pbpk.data.events import EventTable
     from pbpk.model.load import Model
-    from pbpk.study.schema import StudySpec
+    from pbpk.study.schema import EffectPart, StudySpec
+
+
+def _explain_absence(name: str, events: EventTable) -> str:
+    """Why the data lack a covariate: what was noted of a column of that name, else the nearest names."""
+    notes = [n for n in events.notes if f"`{name}`" in n]
+    if notes:
+        return f"{notes[0]}; write text as numbers (M = 1, F = 2) and use the form equals"
+    return did_you_mean(name, events.covariates)
+
+
+def _check_power(name: str, effect: EffectPart, events: EventTable) -> None:
+    """Raise `BadInput` at the first covariate of zero or less that a power is taken of: often a code for "missing"."""
+    if effect.form != "power":
+        return
+    values = events.frame[effect.covariate]
+    wrong = values.index[(values <= 0).to_numpy()]
+    if len(wrong):
+        raise BadInput(
+            f"{effect.covariate} is {values[wrong[0]]:g}, of which `{name}` takes a power",
+            where=f"{events.source} row {wrong[0]:g} (ID {events.frame['ID'][wrong[0]]})",
+            why="A power of zero or less is no factor: is it a code for a missing value?",
+            hint="leave the cell empty where the subject has another value, or leave the rows out by ignore_rows",
+        )
 
 
 def build_individual_model(spec: StudySpec, model: Model, events: EventTable, where: str) -> IndividualModel:
@@ -25,8 +48,9 @@ def build_individual_model(spec: StudySpec, model: Model, events: EventTable, wh
                 raise BadInput(
                     f"`{name}`: the data have no covariate `{e.covariate}`",
                     where=where,
-                    hint=did_you_mean(e.covariate, events.covariates),
+                    hint=_explain_absence(e.covariate, events),
                 )
+            _check_power(name, e, events)
             changes = bool((events.frame.groupby("ID")[e.covariate].nunique() > 1).any())
             coefficient = e.estimate if e.estimate else float(e.coefficient or 0.0)
             factors.append(CovariateFactor(name, e.covariate, e.form, e.reference, coefficient, changes))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
+from pbpk.data.rows import is_condition
 from pbpk.errors import BadInput
 from pbpk.likelihood.endpoints.events import EventEndpoint
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
@@ -41,6 +42,33 @@ def check_units(spec: StudySpec, model: Model, events: EventTable, where: str) -
     for name in frame.loc[frame["MDV"] == 0, "DVID"].unique():
         if name not in spec.error:
             raise BadInput(f"`{name}` is observed but has no error model", where=where, hint=f"add [error.{name}]")
+
+
+def read_row_conditions(spec: StudySpec) -> list[str]:
+    """`data.ignore_rows`, one or several. Raises `BadInput` for what compares nothing."""
+    stated = spec.data.ignore_rows
+    conditions = [stated] if isinstance(stated, str) else stated
+    for text in conditions:
+        if not is_condition(text):
+            hint = 'write COLUMN OP VALUE, as in ignore_rows = ["SD == 0", "STUDY != A and TIME > 24"]'
+            raise BadInput(f'`data.ignore_rows`: "{text}" is no condition on a row', hint=hint)
+    return conditions
+
+
+def refuse_silent_overrides(spec: StudySpec, events: EventTable, where: str) -> None:
+    """Raise `BadInput` where a column replaces a parameter that the study estimates, unless the study says so: there would be
+    nothing left to estimate it from."""
+    for name in events.overrides:
+        part = spec.parameters.get(name)
+        stated = any(key.lower() == name.lower() for key in spec.data.columns)
+        if part is not None and not part.fixed and not stated:
+            raise BadInput(
+                f"column `{name}` would replace the parameter `{name}`, which the study estimates",
+                where=f"{events.source} row 1",
+                why="Where a record has a value of its own, the estimate has no say in it.",
+                hint=f'leave the column out: [data] ignore = ["{name}"]; or say that it is meant: '
+                f'columns = {{ {name} = "{name}" }} ({where})',
+            )
 
 
 def prepare_records(

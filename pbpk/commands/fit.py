@@ -36,11 +36,17 @@ def fit(
         None, "--from", help="A finished run whose estimates are the initial values where names match."
     ),
     out: Path = typer.Option(None, help="The run folder; default: fits/STUDY/runs/NNN under the current folder."),
+    evaluate: bool = typer.Option(
+        False,
+        "--evaluate",
+        help="The objective at the initial values alone, as NONMEM's MAXEVAL=0; nothing is estimated.",
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run."),
     device: str = typer.Option(None, help="cpu or gpu; default: what JAX finds."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Fit a study: iteration lines, a table of estimates with standard errors, a run folder and its report."""
+    _choose_device(device)
     from pbpk.commands.shared import read_pairs
 
     _, code = fit_study(
@@ -53,8 +59,8 @@ def fit(
         starts=starts,
         start=start,
         out=out,
+        evaluate=evaluate,
         resume=resume,
-        device=device,
         as_json=as_json,
     )
     raise typer.Exit(code)
@@ -71,15 +77,14 @@ def fit_study(
     starts: int | None = None,
     start: str | None = None,
     out: Path | None = None,
+    evaluate: bool = False,
     resume: bool = False,
-    device: str | None = None,
     as_json: bool = False,
 ) -> tuple[Path, int]:
     """Fit a study by its name or folder: the run folder, and the exit code, which is 1 when the fit did not converge.
 
     Prints the iterations and the result. An interruption ends the process with code 130 and keeps what can be resumed.
     """
-    _choose_device(device)
     from pbpk.commands.run_analyses import exit_when_interrupted
     from pbpk.commands.shared import choose_engine
     from pbpk.errors import WrongUsage
@@ -88,8 +93,10 @@ def fit_study(
     from pbpk.study.load import load_study
 
     choose_engine(engine)
+    if evaluate and starts:
+        raise WrongUsage("--evaluate searches nothing, so it has no --starts", hint="leave one of them out")
     if resume:
-        if method or solver or engine or settings or out or starts or start or seed is not None:
+        if method or solver or engine or settings or out or starts or start or evaluate or seed is not None:
             raise WrongUsage("--resume goes on with the run as it was started", hint="leave the other options out")
         run = _resume_fit(name)
     else:
@@ -102,6 +109,7 @@ def fit_study(
             settings=settings,
             solver=solver,
             out=out,
+            evaluate=evaluate,
         )
     _announce_fit(run)
     with exit_when_interrupted(run.folder, FIT):
@@ -162,7 +170,8 @@ def _estimate_parameters(run: FitRun) -> Fit:
 
     callbacks = Callbacks(save_iteration, lines.show_errors)
     if not run.starts:
-        return run_fit(run.study, method, resume=run.checkpoint, callbacks=callbacks, seed=run.seed, start=run.origin)
+        how = {"resume": run.checkpoint, "callbacks": callbacks, "seed": run.seed, "start": run.origin}
+        return run_fit(run.study, method, **how, evaluate=run.evaluate)
     return run_multistart(
         run.study,
         method,
@@ -206,6 +215,8 @@ class _IterationLines:
         self.start, self.last, self.headings = time.perf_counter(), -1, headings
 
     def show_iteration(self, state: EstimationState, infos: list[IterationRecord]) -> None:
+        import numpy as np
+
         from pbpk.commands.shared import say
 
         if self.last < 0:
@@ -219,6 +230,11 @@ class _IterationLines:
             self.last = i.iteration
             say(
                 f"  {i.iteration:>4} {i.ofv:>13.5f} {i.change:>13.6f} {i.gradient:>10.3g} {i.step:>10.3g} {self._elapsed():>6}"
+            )
+        lost = int((~np.asarray(state.good)).sum())
+        if lost:
+            say(
+                f"  {'':>4} {'':>13} ^ no likelihood: the modes of {lost} subjects are lost, and were sought from other starts"
             )
         if state.finished:
             say(f"  {state.status}")

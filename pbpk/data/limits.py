@@ -29,11 +29,12 @@ class ReadLimits(NamedTuple):
 
 def read_limits(cells: pd.Series) -> ReadLimits:
     """Take `<0.3` for a value below 0.3, `>20` for one above 20, and `BLQ` for one below a limit that is named elsewhere."""
-    matches = cells.map(lambda cell: _LIMIT.fullmatch(cell) if cell.lower() not in _BELOW else None)
-    marked = matches.notna()
-    side = matches.map(lambda m: 0 if m is None else 1 if m[1][0] in "<≤" else -1).astype(int)
-    unnamed = cells.str.lower().isin(_BELOW)
-    plain = cells.mask(marked, matches.map(lambda m: "" if m is None else m[2].strip())).mask(unnamed, "")
+    texts = [str(cell) for cell in cells]
+    matches = [None if text.lower() in _BELOW else _LIMIT.fullmatch(text) for text in texts]
+    numbers = [text if m is None else m[2].strip() for text, m in zip(texts, matches, strict=True)]
+    side = pd.Series([0 if m is None else 1 if m[1][0] in "<≤" else -1 for m in matches], index=cells.index)
+    unnamed, marked = cells.str.lower().isin(_BELOW), side != 0
+    plain = pd.Series(numbers, index=cells.index, dtype=object).mask(unnamed, "")
     notes = []
     if marked.any():
         row = marked.index[marked.to_numpy()][0]

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units as units_of
-from pbpk.estimation.preflight import find_undetermined, warn_before_fit
+from pbpk.estimation.preflight import find_undetermined, warn_before_fit, warn_of_censoring
 from pbpk.estimation.residuals import FitDiagnosis, diagnose_fit, find_post_hoc_etas
 from pbpk.estimation.result import Fit, build_parameter_table
-from pbpk.estimation.state import CONVERGED
+from pbpk.estimation.state import CONVERGED, EVALUATED
 from pbpk.likelihood.mixture import class_memberships, select_most_probable_class
 from pbpk.likelihood.parameter_layout import ParameterLayout, natural_with_jacobian
 from pbpk.observe.readings import find_display_factor, find_observable_unit
@@ -94,14 +94,15 @@ def build_fit(study: Study, outcome: EstimationOutcome) -> Fit:
         individual=_tabulate_individuals(study, subjects),
         table=_tabulate_observations(study, subjects),
         iterations=tuple(outcome.iterations),
-        successful=cause == CONVERGED,
+        successful=cause in (CONVERGED, EVALUATED),
+        lost_modes=tuple(outcome.failed_ids),
         cause=cause,
         warnings=(
             *_choose_matrix_problems(errors_found, printed),
             *warn_vanished_variances(layout.names, natural, set(layout.etas)),
             *undetermined,
             *warn_before_fit(problem),
-            *outcome.method.list_warnings(problem, state, study.subjects),
+            *_list_method_warnings(outcome, study),
         ),
         seconds=outcome.seconds,
         solver=problem.structure.solver.name,
@@ -116,6 +117,21 @@ def build_fit(study: Study, outcome: EstimationOutcome) -> Fit:
         ofv_units=_find_ofv_units(study, problem),
         options=study.model.options,
     )
+
+
+def _list_method_warnings(outcome: EstimationOutcome, study: Study) -> list[str]:
+    """What the method says of its result; after an evaluation alone, what was evaluated."""
+    method, problem = outcome.method, outcome.problem
+    warnings = [] if problem.structure.classes > 1 else warn_of_censoring(method.name, problem)
+    if outcome.state.status != EVALUATED:
+        return warnings + method.list_warnings(problem, outcome.state, study.subjects)
+    if method.minimises_objective:
+        return warnings
+    objective = str(type(method).evaluate.__doc__ or "").split(":")[0].split(".")[0]
+    return [
+        *warnings,
+        f"{method.name.upper()} was evaluated, not run: the OFV is {objective[:1].lower()}{objective[1:]}",
+    ]
 
 
 def _evaluate_subjects(outcome: EstimationOutcome) -> _SubjectResults:

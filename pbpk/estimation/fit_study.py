@@ -23,12 +23,14 @@ def fit_study(
     seed: int | None = None,
     start: Fit | str | Path | None = None,
     starts: int | None = None,
+    evaluate: bool = False,
 ) -> Fit:
     """Fit a study by name or folder and return the result; nothing is printed or written.
 
     `method` is one of `METHODS` (default: the study's own), `settings` override initial values or entries of fit.toml.
     `start`: a fit, or a run's folder, whose estimates are the initial values where the names match. `starts`: how many
-    starts to search from (multistart.py). `engine`: what computes (docs/kernels.md).
+    starts to search from (multistart.py). `evaluate`: the objective at the initial values alone; nothing is estimated.
+    `engine`: what computes (docs/kernels.md).
     Raises `BadInput` for the study, `ScienceFailed` when the objective is not finite at the start; a fit that does not
     converge is returned with `successful` False.
 
@@ -51,7 +53,7 @@ def fit_study(
             starting_values = take_starting_values(start) if isinstance(start, Fit) else read_starting_values(start)
         if starts:
             return run_multistart(loaded_study, estimation_method, starts, seed=seed, start=starting_values)
-        return run_fit(loaded_study, estimation_method, seed=seed, start=starting_values)
+        return run_fit(loaded_study, estimation_method, seed=seed, start=starting_values, evaluate=evaluate)
 
 
 setattr(fit_study, "METHODS", METHODS)  # noqa: B010 - `pbpk.fit.METHODS` is what scripts read

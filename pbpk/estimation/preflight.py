@@ -32,6 +32,16 @@ _MILLIONFOLD = log(1e6)
 _FLAT_SCORES = 4.0  # squared scores of all subjects (four times the information), below which a θ is looked at
 
 
+def warn_of_censoring(method: str, problem: Problem) -> list[str]:
+    """What to know of censored values by a method that linearises: their likelihood is no normal density."""
+    if method not in ("foce", "focei") or not any(getattr(e, "has_limits", False) for e in problem.structure.endpoints):
+        return []
+    return [
+        f"{method.upper()} takes each censored value's curvature at one η: for limits of quantification (M2, M3, M4) "
+        "laplace, agq, imp and saem are more accurate (Beal 2001; NONMEM asks for LAPLACE)"
+    ]
+
+
 def warn_before_fit(problem: Problem) -> list[str]:
     """What the study cannot determine, from its records and its structure alone: nothing is solved. A sentence each."""
     return [*_warn_all_censored(problem), *_warn_single_observations(problem), *_warn_covariates(problem)]

@@ -24,6 +24,7 @@ from pbpk.estimation.descent_rules import (
     shorten_step,
     update_inverse,
 )
+from pbpk.estimation.lost_modes import retry_lost_modes
 from pbpk.estimation.state import CONVERGED, ITERATION_LIMIT, STALLED, EstimationState, IterationRecord
 from pbpk.likelihood.endpoints.base import Numbers
 from pbpk.likelihood.evaluation import Evaluation
@@ -44,7 +45,7 @@ class QuasiNewton(EstimationMethod):
         """The objective at the initial values, with the scores' inverse Hessian."""
         psi = problem.initial_unconstrained
         eta = np.zeros((len(problem.structure.layout.etas), problem.columns))
-        first = _to_host(self.evaluate(problem, psi, eta))
+        first, _ = retry_lost_modes(self, problem, psi, _to_host(self.evaluate(problem, psi, eta)))
         return EstimationState(
             *(psi, sum_objective(problem, psi, first.objective), first.objective, first.gradient, first.eta),
             *(invert_scores(first.gradient), 0, 1),
@@ -67,6 +68,9 @@ class QuasiNewton(EstimationMethod):
             psi = state.psi + length * direction
             trial = _to_host(self.evaluate(problem, psi, state.eta))
             ofv = sum_objective(problem, psi, trial.objective)
+            if not np.all(state.good) and not trial.good.all():
+                trial, found_again = retry_lost_modes(self, problem, psi, trial, retries=2)
+                ofv = sum_objective(problem, psi, trial.objective) if found_again else ofv
             falls = ofv < state.ofv  # without which the next condition, at rounding, takes a step of nothing
             falls = falls and ofv <= state.ofv + 1e-4 * length * slope
             # A subject whose mode was lost has no likelihood there, and what stands for it may be lower than any.

@@ -62,6 +62,7 @@ class Fit:
     observable_units: dict[str, str]
     options: Mapping[str, str] = field(default_factory=dict)
     ofv_units: Mapping[str, str] = field(default_factory=dict)
+    lost_modes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, pd.DataFrame | Mapping[str, np.ndarray]] = field(default_factory=dict)
 
@@ -129,6 +130,7 @@ class Fit:
             "log_estimates": self.log_estimates,
             "observable_units": self.observable_units,
             "ofv_units": dict(self.ofv_units),
+            "lost_modes": list(self.lost_modes),
             "covariance_matrix": self.covariance.to_dict(),
             "condition_number": self.condition_number,
             "eta_shrinkage": self.eta_shrinkage,

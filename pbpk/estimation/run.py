@@ -16,11 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.errors import ScienceFailed
+from pbpk.errors import ScienceFailed, WrongUsage
 from pbpk.estimation.build_fit import EstimationOutcome, build_fit
+from pbpk.estimation.lost_modes import retry_lost_modes
+from pbpk.estimation.quasi_newton import sum_objective
 from pbpk.estimation.standard_errors import StandardErrors, compute_standard_errors
 from pbpk.estimation.start import StartingValues, apply_starting_values, choose_better_modes
+from pbpk.estimation.state import EVALUATED, EstimationState, IterationRecord
 from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_minus2ll, residual_moments
+from pbpk.likelihood.evaluation import Evaluation
 from pbpk.results import explain
 from pbpk.study.kinds import find_study_kind
 
@@ -66,15 +70,23 @@ def run_fit(
     callbacks: Callbacks | None = None,
     seed: int = 1,
     start: StartingValues | None = None,
+    evaluate: bool = False,
 ) -> Fit:
-    """Fit `study` by `method`, from `start` where given. Raises `ScienceFailed` when the objective is not finite at the start;
-    a fit that does not converge is returned, and says so."""
+    """Fit `study` by `method`, from `start` where given; with `evaluate`, the objective at the initial values alone.
+
+    Raises `ScienceFailed` when the objective is not finite at the start; a fit that does not converge is returned, and says
+    so.
+    """
     callbacks = callbacks or Callbacks()
     study, eta = apply_starting_values(study, start) if start is not None else (study, None)
     if runner := _find_runner(study):
+        if evaluate:
+            raise WrongUsage("published aggregates are fitted, and not evaluated alone", hint="leave evaluate out")
         return runner(study, method, resume=resume, callbacks=callbacks, seed=seed)
     method = method.configure(study.spec.estimation, seed)
     problem = method.prepare(study.problem)
+    if evaluate:
+        return _evaluate_only(study, method, problem, eta, callbacks, seed)
     stopwatch = Stopwatch()
     state, iterations = resume or _begin(study, method, problem, eta, callbacks)
     stopwatch.finish("first evaluation")
@@ -87,6 +99,27 @@ def run_fit(
         *(method, problem, state, iterations, standard_errors, failed_ids, stopwatch.seconds, seed)
     )
     return method.finish_fit(study, problem, state, build_fit(study, outcome))
+
+
+def _evaluate_only(
+    study: Study, method: EstimationMethod, problem: Problem, eta: np.ndarray | None, callbacks: Callbacks, seed: int
+) -> Fit:
+    """The result at the initial values: NONMEM's MAXEVAL = 0. No standard errors, since nothing is at a minimum."""
+    stopwatch, psi = Stopwatch(), problem.initial_unconstrained
+    zero = np.zeros((len(problem.structure.layout.etas), problem.columns))
+    first = Evaluation(*(np.asarray(x) for x in method.evaluate(problem, psi, zero)))
+    first, _ = retry_lost_modes(method, problem, psi, first)
+    fields = (psi, sum_objective(problem, psi, first.objective), first.objective, first.gradient, first.eta)
+    state = EstimationState(*fields, np.zeros((0, 0)), 0, 1, EVALUATED, first.good)
+    if eta is not None:
+        state = choose_better_modes(method, problem, state, eta)
+    check_start(study, problem, state)
+    iterations = [IterationRecord(0, state.ofv, 0.0, 0.0, 0.0, 1)]
+    callbacks.on_iteration(state, iterations)
+    stopwatch.finish("evaluation")
+    failed_ids = [who for who, good in zip(study.subjects, np.atleast_1d(state.good), strict=False) if not good]
+    outcome = EstimationOutcome(method, problem, state, iterations, None, failed_ids, stopwatch.seconds, seed)
+    return build_fit(study, outcome)
 
 
 def _find_runner(study: Study) -> Callable[..., Fit] | None:

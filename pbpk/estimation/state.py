@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Why an estimation ended, as a checkpoint and results.json record it.
 CONVERGED, ITERATION_LIMIT, STALLED = "converged", "iteration limit", "no further decrease found"
+EVALUATED = "evaluated at the initial values, nothing estimated"
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,14 @@ def _format_objective(results: dict[str, Any]) -> list[str]:
     names = {"OFV": "ofv", "−2LL": "minus2ll", "AIC": "aic", "BIC": "bic"}
     parts = [f"{k} {format_objective(results.get(v))}" for k, v in names.items()]
     parts.append(f"condition number {format_number(results.get('condition_number'))}")
-    return ["   ".join(parts)]
+    lost = results.get("lost_modes") or []
+    if not lost:
+        return ["   ".join(parts)]
+    who = ", ".join(str(x) for x in lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+    return [
+        f"NO LIKELIHOOD: no mode was found for ID {who}, and what stands for it in these numbers means nothing.",
+        "   ".join(parts),
+    ]
 
 
 def describe_time(results: dict[str, Any]) -> str:

@@ -27,7 +27,8 @@ class FitRun:
     """A fit that is to be computed into `folder`.
 
     `method` by its name; `starts`: how many a multistart has, None without one; `origin`: the earlier estimates to start
-    from; `checkpoint`: the state and iterations to resume from. Each is None where there is none.
+    from; `checkpoint`: the state and iterations to resume from. Each is None where there is none. `evaluate`: the
+    objective at the initial values is all that is asked for.
     """
 
     folder: OutputFolder
@@ -37,6 +38,7 @@ class FitRun:
     starts: int | None = None
     origin: StartingValues | None = None
     checkpoint: tuple[EstimationState, list[IterationRecord]] | None = None
+    evaluate: bool = False
 
 
 def start_fit(
@@ -49,6 +51,7 @@ def start_fit(
     settings: Mapping[str, str] | None = None,
     solver: str | None = None,
     out: Path | None = None,
+    evaluate: bool = False,
 ) -> FitRun:
     """Claim a folder for a fit, `out` or fits/STUDY/runs/NNN, and freeze the inputs in it.
 
@@ -66,11 +69,11 @@ def start_fit(
         apply_starting_values(study, origin)
     folder = claim_folder(Path("fits") / study.name / "runs", out)
     with keep_progress(folder):
-        record = {"method": method, "seed": seed, "starts": starts, "started": current_time()}
+        record = {"method": method, "seed": seed, "starts": starts, "evaluate": evaluate, "started": current_time()}
         _freeze_inputs(folder, study, record, settings or {}, solver)
         if origin:
             folder.write_json("start.json", origin.to_json())
-    return FitRun(folder, study, method, seed, starts, origin)
+    return FitRun(folder, study, method, seed, starts, origin, evaluate=evaluate)
 
 
 def _freeze_inputs(
@@ -135,6 +138,7 @@ def resume_fit(folder: OutputFolder, record: Mapping[str, Any]) -> FitRun:
         starts=record.get("starts"),
         origin=read_starting_values(start) if start.exists() else None,
         checkpoint=load_state(folder),
+        evaluate=bool(record.get("evaluate")),
     )
 
 

@@ -195,3 +195,11 @@ def test_a_gpu_that_is_not_there_is_a_missing_device(process):
     out, err = running.communicate()
     assert running.returncode == 4 and out == ""
     assert "error: no GPU that JAX can use" in err and "Traceback" not in err
+
+
+def test_an_evaluation_leaves_a_run(pbpk, tmp_path):
+    ran = pbpk("fit", "theophylline", "--evaluate", "--set", "CL=2.8", "--json")
+    assert ran.code == 0 and ran.json["termination_cause"].startswith("evaluated")
+    assert ran.json["parameter_estimates"]["CL"] == 2.8 and ran.json["standard_errors"] == {}
+    assert (tmp_path / ran.json["run"] / "sdtab.csv").exists()
+    assert pbpk("fit", "theophylline", "--evaluate", "--starts", "3").code == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from os import PathLike
 
 
 class Note(UserWarning):
@@ -64,6 +65,17 @@ class MissingExtra(PbpkError):
     """An optional dependency or device is not there."""
 
     exit_code = 4
+
+
+def require_type(value: object, kinds: type | tuple[type, ...], what: str, hint: str = "") -> None:
+    """Raise `WrongUsage` where an argument of a call is of another kind than its function can take; `what` names it."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise WrongUsage(f"{what} cannot be {value!r:.60} (a {type(value).__name__})", hint=hint)
+
+
+def require_name(value: object, what: str) -> None:
+    """Raise `WrongUsage` where a name or a path is neither text nor a path."""
+    require_type(value, (str, PathLike), what, "give a name or a path")
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -72,7 +72,15 @@ def check(
     if as_json:
         print_json({"path": path, "good": True, **findings})
         return
-    warned = len(findings.pop("warning", []))
+    _print_findings(findings, table)
+
+
+def _print_findings(findings: dict, table: str) -> None:
+    """Print what was found, a line for each thing, and whether anything was wrong."""
+    warnings = findings.pop("warning", [])
+    for text in warnings if "study" in findings else []:  # those of a VOI table were given as it was read
+        print(f"warning: {text}")
+    warned = len(warnings)
     if table:
         print(table)
         findings.pop("rows")
@@ -82,7 +90,7 @@ def check(
                 print(f"{key}: {item}")
         else:
             print(f"{key}: {value}")
-    print(f"no fault found, but {warned} warning" if warned else "no problems found")
+    print(f"no fault found, but {warned} warning{'s' * (warned > 1)}" if warned else "no problems found")
 
 
 def _check_model(name: str) -> dict:
@@ -146,6 +154,7 @@ def _count_censored(frame) -> list[str]:
 
 
 def _check_study(name: str) -> dict:
+    from pbpk.estimation.preflight import warn_at_initial_values, warn_before_fit
     from pbpk.study.identifiability import describe_precision
     from pbpk.study.load import load_study
 
@@ -156,6 +165,7 @@ def _check_study(name: str) -> dict:
 
         aggregates = describe_summary(study)
     weak = [] if aggregates else describe_precision(study.problem)
+    concerns = [] if aggregates else [*warn_before_fit(study.problem), *warn_at_initial_values(study.problem)]
     return {
         "study": study.name,
         "model": study.model.name,
@@ -163,5 +173,6 @@ def _check_study(name: str) -> dict:
         "estimated": ", ".join(study.problem.structure.layout.names),
         **_count_records(study.events),
         "identifiability": weak,
+        "warning": concerns,
         **aggregates,
     }

@@ -19,6 +19,7 @@ from pbpk.data.order import check_subjects, check_times
 from pbpk.data.rows import drop_rows, is_condition
 from pbpk.data.scales import find_scales
 from pbpk.data.sheet import DataSheet
+from pbpk.errors import require_name
 from pbpk.tables import read_csv
 
 COLUMNS = ("ID", "TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "DV", "MDV", "DVID", "CENS", "LIMIT")
@@ -86,6 +87,7 @@ def read_events(
 
     Raises `BadInput`, which names the file, the row and the subject.
     """
+    require_name(path, "a data file")
     source = str(path)
     conditions = [text for text in ignore if is_condition(text)]
     ignore = [name for name in ignore if name not in conditions]

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_curvatures
+from pbpk.likelihood.endpoints.likelihood import arrange_predictions, record_curvatures, residual_moments
 from pbpk.likelihood.prediction_jets import first_order_jet
 from pbpk.likelihood.subject import SubjectArrays, SubjectLikelihood, subject_arrays
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
     from pbpk.estimation.state import EstimationState
+    from pbpk.likelihood.parameter_layout import Theta
     from pbpk.likelihood.problem import Problem
     from pbpk.population.individual import CovariateFactor
     from pbpk.study.load import Study
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # then a factor of four hundred million wide), and of one, with which only what nothing holds runs a million-fold.
 _NO_INFORMATION, _HARDLY_ANY_INFORMATION, _LITTLE_INFORMATION = 1e-6, 0.04, 1.0
 _MILLIONFOLD = log(1e6)
+_NEAR_BOUND = 1e-4  # of the distance between the ends: where an estimate counts as standing on one
+_ANOTHER_SIZE = 100.0  # data and predictions further apart than this ask for their units
 _FLAT_SCORES = 4.0  # squared scores of all subjects (four times the information), below which a θ is looked at
 
 
@@ -44,7 +47,54 @@ def warn_of_censoring(method: str, problem: Problem) -> list[str]:
 
 def warn_before_fit(problem: Problem) -> list[str]:
     """What the study cannot determine, from its records and its structure alone: nothing is solved. A sentence each."""
-    return [*_warn_all_censored(problem), *_warn_single_observations(problem), *_warn_covariates(problem)]
+    return [
+        *_warn_all_censored(problem),
+        *_warn_exact_zeros(problem),
+        *_warn_single_observations(problem),
+        *_warn_covariates(problem),
+    ]
+
+
+@jax.jit
+def _predict_typical(problem: Problem, psi: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What each observation is predicted to be at η = 0, and its residual variance, (T, N)."""
+    theta, _, sigma = problem.unpack(psi)
+    zero = jnp.zeros((len(problem.structure.layout.etas), problem.columns))
+    x, _ = problem.predict_all(problem.individual_parameters(theta, zero))
+    o, which = problem.observed_on_device(), jnp.asarray(problem.endpoint_index)
+    p = arrange_predictions(problem.structure.endpoints, x, x, o)
+    mask = jnp.asarray(problem.observed_mask)
+    return p.f, residual_moments(problem.structure.endpoints, which, mask, p, o, theta | sigma)[2]
+
+
+def warn_at_initial_values(problem: Problem) -> list[str]:
+    """What is wrong with the predictions at the initial values: values of another size than the data, which a slip of a unit
+    makes, and predictions whose residual variance is zero. A sentence each."""
+    f, r = (np.asarray(a) for a in _predict_typical(problem, jnp.asarray(problem.initial_unconstrained)))
+    y, seen, which = (
+        np.asarray(problem.observed.y),
+        np.asarray(problem.observed_mask),
+        np.asarray(problem.endpoint_index),
+    )
+    warnings = []
+    for k, e in enumerate(problem.structure.endpoints):
+        mine = seen & (which == k) & e.is_continuous & np.isfinite(f)
+        without = int((mine & (r <= 0)).sum())
+        if without:
+            warnings.append(
+                f"{without} predictions of {e.name} are 0 at the initial values, where a proportional error has no variance: "
+                "the likelihood is not finite there. Leave those rows out, or use combined2"
+            )
+        both = mine & (y > 0) & (f > 0) & (not getattr(e, "already_transformed", False))
+        if not both.any():
+            continue
+        ratio = float(np.exp(np.median(np.log(y[both] / f[both]))))
+        if not 1 / _ANOTHER_SIZE < ratio < _ANOTHER_SIZE:
+            warnings.append(
+                f"the data of {e.name} are {ratio:.3g} times what the initial values predict (median): is DV, or AMT, in "
+                "another unit than the study says? See [data] units"
+            )
+    return warnings
 
 
 def _warn_all_censored(problem: Problem) -> list[str]:
@@ -56,6 +106,22 @@ def _warn_all_censored(problem: Problem) -> list[str]:
         return []
     n = problem.observations
     return [f"all {n} observations of all {problem.subjects} subjects are censored: no value says how much there was"]
+
+
+def _warn_exact_zeros(problem: Problem) -> list[str]:
+    """Where values of 0 stand under an error model whose standard deviation at a prediction of 0 is a parameter of its own."""
+    which, seen = np.asarray(problem.endpoint_index), np.asarray(problem.observed_mask)
+    zeros = seen & (np.asarray(problem.observed.y) == 0) & (np.asarray(problem.observed.low) == 0)
+    warnings = []
+    for k, e in enumerate(problem.structure.endpoints):
+        count = int((zeros & (which == k)).sum())
+        if count and getattr(e, "transform", "") == "none" and str(getattr(e, "model", "")).startswith("combined"):
+            warnings.append(
+                f"{count} values of {e.name} are 0: where the prediction is 0 too, as before any dose, the likelihood grows "
+                "without end as the additive error goes to 0. Leave them out (ignore_rows), give them as below a limit "
+                "(lloq), or hold the additive error (fixed)"
+            )
+    return warnings
 
 
 def _warn_single_observations(problem: Problem) -> list[str]:
@@ -139,6 +205,21 @@ def _compute_information(problem: Problem, psi: jax.Array, eta: jax.Array) -> ja
     return jnp.sum(jax.vmap(one, in_axes=-1)(eta, subject_arrays(problem, jet)), axis=0)
 
 
+def _find_on_bounds(study: Study, free: list[Theta], psi: np.ndarray) -> dict[int, float]:
+    """The θ that ended next to an end the study set for it, by their places, with that end (coherent units)."""
+    ended = {}
+    for j, theta in enumerate(free):
+        part = study.spec.parameters.get(theta.name)
+        if theta.bounds is None or part is None or (part.lower is None and part.upper is None):
+            continue
+        value, (low, high) = float(theta.from_unconstrained(jnp.asarray(psi[j]))), theta.bounds
+        width = high - low if isfinite(low) and isfinite(high) else max(abs(value), 1e-300)
+        for bound in (low, high):
+            if isfinite(bound) and abs(value - bound) < _NEAR_BOUND * width:
+                ended[j] = bound
+    return ended
+
+
 def find_undetermined(study: Study, problem: Problem, state: EstimationState) -> list[str]:
     """The θ that the estimates leave with next to no influence, or that ran a million-fold with little."""
     layout, individual = problem.structure.layout, problem.structure.individual_model
@@ -153,10 +234,18 @@ def find_undetermined(study: Study, problem: Problem, state: EstimationState) ->
         if isfinite(t.interval[0]) and not isfinite(t.interval[1]) and abs(psi[j] - psi0[j]) > _MILLIONFOLD
     }
     flat = {j for j in range(len(free)) if gradient.shape[0] != len(psi) or (gradient[j] ** 2).sum() < _FLAT_SCORES}
-    suspects = [j for j in sorted(far | flat) if free[j].name in acting and free[j].name not in with_prior]
+    bounded, warnings = _find_on_bounds(study, free, psi), []
+    for j, bound in bounded.items():
+        i = study.problem.structure.layout.names.index(free[j].name)
+        warnings.append(
+            f"{free[j].name} ended at its bound {bound / float(study.scale[i]):.4g}: the least objective may lie beyond. "
+            "Widen the bound, or hold the parameter there (fixed = true)"
+        )
+    names = {t.name for j, t in enumerate(free) if j not in bounded}
+    suspects = [j for j in sorted(far | flat) if free[j].name in acting & names and free[j].name not in with_prior]
     if not suspects:
-        return []
-    information, warnings = np.asarray(_compute_information(problem, state.psi, state.eta)), []
+        return warnings
+    information = np.asarray(_compute_information(problem, state.psi, state.eta))
     for j in suspects:
         theta = free[j]
         i = study.problem.structure.layout.names.index(theta.name)

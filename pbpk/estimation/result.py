@@ -103,6 +103,13 @@ class Fit:
         shrunk = [k for k, v in self.eta_shrinkage.items() if v > 0.3]
         if shrunk:
             concerns.append(f"η-shrinkage above 30 % for {', '.join(shrunk)}: individual estimates lean on the mean")
+        se = self.standard_errors.get(self.printed_matrix, {})
+        vague = {
+            k: v / abs(self.estimates[k]) for k, v in se.items() if not k.startswith("OMEGA_") and self.estimates[k]
+        }
+        for name, relative in vague.items():
+            if relative > 1:
+                concerns.append(f"the standard error of {name} is {100 * relative:.0f} % of it")
         return "Converged; no problems detected." if not concerns else "Converged, but: " + "; ".join(concerns) + "."
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pbpk import units
-from pbpk.errors import BadInput, Note, did_you_mean
+from pbpk.errors import BadInput, Note, did_you_mean, require_name
 from pbpk.model.check import add_derived_rows, check_model, check_values, list_parameter_names
 from pbpk.model.parameters import ParameterTable, read_parameters
 from pbpk.model.structure import list_model_files, run_structure
@@ -175,6 +175,7 @@ def _usual_nuclide(model: Model) -> str:
 
 
 def _find_folder(name: str | Path) -> Path:
+    require_name(name, "a model")
     known = list_models()
     if str(name) in known:
         _note_shadowing(str(name), known[str(name)])

@@ -132,9 +132,15 @@ def _convert_value(value: float | str, row: Parameter) -> float:
             value *= units.require_dimension(unit, row.unit, f"the value given for `{row.name}`") / units.unit_factor(
                 row.unit
             )
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadInput(
+            f"{value!r:.40} is not a number", where=f"`{row.name}`", hint=f"its unit is {row.unit}"
+        ) from None
+    if not math.isfinite(number):
         raise BadInput(f"{value} is not a finite number", where=f"`{row.name}`")
-    return float(value)
+    return number
 
 
 def read_parameters(path: Path) -> ParameterTable:

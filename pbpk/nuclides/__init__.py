@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pbpk import units
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, did_you_mean, require_type
 from pbpk.tables import read_toml
 
 Evaluation = Literal["ensdf", "icrp107"]
@@ -81,6 +81,7 @@ def load_nuclide(name: str, evaluation: Evaluation = "icrp107") -> Nuclide:
     >>> pbpk.load_nuclide("211At").half_life  # hours
     7.214
     """
+    require_type(name, str, "a nuclide", 'its name, such as "At-211"')
     known = read_nuclides(evaluation)
     match = re.fullmatch(r"\s*(?:(\d+m?)-?([A-Za-z]{1,2})|([A-Za-z]{1,2})-?(\d+m?))\s*", name)
     if match:

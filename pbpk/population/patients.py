@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, require_type
+from pbpk.model.load import Model
 from pbpk.population.covariates import FORMS
 
 if TYPE_CHECKING:
-    from pbpk.model.load import Model
     from pbpk.model.parameters import Parameter
 
 
@@ -60,6 +60,8 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
     >>> len(patients), sorted(patients.covariates)[-1]
     (3, 'WT')
     """
+    require_type(model, Model, "model", 'load it first: pbpk.load_model("nis_body")')
+    require_type(patients, (Integral, list, tuple, range, np.ndarray), "patients", "how many, or their numbers")
     if isinstance(patients, Integral) and patients < 1:
         raise BadInput(f"cannot draw {patients} patients", hint="ask for at least one")
     if not -(2**63) <= seed < 2**63:

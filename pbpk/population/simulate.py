@@ -17,7 +17,8 @@ import numpy as np
 
 from pbpk import units
 from pbpk.compile.engine import using_engine
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, did_you_mean, require_type
+from pbpk.model.load import Model
 from pbpk.model.ranges import check_range, list_role_ranges
 from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
@@ -34,6 +35,7 @@ from pbpk.population.infinite_integrals import explain_no_infinity, find_last_in
 from pbpk.population.options import SimulationOptions, SolvingOptions, read_options
 from pbpk.population.patients import Patients, build_typical_patient
 from pbpk.population.workers import WorkerPool
+from pbpk.regimen.regimen import Regimen
 from pbpk.solve.choose import choose_solver
 from pbpk.solve.timeline import Timeline, build_timeline, moves_events
 
@@ -70,6 +72,10 @@ class Simulation:
         return self.administered
 
     def __getitem__(self, name: str) -> jax.Array:
+        if name not in self.observables:
+            raise BadInput(
+                f"this simulation has no observable `{name}`", hint=did_you_mean(str(name), self.observables)
+            )
         return self.observables[name]
 
 
@@ -105,6 +111,7 @@ def simulate(
     >>> path["cp"].shape, path.unit["cp"]  # (times, patients)
     ((2, 1), 'mg/L')
     """
+    _check_arguments(model, regimen, patients)
     times, how = _check_times(times), read_options(options)
     patients = build_typical_patient(model) if patients is None else patients
     names = tuple(select_observables(model.system, observe))
@@ -144,9 +151,22 @@ def simulate(
     )
 
 
+def _check_arguments(model: Model, regimen: Regimen, patients: Patients | None) -> None:
+    """Raise `WrongUsage` for arguments of another kind, and say how to make those that are wanted."""
+    require_type(model, Model, "model", 'load it first: pbpk.load_model("iodide")')
+    require_type(
+        regimen, Regimen, "regimen", 'make one: pbpk.dose("245 MBq", into="iv"), or pbpk.parse_dose("245 MBq iv")'
+    )
+    if patients is not None:
+        require_type(patients, Patients, "patients", "draw them: pbpk.virtual_patients(model, 10)")
+
+
 def _check_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
     """The times of observations (T,), h. Raises `BadInput` where there are none, or one is below 0 or goes back."""
-    times = np.asarray(times, dtype=float)
+    try:
+        times = np.asarray(times, dtype=float)
+    except (TypeError, ValueError):
+        raise BadInput(f"times cannot be {times!r:.60}", hint="a list of hours, such as [0.5, 1, 24]") from None
     if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or (times < 0).any():
         raise BadInput("times must be a list of hours from 0 on")
     if (np.diff(times) < 0).any():
@@ -168,6 +188,7 @@ def _replace_parameters(model: Model, patients: Patients, values: Mapping[str, A
     for name, value in values.items():
         row = model.parameters.with_values({name: 0.0})[name]
         index = model.system.parameter_index(row.name)
+        value = model.parameters.with_values({name: value})[name].value if isinstance(value, str) else value
         _check_role(model, row.name, value)
         p = jnp.asarray(p).at[index].set(jnp.asarray(value) * units.unit_factor(row.unit))
     p = model.system.derive(p) if values else p

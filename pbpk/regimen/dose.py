@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pbpk import units
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, require_type
 from pbpk.model.parameters import read_number
 from pbpk.regimen.regimen import Dose, Regimen
 from pbpk.regimen.times import read_hours
@@ -39,6 +39,8 @@ def dose(
     >>> pbpk.dose("2.5 MBq/kg", into="blood", ii="8 weeks", addl=2).doses[0].ii  # hours
     1344.0
     """
+    require_type(amount, str, "a dose", 'write a number and a unit, as in "3.7 GBq"')
+    require_type(addl, (int, np.integer), "addl", "how many further doses, a whole number")
     try:
         value, unit = read_number(amount)
     except ValueError:
@@ -82,6 +84,7 @@ def parse_dose(text: str) -> Regimen:
     >>> pbpk.parse_dose("100 mg oral every 24 h x 5") == pbpk.dose("100 mg", into="oral", ii=24, addl=4)
     True
     """
+    require_type(text, str, "a dose in words", f"the form is: {_GRAMMAR}")
     parts = [p.strip() for p in text.split(";") if p.strip()]
     if not parts:
         raise _unreadable_dose(text, "it is empty")

@@ -7,12 +7,13 @@ import re
 import numpy as np
 
 from pbpk import units
-from pbpk.errors import BadInput
+from pbpk.errors import BadInput, require_type
 from pbpk.model.parameters import read_number
 
 
 def read_hours(value: float | str, what: str) -> float:
     """A time in h from a number of hours or text with a unit. Raises `BadInput`, which names `what`, below 0 too."""
+    require_type(value, (str, int, float, np.integer, np.floating), what, 'hours, or text with a unit: "24 h"')
     if not isinstance(value, str):
         number, unit = float(value), "h"
     else:

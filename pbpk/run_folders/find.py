@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, did_you_mean, require_name
 from pbpk.run_folders.resumable import FIT
 
 
@@ -13,6 +13,7 @@ def find_run(run: str | Path) -> Path:
 
     Raises `BadInput` for what is no finished run; for one that is unfinished, the hint says how to resume it.
     """
+    require_name(run, "a run")
     folder, name = Path(run), str(run)
     if (folder / "results.json").exists():
         return folder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.errors import BadInput, ScienceFailed
+from pbpk.errors import BadInput, ScienceFailed, require_type
 from pbpk.run_folders.find import find_run
 from pbpk.run_folders.read import RunFiles, read_run, read_table
 from pbpk.run_folders.record import check_same_run, verify_inputs
@@ -38,6 +38,7 @@ def reopen_fit(run: str | Path | FinishedFit) -> FinishedFit:
     from pbpk.uncertainty.finished_fit import build_finished_fit
 
     if not isinstance(run, str | Path):
+        require_reopened(run)
         return run
     folder = find_run(run)
     files = read_run(folder)
@@ -63,6 +64,14 @@ def reopen_fit(run: str | Path | FinishedFit) -> FinishedFit:
     return replace(fit, covariance=_coherent_covariance(files.covariance, fit.names, fit.scale))
 
 
+def require_reopened(run: object) -> None:
+    """Raise `WrongUsage` for what is no run that was opened before: neither a fit nor a study with its estimates."""
+    from pbpk.diagnostics.fitted_model import FittedStudy
+    from pbpk.uncertainty.finished_fit import FinishedFit
+
+    require_type(run, (FinishedFit, FittedStudy), "a run", "give its folder, STUDY/NUMBER or its study's name")
+
+
 def _coherent_covariance(table: pd.DataFrame, names: tuple[str, ...], scale: np.ndarray) -> np.ndarray | None:
     """The covariance (P, P) of the free natural parameters, in coherent units; None where the fit has none."""
     if not set(names) <= set(table.index) or not set(names) <= set(table.columns):
@@ -83,6 +92,7 @@ def reopen_for_simulation(run: str | Path | FittedStudy) -> FittedStudy:
     from pbpk.study.load import load_study
 
     if not isinstance(run, str | Path):
+        require_reopened(run)
         return run
     folder = find_run(run)
     files = read_run(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, did_you_mean, require_name
 from pbpk.run_folders.find import suggest_resuming
 from pbpk.run_folders.read import finite_or_nan, read_json_object, read_results, read_table
 from pbpk.study.settings import load_spec
@@ -65,6 +65,8 @@ def runs(where: str | Path | None = None) -> RunList:
 
     A folder that cannot be read is among them and says why. Raises `BadInput` when there is no such study or folder.
     """
+    if where is not None:
+        require_name(where, "a study or folder")
     return RunList(tuple(sorted((summarise_run(f) for f in _list_folders(where)), key=lambda r: (r.date, r.run))))
 
 

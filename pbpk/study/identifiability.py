@@ -46,7 +46,9 @@ def describe_precision(problem: Problem) -> list[str]:
     k = len(thetas)
     m = np.asarray(expected_information(problem, problem.initial_unconstrained))[:k, :k]
     if not np.isfinite(m).all():
-        return ["the predictions are not finite at the starting values"]
+        return [
+            "the expected precision is not known: a prediction, or its residual variance, is not usable at the starting values"
+        ]
     size = np.sqrt(np.maximum(np.diag(m), 1e-300))
     values, vectors = np.linalg.eigh(m / np.outer(size, size))
     if values[0] < 1e-8:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk.data.events import EventTable, read_events
-from pbpk.errors import BadInput, Note, did_you_mean
+from pbpk.errors import BadInput, Note, did_you_mean, require_name
 from pbpk.likelihood.problem import ModelStructure, Problem
 from pbpk.model.load import Model, list_folders, load_model
 from pbpk.observe.readings import select_observables
@@ -85,6 +85,7 @@ def list_studies() -> dict[str, Path]:
 
 def find_study(name: str | Path) -> Path:
     """The folder of a study by its name, its folder or its fit.toml. Raises `BadInput` with the nearest known name."""
+    require_name(name, "a study")
     known = list_studies()
     if str(name) in known:
         return known[str(name)]

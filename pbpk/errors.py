@@ -80,7 +80,7 @@ def require_name(value: object, what: str) -> None:
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`; compared in lower case, since plain difflib finds nothing for `KM` beside `Km`."""
-    by_lower: dict[str, str] = {}
+    name, by_lower = str(name), {}
     for k in known:
         by_lower.setdefault(k.lower(), k)
     close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)

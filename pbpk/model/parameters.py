@@ -146,8 +146,10 @@ def _convert_value(value: float | str, row: Parameter) -> float:
 def read_parameters(path: Path) -> ParameterTable:
     """Read and check `parameters.toml` (see the module's words for its form)."""
     data = read_toml(path)
-    settings = data.pop("model", {})
-    covariates = {n: _read_row(n, row, path) for n, row in data.pop("covariates", {}).items()}
+    settings = _require_table(data.pop("model", {}), "model", path)
+    _check_settings(settings, path)
+    covariate_rows = _require_table(data.pop("covariates", {}), "covariates", path)
+    covariates = {n: _read_row(n, _require_table(row, n, path), path) for n, row in covariate_rows.items()}
     rows = {name: _read_row(name, row, path) for name, row in _flatten_tables(data, path)}
     table = ParameterTable(rows, covariates, settings, str(path))
     _check_sources(table, path)
@@ -157,6 +159,23 @@ def read_parameters(path: Path) -> ParameterTable:
                 hint = did_you_mean(effect.covariate, covariates) or "declare it under [covariates]"
                 raise BadInput(f"no covariate `{effect.covariate}`", where=f"{path}: `{row.name}`", hint=hint)
     return table
+
+
+_SETTINGS = {"title": str, "time": str, "nuclide": str, "nuclides": dict, "report": dict}
+
+
+def _require_table(item: object, name: str, path: Path) -> dict:
+    if not isinstance(item, dict):
+        raise BadInput(f"`{name}` is not a table", where=str(path), hint=f"it begins with [{name}]")
+    return item
+
+
+def _check_settings(settings: dict, path: Path) -> None:
+    """Raise `BadInput` where a setting of `[model]` that pbpk reads is of another kind."""
+    for name, kind in _SETTINGS.items():
+        if name in settings and not isinstance(settings[name], kind):
+            word = "text" if kind is str else "a table"
+            raise BadInput(f"`model.{name}` is not {word}: {settings[name]!r:.40}", where=str(path))
 
 
 def _flatten_tables(data: dict, path: Path, prefix: str = "") -> Iterator[tuple[str, dict]]:
@@ -189,6 +208,9 @@ def _read_row(name: str, row: dict, path: Path) -> Parameter:
                 if key == "source"
                 else "",
             )
+    for key in ("unit", "about", "source", "status"):
+        if not isinstance(row.get(key, ""), str):
+            raise BadInput(f"has a {key} that is no text: {row[key]!r:.40}", where=where)
     value = _read_finite(row, "value", where)
     status = row.get("status", "measured")
     if status not in STATUSES:
@@ -233,7 +255,7 @@ def _require_tables(items, where: str) -> list[dict]:
 def _read_spread(row: dict, value: float, where: str) -> Spread:
     needs = {"lognormal": ("cv",), "normal": ("sd",), "uniform": ("low", "high")}
     kind = row.get("distribution") if isinstance(row, dict) else row
-    if kind not in needs:
+    if not isinstance(kind, str) or kind not in needs:
         raise BadInput(f"spread has the distribution {kind!r}", where=where, hint=did_you_mean(str(kind), needs))
     wanted = {"distribution", "source", *needs[kind]}
     if set(row) != wanted or not row["source"]:
@@ -248,6 +270,9 @@ def _read_spread(row: dict, value: float, where: str) -> Spread:
 
 def _read_effect(row: dict, typical: float, where: str) -> CovariateEffect:
     """`value` in place of `coefficient`: what the parameter is where the condition of a categorical form holds."""
+    for key in ("covariate", "form", "source"):
+        if not isinstance(row.get(key, ""), str):
+            raise BadInput(f"a covariate effect has a {key} that is no text: {row[key]!r:.40}", where=where)
     wanted = {"covariate", "form", "reference", "value" if "value" in row else "coefficient", "source"}
     if set(row) != wanted:
         odd = set(row) ^ wanted

@@ -56,7 +56,7 @@ def _read_measurement(name: str, table: dict[str, Any]) -> Measurement:
     kind = table.get("kind")
     if kind is None:
         raise BadInput("a measurement needs its `kind`", hint=" or ".join(KINDS))
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise BadInput(f"no kind of measurement `{kind}`", hint=did_you_mean(str(kind), KINDS))
     if "decay_corrected" not in table:
         raise BadInput(

@@ -5,6 +5,7 @@ In a file a bare number would be a guess, so there only times in h and zeros may
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ def build_from_table(kind: type[Instance], table: Mapping[str, Any], what: str) 
     for name, value in table.items():
         if name not in known:
             raise BadInput(f"`{name}` is not a key of {what}", hint=did_you_mean(name, known))
+        _check_kind(name, value, str(known[name].type))
         unit = known[name].metadata.get("unit")
         if isinstance(value, (int, float)) and value and unit not in (None, "h"):
             raise BadInput(f"`{name}` = {value:g} has no unit", hint=f'write {name} = "{value:g} {unit}"')
@@ -38,6 +40,28 @@ def build_from_table(kind: type[Instance], table: Mapping[str, Any], what: str) 
         if name not in table and f.default is MISSING and f.default_factory is MISSING:
             raise BadInput(f"{what} needs `{name}`")
     return kind(**table)
+
+
+def _check_kind(name: str, value: Any, annotation: str) -> None:
+    """Raise `BadInput` where a value of a file is of another kind than the field of that annotation can take."""
+    words = set(re.findall(r"\w+", annotation))
+    if annotation == "bool":  # its own check says what is wanted
+        return
+    if annotation.startswith(("Mapping", "dict")):
+        fits = isinstance(value, dict)
+    elif isinstance(value, dict):
+        fits = bool({"Mapping", "dict"} & words) or any(word[0].isupper() and word != "None" for word in words)
+    elif isinstance(value, bool):
+        fits = "bool" in words
+    elif isinstance(value, list):
+        fits = bool({"tuple", "list", "Sequence", "Any"} & words)
+    elif isinstance(value, str):
+        fits = bool({"str", "float", "Any"} & words)
+    else:
+        fits = bool({"float", "int", "Any"} & words)
+    if not fits:
+        kind = {dict: "a table", bool: "a switch", list: "a list", str: "text"}.get(type(value), "a number")
+        raise BadInput(f"`{name}` cannot be {kind}: {value!r:.40}")
 
 
 def to_coherent(value: Any, unit: str, what: str) -> Any:

@@ -5,6 +5,7 @@ Counter-based: replicate r depends on the seed and r alone, however many there a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from pbpk.errors import BadInput, did_you_mean
+from pbpk.errors import BadInput, Note, did_you_mean
 from pbpk.likelihood.endpoints.base import Observed
 from pbpk.likelihood.replicates import draw_classes, draw_replicate, find_censoring_limits, replace_observations
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 def assign_strata(study: Study, column: str | None) -> np.ndarray:
     """The number of each subject's stratum (N,), by its value of a column of the data; 0 without a column.
 
-    Raises `BadInput` for a column that is not there or changes within a subject.
+    Raises `BadInput` for a column that is not there, changes within a subject, or sets every subject apart; a stratum of one
+    among larger ones is a `Note`.
     """
     if column is None:
         return np.zeros(study.problem.subjects, int)
@@ -41,7 +43,20 @@ def assign_strata(study: Study, column: str | None) -> np.ndarray:
         raise BadInput(
             f"`{column}` changes within ID {subject}, so it puts a subject in no one group", where=events.source
         )
-    return pd.factorize(by_subject.first())[0]
+    strata = pd.factorize(by_subject.first())[0]
+    sizes = np.bincount(strata)
+    alone = int((sizes == 1).sum())
+    if alone == len(sizes):
+        raise BadInput(
+            f"each of the {alone} strata by `{column}` has one subject",
+            where=events.source,
+            why="Every replicate would be the data themselves, and every standard error 0.",
+            hint="stratify by a column with few values",
+        )
+    if alone:
+        note = f"{alone} strata by `{column}` have one subject, which is in every replicate once: what it does is not resampled"
+        warnings.warn(note, Note, stacklevel=2)
+    return strata
 
 
 @partial(jax.jit, static_argnames="sizes")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from finished_fits import compiled_objective, theophylline
 
-from pbpk.errors import BadInput, ScienceFailed, WrongUsage
+from pbpk.errors import BadInput, Note, ScienceFailed, WrongUsage
 from pbpk.study.load import load_study
 from pbpk.uncertainty.bootstrap import BootstrapOptions, BootstrapProgress, run_bootstrap
 from pbpk.uncertainty.intervals import compute_bca_interval
@@ -142,7 +142,8 @@ def test_subjects_are_drawn_as_often_as_chance_has_it():
 
 def test_strata_come_from_a_column_of_the_data():
     study = load_study("phenobarbital")
-    groups = assign_strata(study, "APGR")
+    with pytest.warns(Note, match="1 strata by `APGR` have one subject"):
+        groups = assign_strata(study, "APGR")
     first = study.events.frame.groupby("ID", sort=False)["APGR"].first().to_numpy()
     assert len(set(zip(groups, first, strict=True))) == len(set(first)) == groups.max() + 1
     with pytest.raises(BadInput, match="did you mean `APGR`"):
@@ -223,3 +224,19 @@ def test_what_cannot_be_asked(pooled, options, message):
 def test_columns_of_the_table(small, pooled):
     assert list(small.table) == [*REPLICATE_COLUMNS, *pooled.names]
     assert list(small.drawn) == pooled.study.subjects and (small.drawn.sum(axis=1) == 12).all()
+
+
+def test_strata_of_one():
+    """A subject alone in its stratum is always drawn once; where all are, nothing is resampled at all."""
+    from types import SimpleNamespace
+
+    def study(column):
+        frame = pd.DataFrame({"ID": ["1", "1", "2", "3"], "X": column})
+        events = SimpleNamespace(frame=frame, covariates=("X",), source="data.csv")
+        return SimpleNamespace(events=events, problem=SimpleNamespace(subjects=3))
+
+    with pytest.raises(BadInput, match="each of the 3 strata by `X` has one subject"):
+        assign_strata(study([1, 1, 2, 3]), "X")
+    with pytest.warns(Note, match="1 strata by `X` have one subject"):
+        assert assign_strata(study([1, 1, 2, 2]), "X").tolist() == [0, 1, 1]
+    assert assign_strata(study([1, 1, 1, 1]), "X").tolist() == [0, 0, 0]

@@ -41,10 +41,10 @@ def derived(
     from pbpk.run_folders.uncertainty import derived as derive_quantities
 
     quantities, source = read_pairs(quantity, "--quantity"), find_run(run)
-    result = derive_quantities(source, quantities, sample=sample, seed=seed, level=level)
     settings = {"quantities": quantities, "sample": sample, "seed": seed, "level": level}
     folder = claim_analysis(source, "derived", out, settings)
     with keep_progress(folder):
+        result = derive_quantities(source, quantities, sample=sample, seed=seed, level=level)
         write_analysis(folder, "derived", result.to_dict(), {"derived": result.table})
         final = folder.finish()
     print_result(result, source, final, as_json, _format_result)

@@ -106,7 +106,7 @@ def _write(result: Design, out: Path) -> None:
     from pbpk.commands.shared import say
     from pbpk.run_folders.claim import claim_folder
 
-    folder = claim_folder(Path("designs") / result.study, out)
+    folder = claim_folder(Path("designs") / result.study, out, resumable=None)
     try:
         folder.write_json("design.json", result.to_json())
         folder.write("parameters.csv", result.parameters.to_csv(index=False))

@@ -94,7 +94,7 @@ def _write_files(answer: DosimetryAnswer, out: Path) -> None:
     from pbpk.commands.shared import say
     from pbpk.run_folders.claim import claim_folder
 
-    folder = claim_folder(Path("dosimetry"), out)
+    folder = claim_folder(Path("dosimetry"), out, resumable=None)
     try:
         answer.result["notes"] += write_doses(folder, answer)
         answer.result["folder"] = str(folder.finish())

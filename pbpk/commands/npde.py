@@ -38,10 +38,10 @@ def npde(
     source = find_run(run)
     fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    result = check_run(fit, replicates, endpoint=endpoint, seed=seed, progress=ProgressLines("replicates"))
     settings = {"replicates": replicates, "endpoint": endpoint, "seed": seed}
     folder = claim_analysis(source, "npde", out, settings)
     with keep_progress(folder):
+        result = check_run(fit, replicates, endpoint=endpoint, seed=seed, progress=ProgressLines("replicates"))
         write_analysis(folder, "npde", result.to_dict(), {"npde": result.table})
         missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()

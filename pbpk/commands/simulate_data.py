@@ -34,7 +34,9 @@ def simulate_data(
     from pbpk.units import unit_factor
 
     events = _read_records(model, data, columns, unit_of_column)
-    folder = claim_folder(Path("simulations") / model.name, request.out) if request.out is not None else None
+    folder = (
+        claim_folder(Path("simulations") / model.name, request.out, resumable=None) if request.out is not None else None
+    )
     try:
         table, units, codes, again = simulate_records(
             *(model, events),

@@ -36,7 +36,7 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
     observed = select_by_scenario(scenarios, request.observables) if several else {}
     folder, measured, written = None, None, None
     if request.out is not None or population:
-        folder = claim_folder(Path("simulations") / model.name, request.out)
+        folder = claim_folder(Path("simulations") / model.name, request.out, resumable=None)
     shown, notes = request.times / unit_factor(model.time_unit), _note_absences(observed)
     begun = time.perf_counter()
     try:

@@ -59,9 +59,9 @@ def vpc(
     source = find_run(run)
     fit = reopen_for_simulation(source)
     say(f"{fit.study.name}: {replicates} replicates of {fit.problem.subjects} subjects; first call compiles")
-    result = check_run(fit, **keywords, progress=ProgressLines("replicates"))
     folder = claim_analysis(source, "vpc", out, vars(options))
     with keep_progress(folder):
+        result = check_run(fit, **keywords, progress=ProgressLines("replicates"))
         write_analysis(folder, "vpc", result.to_dict(), {"vpc": result.table, "points": result.points})
         missing = write_images(folder, lambda: _draw_images(result, source))
         final = folder.finish()

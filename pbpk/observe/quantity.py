@@ -52,7 +52,7 @@ def _check_kind(name: str, value: Any, annotation: str) -> None:
     elif isinstance(value, dict):
         fits = bool({"Mapping", "dict"} & words) or any(word[0].isupper() and word != "None" for word in words)
     elif isinstance(value, bool):
-        fits = "bool" in words
+        fits = bool({"bool", "Any"} & words) or any(word.endswith("Model") for word in words)
     elif isinstance(value, list):
         fits = bool({"tuple", "list", "Sequence", "Any"} & words)
     elif isinstance(value, str):

@@ -33,6 +33,10 @@ def write_report(run_folder: Path) -> Path:
     """Write `report.html` into the run's folder, whole or not at all, and give its path."""
     require_report_extra()
     run = read_run(Path(run_folder))
+    if not os.access(run.path, os.W_OK):
+        raise BadInput(
+            "cannot be written to", where=str(run.path), hint="copy the run's folder to a place you can write to"
+        )
     target = run.path / "report.html"
     partial = run.path / f".report.{os.getpid()}.partial"
     page = render_page(run)

@@ -124,7 +124,8 @@ def test_check_of_a_voi_table_says_what_was_assumed(pbpk, voi):
     assert ran.code == 0
     assert "warning: nothing says whether values are decay-corrected: taken as not" in ran.err
     assert "a factor of 10.03" in ran.err
-    assert "thyroid" in ran.out and "activity_MBq" in ran.out and "no fault found, but 1 warning" in ran.out
+    assert "row 3: the VOIs of this time hold 18 MBq" in ran.err  # so they were corrected
+    assert "thyroid" in ran.out and "activity_MBq" in ran.out and "no fault found, but 2 warnings" in ran.out
     found = pbpk("check", voi(), "--nuclide", "At-211", "--decay-corrected", "--json").json
     assert found["good"] and found["warning"] == []
     rate = load_nuclide("At-211").decay_constant

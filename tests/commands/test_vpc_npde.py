@@ -105,7 +105,7 @@ def test_what_a_vpc_cannot_be_asked(refused, finished):
 def test_a_run_whose_data_have_changed(refused, finished):
     data = finished / "data.csv"
     data.write_text(data.read_text().replace("319.992", "400"))
-    refused(1, "no longer those that it recorded", "fit the study again")("vpc", "finished", "--replicates", "20")
+    refused(3, "data.csv: is not as it was when the run was started")("vpc", "finished", "--replicates", "20")
 
 
 def test_a_run_that_did_not_converge_is_judged_with_a_note(pbpk, finished):

@@ -41,7 +41,7 @@ def test_what_no_solver_can_cure_is_tried_once_and_disturbs_nobody():
 
 def test_a_zero_volume_ends_at_once():
     """Its rates are not finite, so that the general solver would go on to its last step."""
-    path = simulate(ORAL, dose("100 mg", into="oral"), T, values={"V": 0.0})
+    path = simulate(ORAL, dose("100 mg", into="oral"), T, values={"V": np.array([0.0])})
     assert path.result.tolist() == [ResultCode.NOT_FINITE] and path.solved_again.tolist() == [0]
 
 

@@ -56,7 +56,7 @@ VERBS = {
     "simulate": Verb(
         ("simulate", "iodide", "--dose", "1 MBq to blood", "--times", "0:24:1", "--patients", "20000", "--out", "r"),
         None,
-        "r/simulation.csv",
+        "r/curves.parquet",
     ),
 }
 
@@ -112,12 +112,10 @@ def try_once(verb: Verb, folder: Path, took: float, rng: random.Random) -> str:
             code = start(words, folder).wait()
             if code not in (0, 1):
                 return f"exit {code} of {' '.join(words)}"
-        if ended:
-            return "" if (folder / verb.results).exists() else "no results"
-        if (folder / "r").exists() and verb.resume is None:
-            return "a file under a final name after a kill"
+        if ended or (folder / "r").exists():  # its final name: it was whole when it was killed, or says it is
+            return "" if (folder / verb.results).exists() else "no results under the final name"
         unfinished = (folder / "r.partial/run.json").exists()
-        if not unfinished:
+        if verb.resume is None or not unfinished:  # what cannot be resumed is removed, as its message says
             shutil.rmtree(folder / "r.partial", ignore_errors=True)
         words = verb.resume if verb.resume is not None and unfinished else verb.words
 

@@ -47,7 +47,9 @@ internal_decay = [decay]
 becquerel = 1e-6 * internal_decay / hour = Bq
 curie = 3.7e10 * becquerel = Ci
 decay = becquerel * second
-internal_count = [count] = count
+internal_count = [count] = count = cell = cells
+internal_pressure = [pressure] = mmHg
+internal_biological_activity = [biological_activity] = IU
 counts_per_second = count / second = cps
 gray = [absorbed_dose] = Gy
 percent = 0.01 = %

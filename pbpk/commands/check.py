@@ -100,7 +100,7 @@ def _check_model(name: str) -> dict:
     m = load_model(name)
     return {
         "model": m.name,
-        "compartments": len(m.system.names),
+        "compartments": len(m.system.held_names),
         "parameters": len(m.parameters),
         "linear": not m.system.nonlinear,
         "solver": choose_solver(m.system).name,
@@ -121,7 +121,7 @@ def _check_data(path: Path, model: str | None) -> dict:
     observables = list(m.system.observables)
     events = read_events(
         path,
-        compartments=m.system.names,
+        compartments=m.system.held_names,
         parameters=m.system.parameter_names,
         observables=observables,
         default_compartment=next(iter(routes)) if len(routes) == 1 else None,

@@ -59,8 +59,8 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
     if loaded and into:
         routes = loaded.system.block.routes
         into = routes[into].name if into in routes else into
-        if into not in loaded.system.names:
-            raise BadInput(f"no compartment `{into}`", hint=did_you_mean(into, [*routes, *loaded.system.names]))
+        if into not in loaded.system.held_names:
+            raise BadInput(f"no compartment `{into}`", hint=did_you_mean(into, [*routes, *loaded.system.held_names]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said below, in the command line's own way
         table = read_voi(

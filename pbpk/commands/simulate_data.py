@@ -87,7 +87,7 @@ def _read_records(model: Model, data: Path, columns: dict[str, str], unit_of_col
     routes = {c.name for c in model.system.block.routes.values()}
     events = read_events(
         data,
-        compartments=model.system.names,
+        compartments=model.system.held_names,
         parameters=model.system.parameter_names,
         default_compartment=next(iter(routes)) if len(routes) == 1 else None,
         columns=columns,

@@ -11,6 +11,7 @@ from pbpk.model.chains import daughter as daughter
 from pbpk.model.declare import OUT as OUT
 from pbpk.model.declare import Block as Block
 from pbpk.model.declare import Compartment as Compartment
+from pbpk.model.declare import after as after
 from pbpk.model.declare import amount as amount
 from pbpk.model.declare import conc as conc
 from pbpk.model.declare import demand as demand
@@ -18,7 +19,19 @@ from pbpk.model.declare import derive as derive
 from pbpk.model.declare import flux as flux
 from pbpk.model.declare import observe as observe
 from pbpk.model.declare import option as option
+from pbpk.model.declare import time as time
+from pbpk.model.declare import time_since_dose as time_since_dose
 from pbpk.model.declare import total as total
+from pbpk.model.functions import cos as cos
+from pbpk.model.functions import exp as exp
+from pbpk.model.functions import log as log
+from pbpk.model.functions import max as max
+from pbpk.model.functions import maximum as maximum
+from pbpk.model.functions import min as min
+from pbpk.model.functions import minimum as minimum
+from pbpk.model.functions import sin as sin
+from pbpk.model.functions import sqrt as sqrt
+from pbpk.model.functions import where as where
 from pbpk.model.laws import clearance as clearance
 from pbpk.model.laws import competitive as competitive
 from pbpk.model.laws import emax as emax

@@ -6,12 +6,29 @@ in the compiled code.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import OUT, Binding, Block, Flux, TotalAmount, sort_derived
+from pbpk.model.clocks import tick
+from pbpk.model.declare import (
+    OUT,
+    Block,
+    Clock,
+    ComputedReading,
+    Concentration,
+    Flux,
+    Observable,
+    TotalAmount,
+    sort_derived,
+)
+from pbpk.model.law_check import (
+    check_law_arguments,
+    check_traceable,
+    describe_bindings,
+    evaluate_units,
+    find_computed_unit,
+)
 from pbpk.model.parameters import DERIVED, Parameter, ParameterTable
 from pbpk.model.ranges import check_range, list_questionable, list_role_ranges
 
@@ -20,7 +37,9 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
     """Raise `BadInput` at the first fault; return remarks that do not stop the model from running."""
     _check_names(block)
     for f in block.fluxes:
-        _check_law(f)
+        if f.law is tick:
+            continue
+        check_law_arguments(f.law, f.bindings, f"{f.where}: {f.path}")
         _check_parameters(f, table)
         _check_units(f, table)
     for c in block.compartments:
@@ -38,10 +57,13 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
                 f"`{o.scale}`",
                 f"observable `{o.name}`",
             )
-        if isinstance(o.reading, TotalAmount) and not o.reading.compartments:
+        totals = [r for r in _list_readings(o) if isinstance(r, TotalAmount)]
+        if any(not r.compartments for r in totals):
             raise BadInput("adds up nothing", where=f"observable `{o.name}`")
-        if isinstance(o.reading, TotalAmount) and len({c.unit for c in o.reading.compartments}) > 1:
+        if any(len({c.unit for c in r.compartments}) > 1 for r in totals):
             raise BadInput("adds amounts of different units", where=f"observable `{o.name}`")
+        if isinstance(o.reading, ComputedReading):
+            _check_computed(o, table)
     return _collect_remarks(block, table)
 
 
@@ -53,6 +75,8 @@ def list_parameter_names(block: Block) -> list[str]:
         names += [d.name, *d.parents]
     names += [n for d in block.demands for _, n in d.of]
     names += [o.scale for o in block.observables if o.scale]
+    names += [b for o in block.observables for b in _list_readings(o) if isinstance(b, str)]
+    names += [b.compartment.volume for o in block.observables for b in _list_readings(o) if _has_volume(b)]
     return list(dict.fromkeys(names))
 
 
@@ -65,10 +89,7 @@ def add_derived_rows(block: Block, table: ParameterTable) -> ParameterTable:
         if d.name in table:
             raise BadInput(f"`{d.name}` is both in the table and derived", where=d.where)
         rows = {n: _require_row(n, table, f"{d.where}: `{d.name}`") for n in d.parents}
-        parents = dict(d.of)
-        wanted = list(inspect.signature(d.rule).parameters)
-        if sorted(wanted) != sorted(parents):
-            raise BadInput(f"{d.rule.__name__} takes {wanted}, given {list(parents)}", where=f"{d.where}: `{d.name}`")
+        check_law_arguments(d.rule, d.of, f"{d.where}: `{d.name}`")
         unit_quantities = {n: registry.Quantity(1.0, row.unit) for n, row in rows.items()}
         try:
             arguments = {
@@ -77,6 +98,7 @@ def add_derived_rows(block: Block, table: ParameterTable) -> ParameterTable:
             quantity = registry.Quantity(1.0, "1") * d.rule(**arguments)
         except (pint.PintError, TypeError) as e:
             raise BadInput(f"{d.rule.__name__} cannot take these units: {e}", where=f"{d.where}: `{d.name}`") from None
+        check_traceable(d.rule, d.of, f"{d.where}: `{d.name}`")
         of = ", ".join(f"`{n}`" for n in rows)
         row = Parameter(d.name, 0.0, f"{quantity.units:~}" or "1", d.about, f"{d.rule.__name__} of {of}", DERIVED)
         table = replace(table, rows={**table.rows, d.name: row})
@@ -117,11 +139,12 @@ def _check_names(block: Block) -> None:
         units.read_quantity(c.unit, f"compartment `{c.name}`")
     declared = set(block.compartments) | {OUT}
     mentions = [(f.path.source, str(f)) for f in block.fluxes] + [(f.path.target, str(f)) for f in block.fluxes]
-    mentions += [(b.compartment, str(f)) for f in block.fluxes for _, b in f.bindings if not isinstance(b, str)]
+    mentions += [(b.compartment, str(f)) for f in block.fluxes for _, b in f.bindings if not isinstance(b, str | Clock)]
     mentions += [(c, f"route `{word}`") for word, c in block.routes.items()]
     for o in block.observables:
-        inside = o.reading.compartments if isinstance(o.reading, TotalAmount) else (o.reading.compartment,)
-        mentions += [(c, f"observable `{o.name}`") for c in inside]
+        for r in _list_readings(o):
+            inside = () if isinstance(r, str) else r.compartments if isinstance(r, TotalAmount) else (r.compartment,)
+            mentions += [(c, f"observable `{o.name}`") for c in inside]
     for word, c in block.routes.items():
         if word in {other.name for other in block.compartments} - {c.name}:
             raise BadInput(
@@ -135,11 +158,29 @@ def _check_names(block: Block) -> None:
             raise BadInput("leads nowhere: it begins where it ends", where=f"{f.where}: {f.path}")
 
 
-def _check_law(f: Flux) -> None:
-    wanted = list(inspect.signature(f.law).parameters)
-    bound = [name for name, _ in f.bindings]
-    if sorted(wanted) != sorted(bound):
-        raise BadInput(f"{f.law.__name__} takes {wanted}, given {bound}", where=f"{f.where}: {f.path}")
+def _list_readings(o: Observable) -> list:
+    """All that an observable reads: its one reading, or what the arguments of its law are bound to."""
+    return [b for _, b in o.reading.bindings] if isinstance(o.reading, ComputedReading) else [o.reading]
+
+
+def _has_volume(binding: object) -> bool:
+    return isinstance(binding, Concentration)
+
+
+def _check_computed(o: Observable, table: ParameterTable) -> None:
+    """An observable law's arguments, and the unit that they make."""
+    assert isinstance(o.reading, ComputedReading)
+    r, where = o.reading, f"{o.reading.where}: observable `{o.name}`"
+    check_law_arguments(r.law, r.bindings, where)
+    for _, binding in r.bindings:
+        if isinstance(binding, str):
+            _require_row(binding, table, where)
+        elif isinstance(binding, Concentration):
+            _require_row(binding.compartment.volume or "", table, where)
+    made = find_computed_unit(r, table, where)
+    if r.unit is not None:
+        units.require_dimension(r.unit, made, "`unit`", where=where)
+    check_traceable(r.law, r.bindings, where)
 
 
 def _require_row(name: str, table: ParameterTable, where: str):
@@ -150,61 +191,32 @@ def _require_row(name: str, table: ParameterTable, where: str):
 
 def _check_parameters(f: Flux, table: ParameterTable) -> None:
     for _, binding in f.bindings:
+        assert not isinstance(binding, Clock), "clocks are compartments by now"
         if isinstance(binding, str):
             _require_row(binding, table, f"{f.where}: {f.path}")
         elif volume := getattr(binding.compartment, "volume", None):
             _require_row(volume, table, f"{f.where}: {f.path}")
 
 
-def _unit_of(binding: Binding, table: ParameterTable) -> str:
-    if isinstance(binding, str):
-        return table[binding].unit
-    unit = binding.compartment.unit
-    if type(binding).__name__ == "Concentration":
-        return f"({unit})/({table[binding.compartment.volume or ''].unit})"
-    return unit
-
-
 def _check_units(f: Flux, table: ParameterTable) -> None:
     """The law on quantities must give amount of the source (or, for production, of the target) per time."""
-    import pint
-
     where = f"{f.where}: {f.path}"
     ends = [c for c in (f.path.source, f.path.target) if c is not OUT]
     if len(ends) == 2 and not units.have_same_dimension(ends[0].unit, ends[1].unit):
         raise BadInput(f"joins {ends[0].unit} to {ends[1].unit}", where=where)
     registry = units.get_registry()
-    arguments = {name: registry.Quantity(1.0, _unit_of(b, table)) for name, b in f.bindings}
-    try:
-        rate = f.law(**arguments)
-    except pint.DimensionalityError as e:
-        raise BadInput(
-            f"{f.law.__name__} mixes {e.units1} with {e.units2}", where=where, why=_describe_bindings(f, table)
-        ) from None
-    except Exception as e:  # a law is the modeller's own code, and may do anything
-        raise BadInput(
-            f"{f.law.__name__} fails on numbers with units: {type(e).__name__}: {e}",
-            where=where,
-            why=_describe_bindings(f, table),
-            hint="a law is plain arithmetic on its arguments",
-        ) from e
+    rate = evaluate_units(f.law, f.bindings, table, where)
     wanted = registry.Quantity(1.0, f"({ends[0].unit})/h")
-    if not isinstance(rate, registry.Quantity) or rate.dimensionality != wanted.dimensionality:
-        came = f"{rate.units:~}" if isinstance(rate, registry.Quantity) else "dimensionless"
+    if rate.dimensionality != wanted.dimensionality:
         raise BadInput(
-            f"rate is in {came}; a flux out of `{f.path.source.name}` is in {ends[0].unit}/time",
+            f"rate is in {rate.units:~}; a flux out of `{f.path.source.name}` is in {ends[0].unit}/time"
+            if not rate.dimensionless
+            else f"rate is dimensionless; a flux out of `{f.path.source.name}` is in {ends[0].unit}/time",
             where=where,
-            why=_describe_bindings(f, table),
+            why=describe_bindings(f.law, f.bindings, table),
             hint=_suggest_law(f, table),
         )
-
-
-def _describe_bindings(f: Flux, table: ParameterTable) -> str:
-    parts = []
-    for name, b in f.bindings:
-        of = f"`{b}`" if isinstance(b, str) else f"{type(b).__name__.lower()} of `{b.compartment.name}`"
-        parts.append(f'{name} = {of} in "{_unit_of(b, table)}"')
-    return f"{f.law.__name__}: " + ", ".join(parts)
+    check_traceable(f.law, f.bindings, where)
 
 
 def _suggest_law(f: Flux, table: ParameterTable) -> str:
@@ -224,5 +236,9 @@ def _collect_remarks(block: Block, table: ParameterTable) -> list[str]:
     used = set(list_parameter_names(block))
     remarks = [f"parameter `{name}` is used by no flux" for name in table if name not in used]
     entered = {f.path.target for f in block.fluxes} | set(block.routes.values())
-    remarks += [f"`{c.name}` is entered by no flux and no route" for c in block.compartments if c not in entered]
+    remarks += [
+        f"`{c.name}` is entered by no flux and no route"
+        for c in block.compartments
+        if c not in entered and c.clock is None
+    ]
     return remarks + list_questionable(block, table)

@@ -28,9 +28,18 @@ _BUILDERS = FilePath(__file__).parent
 
 
 @dataclass(frozen=True)
+class Clock:
+    """What a law may read of time: "time", "since_dose", or "after", which is 1 from the time of parameter `at` on."""
+
+    shows: str
+    at: str | None = None
+
+
+@dataclass(frozen=True)
 class Compartment:
     """A well-mixed amount in `unit`. The other fields name parameters: its volume, its initial amount, and what acts on doses
-    into it. `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2.
+    into it. `rate` and `duration` are those of an infusion whose record says RATE = -1 or -2. `clock`: it counts time for
+    laws, and holds nothing (clocks.py makes such compartments).
     """
 
     name: str
@@ -41,6 +50,7 @@ class Compartment:
     rate: str | None = None
     duration: str | None = None
     initial: str | None = None
+    clock: Clock | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -88,8 +98,25 @@ class TotalAmount:
     compartments: tuple[Compartment, ...]
 
 
-Binding = Amount | Concentration | str
+Binding = Amount | Concentration | Clock | str
 Reading = Amount | Concentration | TotalAmount
+
+
+def time() -> Clock:
+    """The time of the records (h in the compiled program), to bind to a law's argument."""
+    return Clock("time")
+
+
+def time_since_dose() -> Clock:
+    """The time since the last dose was given, additional doses included and a lag left out; before the first dose, the time
+    since the first record or reset."""
+    return Clock("since_dose")
+
+
+def after(parameter: str) -> Clock:
+    """0 before the time that the parameter names and 1 from it on: a change-point, as NONMEM's MTIME. The solution stops
+    there, so that it is exact, and so are derivatives in the time itself, which may be estimated."""
+    return Clock("after", parameter)
 
 
 def amount(compartment: Compartment) -> Amount:
@@ -109,8 +136,24 @@ def conc(compartment: Compartment) -> Concentration:
 
 
 def total(*compartments: Compartment) -> TotalAmount:
-    """The sum of amounts over several compartments of one unit, to observe."""
+    """The sum of amounts over several compartments of one unit, to observe. Raises `BadInput` for anything else."""
+    for c in compartments:
+        if not isinstance(c, Compartment):
+            raise BadInput(
+                f"total(…) adds the amounts of compartments, and one of its arguments is {_describe_argument(c)}",
+                where=_locate_caller(),
+                why="Concentrations in different volumes have no sum that means anything.",
+                hint="name the compartments: total(a, b); for another combination, write a law and observe it",
+            )
     return TotalAmount(tuple(compartments))
+
+
+def _describe_argument(value: object) -> str:
+    """What stands where a compartment should, in the words of this language."""
+    if isinstance(value, Amount | Concentration):
+        word = "amount" if isinstance(value, Amount) else "conc"
+        return f"{word}({value.compartment.name})"
+    return f"{value!r:.40}"
 
 
 @dataclass(frozen=True)
@@ -127,8 +170,30 @@ class Flux:
 
 
 def flux(path: Arrow, law: Callable, **bindings: Binding) -> Flux:
-    """An arrow and the law of its rate; each keyword is an argument of the law (units: amount of the source per time)."""
-    return Flux(path, law, tuple(bindings.items()), _locate_caller())
+    """An arrow and the law of its rate; each keyword is an argument of the law (units: amount of the source per time).
+    Raises `BadInput` for what is no arrow, no law or nothing that an argument can be bound to."""
+    where = _locate_caller()
+    if not isinstance(path, Arrow):
+        raise BadInput(f"a flux needs an arrow, not {path!r:.40}", where=where, hint="flux(a >> b, law, …)")
+    if not callable(law):
+        raise BadInput(f"a flux needs a law, not {law!r:.40}", where=where, hint='first_order, a=amount(a), k="K"')
+    for name, binding in bindings.items():
+        _check_binding(name, binding, Binding, where)
+    return Flux(path, law, tuple(bindings.items()), where)
+
+
+def _check_binding(name: str, binding: object, kinds: object, where: str) -> None:
+    if isinstance(binding, kinds):  # type: ignore[arg-type]
+        return
+    if isinstance(binding, TotalAmount):
+        what, hint = "a total", "bind each amount to an argument of its own, and add them in the law"
+    elif isinstance(binding, Compartment):
+        what, hint = f"the compartment `{binding.name}`", f"amount({binding.name}) or conc({binding.name})"
+    elif callable(binding):
+        what, hint = f"the function {getattr(binding, '__name__', '?')}", "call it, as in time()"
+    else:
+        what, hint = f"{binding!r:.40}", f'give the number a name and a row in parameters.toml: {name}="NAME"'
+    raise BadInput(f"the argument `{name}` of a law cannot be bound to {what}", where=where, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -207,18 +272,60 @@ def option(name: str, choices: str, about: str, *, default: str | None = None, s
 
 
 @dataclass(frozen=True)
+class ComputedReading:
+    """A law of amounts, concentrations, times and parameters that is observed; `unit`: the one it is shown in, if not the one
+    that its arguments make."""
+
+    law: Callable
+    bindings: tuple[tuple[str, Binding | TotalAmount], ...]
+    unit: str | None
+    where: str = field(compare=False)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that it reads."""
+        return [b for _, b in self.bindings if isinstance(b, str)]
+
+
+@dataclass(frozen=True)
 class Observable:
     """What a user can ask for by name: a reading, what it is about, and the parameter that scales it."""
 
     name: str
-    reading: Reading
+    reading: Reading | ComputedReading
     about: str
     scale: str | None = None
 
 
-def observe(name: str, reading: Reading, about: str, scale: str | None = None) -> Observable:
-    """Declare what a user can ask for by name: an amount, a concentration or a total, times the parameter `scale` if given."""
-    return Observable(name, reading, about, scale)
+def observe(
+    name: str,
+    reading: Reading | Callable,
+    about: str = "",
+    scale: str | None = None,
+    *,
+    unit: str | None = None,
+    **bindings: Binding | TotalAmount,
+) -> Observable:
+    """Declare what a user can ask for by name: an amount, a concentration or a total, times the parameter `scale` if given;
+    or a law, with each of its arguments bound as in a flux, and shown in `unit` if given.
+
+        observe("effect", emax, "fall of blood pressure", a=conc(central), vmax="EMAX", half="EC50")
+
+    Raises `BadInput` for what cannot be observed.
+    """
+    where = _locate_caller()
+    if isinstance(reading, Reading):
+        if bindings or unit is not None:
+            extra = next(iter(bindings), "unit")
+            raise BadInput(f"only a law takes `{extra}`, and `{name}` observes no law", where=where)
+        return Observable(name, reading, about, scale)
+    if isinstance(reading, Compartment | Clock | str) or not callable(reading):
+        hint = f'observe("{name}", amount(…)) or conc(…); or a law: observe("{name}", emax, a=conc(…), …)'
+        raise BadInput(f"`{name}` cannot observe {_describe_argument(reading)}", where=where, hint=hint)
+    for argument, binding in bindings.items():
+        _check_binding(argument, binding, Binding | TotalAmount, where)
+    computed = ComputedReading(reading, tuple(bindings.items()), unit, where)
+    return Observable(name, computed, about or (reading.__doc__ or reading.__name__).split("\n")[0].rstrip("."), scale)
 
 
 @dataclass(frozen=True)

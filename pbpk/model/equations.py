@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbpk.model.declare import OUT, Amount, Binding, Flux, Observable, Reading, TotalAmount
+from pbpk.model.declare import OUT, Amount, Binding, Clock, ComputedReading, Flux, Observable, Reading, TotalAmount
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
 
-SUM, PRODUCT, POWER, NAME = range(4)  # how tightly the outermost operation binds
+CONDITION, SUM, PRODUCT, POWER, NAME = range(-1, 4)  # how tightly the outermost operation binds
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,31 @@ class EquationTerm:
     def __neg__(self):
         return EquationTerm(f"−{self.within(PRODUCT)}", SUM)
 
+    def __lt__(self, other):
+        return EquationTerm(f"{self.text} < {_as_term(other).text}", CONDITION)
+
+    def __le__(self, other):
+        return EquationTerm(f"{self.text} ≤ {_as_term(other).text}", CONDITION)
+
+    def __gt__(self, other):
+        return EquationTerm(f"{self.text} > {_as_term(other).text}", CONDITION)
+
+    def __ge__(self, other):
+        return EquationTerm(f"{self.text} ≥ {_as_term(other).text}", CONDITION)
+
+    def __and__(self, other):
+        return EquationTerm(f"{self.text} and {_as_term(other).text}", CONDITION)
+
+    def __or__(self, other):
+        return EquationTerm(f"({self.text} or {_as_term(other).text})", CONDITION)
+
+    def __bool__(self):
+        raise TypeError("a symbol is neither true nor false")
+
+    def write_call(self, name: str, *arguments) -> EquationTerm:
+        """A function of symbols and numbers as it is written (functions.py)."""
+        return EquationTerm(f"{name}({', '.join(_as_term(a).text for a in arguments)})")
+
 
 def write_equations(system: System) -> list[str]:
     """One line per derived parameter, then one per compartment, then one per observable."""
@@ -72,7 +97,7 @@ def write_equations(system: System) -> list[str]:
             f"{d.name} = {_call_on_terms(d.rule, {argument: _name_terms(names) for argument, names in d.of}).text}"
             for d in system.block.derived
         ),
-        *(_write_derivative(system, name) for name in system.names),
+        *(_write_derivative(system, c.name) for c in system.compartments if c.clock is None),
         *(f"{o.name} = {_observable_term(o).text}" for o in system.block.observables),
     ]
 
@@ -82,7 +107,10 @@ def _name_terms(names: str | tuple[str, ...]) -> EquationTerm | list[EquationTer
 
 
 def _observable_term(o: Observable) -> EquationTerm:
-    reading = _reading_term(o.reading)
+    if isinstance(o.reading, ComputedReading):
+        reading = _call_on_terms(o.reading.law, {n: _binding_term(b) for n, b in o.reading.bindings})
+    else:
+        reading = _reading_term(o.reading)
     return EquationTerm(o.scale) * reading if o.scale else reading
 
 
@@ -112,14 +140,16 @@ def _argument_text(argument) -> str:
     return argument.text if isinstance(argument, EquationTerm) else "[" + ", ".join(a.text for a in argument) + "]"
 
 
-def _binding_term(binding: Binding) -> EquationTerm:
+def _binding_term(binding: Binding | TotalAmount) -> EquationTerm:
+    assert not isinstance(binding, Clock), "clocks are compartments by now"
     return EquationTerm(binding) if isinstance(binding, str) else _reading_term(binding)
 
 
 def _reading_term(reading: Reading) -> EquationTerm:
     if isinstance(reading, TotalAmount):
         return EquationTerm(" + ".join(c.name for c in reading.compartments), SUM)
-    name = EquationTerm(reading.compartment.name)
+    clock = reading.compartment.clock
+    name = EquationTerm("t" if clock is not None and clock.shows == "time" else reading.compartment.name)
     return name if isinstance(reading, Amount) else name / EquationTerm(reading.compartment.volume or "?")
 
 

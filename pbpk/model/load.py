@@ -19,6 +19,7 @@ import numpy as np
 from pbpk import units
 from pbpk.errors import BadInput, Note, did_you_mean, require_name
 from pbpk.model.check import add_derived_rows, check_model, check_values, list_parameter_names
+from pbpk.model.clocks import add_clocks
 from pbpk.model.parameters import ParameterTable, read_parameters
 from pbpk.model.structure import list_model_files, run_structure
 from pbpk.model.system import System, build_system
@@ -201,6 +202,7 @@ def _load_variant(folder: Path, stamp: tuple, options: tuple[tuple[str, str], ..
     table = read_parameters(folder / "parameters.toml")
     declared = run_structure(folder / "structure.py")
     block, chosen = declared.build(dict(options))
+    block = add_clocks(block)
     names = list_parameter_names(block)
     table = table.with_numbered_parts(names)
     if declared.options:  # rows of other variants are no part of this one

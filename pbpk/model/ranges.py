@@ -38,6 +38,8 @@ def list_role_ranges(block: Block) -> dict[str, RoleRange]:
 
 def _walk_roles(block: Block) -> Iterator[tuple[str, RoleRange]]:
     for c in block.compartments:
+        if c.clock is not None:
+            continue
         roles = (
             (c.volume, "volume of", True, "Concentrations divide by it."),
             (c.lag, "lag of doses into", False, "A dose cannot act before it is given."),

@@ -19,12 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pbpk.model.clocks import add_clocks
 from pbpk.model.declare import (
     OUT,
     Amount,
     Binding,
     Block,
     Compartment,
+    ComputedReading,
     Concentration,
     DerivedParameter,
     Flux,
@@ -141,6 +143,18 @@ class System:
         return self.block.compartments
 
     @property
+    def held_names(self) -> tuple[str, ...]:
+        """The names of the compartments that hold amounts: all but the clocks, which come last."""
+        return tuple(c.name for c in self.compartments if c.clock is None)
+
+    @property
+    def has_timed_kinetics(self) -> bool:
+        """Whether a rate depends on the records' time or on a change-point, so that repeated doses lead to no steady state.
+        One that depends on the time since the last dose may have one."""
+        read = (b.compartment.clock for f in self.block.fluxes for _, b in f.bindings if isinstance(b, Amount))
+        return any(clock is not None and clock.shows != "since_dose" for clock in read)
+
+    @property
     def observables(self) -> dict[str, Observable]:
         """What can be observed, by name."""
         return {o.name: o for o in self.block.observables}
@@ -200,6 +214,7 @@ class System:
 
 def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System:
     """Assemble a checked Block (see check.py). `extra_parameters` are rows that no law uses but an effect or fit may."""
+    block = add_clocks(block)
     names = tuple(c.name for c in block.compartments)
     place = {c.name: i for i, c in enumerate(block.compartments)}
     place[OUT.name] = len(names)
@@ -207,6 +222,8 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
     used = [b for f in block.fluxes for _, b in f.bindings if isinstance(b, str)]
     for c in block.compartments:
         used += c.roles
+    for o in block.observables:
+        used += o.reading.parameters if isinstance(o.reading, ComputedReading) else []
     for d in block.derived:
         used += [d.name, *d.parents]
     parameter_names = tuple(dict.fromkeys([*used, *extra_parameters]))

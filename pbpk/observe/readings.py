@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import Amount, Concentration, Observable, TotalAmount
+from pbpk.model.declare import Amount, ComputedReading, Concentration, Observable, TotalAmount
+from pbpk.model.law_check import find_computed_unit
 
 if TYPE_CHECKING:
     from pbpk.model.parameters import ParameterTable
@@ -32,7 +33,7 @@ def select_observables(system: System, wanted: Sequence[str] | None = None) -> l
     """
     known = [*system.observables, *(n for n in system.names if n not in system.observables)]
     if not wanted:
-        return list(system.observables) or list(system.names)
+        return list(system.observables) or [c.name for c in system.compartments if c.clock is None]
     for name in wanted:
         if name.removeprefix(_AMOUNT) not in (system.names if name.startswith(_AMOUNT) else known):
             raise BadInput(f"nothing called `{name}` can be observed", hint=did_you_mean(name, known))
@@ -50,6 +51,8 @@ def find_observable(system: System, name: str) -> Observable:
 def find_observable_unit(system: System, parameters: ParameterTable, name: str) -> str:
     """The unit an observable is shown in."""
     reading = find_observable(system, name).reading
+    if isinstance(reading, ComputedReading):
+        return reading.unit or find_computed_unit(reading, parameters)
     if isinstance(reading, TotalAmount):
         return reading.compartments[0].unit
     if isinstance(reading, Amount):
@@ -58,23 +61,42 @@ def find_observable_unit(system: System, parameters: ParameterTable, name: str) 
 
 
 def find_compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """The numbers of the compartments whose amounts each observable is a sum of: all that a solver need give back."""
+    """The sums of amounts that the observables are made of, each by the numbers of its compartments, one observable's after
+    another's: all that a solver need give back. A law that is observed has one for each argument that is read of amounts."""
 
-    def list_compartments(observable: Observable) -> tuple[int, ...]:
-        reading = observable.reading
+    def list_compartments(reading: Amount | Concentration | TotalAmount) -> tuple[int, ...]:
         if isinstance(reading, TotalAmount):
             return tuple(system.index(c) for c in reading.compartments)
         return (system.index(reading.compartment),)
 
-    return tuple(list_compartments(find_observable(system, n)) for n in names)
+    return tuple(list_compartments(r) for n in names for r in _list_sums(find_observable(system, n)))
+
+
+def is_computed(system: System, name: str) -> bool:
+    """Whether an observable is a law: it is then no sum of amounts, and has no time-integral that is one of theirs."""
+    return isinstance(find_observable(system, name).reading, ComputedReading)
+
+
+def _list_sums(observable: Observable) -> list[Amount | Concentration | TotalAmount]:
+    """What an observable reads of amounts."""
+    reading = observable.reading
+    if not isinstance(reading, ComputedReading):
+        return [reading]
+    return [b for _, b in reading.bindings if isinstance(b, Amount | Concentration | TotalAmount)]
 
 
 def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:
     """The observables' values (len(names), T, N), coherent units, from sums of amounts and parameters.
 
-    The sums (T, len(names), N) are those that `find_compartments_read` names; p (T or 1, m, N) is each time's parameters.
+    The sums (T, S, N) are those that `find_compartments_read` names; p (T or 1, m, N) is each time's parameters.
     """
-    return jnp.stack([_apply_scale(system, find_observable(system, n), sums[:, k], p) for k, n in enumerate(names)])
+    values, first = [], 0
+    for name in names:
+        observable = find_observable(system, name)
+        count = len(_list_sums(observable))
+        values.append(_evaluate(system, observable, [sums[:, first + k] for k in range(count)], p))
+        first += count
+    return jnp.stack([jnp.broadcast_to(v, (sums.shape[0], sums.shape[-1])) for v in values])
 
 
 def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax.Array) -> jax.Array:
@@ -82,14 +104,27 @@ def observe_all(system: System, names: Sequence[str], amounts: jax.Array, p: jax
     # One by one: a reduction's order, and so its last digit, depends on how many threads it is spread over.
     read = find_compartments_read(system, names)
     sums = [sum((amounts[:, k] for k in numbers[1:]), amounts[:, numbers[0]]) for numbers in read]
-    return observe_sums(system, names, jnp.stack(sums, axis=1), p)
+    none = jnp.zeros((amounts.shape[0], 0, amounts.shape[-1]), amounts.dtype)
+    return observe_sums(system, names, jnp.stack(sums, axis=1) if sums else none, p)
 
 
-def _apply_scale(system: System, observable: Observable, total: jax.Array, p: jax.Array) -> jax.Array:
-    """The value (T, N) of an observable from its sum of amounts: over the volume, times its scale, where it has them."""
-    if isinstance(observable.reading, Concentration):
-        total = total / p[:, system.parameter_index(observable.reading.compartment.volume or "")]
-    return total * p[:, system.parameter_index(observable.scale)] if observable.scale else total
+def _evaluate(system: System, observable: Observable, sums: list[jax.Array], p: jax.Array) -> jax.Array:
+    """The value (T, N) of an observable from its sums of amounts: over volumes, through its law, times its scale, where it has
+    them."""
+
+    def row(name: str | None) -> jax.Array:
+        return p[:, system.parameter_index(name or "")]
+
+    readings = iter(
+        a / row(r.compartment.volume) if isinstance(r, Concentration) else a
+        for r, a in zip(_list_sums(observable), sums, strict=True)
+    )
+    if isinstance(observable.reading, ComputedReading):
+        arguments = {a: row(b) if isinstance(b, str) else next(readings) for a, b in observable.reading.bindings}
+        value = jnp.asarray(observable.reading.law(**arguments), p.dtype)
+    else:
+        value = next(readings)
+    return value * row(observable.scale) if observable.scale else value
 
 
 def find_display_factor(system: System, parameters: ParameterTable, name: str) -> float:

@@ -15,7 +15,7 @@ import pandas as pd
 from jax.core import Tracer
 
 from pbpk.errors import BadInput
-from pbpk.solve.events import BOLUS, END
+from pbpk.solve.event_kinds import BOLUS, END
 
 if TYPE_CHECKING:
     from pbpk.model.load import Model
@@ -44,6 +44,14 @@ def extend_records(frame: pd.DataFrame, regimen: Regimen) -> pd.DataFrame:
     end = max(d.at + d.addl * d.ii for d in regimen.doses)
     last = frame.iloc[[-1]].assign(TIME=end, EVID=0, MDV=1, AMT=0.0, DUR=0.0, ADDL=0, CMT="", DOSE=-1)
     return pd.concat([frame, last], ignore_index=True) if end > frame["TIME"].iloc[-1] else frame
+
+
+def begin_records(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records from time 0 on, where a model's clocks are set: no dose moves to before it."""
+    if frame["TIME"].iloc[0] <= 0:
+        return frame
+    first = frame.iloc[[0]].assign(TIME=0.0, EVID=2, MDV=1, AMT=0.0, DUR=0.0, ADDL=0, CMT="", DOSE=-1)
+    return pd.concat([first, frame], ignore_index=True)
 
 
 def replace_doses(
@@ -109,5 +117,6 @@ def sum_doses(regimen: Regimen, model: Model, amounts: Any, weights: np.ndarray 
 
 
 def _is_dosing(timeline: Timeline) -> np.ndarray:
-    """(E, N) whether an event gives a dose: its record alone, or a void, does not."""
-    return (timeline.kind >= BOLUS) & (timeline.kind <= END)
+    """(E, N) whether an event gives a dose of a regimen: its record alone, a void, or what sets a clock does not."""
+    assert timeline.dose is not None
+    return (timeline.kind >= BOLUS) & (timeline.kind <= END) & (timeline.dose >= 0)

@@ -17,6 +17,8 @@ def explain_no_infinity(model: Model, regimen: Regimen) -> str:
     """Why there is no integral to infinity, whatever the times; "" when there may be one."""
     if reason := explain_nonlinear(model.system):
         return reason
+    if any(c.clock is not None for c in model.system.compartments):
+        return "a law of this model reads the time, which has no end"
     if produces(model.system):
         return "what the body produces has no end"
     habits = [v.compartment for v in regimen.voids if not v.at]

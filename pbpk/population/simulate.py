@@ -20,10 +20,11 @@ from pbpk.compile.engine import using_engine
 from pbpk.errors import BadInput, did_you_mean, require_type
 from pbpk.model.load import Model
 from pbpk.model.ranges import check_range, list_role_ranges
-from pbpk.observe.readings import find_display_factor, find_observable_unit, select_observables
+from pbpk.observe.readings import find_display_factor, find_observable_unit, is_computed, select_observables
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
 from pbpk.population.chunks import BatchRunner, choose_width, is_traced, solve_in_chunks, solve_in_this_process
 from pbpk.population.doses import (
+    begin_records,
     extend_records,
     read_dose_values,
     read_weights,
@@ -123,7 +124,7 @@ def simulate(
     timeline = _build_regimen_timeline(model, regimen, times, patients, set(values or {}), moments)
     timeline = replace_doses(timeline, regimen, model, amounts, moments)
     weights = read_weights(regimen, patients)
-    reason, late = _check_infinity(model, regimen, p, moments, times[-1]) if integrate else ("", None)
+    reason, late = _check_infinity(model, regimen, p, moments, times[-1], names) if integrate else ("", None)
 
     def take(numbers: np.ndarray) -> Batch:
         events = timeline if weights is None else scale_doses_by_weight(timeline, regimen, weights[numbers])
@@ -159,6 +160,16 @@ def _check_arguments(model: Model, regimen: Regimen, patients: Patients | None) 
     )
     if patients is not None:
         require_type(patients, Patients, "patients", "draw them: pbpk.virtual_patients(model, 10)")
+
+
+def _check_integrable(model: Model, names: Sequence[str]) -> None:
+    """Raise `BadInput` for a law among the observables of which integrals are asked for: theirs are those of amounts."""
+    computed = [n for n in names if is_computed(model.system, n)]
+    if computed:
+        raise BadInput(
+            f"`{computed[0]}` is a law, and integrals are computed of amounts, concentrations and totals",
+            hint=f"name what is integrated: observe=[…] without `{computed[0]}`; or add a compartment that it fills",
+        )
 
 
 def _check_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -202,15 +213,20 @@ def _build_regimen_timeline(
     frame = regimen.to_frame(model, times)
     if moments is not None:
         frame = extend_records(frame, regimen)
+        if any(c.clock is not None for c in model.system.compartments):  # clocks are set at the first record
+            frame = begin_records(frame)
     infusions = bool((frame["DUR"] > 0).any())
     moving = moments is not None or moves_events(model.system, patients.values[None], varying, infusions)
     typical = patients.values[None]
     return build_timeline([frame], model.system, moving=moving, typical=typical, voids=regimen.voids)
 
 
-def _check_infinity(model: Model, regimen: Regimen, p: Any, moments: Any, last: float) -> tuple[str, Any]:
+def _check_infinity(
+    model: Model, regimen: Regimen, p: Any, moments: Any, last: float, names: Sequence[str]
+) -> tuple[str, Any]:
     """Why there is no integral to infinity from the time `last` (h) on, or "" and for which patients (N,) there is none,
-    where doses are traced and this is not known before they have values."""
+    where doses are traced and this is not known before they have values. Raises `BadInput` for what has no integral."""
+    _check_integrable(model, names)
     if reason := explain_no_infinity(model, regimen):
         return reason, None
     dose_times = np.array([d.at for d in regimen.doses]) if moments is None else moments

@@ -43,7 +43,7 @@ class Dose:
 
         Raises `BadInput` where the model has no such route or compartment, or several and `into` is None.
         """
-        routes, names = model.system.block.routes, model.system.names
+        routes, names = model.system.block.routes, model.system.held_names
         if self.into is None:
             if len({c.name for c in routes.values()}) == 1:
                 return next(iter(routes.values())).name

@@ -47,7 +47,9 @@ def evaluate_doses(
         rate = jnp.where(rate == -1, modelled_rate, jnp.where(rate == -2, 0.0, rate))
     lag, bioavailability = look_up("lag", 0.0), look_up("bioavailability", 1.0)
     if any(c.lag or c.bioavailability for c in system.compartments):
-        impossible = ~((lag >= 0) & (bioavailability >= 0))
+        # A change-point (model/clocks.py) before the first record is one that has happened, and no dose.
+        is_dose = jnp.asarray([c.clock is None for c in system.compartments] + [False])[compartment]
+        impossible = is_dose & ~((lag >= 0) & (bioavailability >= 0))
         invalid = impossible if invalid is None else invalid | impossible
     amount = bioavailability * recorded
     by_rate = rate > 0

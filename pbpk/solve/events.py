@@ -17,61 +17,18 @@ import numpy as np
 import pandas as pd
 
 from pbpk.errors import BadInput
+from pbpk.solve.clock_events import check_timed_steady_state, list_clocks, restart_clocks, start_clocks
 from pbpk.solve.dose_checks import check_dose
+from pbpk.solve.event_kinds import BOLUS, END, RECORD, START, VOID, Event, RepeatedDose
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
     from pbpk.regimen.regimen import Void
 
-RECORD, BOLUS, START, END, VOID, NOTHING = range(6)
-
 _SAME_INSTANT = 1e-9  # 3 doses 0.1 h apart miss the record at 0.3 h by a rounding, and belong to its instant
 _MAX_EVENTS = 20_000  # events of one patient: a slip in ADDL, rather than a schedule
 _HEADROOM = 2.0  # a patient's lag and infusions may be this much longer than the typical ones, beyond it `OVERLAPS`
 _UNKNOWN_OVERLAPS = 4  # overlapping infusions allowed for when nothing is known of their length
-
-
-class Event(NamedTuple):
-    """One thing that happens to a patient: a record, or what it implies.
-
-    `time` is that of the dose or void without its lag, for END that of the infusion's start; `since` is the record's.
-    `steady_record` is the number (from 1) of the steady-state record that this event belongs to, `intervals_back` how many
-    intervals before it the dose was given; `target` is where a void goes, and `amount` then is the fraction that goes.
-    `dose` is the number in the regimen (from 0) of the dose that the event or its record belongs to; -1: none, or not from a
-    regimen.
-    """
-
-    time: float
-    since: float
-    epoch: int
-    rank: int
-    row: int
-    kind: int
-    compartment: int
-    reset: bool = False
-    amount: float = 0.0
-    rate: float = 0.0
-    duration: float = 0.0
-    steady_record: int = 0
-    intervals_back: int = 0
-    target: int = 0
-    dose: int = -1
-
-
-class RepeatedDose(NamedTuple):
-    """A dose at steady state, given every `interval` hours; 0: an endless infusion. `starts` and `ends` are how many events
-    stand for it. `adds`: to the amounts that are there (SS = 2), instead of replacing them."""
-
-    compartment: int
-    amount: float
-    rate: float
-    duration: float
-    interval: float
-    row: int
-    starts: int
-    ends: int
-    dose: int = -1
-    adds: bool = False
 
 
 class PatientEvents(NamedTuple):
@@ -99,6 +56,7 @@ def read_patient_events(
     until = _find_epoch_ends(times, epochs)
     stops = np.where(np.isfinite(until), until, times[epochs == epochs[-1]].max())
     instants = np.unique(times)
+    counting = list_clocks(system, "since_dose")
     columns = ["TIME", "EVID", "AMT", "RATE", "DUR", "ADDL", "II", "SS", "CMT", "MDV"]
     subject = f" (ID {records['ID'].iloc[0]})" if "ID" in records else ""
     numbers = records["DOSE"] if "DOSE" in records else [-1] * len(records)
@@ -116,6 +74,7 @@ def read_patient_events(
         check_dose(system, place, amt, rate, addl, ii, ss, bool(voids), where)
         dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
         if ss:
+            check_timed_steady_state(system, where)
             starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
             repeats.append(
                 RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number, ss == 2)
@@ -129,6 +88,10 @@ def read_patient_events(
             cause = f"ADDL = {addl}" if further else f"II = {ii:g}"
             raise BadInput(f"{cause} makes over {_MAX_EVENTS:,} events for one patient", where=where)
         events += _list_dose_events(dose, ii, starts, ends, further, instants)
+        if counting:
+            again = [_snap_to_record(time + k * ii, instants) for k in range(1, further + 1)]
+            events += restart_clocks(counting, outside, [dose._replace(time=t) for t in (time, *again)])
+    events += start_clocks(system, times, epochs, opens)
     for void in voids:
         events += _list_void_events(void, system, times, epochs, stops)
         if len(events) > _MAX_EVENTS:

@@ -21,7 +21,7 @@ from jax import lax
 from pbpk.results import ResultCode
 from pbpk.solve.base import Readings, as_code
 from pbpk.solve.dose_in_effect import evaluate_doses
-from pbpk.solve.events import BOLUS, END, RECORD, START, VOID
+from pbpk.solve.event_kinds import BOLUS, END, RECORD, START, VOID
 from pbpk.solve.interval import Advance, Interval
 from pbpk.solve.schedule import CompiledSchedule, Schedule, ScheduleResult, SegmentEvents, sum_readings
 from pbpk.solve.steady import SteadyState, find_steady_states

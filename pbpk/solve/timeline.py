@@ -16,17 +16,9 @@ import numpy as np
 import pandas as pd
 
 from pbpk.linalg.series import SPANS
-from pbpk.solve.events import (
-    END,
-    NOTHING,
-    RECORD,
-    START,
-    Event,
-    PatientEvents,
-    RepeatedDose,
-    read_patient_events,
-    stated_duration,
-)
+from pbpk.solve.clock_events import list_clocks
+from pbpk.solve.event_kinds import END, NOTHING, RECORD, START, Event, RepeatedDose
+from pbpk.solve.events import PatientEvents, read_patient_events, stated_duration
 from pbpk.solve.windows import Windows, plan_windows
 
 if TYPE_CHECKING:
@@ -163,7 +155,7 @@ def build_timeline(
         output_mask=mask,
         since=wide["since"] if moving else None,
         until=wide["until"] if moving else None,
-        target=wide["target"] if voids else None,
+        target=wide["target"] if voids or list_clocks(system, "since_dose") else None,
         dose=wide["dose"] if "DOSE" in subjects[0] else None,
         steady=steady,
         windows=windows,

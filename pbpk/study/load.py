@@ -171,7 +171,7 @@ def _assemble_study(
     check_parameters(spec, model, where)
     events = read_events(
         folder / spec.data.file,
-        compartments=system.names,
+        compartments=system.held_names,
         parameters=system.parameter_names,
         observables=list(dict.fromkeys([*select_observables(system), *spec.error])),
         default_compartment=spec.data.dose_into,

@@ -56,6 +56,7 @@ FUNCTIONS = {
     "power": (lambda x, y: x**y, X, X[::-1] - 1.0),
     "whole power": (lambda x, y: (x - y) ** 3 + y**-2, X, 2.0 * X),
     "tanh": (lambda x, y: jnp.tanh(x - y), X, X[::-1] + 30.0 * (X > 5)),
+    "waves": (lambda x, y: jnp.sin(x * y) - y * jnp.cos(3.0 * x), X, X[::-1]),
     "erf": (lambda x, y: jax.lax.erf(x * y) + y * jax.lax.erfc(x - y), X, 1.0 - X),
     "gamma": (lambda x, y: jax.lax.lgamma(x * y) - y * jnp.round(x) * jax.lax.digamma(x), X, X[::-1]),
     "root": (lambda x, y: jnp.sqrt(x) * jax.lax.rsqrt(y), X, X),

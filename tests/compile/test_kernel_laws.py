@@ -9,7 +9,20 @@ import pytest
 from scipy.special import gammaln, psi
 
 from pbpk.compile.backend.base import Buffer, NumpyBackend
-from pbpk.compile.backend.functions import digamma, divide, erf, erfc, expm1, lgamma, log, log1p, power, tanh
+from pbpk.compile.backend.functions import (
+    cos,
+    digamma,
+    divide,
+    erf,
+    erfc,
+    expm1,
+    lgamma,
+    log,
+    log1p,
+    power,
+    sin,
+    tanh,
+)
 from pbpk.compile.backend.llvm import LlvmBackend
 from pbpk.compile.backend.llvm_kernel import write_kernel
 from pbpk.compile.programs.laws import UnsupportedOperation, evaluate_expressions, prepare_expression, trace_function
@@ -78,6 +91,16 @@ def test_error_functions(ours, theirs):
     expected = np.array([theirs(float(a)) for a in x])
     for found in run(lambda m, a: [ours(m, *a)], [x], 1):
         np.testing.assert_allclose(found[0], expected, rtol=1e-15 if ours is erf else 4e-15, atol=1e-307)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(sin, np.sin), (cos, np.cos)], ids=lambda f: f.__name__)
+def test_waves(ours, theirs):
+    """Over many turns, at every multiple of π/4 and beside it, and no number at infinity."""
+    x = np.concatenate([np.linspace(-20, 20, 4001), _RNG.uniform(-1e6, 1e6, 2000), np.arange(-4001, 4001) * np.pi / 4])
+    x = np.concatenate([x, np.nextafter(x, 0), 10 ** _RNG.uniform(-300, 0, 100), [0.0]])
+    for values in run(lambda m, a: [ours(m, *a)], [np.append(x, [np.inf, np.nan, -np.inf])], 1):
+        np.testing.assert_allclose(values[0, :-3], theirs(x), rtol=2e-15, atol=2.3e-16)
+        assert np.isnan(values[0, -3:]).all()
 
 
 def test_gamma_function():

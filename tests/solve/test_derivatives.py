@@ -19,7 +19,7 @@ from pbpk.linalg.series import design
 from pbpk.model import OUT, Block, Compartment, amount, clearance, conc, first_order, flow, flux, saturable
 from pbpk.model.system import build_system
 from pbpk.solve.contour import Contour
-from pbpk.solve.events import BOLUS, END, START
+from pbpk.solve.event_kinds import BOLUS, END, START
 from pbpk.solve.general import General
 from pbpk.solve.resolvent import Resolvent, propagate, propagate_reversibly
 from pbpk.solve.rosenbrock import Rosenbrock

@@ -208,6 +208,18 @@ def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
     return compose_taylor(x, functions.erfc(m.machine, number), _erf_jet(m.machine, number, -1.0))
 
 
+@functions.sin.register
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    sine, cosine = functions.sin(m.machine, value_of(x)), functions.cos(m.machine, value_of(x))
+    return compose_taylor(x, sine, lambda k: (sine, cosine, -sine, -cosine)[k % 4])
+
+
+@functions.cos.register
+def _(m: ForwardModeBackend, x: Operand) -> OperandJet:
+    sine, cosine = functions.sin(m.machine, value_of(x)), functions.cos(m.machine, value_of(x))
+    return compose_taylor(x, cosine, lambda k: (cosine, -sine, -cosine, sine)[k % 4])
+
+
 def _erf_jet(m: Backend, x: Operand, sign: float) -> Callable[[int], Operand]:
     """± 2/√π e^(−x²) and its derivatives: its product with (−1)ⁿ Hₙ(x), H Hermite's polynomials."""
     first = functions.exp(m, -(x * x)) * (sign * 2.0 / math.sqrt(math.pi))

@@ -91,6 +91,39 @@ def log1p(m: Backend, x: Operand) -> Operand:
     return m.compare(u, 1e17, result, kept)
 
 
+_HALF_PI = (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21)  # π/2 in three parts
+_WAVE_TERMS = 9  # of a Taylor series on |r| ≤ π/4: 2e-17
+
+
+@singledispatch
+def sin(m: Backend, x: Operand) -> Operand:
+    """The sine to 2e-16, as far as 1e6 from 0; beyond, the digits that x itself has."""
+    sine, cosine, turn = _quarter_wave(m, x)
+    result = m.compare(m.size(m.size(turn) - 0.25), 0.1, sine, cosine)
+    return m.compare(m.size(turn), 0.4, -result, m.compare(-0.1, turn, -result, result))
+
+
+@singledispatch
+def cos(m: Backend, x: Operand) -> Operand:
+    """The cosine, likewise."""
+    sine, cosine, turn = _quarter_wave(m, x)
+    result = m.compare(m.size(m.size(turn) - 0.25), 0.1, cosine, sine)
+    return m.compare(m.size(turn), 0.4, -result, m.compare(turn, 0.1, -result, result))
+
+
+def _quarter_wave(m: Backend, x: Operand) -> tuple[Operand, Operand, Operand]:
+    """sin r and cos r of x = n π/2 + r, |r| ≤ π/4, and n/4 less the nearest integer: 0, ±1/4 or ±1/2."""
+    x = m.compare(float("inf"), m.size(x), x, float("nan"))
+    n = _nearest(x * (1.0 / (_HALF_PI[0] + _HALF_PI[1])))
+    r = ((x - n * _HALF_PI[0]) - n * _HALF_PI[1]) - n * _HALF_PI[2]
+    z = r * r
+    odd, even = 1.0 / factorial(2 * _WAVE_TERMS + 1), 1.0 / factorial(2 * _WAVE_TERMS)
+    for k in range(_WAVE_TERMS - 1, -1, -1):
+        odd = 1.0 / factorial(2 * k + 1) - z * odd
+        even = 1.0 / factorial(2 * k) - z * even
+    return r * odd, even, 0.25 * n - _nearest(0.25 * n)
+
+
 def tanh(m: Backend, x: Operand) -> Operand:
     """To 3e-15 of itself."""
     size = -m.larger(-22.0, -m.size(x))

@@ -302,6 +302,8 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
     "expm1": lambda m, _, a: functions.expm1(m, a),
     "log1p": lambda m, _, a: functions.log1p(m, a),
     "tanh": lambda m, _, a: functions.tanh(m, a),
+    "sin": lambda m, _, a: functions.sin(m, a),
+    "cos": lambda m, _, a: functions.cos(m, a),
     "erf": lambda m, _, a: functions.erf(m, a),
     "erfc": lambda m, _, a: functions.erfc(m, a),
     "lgamma": lambda m, _, a: functions.lgamma(m, a),

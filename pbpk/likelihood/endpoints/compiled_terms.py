@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
-from pbpk.observe.readings import find_compartments_read, observe_sums
+from pbpk.observe.readings import find_compartments_read, is_computed, observe_sums
 from pbpk.solve.likelihood import LikelihoodData
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class RecordMinus2LL:
 @cache
 def make_likelihood_terms(system: System, endpoints: Endpoints) -> LikelihoodTerms | None:
     """A term for each endpoint, and one more where some of its observations have limits: those that were quantified then cost
-    no distribution function. None where an observation's likelihood depends on other records."""
+    no distribution function. None where an observation's likelihood depends on other records, or a law is observed."""
+    if any(is_computed(system, e.observable) for e in endpoints):
+        return None
     names = _parameter_names(endpoints)
     readings = find_compartments_read(system, [e.observable for e in endpoints])
     terms = []

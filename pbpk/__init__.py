@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pbpk.observe.measure import measure as measure
     from pbpk.optimal_design.design_study import design_study as design
     from pbpk.population.patients import virtual_patients as virtual_patients
-    from pbpk.population.simulate import simulate as simulate
     from pbpk.regimen.dose import dose as dose
     from pbpk.regimen.dose import parse_dose as parse_dose
     from pbpk.regimen.times import parse_times as parse_times
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from pbpk.run_folders.fitted_individuals import fitted_individuals as fitted_individuals
     from pbpk.run_folders.fitted_kinetics import fitted_kinetics as fitted_kinetics
     from pbpk.run_folders.run_list import runs as runs
+    from pbpk.run_folders.simulate import simulate as simulate
     from pbpk.run_folders.simulation_checks import npde as npde
     from pbpk.run_folders.simulation_checks import vpc as vpc
     from pbpk.run_folders.uncertainty import bootstrap as bootstrap
@@ -96,7 +96,7 @@ _HOME = {
     "parse_void": "pbpk.regimen.void",
     "parse_times": "pbpk.regimen.times",
     "virtual_patients": "pbpk.population.patients",
-    "simulate": "pbpk.population.simulate",
+    "simulate": "pbpk.run_folders.simulate",
     "fit": "pbpk.estimation.fit_study:fit_study",
     "design": "pbpk.optimal_design.design_study:design_study",
     "load_study": "pbpk.study.load",

@@ -14,6 +14,8 @@ from pbpk.commands.simulate_request import SimulationRequest
 if TYPE_CHECKING:
     import numpy as np
 
+    from pbpk.commands.scenarios import CommonSettings, Factors
+    from pbpk.model.load import Model
     from pbpk.population.options import Precision
     from pbpk.regimen.regimen import Regimen
     from pbpk.solve.timeline import Between
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    model: str = typer.Argument(..., help="A model's name or folder."),
+    model: str = typer.Argument(..., help="A model's name or folder, or a finished fit's run (STUDY, STUDY/NUMBER)."),
     dose: list[str] = typer.Option(
         None, "--dose", help='Such as "3.7 GBq oral at 0 h" or "100 mg to depot every 24 h x 5".'
     ),
@@ -42,7 +44,12 @@ def simulate(
         help="NAME=A|B|C: a scenario for each value, in one figure; several cross. "
         "NAME is a parameter, a covariate, option.NAME, nuclide or dose.",
     ),
-    patients: int = typer.Option(None, help="Draw this many virtual patients from the model's spreads and covariates."),
+    patients: int = typer.Option(
+        None, help="Draw this many virtual patients: from the model's spreads and covariates, or a run's Ω."
+    ),
+    uncertainty: str = typer.Option(
+        "none", help="Of a run's estimates, in each patient: none, covariance, bootstrap, sir or posterior."
+    ),
     seed: int = typer.Option(1, help="Of the virtual patients; patient n of a seed is always the same."),
     data: Path = typer.Option(None, help="An event table (NONMEM style); predictions at each of its records."),
     column: list[str] = typer.Option(None, "--column", help="NAME=HEADER: which column of the data holds NAME."),
@@ -67,32 +74,93 @@ def simulate(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Simulate a model: a table for one patient, or parquet files with quantile bands and a figure for many."""
-    from pbpk.commands.scenarios import CommonSettings, Scenario, build_scenarios, read_factors
+    from pbpk.commands.scenarios import CommonSettings, read_factors
     from pbpk.commands.shared import choose_engine, read_list, read_pairs
-    from pbpk.commands.simulate_data import simulate_data
-    from pbpk.commands.simulate_scenarios import simulate_scenarios
-    from pbpk.model.load import load_model
 
     choose_engine(engine)
     values, options = read_pairs(settings, "--set"), read_pairs(option, "--option")
-    factors = read_factors(vary or [])
-    loaded = None if factors else load_model(model, nuclide=nuclide, values=values, options=options)
+    run, factors = _find_run(model), read_factors(vary or [])
+    _check_run_flags(run, uncertainty, {"--nuclide": nuclide, "--option": option, "--vary": vary, "--data": data})
     request = SimulationRequest(
         *(None, read_list(observe), patients, seed, solver, _check_precision(precision)),
         *(integrate, processes, measure, keep, out, as_json),
+        *(run, uncertainty, values),
     )
+    common = CommonSettings(model, nuclide, values, options, _read_regimen(dose, void))
     if data is not None:
         _refuse_beside_data(request, bool(dose or times), bool(factors))
-        assert loaded is not None
         columns, units = read_pairs(column, "--column"), read_pairs(unit, "--unit")
-        simulate_data(
-            loaded, data, request, columns, units, _read_regimen((), void), cast("Between", covariates_over_time)
-        )
+        _simulate_table(common, data, request, columns, units, covariates_over_time)
         return
     request = replace(request, times=_read_times(times, bool(dose or "dose" in factors), keep))
-    common = CommonSettings(model, nuclide, values, options, _read_regimen(dose, void))
-    scenarios = [Scenario("", {}, loaded, common.regimen)] if loaded else build_scenarios(factors, common)
-    simulate_scenarios(scenarios, request)
+    _simulate_regimens(common, factors, request)
+
+
+def _simulate_table(
+    common: CommonSettings,
+    data: Path,
+    request: SimulationRequest,
+    columns: dict[str, str],
+    units: dict[str, str],
+    covariates_over_time: str,
+) -> None:
+    """Predictions at the records of a data file."""
+    from pbpk.commands.simulate_data import simulate_data
+    from pbpk.model.load import load_model
+
+    loaded = load_model(common.model, nuclide=common.nuclide, values=common.values, options=common.options)
+    between = cast("Between", covariates_over_time)
+    simulate_data(loaded, data, request, columns, units, common.regimen, between)
+
+
+def _simulate_regimens(common: CommonSettings, factors: Factors, request: SimulationRequest) -> None:
+    """The regimen for one patient or many, in one scenario or several."""
+    from pbpk.commands.scenarios import Scenario, build_scenarios
+    from pbpk.commands.simulate_scenarios import simulate_scenarios
+    from pbpk.model.load import load_model
+
+    if factors:
+        simulate_scenarios(build_scenarios(factors, common), request)
+        return
+    if request.run:
+        loaded = _load_run_model(request.run)
+    else:
+        loaded = load_model(common.model, nuclide=common.nuclide, values=common.values, options=common.options)
+    simulate_scenarios([Scenario("", {}, loaded, common.regimen)], request)
+
+
+def _find_run(name: str) -> str | None:
+    """The name of a finished run, where it is one and no model."""
+    from pbpk.model.load import list_models
+
+    if (Path(name) / "results.json").exists():
+        return name
+    if name in list_models() or (Path(name) / "structure.py").exists():
+        return None
+    study, _, number = name.rpartition("/")
+    places = [Path("fits") / name / "runs", *([Path("fits") / study / "runs" / number] if study else [])]
+    return name if any(p.is_dir() for p in places) else None
+
+
+def _check_run_flags(run: str | None, uncertainty: str, beside: dict[str, object]) -> None:
+    """Raise `WrongUsage` for flags that mean nothing with a run, or without one."""
+    from pbpk.errors import WrongUsage
+    from pbpk.run_folders.fitted_vectors import check_uncertainty
+
+    check_uncertainty(uncertainty)
+    if run is None and uncertainty != "none":
+        raise WrongUsage("--uncertainty is that of a finished run's estimates", hint="name the run instead of a model")
+    needless = [flag for flag, value in beside.items() if run and value]
+    if needless:
+        raise WrongUsage(f"{needless[0]} goes with a model, and `{run}` is a run", hint=f"leave {needless[0]} out")
+
+
+def _load_run_model(run: str) -> Model:
+    """The model of a run's own copy: what was fitted."""
+    from pbpk.run_folders.find import find_run
+    from pbpk.study.load import load_study
+
+    return load_study(find_run(run)).model
 
 
 def _read_regimen(doses: Sequence[str] | None, voids: Sequence[str] | None) -> Regimen:

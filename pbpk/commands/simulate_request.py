@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ class SimulationRequest:
 
     `times` (T,) are in h, None where a data file brings its own. `observables`: names, or None for all of the model's.
     `patients`: how many virtual ones, None for one typical patient. `measure`: a file of measurements. `keep`: which
-    curves of a population are written. `out`: a folder.
+    curves of a population are written. `out`: a folder. `run`: a finished run that patients are of, with the `uncertainty` of
+    its estimates, and `values` in place of some.
     """
 
     times: np.ndarray | None
@@ -33,6 +35,9 @@ class SimulationRequest:
     keep: str
     out: Path | None
     as_json: bool
+    run: str | None = None
+    uncertainty: str = "none"
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_population(self) -> bool:

@@ -66,6 +66,8 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
         result |= {"measurements": describe_measurements(solved[0].path, measured), "notes": list(measured.notes)}
     if measured or population:
         result["seed"] = request.seed
+    if request.run is not None:
+        result |= {"run": request.run, "estimates": getattr(solved[0].path, "source", "")}
     _report_files(result, notes, written, measured, several)
     if request.as_json:
         print_json(result)
@@ -84,6 +86,8 @@ def _solve_scenario(scenario: Scenario, names: list[str] | None, request: Simula
 
     count = request.patients
     assert request.times is not None
+    if request.run is not None:
+        return _solve_run(request.run, scenario, names, request)
     path = simulate(
         *(scenario.model, scenario.regimen, request.times),
         patients=None if count is None else virtual_patients(scenario.model, count, request.seed),
@@ -92,6 +96,25 @@ def _solve_scenario(scenario: Scenario, names: list[str] | None, request: Simula
         **request.solver_options(),
     )
     return SolvedScenario(scenario.name, scenario.model, path, scenario.settings)
+
+
+def _solve_run(run: str, scenario: Scenario, names: list[str] | None, request: SimulationRequest) -> SolvedScenario:
+    from pbpk.commands.simulate_output import make_progress
+    from pbpk.report.simulation_files import SolvedScenario
+    from pbpk.run_folders.simulate import simulate
+
+    assert request.times is not None
+    path = simulate(
+        *(run, scenario.regimen, request.times),
+        patients=request.patients,
+        observe=names,
+        values=request.values,
+        seed=request.seed,
+        uncertainty=request.uncertainty,
+        progress=make_progress(request.patients or 1),
+        **request.solver_options(),
+    )
+    return SolvedScenario("", scenario.model, path, scenario.settings)
 
 
 def _join_parts(

@@ -71,7 +71,7 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
     spread = [row for row in (*table.rows.values(), *table.covariates.values()) if row.spread]
     tags = np.array([zlib.crc32(row.name.encode()) for row in spread], dtype=np.uint32)
     normal, uniform = (
-        (np.asarray(x) for x in _draw_numbers(seed, ids, tags)) if spread else (np.zeros((0, len(ids))),) * 2
+        (np.asarray(x) for x in draw_numbers(seed, ids, tags)) if spread else (np.zeros((0, len(ids))),) * 2
     )
     drawn = {row.name: _transform_draw(row, normal[k], uniform[k]) for k, row in enumerate(spread)}
 
@@ -86,7 +86,9 @@ def virtual_patients(model: Model, patients: int | Sequence[int], seed: int = 1)
 
 
 @jax.jit
-def _draw_numbers(seed, ids, tags):
+def draw_numbers(seed, ids, tags):
+    """A normal and a uniform number (tags, N) for each patient and tag, which no other number depends on."""
+
     def one(patient, tag):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), patient), tag)
         a, b = jax.random.split(key)

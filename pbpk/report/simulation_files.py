@@ -110,7 +110,7 @@ def _write_band_figures(folder: OutputFolder, only: SolvedScenario, time: np.nda
 
     bands = tabulate_bands(only.path, time)
     for k, unit in only.path.unit.items():
-        (folder.partial / f"{k}.png").write_bytes(draw_bands(bands, k, unit, only.model.time_unit))
+        (folder.partial / f"{k.replace(':', '_')}.png").write_bytes(draw_bands(bands, k, unit, only.model.time_unit))
 
 
 def _write_curves_figure(
@@ -124,13 +124,20 @@ def _write_curves_figure(
     panels = []
     for k in dict.fromkeys(k for s in solved for k in s.path.observables):
         having = [s for s in solved if k in s.path.observables]
-        abouts = {find_observable(s.model.system, k).about for s in having}
+        abouts = {_describe_observable(s, k) for s in having}
         about = abouts.pop() if len(abouts) == 1 else k
         panels.append(CurvesPanel(k, about, having[0].path.unit[k], {s.name: shown[s.name][k] for s in having}))
     scenarios = {s.name: s.settings for s in solved}
     title = ": ".join(filter(None, [_describe_varied(solved), "median and 90 % of patients" if population else ""]))
     figure = draw_curves(time, solved[0].model.time_unit, panels, scenarios, title)
     (folder.partial / "curves.png").write_bytes(figure)
+
+
+def _describe_observable(s: SolvedScenario, name: str) -> str:
+    """What an observable is about; of a run's observations, that they have residual error."""
+    if name in s.path.observables and name.startswith("DV:"):
+        return f"{name.removeprefix('DV:')} with residual error"
+    return find_observable(s.model.system, name).about
 
 
 def _describe_varied(solved: Sequence[SolvedScenario]) -> str:
@@ -159,9 +166,11 @@ def _select_by_time(path: Simulation) -> dict[str, jax.Array]:
 def _tabulate_patients(model: Model, path: Simulation) -> pd.DataFrame:
     """One line per patient: how it was solved, covariates and drawn parameters in their own units, integrals to infinity."""
     patients, table = path.patients, model.parameters
-    changed = [n for n, r in table.rows.items() if r.spread or r.effects]
+    changed = [n for n, r in table.rows.items() if r.spread or r.effects or n in getattr(path, "varying", ())]
     values = {n: patients.values[model.system.parameter_index(n)] / unit_factor(table[n].unit) for n in changed}
     covariates = {n: patients.covariates[n].to_numpy() for n in patients.covariates}
     solved = {"patient": patients.ids, "result": np.asarray(path.result), "solved_again": path.solved_again}
     endless = {f"{k}_to_infinity": np.asarray(v) for k, v in (path.to_infinity or {}).items()}
-    return pd.DataFrame(solved | covariates | values | endless)
+    estimates = getattr(path, "estimates", None)
+    of_run = {} if estimates is None else {f"estimate_{n}": estimates[n].to_numpy() for n in estimates}
+    return pd.DataFrame(solved | covariates | values | endless | of_run)

@@ -240,3 +240,16 @@ def test_a_sample_of_another_run_is_refused(ask, home, run, refused, tmp_path):
     made = home / ask("bootstrap", "theophylline", "--replicates", "3", "--json").json["folder"]
     other = spoilt(run, tmp_path / "other", seed=99)
     refused(3, "is not of")("derived", other, "--quantity", "x=CL", "--sample", made)
+
+
+def test_patients_simulated_with_a_bootstraps_vectors(ask, run):
+    """Each new patient has the estimates of one replicate."""
+    if not list((run / "bootstrap").glob("[0-9]*/bootstrap.csv")):
+        assert ask("bootstrap", "theophylline", "--replicates", "5", "--json").code == 0
+    path = library.simulate(
+        str(run), library.parse_dose("320 mg oral"), [1.0, 4.0], patients=30, uncertainty="bootstrap"
+    )
+    latest = sorted((run / "bootstrap").glob("[0-9]*"))[-1]
+    kept = pd.read_csv(latest / "bootstrap.csv")["CL"].to_numpy()
+    nearest = abs(path.estimates["CL"].to_numpy()[:, None] / kept - 1).min(axis=1)
+    assert nearest.max() < 1e-9

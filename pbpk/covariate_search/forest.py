@@ -64,7 +64,7 @@ def build_forest_table(
 def _list_points(c: CandidateRelation, covariate: CovariateColumn) -> list[tuple[str, float, tuple[EffectPart, ...]]]:
     """Where a relation's factor is shown: a label, the covariate's value, and the effects that act there."""
     if c.relation.form == CATEGORICAL:
-        return [(f"{c.relation.covariate} = {e.reference:g}", e.reference, (e,)) for e in c.effects]
+        return [(f"{c.relation.covariate} = {float(e.reference):g}", float(e.reference), (e,)) for e in c.effects]
     if c.relation.form in ONE_SIDED_ENDS:
         end = covariate.values[ONE_SIDED_ENDS[c.relation.form]]
         return [(f"{c.relation.covariate} {c.relation.form} {c.reference:g}", float(end), c.effects)]

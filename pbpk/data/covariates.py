@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ExtraColumns:
-    """Columns that are not reserved: `values` holds the covariates, then the overrides of parameters, in coherent units."""
+    """Columns that are not reserved: `values` holds the covariates, then the overrides of parameters, in coherent units;
+    `categories` are the words that the numbers of a text column stand for, from 0."""
 
     values: pd.DataFrame
     covariates: tuple[str, ...]
     overrides: tuple[str, ...]
     notes: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
 
 
 def read_extra_columns(
@@ -32,9 +34,10 @@ def read_extra_columns(
     parameters: Sequence[str],
     scale: Mapping[str, float],
     stated: Collection[str] = (),
+    text_covariates: Collection[str] = (),
 ) -> ExtraColumns:
     """Read the columns in `free` as covariates, or as overrides where they are called like one of `parameters`; `stated` are
-    the headers that the user named, which may differ in case.
+    the headers that the user named, which may differ in case; `text_covariates` are columns of words.
 
     Raises `BadInput` for an override that is no number, or spelt in another case without being stated, a covariate that a
     subject lacks, and a number not finite.
@@ -42,24 +45,28 @@ def read_extra_columns(
     overriding = _find_overrides(sheet, free, parameters)
     _refuse_other_case(sheet, overriding, stated)
     covariates, overrides, notes = {}, {}, []
+    categories: dict[str, tuple[str, ...]] = {}
     for header in free:
         if header in overriding:
             read = sheet.parse_column(sheet.cells[header], f"parameter column {header}")
             overrides[overriding[header]], new_notes = _fill_gaps(sheet, header, read)
             new_notes = [f"column `{header}` replaces the parameter `{overriding[header]}` of the model", *new_notes]
         else:
-            read, new_notes = _read_covariate(sheet, header)
+            if header in text_covariates:
+                read, categories[header], new_notes = _number_categories(sheet, header)
+            else:
+                read, new_notes = _read_covariate(sheet, header)
             if read is None:
                 notes += new_notes
                 continue
             covariates[header], new_notes = _fill_gaps(sheet, header, read)
             _require_every_subject(sheet, header, covariates[header])
-            new_notes += _note_missing_code(sheet, header, covariates[header])
+            new_notes += [] if header in categories else _note_missing_code(sheet, header, covariates[header])
         notes += new_notes
     header_of = {name: header for header, name in overriding.items()}
     columns = {name: v * scale.get(header_of.get(name) or name, 1.0) for name, v in (covariates | overrides).items()}
     values = pd.DataFrame(columns, index=sheet.cells.index, dtype=float)
-    return ExtraColumns(values, tuple(covariates), tuple(overrides), tuple(notes))
+    return ExtraColumns(values, tuple(covariates), tuple(overrides), tuple(notes), categories)
 
 
 def _find_overrides(sheet: DataSheet, free: Sequence[str], parameters: Sequence[str]) -> dict[str, str]:
@@ -109,6 +116,16 @@ def _note_missing_code(sheet: DataSheet, header: str, values: pd.Series) -> list
                 "cells empty, or leave the rows out by ignore_rows"
             )
     return notes
+
+
+def _number_categories(sheet: DataSheet, header: str) -> tuple[pd.Series, tuple[str, ...], list[str]]:
+    """The column as numbers of its words in alphabetical order, from 0; NaN where a cell is empty."""
+    cells = sheet.cells[header].str.strip()
+    words = tuple(sorted(w for w in cells.unique() if w))
+    number = {w: float(k) for k, w in enumerate(words)}
+    counts = ", ".join(f"{w} {int(sheet.ids[(cells == w).to_numpy()].nunique())}" for w in words[:8])
+    more = f" and {len(words) - 8} more" if len(words) > 8 else ""
+    return cells.map(number).astype(float), words, [f"{header} has the categories (subjects) {counts}{more}"]
 
 
 def _read_covariate(sheet: DataSheet, header: str) -> tuple[pd.Series | None, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -47,7 +47,8 @@ class EventTable:
     - LIMIT: where censored, the other end of the interval, in the unit of DV; NaN where there is none
     - then `covariates`, without gaps, and `overrides`, where NaN means the model's own value
 
-    `notes` are the things done that the user must know, one sentence each.
+    `notes` are the things done that the user must know, one sentence each. `categories` are those of each covariate that is
+    text, in the order of the numbers, from 0, that stand for them.
     """
 
     frame: pd.DataFrame
@@ -55,6 +56,7 @@ class EventTable:
     overrides: tuple[str, ...]
     source: str
     notes: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_events(
@@ -79,7 +81,8 @@ def read_events(
     default_compartment, default_observable: for rows that name none; needless where there is only one.
     columns: reserved or parameter name -> the file's own, such as `{"DV": "conc", "ALAG1": "lagt"}`.
     units: unit by column, such as `{"TIME": "min", "AMT": "g", "WT": "kg"}`; a column without one is coherent already,
-        save that II and DUR follow TIME and RATE is AMT per TIME. Clock times and dates need none.
+        save that II and DUR follow TIME and RATE is AMT per TIME. Clock times and dates need none. "text" for a covariate
+        whose cells are names of categories: the table has their numbers, from 0.
     ignore: columns to leave out, and conditions on rows to leave out, such as "SD == 0" (`data.rows`).
     missing: cells that mean "no value".
     need_dv: False for a table that asks for predictions only.
@@ -93,13 +96,15 @@ def read_events(
     ignore = [name for name in ignore if name not in conditions]
     cells, row_notes = drop_rows(read_csv(Path(path)), conditions, source)
     stated = {*(columns or {}).values(), *(units or {})}
+    texts = [name for name, unit in (units or {}).items() if unit == "text"]
+    units = {name: unit for name, unit in (units or {}).items() if name not in texts}
     cells, columns = rename_parameters(cells, columns or {}, parameters, source)
     headers = list(cells.columns)
     named, free, notes = match_headers(headers, columns, ignore, source)
     notes = row_notes + notes
     for name in ("ID", "TIME", "DV") if need_dv else ("ID", "TIME"):
         require_column(name, named, headers, source)
-    scale = find_scales(units or {}, free, source)
+    scale = find_scales(units, free, source)
     cells = blank_missing(cells, frozenset(word.lower() for word in missing))
     if split_dose_rows:
         cells, new_notes = split_observed_doses(cells, named)
@@ -117,10 +122,10 @@ def read_events(
     notes += new_notes
     dvid = read_observables(sheet, dose["EVID"], observed["MDV"], cmt, observables, default_observable)
     notes += note_undosed(sheet, dose["EVID"])
-    extras = read_extra_columns(sheet, free, parameters, scale, stated)
+    extras = read_extra_columns(sheet, free, parameters, scale, stated, texts)
     notes += note_repeats(sheet, time, observed["MDV"], dvid)
 
     reserved = pd.concat([dose, observed], axis=1).assign(ID=sheet.ids, TIME=time, CMT=cmt, DVID=dvid)
-    texts = dict.fromkeys(("ID", "CMT", "DVID"), str)
-    frame = pd.concat([reserved[list(COLUMNS)].astype(texts), extras.values], axis=1)
-    return EventTable(frame, extras.covariates, extras.overrides, source, (*notes, *extras.notes))
+    words = dict.fromkeys(("ID", "CMT", "DVID"), str)
+    frame = pd.concat([reserved[list(COLUMNS)].astype(words), extras.values], axis=1)
+    return EventTable(frame, extras.covariates, extras.overrides, source, (*notes, *extras.notes), extras.categories)

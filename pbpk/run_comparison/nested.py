@@ -109,7 +109,8 @@ def _state_model(c: RunCandidate, mentioned: set[str]) -> dict[str, float | str]
         if part.iov is not None:
             state(f"OMEGA_IOV_{name}", f"OMEGA_IOV_{name}")
         for e in part.covariates:
-            key = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
+            reference = e.reference if isinstance(e.reference, str) else f"{e.reference:g}"
+            key = f"effect of {e.covariate} on {name} ({e.form}, reference {reference})"
             if e.estimate:
                 state(key, e.estimate)
             else:

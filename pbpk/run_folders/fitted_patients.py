@@ -102,6 +102,8 @@ def _sort_values(fit: FittedStudy | FinishedFit, values: Mapping[str, float | st
             kind = "sigma" if name in layout.sigmas else "theta"
             place = names.index(name)
             kinds[kind][name] = _read_value(name, value, fit.study.units[place], float(fit.study.scale[place]))
+        elif name in fit.study.events.categories:
+            kinds["covariate"][name] = _find_category(name, value, fit.study.events.categories[name])
         elif name in covariates:
             unit = parameters.covariates[name].unit if name in parameters.covariates else "1"
             kinds["covariate"][name] = _read_value(name, value, unit, units.unit_factor(unit)) / units.unit_factor(unit)
@@ -111,6 +113,13 @@ def _sort_values(fit: FittedStudy | FinishedFit, values: Mapping[str, float | st
             hint = did_you_mean(name, [*layout.names, *covariates, *parameters])
             raise BadInput(f"the fit has no parameter or covariate `{name}`", where=fit.study.name, hint=hint)
     return kinds
+
+
+def _find_category(name: str, value: float | str, words: tuple[str, ...]) -> float:
+    """The number of a category in the table. Raises `BadInput` for one that no subject has."""
+    if str(value) not in words:
+        raise BadInput(f"no subject of the study has the {name} `{value}`", hint=f"there are {', '.join(words[:8])}")
+    return float(words.index(str(value)))
 
 
 def _read_value(name: str, value: float | str, unit: str, factor: float) -> float:

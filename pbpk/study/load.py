@@ -24,7 +24,7 @@ from pbpk.population.records import convert_overrides
 from pbpk.runtime.trust import require_trust
 from pbpk.solve.choose import choose_solver
 from pbpk.study.assemble.endpoints import read_endpoints
-from pbpk.study.assemble.individual_model import build_individual_model
+from pbpk.study.assemble.individual_model import build_individual_model, list_text_covariates
 from pbpk.study.assemble.layout import build_layout
 from pbpk.study.assemble.parameters import check_parameters
 from pbpk.study.assemble.priors import read_priors
@@ -177,7 +177,8 @@ def _assemble_study(
         default_compartment=spec.data.dose_into,
         default_observable=spec.data.observable or (declared[0].endpoint.name if len(declared) == 1 else None),
         columns=spec.data.columns,
-        units={column: unit for column, unit in spec.data.units.items() if column != "DV"},
+        units={column: unit for column, unit in spec.data.units.items() if column != "DV"}
+        | dict.fromkeys(list_text_covariates(spec, where), "text"),
         ignore=[*spec.data.ignore, *read_row_conditions(spec)],
         split_dose_rows=spec.data.split_dose_rows,
         need_dv=not planned,

@@ -50,11 +50,12 @@ class VoidPart(StudySection):
 
 
 class EffectPart(StudySection):
-    """A covariate's factor: either a constant `coefficient`, or `estimate = "NAME"` with an `initial` value."""
+    """A covariate's factor: either a constant `coefficient`, or `estimate = "NAME"` with an `initial` value. A `reference` in
+    words is a category of a column of text."""
 
     covariate: str
     form: str
-    reference: float
+    reference: float | str
     coefficient: float | None = None
     estimate: str | None = None
     initial: float | None = None

@@ -41,8 +41,8 @@ def read_run_settings(folder: Path) -> dict[str, str]:
 
 
 def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dict:
-    """The contents of a fit.toml, changed in place. A key is an estimated parameter (whose initial value it sets), an entry of
-    fit.toml by its path, or else one of the model's constants.
+    """The contents of a fit.toml, changed in place. A key is an estimated parameter or covariate effect (whose initial value it
+    sets), an entry of fit.toml by its path, or else one of the model's constants.
 
     `none` takes an entry out: `Q=none` no longer estimates Q, `parameters.Q.iiv=none` gives it no random effect. Raises
     `BadInput` for a path that leads nowhere.
@@ -57,6 +57,9 @@ def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dic
         if key in parameters:
             parameters[key]["initial"] = _parse_value(text)
             continue
+        if (effect := _find_effect(parameters, key)) is not None and not removed:
+            effect["initial"] = _parse_value(text)
+            continue
         *path, last = _split_key(key)
         if (path or [key])[0] not in StudySpec.model_fields:
             path, last = ["values"], key
@@ -70,6 +73,13 @@ def apply_settings(data: dict, settings: Mapping[str, str], folder: Path) -> dic
         elif section.pop(last, None) is None:
             raise BadInput(f"`{key}` is not there to be taken out", where=str(folder / "fit.toml"))
     return data
+
+
+def _find_effect(parameters: object, name: str) -> dict | None:
+    """The covariate effect whose coefficient is estimated under this name, in what a fit.toml says of parameters."""
+    parts = [p for p in parameters.values() if isinstance(p, dict)] if isinstance(parameters, dict) else []
+    effects = [e for p in parts if isinstance(p.get("covariates"), list) for e in p["covariates"]]
+    return next((e for e in effects if isinstance(e, dict) and e.get("estimate") == name), None)
 
 
 def _split_key(key: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What a study says of columns and limits: refused where a fit would go on from a misunderstanding."""
 
+import numpy as np
 import pytest
 
 from pbpk.errors import BadInput
@@ -20,8 +21,8 @@ add = 0.05
 """
 
 
-def study(make, *lines, data="", limit="", effect=""):
-    return make(STUDY.format(data=data, limit=limit, effect=effect), *lines)
+def study(make, *lines, data="", limit="", effect="", **how):
+    return make(STUDY.format(data=data, limit=limit, effect=effect), *lines, **how)
 
 
 def test_a_column_that_replaces_what_is_estimated(make):
@@ -57,7 +58,7 @@ def test_text_in_a_covariate(make):
     )
     with pytest.raises(BadInput) as caught:
         study(make, "ID,TIME,AMT,DV,SEX", "1,0,100,.,M", "1,1,.,3,M", effect=effect)
-    assert 'row 2 holds "M", which is not a number' in caught.value.hint and "M = 1, F = 2" in caught.value.hint
+    assert 'row 2 holds "M", which is not a number' in caught.value.hint and 'reference = "F"' in caught.value.hint
 
 
 @pytest.mark.parametrize("weight", ["0", "-99"])
@@ -74,3 +75,32 @@ def test_a_covariate_that_a_power_cannot_take(make, weight):
             effect=effect,
         )
     assert "row 4 (ID 2)" in caught.value.where and "WT" in caught.value.what
+
+
+CATEGORY = ', covariates = [{ covariate = "SEX", form = "equals", reference = "F", estimate = "CL_F", initial = 0.1 }]'
+WORDS = ["ID,TIME,AMT,DV,SEX", "1,0,100,.,F", "1,1,.,3,", "2,0,100,.,M", "2,1,.,4,M", "3,0,100,.,F", "3,1,.,3.2,F"]
+CODED = [row.replace(",F", ",1").replace(",M", ",2") for row in WORDS]
+
+
+def test_a_category_in_words(make, evaluate):
+    """The same objective as with the categories written as numbers; unknown ones are named."""
+    from pbpk.estimation.methods import get_method
+
+    words, numbers = (
+        study(make, *rows, effect=effect).problem
+        for rows, effect in ((WORDS, CATEGORY), (CODED, CATEGORY.replace('"F"', "1")))
+    )
+    a, b = (float(evaluate(get_method("focei"), p).objective.sum()) for p in (words, numbers))
+    assert a == b
+    theta = words.unpack(words.initial_unconstrained)[0]
+    clearance = np.asarray(words.individual_parameters(theta, np.zeros((1, 3))))[0]
+    np.testing.assert_allclose(clearance, [4.4, 4.0, 4.4], rtol=1e-12)
+    with pytest.raises(BadInput, match="no record has the SEX `W`"):
+        study(make, *WORDS, effect=CATEGORY.replace('"F"', '"W"'))
+    with pytest.raises(BadInput, match="power takes no category"):
+        study(make, *WORDS, effect=CATEGORY.replace("equals", "power"))
+
+
+def test_an_effects_initial_value_is_set_by_its_name(make):
+    problem = study(make, *WORDS, effect=CATEGORY, settings={"CL_F": "0.4"}).problem
+    assert problem.initial[problem.structure.layout.names.index("CL_F")] == 0.4

@@ -19,8 +19,40 @@ def _explain_absence(name: str, events: EventTable) -> str:
     """Why the data lack a covariate: what was noted of a column of that name, else the nearest names."""
     notes = [n for n in events.notes if f"`{name}`" in n]
     if notes:
-        return f"{notes[0]}; write text as numbers (M = 1, F = 2) and use the form equals"
+        return f'{notes[0]}; of a column of text name a category: form = "equals", reference = "F"'
     return did_you_mean(name, events.covariates)
+
+
+def list_text_covariates(spec: StudySpec, where: str) -> list[str]:
+    """The covariates of which an effect names a category in words. Raises `BadInput` where its form takes no category, and
+    where another effect takes the same covariate for numbers."""
+    effects = [(name, e) for name, part in spec.parameters.items() for e in part.covariates]
+    texts = [e.covariate for _, e in effects if isinstance(e.reference, str)]
+    for name, e in effects:
+        if isinstance(e.reference, str) and e.form != "equals":
+            hint = 'form = "equals": a factor 1 + b for the category that `reference` names'
+            raise BadInput(f"`{name}`: {e.form} takes no category, `{e.reference}`", where=where, hint=hint)
+        if e.covariate in texts and not isinstance(e.reference, str):
+            raise BadInput(
+                f"`{name}`: {e.covariate} is a column of text in another effect, and {e.reference:g} is no category of it",
+                where=where,
+                hint=f'write the category as text: reference = "{e.reference:g}"',
+            )
+    return list(dict.fromkeys(texts))
+
+
+def _find_reference(name: str, effect: EffectPart, events: EventTable, where: str) -> float:
+    """The reference as a number: of a category, its number in the table. Raises `BadInput` for one that no record has."""
+    if not isinstance(effect.reference, str):
+        return effect.reference
+    words = events.categories[effect.covariate]
+    if effect.reference not in words:
+        raise BadInput(
+            f"`{name}`: no record has the {effect.covariate} `{effect.reference}`",
+            where=where,
+            hint=did_you_mean(effect.reference, words) or f"there are {', '.join(words[:8])}",
+        )
+    return float(words.index(effect.reference))
 
 
 def _check_power(name: str, effect: EffectPart, events: EventTable) -> None:
@@ -53,7 +85,8 @@ def build_individual_model(spec: StudySpec, model: Model, events: EventTable, wh
             _check_power(name, e, events)
             changes = bool((events.frame.groupby("ID")[e.covariate].nunique() > 1).any())
             coefficient = e.estimate if e.estimate else float(e.coefficient or 0.0)
-            factors.append(CovariateFactor(name, e.covariate, e.form, e.reference, coefficient, changes))
+            reference = _find_reference(name, e, events, where)
+            factors.append(CovariateFactor(name, e.covariate, e.form, reference, coefficient, changes))
             covariates.append(e.covariate)
     occasions = _count_occasions(spec, events, where)
     varying = []

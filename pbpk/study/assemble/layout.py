@@ -89,7 +89,8 @@ def _covariate_coefficients(spec: StudySpec) -> list[tuple[Theta, NaturalEntry]]
     for name, part in spec.parameters.items():
         for e in part.covariates:
             if e.estimate:
-                label = f"effect of {e.covariate} on {name} ({e.form}, reference {e.reference:g})"
+                reference = e.reference if isinstance(e.reference, str) else f"{e.reference:g}"
+                label = f"effect of {e.covariate} on {name} ({e.form}, reference {reference})"
                 entry = NaturalEntry(float(e.initial or 0.0), 1.0, "1", label)
                 coefficients.append((Theta(e.estimate, False), entry))
     return coefficients

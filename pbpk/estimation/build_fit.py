@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pbpk import units as units_of
+from pbpk.estimation.flip_flop import warn_of_flip_flop
 from pbpk.estimation.preflight import find_undetermined, warn_before_fit, warn_of_censoring
 from pbpk.estimation.residuals import FitDiagnosis, diagnose_fit, find_post_hoc_etas
 from pbpk.estimation.result import Fit, build_parameter_table
@@ -102,6 +103,7 @@ def build_fit(study: Study, outcome: EstimationOutcome) -> Fit:
             *warn_vanished_variances(layout.names, natural, set(layout.etas)),
             *undetermined,
             *warn_before_fit(problem),
+            *warn_of_flip_flop(problem, state.psi),
             *_list_method_warnings(outcome, study),
         ),
         seconds=outcome.seconds,

@@ -114,7 +114,7 @@ class Problem:
         """What varies between subjects (k, N), as the solver is differentiated by it, from η (q, N)."""
         return self.structure.individual_model.individual_parameters(theta, eta, jnp.asarray(self.covariates)[0])
 
-    def _system_parameters(self, individual: jax.Array) -> jax.Array:
+    def system_parameters(self, individual: jax.Array) -> jax.Array:
         """The system's parameters (C, m, N)."""
         structure = self.structure
         arrays = (jnp.asarray(a) for a in (self.constants, self.covariates, self.overrides))
@@ -123,7 +123,7 @@ class Problem:
     def predict_all(self, individual: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Predictions (T, N) from individual parameters (k, N), and the solver's result codes (N,). Where an endpoint reads a
         second observable, what it reads is in rows T to 2T."""
-        structure, p = self.structure, self._system_parameters(individual)
+        structure, p = self.structure, self.system_parameters(individual)
         path = structure.solver.solve(structure.system, self.timeline, p)
         at_record = p if p.shape[0] == 1 else jnp.take_along_axis(p, jnp.asarray(self.parameter_row)[:, None], axis=0)
         which = jnp.asarray(self.endpoint_index)[None]
@@ -159,7 +159,7 @@ class Problem:
         solver, where it has compiled likelihoods."""
         structure, terms = self.structure, self._likelihood_terms()
         system, solver = structure.system, structure.solver
-        p = self._system_parameters(individual)
+        p = self.system_parameters(individual)
         if terms is None or not (isinstance(solver, LikelihoodSolver) and solver.supports_likelihood(system, p, terms)):
             x, result = self.predict_all(individual)
             return jnp.where(result == 0, self.minus2ll_of_predictions(x, values), jnp.inf)
@@ -177,7 +177,7 @@ class Problem:
         if terms is None or not isinstance(structure.solver, LikelihoodSolver):
             return False
         individual = jax.ShapeDtypeStruct((len(structure.individual_model.slots), self.columns), float)
-        shapes = jax.eval_shape(self._system_parameters, individual)
+        shapes = jax.eval_shape(self.system_parameters, individual)
         return structure.solver.supports_likelihood(structure.system, shapes, terms)
 
     def minus2ll_of_predictions(self, x: jax.Array, values: dict) -> jax.Array:

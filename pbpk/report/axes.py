@@ -53,6 +53,11 @@ def set_log_scale(axes: Axes, which: str, minor: bool = True) -> None:
         axis.set_minor_locator(NullLocator())
 
 
+def find_censored(part: pd.DataFrame) -> np.ndarray:
+    """(rows,) of which observations only a limit is known, which their DV is."""
+    return part["CENS"].to_numpy() != 0 if "CENS" in part else np.zeros(len(part), bool)
+
+
 def keep_finite(values: ArrayLike) -> np.ndarray:
     """The finite ones of some values, as an array."""
     array = np.asarray(values, dtype=float)

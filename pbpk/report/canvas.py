@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, told apart by colour-blind readers.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8A9099", "#2B2F36"
+MOST_LIMITS = 4  # of quantification, that a panel has lines for
 MOST_POINTS = 2000  # markers in one panel; an SVG keeps each
 DPI = 72
 ZOOM = 1.38  # CSS pixels a point of the figure is shown at, so that text has one size in every figure
@@ -153,3 +154,22 @@ def draw_points(
         axes.text(1, 1, thinned, ha="right", va="bottom", fontsize=7, color=GREY, transform=axes.transAxes)
         x, y = x[pick], y[pick]
     axes.plot(x, y, "o", color=BLUE, markersize=size, markeredgewidth=0, alpha=alpha, label=label or "_")
+
+
+def draw_limits(axes: Axes, x: np.ndarray, limits: np.ndarray, label: str = "", size: float = 3.6) -> None:
+    """Hollow markers of values of which only a limit is known, and a dotted line at each limit, where these are few."""
+    if not len(x):
+        return
+    hollow = {"color": BLUE, "markersize": size, "markerfacecolor": "none", "markeredgewidth": 0.7}
+    axes.plot(x, limits, "o", alpha=0.9, label=label or "_", **hollow)
+    levels = np.unique(limits)
+    for level in levels if len(levels) <= MOST_LIMITS else ():
+        axes.axhline(level, color=BLUE, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+
+
+def say_omitted(axes: Axes, count: int) -> None:
+    """Say in the panel how many censored values it has no residual of."""
+    if count:
+        values = "1 censored value has" if count == 1 else f"{count} censored values have"
+        note = f"{values} no residual"
+        axes.text(0.01, 0.01, note, ha="left", va="bottom", fontsize=7, color=GREY, transform=axes.transAxes)

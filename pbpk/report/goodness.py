@@ -5,8 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import find_limits, is_wide, keep_finite, label_axes, select_endpoint, set_log_scale
-from pbpk.report.canvas import GREY, ORANGE, draw_empty_panel, draw_points, new_panel, to_svg, use_style
+from pbpk.report.axes import (
+    find_censored,
+    find_limits,
+    is_wide,
+    keep_finite,
+    label_axes,
+    select_endpoint,
+    set_log_scale,
+)
+from pbpk.report.canvas import (
+    GREY,
+    ORANGE,
+    draw_empty_panel,
+    draw_limits,
+    draw_points,
+    new_panel,
+    say_omitted,
+    to_svg,
+    use_style,
+)
 from pbpk.report.normal_quantiles import draw_normal_quantiles
 from pbpk.report.trend import running_median
 from pbpk.run_folders.read import ObservationUnits
@@ -15,6 +33,7 @@ from pbpk.run_folders.read import ObservationUnits
 def draw_goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, name: str = "gof") -> list[str]:
     """Six panels for one endpoint: DV–PRED, DV–IPRED, |IWRES|–IPRED, CWRES–TIME, CWRES–PRED, CWRES quantiles."""
     part = select_endpoint(table, endpoint)
+    omitted = int(find_censored(part).sum())
     pred, ipred = units.of(endpoint, "PRED"), units.of(endpoint, "IPRED")
     dv = units.of(endpoint, "DV")
     absolute = part.assign(IWRES=part["IWRES"].abs())
@@ -26,19 +45,24 @@ def draw_goodness(table: pd.DataFrame, endpoint: str, units: ObservationUnits, n
             _draw_against(part, "TIME", "CWRES", "Residuals over time", units.clock, "CWRES", f"{name}-cwres-time"),
             _draw_against(part, "PRED", "CWRES", "Residuals over prediction", pred, "CWRES", f"{name}-cwres-pred"),
             draw_normal_quantiles(
-                keep_finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq"
+                keep_finite(part["CWRES"]), "Residuals against a normal", "CWRES", f"{name}-cwres-qq", omitted
             ),
         ]
 
 
 def _draw_against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, y_label: str, name: str) -> str:
-    points = part[[x, y]].to_numpy(dtype=float)
-    points = points[np.isfinite(points).all(axis=1)]
+    points, censored = part[[x, y]].to_numpy(dtype=float), find_censored(part)
+    residual, absolute = y.endswith("WRES"), y == "IWRES"
+    limits_known = points[censored & np.isfinite(points).all(axis=1)]
+    points = points[~censored & np.isfinite(points).all(axis=1)]
     if not len(points):
         return draw_empty_panel(name, title)
     figure, axes = new_panel()
-    residual, absolute = y.endswith("WRES"), y == "IWRES"
     draw_points(axes, *points.T)
+    if residual:
+        say_omitted(axes, int(censored.sum()))
+    else:
+        draw_limits(axes, *limits_known.T, label="censored, at its limit")
     log = is_wide(part[x], part[y]) if not residual else x != "TIME" and is_wide(part[x])
     if log:
         set_log_scale(axes, "x")
@@ -57,6 +81,7 @@ def _draw_against(part: pd.DataFrame, x: str, y: str, title: str, x_label: str, 
     line = running_median(*points.T)
     if len(line[0]) > 1:
         axes.plot(*line, color=ORANGE, label="running median")
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left" if not residual else "upper right", handlelength=1.4, borderaxespad=0.1)
     scale = " – log scale" if log else ""
     label_axes(axes, title, x_label + scale, y_label + (scale if not residual else ""))

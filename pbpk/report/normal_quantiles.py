@@ -7,11 +7,11 @@ from statistics import NormalDist
 import numpy as np
 
 from pbpk.report.axes import label_axes
-from pbpk.report.canvas import GREY, draw_empty_panel, draw_points, new_panel, to_svg
+from pbpk.report.canvas import GREY, draw_empty_panel, draw_points, new_panel, say_omitted, to_svg
 
 
-def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str) -> str:
-    """Plot ordered values against the quantiles of a standard normal."""
+def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: str, omitted: int = 0) -> str:
+    """Plot ordered values against the quantiles of a standard normal; `omitted` censored ones have none."""
     if not len(values):
         return draw_empty_panel(name, title)
     normal = NormalDist()
@@ -19,6 +19,7 @@ def draw_normal_quantiles(values: np.ndarray, title: str, y_label: str, name: st
     at = np.array([normal.inv_cdf((i + 0.5) / n) for i in range(n)])
     figure, axes = new_panel()
     draw_points(axes, at, np.sort(values))
+    say_omitted(axes, omitted)
     reach = 1.08 * max(2.0, np.abs(at).max(), np.abs(values).max())
     axes.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8, zorder=0)
     axes.set_xlim(-reach, reach)

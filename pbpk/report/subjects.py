@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pbpk.report.axes import find_limits, is_wide, keep_finite, select_endpoint, set_log_scale
-from pbpk.report.canvas import GREEN, ORANGE, draw_points, new_figure, to_svg, use_style
+from pbpk.report.axes import find_censored, find_limits, is_wide, keep_finite, select_endpoint, set_log_scale
+from pbpk.report.canvas import GREEN, ORANGE, draw_limits, draw_points, new_figure, to_svg, use_style
 from pbpk.run_folders.read import ObservationUnits
 
 if TYPE_CHECKING:
@@ -71,10 +71,11 @@ def _draw_page(
         axes.set_title(f"ID {subjects}" if len(subjects) < 22 else f"ID {subjects[:20]}…", fontsize=8, pad=2)
         first, last = scale.values is None or column == 0, k + columns >= len(groups)
         axes.tick_params(length=2.5, labelsize=7.5, labelleft=first, labelbottom=last)
+    handles = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
+        *(list(handles.values()), list(handles)),
         loc="upper left",
-        ncols=3,
+        ncols=4,
         bbox_to_anchor=(LEFT / width, 1),
         borderaxespad=0.2,
         handlelength=1.8,
@@ -97,8 +98,10 @@ def _draw_subject(axes: Axes, group: pd.DataFrame, scale: SubjectScale) -> None:
         mark = "_" if ok.sum() == 1 else ""  # a line through one point would not be seen
         axes.plot(time[ok], value[ok], color=colour, linestyle=dashes, linewidth=1.2, label=label, marker=mark)
     dv = group["DV"].to_numpy(dtype=float)
-    ok = np.isfinite(time) & np.isfinite(dv)
-    draw_points(axes, time[ok], dv[ok], size=3.2, alpha=0.85, label="observed", most=MOST_POINTS)
+    censored, ok = find_censored(group), np.isfinite(time) & np.isfinite(dv)
+    quantified, limits = ok & ~censored, ok & censored
+    draw_points(axes, time[quantified], dv[quantified], size=3.2, alpha=0.85, label="observed", most=MOST_POINTS)
+    draw_limits(axes, time[limits], dv[limits], label="censored", size=3.2)
     if scale.log:
         set_log_scale(axes, "y", minor=False)
     axes.set_xlim(scale.time)

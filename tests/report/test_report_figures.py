@@ -149,3 +149,23 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match="matplotlib and jinja2"):
         draw_bands(population(), "cp", "mg/L", "h")
+
+
+def test_censored_values_are_hollow_at_their_limit_and_residual_panels_say_what_they_omit():
+    """Three values of which only a limit of 0.5 is known: markers without a filling, a line, and a note where they miss."""
+    table = observations()
+    low = table.index[:3]
+    table = table.assign(CENS=0).astype({"DV": float})
+    table.loc[low, ["DV", "CENS"]] = [0.5, 1]
+    table.loc[low, ["RES", "IWRES", "CWRES"]] = np.nan
+    panels = draw_goodness(table, "cp", UNITS)
+    note = "3 censored values have no residual"
+    for k, svg in enumerate(panels):
+        assert (note in words(svg)) == (k >= 2), k
+        assert ("censored, at its limit" in words(svg)) == (k < 2), k
+    plain = draw_goodness(observations(), "cp", UNITS)
+    assert all(note not in words(svg) for svg in plain)
+    assert panels[0].count("fill-opacity: 0; stroke: #0072b2") > plain[0].count("fill-opacity: 0; stroke: #0072b2")
+    page = draw_individual_fits(table, "cp", UNITS)[0]
+    assert "censored" in words(page)
+    assert "censored" not in words(draw_individual_fits(observations(), "cp", UNITS)[0])

@@ -87,12 +87,16 @@ def read_quantity(unit: str, where: str = ""):
 _SLIPS = {"mBq": "MBq", "Mg": "mg", "MCi": "mCi", "Mmol": "mmol", "ML": "mL", "MGy": "mGy"}
 
 
+_NOTED: dict = {}
+
+
 def _note_likely_slip(unit: str) -> None:
     """Ask about a prefix that is seldom meant: m is a thousandth, M a million."""
     for token in re.findall(r"[A-Za-zµμ]+", unit):
         if meant := _SLIPS.get(token):
             prefix = "a thousandth" if token[0] == "m" else "a million"
-            warnings.warn(f'the unit "{token}" is {prefix} of its base: is "{meant}" meant?', Note, stacklevel=5)
+            text = f'the unit "{token}" is {prefix} of its base: is "{meant}" meant?'
+            warnings.warn_explicit(text, Note, __file__, 0, registry=_NOTED)  # one place, whoever asks: said once
 
 
 def unit_factor(unit: str, where: str = "") -> float:

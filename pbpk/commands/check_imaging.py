@@ -46,7 +46,7 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
     """What there is to say of a VOI table, and the table as text. Writes the event table if one is asked for."""
     from pbpk.commands.shared import say
     from pbpk.data.voi import read_voi
-    from pbpk.errors import BadInput, WrongUsage, did_you_mean
+    from pbpk.errors import BadInput, Note, WrongUsage, did_you_mean
     from pbpk.model.load import load_model
 
     loaded = load_model(model, nuclide=how.nuclide) if model else None
@@ -61,8 +61,8 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
         into = routes[into].name if into in routes else into
         if into not in loaded.system.held_names:
             raise BadInput(f"no compartment `{into}`", hint=did_you_mean(into, [*routes, *loaded.system.held_names]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said below, in the command line's own way
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         table = read_voi(
             path,
             nuclide=nuclide,
@@ -71,6 +71,7 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
             observables=list(loaded.system.observables) if loaded else None,
             vois=how.names,
         )
+    slips = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, Note)))
     for text in table.warnings:
         say(f"warning: {text}")
     frame = table.frame
@@ -80,7 +81,7 @@ def check_voi(path: Path, model: str | None, how: ImagingOptions) -> tuple[dict,
         "subjects": int(frame["subject"].nunique()),
         "vois": ", ".join(frame["voi"].unique()),
         "measurements": len(frame),
-        "note": list(table.notes),
+        "note": [*table.notes, *slips],
         "warning": list(table.warnings),
     }
     if how.events is not None:

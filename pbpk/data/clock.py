@@ -17,6 +17,9 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY = re.compile(r"\d{1,5}", re.ASCII)
 
 
+_DATE_AND_TIME = r"^\d{4}-\d{1,2}-\d{1,2}[T ]\d"
+
+
 def read_time(sheet: DataSheet, scale: float) -> tuple[pd.Series, list[str]]:
     """Hours on each row, and notes; `scale` is the hours of one unit of TIME. Raises `BadInput`.
 
@@ -45,6 +48,12 @@ def _read_clock_times(sheet: DataSheet, cells: pd.Series) -> pd.Series:
         return int(h) + int(m) / 60 + float(s or 0) / 3600
 
     out = cells.map(hours).astype(float)
+    dated = cells.str.contains(_DATE_AND_TIME, regex=True)
+    sheet.forbid(
+        dated & out.isna(),
+        'TIME "{TIME}" holds a date and a clock time',
+        hint="give them a column each: DATE 2024-03-01, TIME 14:30",
+    )
     sheet.forbid((cells != "") & out.isna(), 'TIME "{TIME}" is not a clock time', hint="write it as 14:30 or 14:30:15")
     return out
 

@@ -18,7 +18,7 @@ ALIASES = {"TINF": "DUR", "YTYPE": "DVID"}
 # Used in hints only. Taking `conc` for DV unasked would be a guess.
 _USUAL = {
     "ID": ("subject", "subj", "patient", "cid", "usubjid"),
-    "TIME": ("t", "hours", "hour", "days", "minutes"),
+    "TIME": ("t", "hours", "hour", "days", "minutes", "tafd", "tsfd", "afrlt"),  # actual times, not nominal ones
     "DV": ("conc", "cp", "y", "lndv", "activity"),
 }
 

@@ -52,7 +52,7 @@ def _describe_model(name: str, folder: Path) -> dict:
     row = {"name": name, "folder": str(folder), "bundled": is_installed(folder), "shadows": bool(shadows)}
     if row["bundled"]:
         m = load_model(folder)
-        return row | {"title": m.title, "compartments": len(m.system.names), "linear": not m.system.nonlinear}
+        return row | {"title": m.title, "compartments": len(m.system.held_names), "linear": not m.system.nonlinear}
     try:
         title = read_parameters(folder / "parameters.toml").settings.get("title", name)
     except PbpkError as e:
@@ -79,7 +79,7 @@ def _print_model(name: str, nuclide: str | None, option: list[str] | None, as_js
                     o.name: {"chosen": m.options[o.name], "choices": list(o.choices), "about": o.about}
                     for o in m.choices
                 },
-                "compartments": [{"name": c.name, "unit": c.unit} for c in system.compartments],
+                "compartments": [{"name": c.name, "unit": c.unit} for c in system.compartments if c.clock is None],
                 "routes": {word: c.name for word, c in system.block.routes.items()},
                 "observables": {o.name: o.about for o in system.block.observables},
                 "equations": write_equations(system),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +84,47 @@ def _list_sums(observable: Observable) -> list[Amount | Concentration | TotalAmo
     if not isinstance(reading, ComputedReading):
         return [reading]
     return [b for _, b in reading.bindings if isinstance(b, Amount | Concentration | TotalAmount)]
+
+
+@dataclass(frozen=True)
+class ObservedLaw:
+    """A law as a function of its sums of amounts in order, then its parameters, then its scale if it has one."""
+
+    law: Callable[..., Any]
+    arguments: tuple[tuple[str, bool], ...]
+    has_scale: bool
+
+    def __call__(self, *values: Any) -> Any:
+        sums = iter(values[: sum(of_amounts for _, of_amounts in self.arguments)])
+        rest = iter(values[sum(of_amounts for _, of_amounts in self.arguments) :])
+        bound = {name: next(sums) if of_amounts else next(rest) for name, of_amounts in self.arguments}
+        result = self.law(**bound)
+        return result * next(rest) if self.has_scale else result
+
+
+class ObservableParts(NamedTuple):
+    """How an observable is made: a law of its sums of amounts, each times its own factor, and of
+    `parameters` by name; what each sum is divided by, `volumes`, a parameter or None; `scale`: a further factor's parameter,
+    already an argument of a law's function, and a factor of the sum elsewhere."""
+
+    function: ObservedLaw | None
+    volumes: tuple[str | None, ...]
+    parameters: tuple[str, ...]
+    scale: str | None
+
+
+def take_apart(system: System, name: str) -> ObservableParts:
+    """How an observable is made of sums of amounts and parameters, for programs that evaluate it with the solution."""
+    observable = find_observable(system, name)
+    reading, sums = observable.reading, _list_sums(observable)
+    volumes = tuple(r.compartment.volume if isinstance(r, Concentration) else None for r in sums)
+    if not isinstance(reading, ComputedReading):
+        return ObservableParts(None, volumes, (), observable.scale)
+    law = ObservedLaw(
+        reading.law, tuple((a, not isinstance(b, str)) for a, b in reading.bindings), observable.scale is not None
+    )
+    parameters = (*reading.parameters, *([observable.scale] if observable.scale else []))
+    return ObservableParts(law, volumes, parameters, None)
 
 
 def observe_sums(system: System, names: Sequence[str], sums: jax.Array, p: jax.Array) -> jax.Array:

@@ -103,9 +103,10 @@ class Void:
             if name is None:
                 indices.append(len(system.names))
                 continue
-            same = [n for n in system.names if n == name] or [n for n in system.names if n.lower() == name.lower()]
+            names = system.held_names
+            same = [n for n in names if n == name] or [n for n in names if n.lower() == name.lower()]
             if len(same) != 1:
-                hint = did_you_mean(name, system.names)
+                hint = did_you_mean(name, names)
                 where = f"the voids of `{self.compartment}`"
                 raise BadInput(f"no compartment `{name}` to void", where=where, hint=hint)
             indices.append(system.index(same[0]))

@@ -1,11 +1,16 @@
 """Fits of what laws say: effects observed by a law, change-points in time, modelled rates and durations of infusions; each
 objective that of an independent program with predictions in closed form."""
 
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
 
 from pbpk.estimation.methods import get_method
+from pbpk.solve.choose import restore_reverse_mode
 
 STRUCTURE = """
 from pbpk.model import OUT, Block, Compartment, after, amount, clearance, conc, flux, observe, where
@@ -201,3 +206,81 @@ def test_a_change_point_before_the_first_record_has_happened(here, make):
     left, result = problem.predict(individual)
     assert not np.any(result)
     np.testing.assert_allclose(left[:5, 0], DOSE * np.exp(-0.5 * LATE), rtol=1e-7)
+
+
+GROWTH = """
+from pbpk.model import Block, exp, observe, time
+
+
+def grow(t, size, rate):
+    return size * exp(rate * t)
+
+
+model = Block(observables=(observe("size", grow, "diameter", t=time(), size="S0", rate="G"),))
+"""
+GROWING = """
+model = "growing"
+[data]
+file = "data.csv"
+units = { TIME = "d", DV = "mm" }
+[parameters]
+S0 = { initial = "20 mm", iiv = 0.09 }
+G = { initial = "0.02 1/d", iiv = 0.16 }
+[error.size]
+model = "proportional"
+prop = 0.1
+"""
+
+
+@pytest.mark.parametrize("method", ["focei", "fo"])
+def test_a_model_that_is_a_closed_form(here, tmp_path, make, evaluate, method):
+    """No compartment, no dose: a diameter as a law of time."""
+    folder, days = tmp_path / "models" / "growing", np.array([0.0, 10.0, 30.0, 60.0])
+    folder.mkdir()
+    (folder / "structure.py").write_text(GROWTH)
+    row = '{} = {{ value = {}, unit = "{}", about = "of a test", source = "assumed: a test" }}\n'
+    (folder / "parameters.toml").write_text(row.format("S0", 20.0, "mm") + row.format("G", 0.02, "1/d"))
+    omega, lines, expected = np.diag([0.09, 0.16]), ["ID,TIME,DV"], 0.0
+
+    def predict(eta):
+        return 20 * np.exp(eta[0]) * np.exp(0.02 * np.exp(eta[1]) * days)
+
+    for i in range(5):
+        y = predict(RNG.multivariate_normal(np.zeros(2), omega)) * np.exp(0.1 * RNG.standard_normal(4))
+        lines += [f"{i},{t},{v!r}" for t, v in zip(days, y.tolist(), strict=True)]
+        expected += oracle.subject_objective(method, y, predict, lambda f: (0.1 * f) ** 2, omega)
+    found = float(evaluate(get_method(method), make(GROWING, *lines).problem).objective.sum())
+    assert found == pytest.approx(expected, abs=2e-5)
+
+
+def test_the_likelihood_of_a_law_in_one_call(here, make):
+    """Solved and evaluated by one program, with its slopes: what predictions and JAX give."""
+    lines = ["ID,TIME,AMT,DV,DVID,CMT"]
+    for i in range(3):
+        lines.append(f"{i},0,{DOSE},.,.,central")
+        for t, c, e in zip(TIMES, predict_effect(np.zeros(3))[:4], predict_effect(np.ones(3) / 5)[4:], strict=True):
+            lines += [f"{i},{t},.,{c},cp,.", f"{i},{t},.,{e},effect,."]
+    problem = make(EFFECT, *lines).problem
+    assert problem.has_compiled_likelihood
+    theta, _, sigma = problem.unpack(problem.initial_unconstrained)
+    u = problem.individual_parameters(theta, RNG.normal(0, 0.2, (3, 3)))
+
+    def by_call(u, sigma):
+        return jnp.sum(problem.minus2ll_at(u, theta | sigma))
+
+    def by_predictions(u, sigma):
+        return jnp.sum(problem.minus2ll_of_predictions(problem.predict_all(u)[0], theta | sigma))
+
+    a, b = by_call(u, sigma), by_predictions(u, sigma)
+    assert float(a) == pytest.approx(float(b), rel=1e-12)
+    reverse = replace(
+        problem, structure=replace(problem.structure, solver=restore_reverse_mode(problem.structure.solver))
+    )
+
+    def by_call_reversed(u, sigma):
+        return jnp.sum(reverse.minus2ll_at(u, theta | sigma))
+
+    ours, theirs = jax.grad(by_call_reversed, (0, 1))(u, sigma), jax.jacfwd(by_predictions, (0, 1))(u, sigma)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-8, atol=1e-8)
+    for name in sigma:
+        assert float(ours[1][name]) == pytest.approx(float(theirs[1][name]), rel=1e-9)

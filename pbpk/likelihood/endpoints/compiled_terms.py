@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from pbpk.compile.programs.solution.likelihood import LikelihoodTerm, LikelihoodTerms
 from pbpk.likelihood.endpoints.base import Endpoint, Numbers, Observed, Predicted
 from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
-from pbpk.observe.readings import find_compartments_read, is_computed, observe_sums
+from pbpk.observe.readings import ObservedLaw, find_compartments_read, take_apart
 from pbpk.solve.likelihood import LikelihoodData
 
 if TYPE_CHECKING:
@@ -25,37 +25,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecordMinus2LL:
-    """An endpoint's −2 log likelihood of one record, as a function of its prediction, the endpoint's `data_columns` and its
-    parameters, in this order. Compared by the endpoint, so that equal endpoints share a compiled program."""
+    """An endpoint's −2 log likelihood of one record, as a function of its sums of amounts, the endpoint's `data_columns`, its
+    parameters, and those of the law that is observed if it is one, in this order. Compared by the endpoint and the law, so that
+    equal endpoints share a compiled program."""
 
     endpoint: Endpoint
+    law: ObservedLaw | None = None
+    sums: int = 1
 
-    def __call__(self, f: Numbers, *columns_and_parameters: Numbers) -> Numbers:
+    def __call__(self, *values: Numbers) -> Numbers:
         e, columns = self.endpoint, self.endpoint.data_columns or ()
-        known = dict(zip(columns, columns_and_parameters, strict=False))
+        sums, rest = values[: self.sums], values[self.sums :]
+        known = dict(zip(columns, rest, strict=False))
         y = known["y"]
         observed = Observed(y, known.get("low", y), known.get("high", y), known.get("floor", -jnp.inf), 0.0, -1)
-        parameters = columns_and_parameters[len(columns) :]
-        values = dict(zip((name for _, name in e.parameter_names), parameters, strict=True))
-        return e.minus2ll(Predicted(f, f, 1.0, 0.0), observed, values)
+        own_parameters = rest[len(columns) : len(columns) + len(e.parameter_names)]
+        named = dict(zip((name for _, name in e.parameter_names), own_parameters, strict=True))
+        f = sums[0] if self.law is None else self.law(*sums, *rest[len(columns) + len(e.parameter_names) :])
+        return e.minus2ll(Predicted(f, f, 1.0, 0.0), observed, named)
 
 
 @cache
 def make_likelihood_terms(system: System, endpoints: Endpoints) -> LikelihoodTerms | None:
     """A term for each endpoint, and one more where some of its observations have limits: those that were quantified then cost
-    no distribution function. None where an observation's likelihood depends on other records, or a law is observed."""
-    if any(is_computed(system, e.observable) for e in endpoints):
-        return None
-    names = _parameter_names(endpoints)
+    no distribution function. None where an observation's likelihood depends on other records, or on no amount at all."""
+    names, model_names = _parameter_names(endpoints), _model_parameters(system, endpoints)
     readings = find_compartments_read(system, [e.observable for e in endpoints])
-    terms = []
-    for k, e in enumerate(endpoints):
+    terms, first = [], 0
+    for e in endpoints:
+        parts = take_apart(system, e.observable)
+        numbers = tuple(range(first, first + len(parts.volumes)))
+        first += len(numbers)
+        of_law = tuple(len(names) + model_names.index(n) for n in parts.parameters)
         for variant in _split_by_limits(e):
-            if variant.data_columns is None:
+            if variant.data_columns is None or not numbers:
                 return None
             positions = tuple(names.index(name) for _, name in variant.parameter_names)
-            terms.append(LikelihoodTerm(RecordMinus2LL(variant), (k,), variant.data_columns, positions))
-    return LikelihoodTerms(readings, tuple(terms), len(names))
+            function = RecordMinus2LL(variant, parts.function, len(numbers))
+            terms.append(LikelihoodTerm(function, numbers, variant.data_columns, positions + of_law))
+    return LikelihoodTerms(readings, tuple(terms), len(names) + len(model_names))
 
 
 def make_likelihood_data(
@@ -63,9 +71,8 @@ def make_likelihood_data(
 ) -> LikelihoodData:
     """What the terms are evaluated with, for patients with parameters p (1, m, N); which, mask and `o` (T, N)."""
     patients, names = p.shape[-1], _parameter_names(endpoints)
-    ones = jnp.ones((1, len(endpoints), patients))
-    factor = observe_sums(system, [e.observable for e in endpoints], ones, p)[:, 0]
     parameters = [jnp.broadcast_to(values[name], (patients,)) for name in names]
+    parameters += [p[0, system.parameter_index(name)] for name in _model_parameters(system, endpoints)]
     needed = {name for e in endpoints for name in e.data_columns or ()}
     columns = {name: jnp.asarray(getattr(o, name), float) for name in sorted(needed)}
     # Terms are numbered from 1, as `make_likelihood_terms` lists them; 0 says that there is no observation.
@@ -75,7 +82,27 @@ def make_likelihood_data(
         number = jnp.where(limited, first + variants - 1, first)
         term = jnp.where(jnp.asarray(mask) & (jnp.asarray(which) == k), number, term)
         first = first + variants
-    return LikelihoodData(factor, jnp.stack(parameters) if names else jnp.zeros((0, patients)), term, columns)
+    stacked = jnp.stack(parameters) if parameters else jnp.zeros((0, patients))
+    return LikelihoodData(_find_factors(system, endpoints, p[0]), stacked, term, columns)
+
+
+def _find_factors(system: System, endpoints: Endpoints, p: jax.Array) -> jax.Array:
+    """What each sum of amounts is multiplied by (R, N): 1, or 1 over a volume, and the scale of what is no law."""
+
+    def row(name: str) -> jax.Array:
+        return p[system.parameter_index(name)]
+
+    factors = []
+    for e in endpoints:
+        parts = take_apart(system, e.observable)
+        scale = row(parts.scale) if parts.scale else jnp.ones(p.shape[-1])
+        factors += [scale / row(volume) if volume else scale for volume in parts.volumes]
+    return jnp.stack(factors)
+
+
+def _model_parameters(system: System, endpoints: Endpoints) -> list[str]:
+    """The model's parameters that observed laws read, each once."""
+    return list(dict.fromkeys(n for e in endpoints for n in take_apart(system, e.observable).parameters))
 
 
 def _split_by_limits(e: Endpoint) -> tuple[Endpoint, ...]:

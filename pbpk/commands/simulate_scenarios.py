@@ -81,8 +81,8 @@ def simulate_scenarios(scenarios: Sequence[Scenario], request: SimulationRequest
 def _solve_scenario(scenario: Scenario, names: list[str] | None, request: SimulationRequest) -> SolvedScenario:
     from pbpk.commands.simulate_output import make_progress
     from pbpk.population.patients import virtual_patients
-    from pbpk.population.simulate import simulate
     from pbpk.report.simulation_files import SolvedScenario
+    from pbpk.run_folders.simulate import simulate
 
     count = request.patients
     assert request.times is not None

@@ -17,9 +17,13 @@ from pbpk.model.declare import conc as conc
 from pbpk.model.declare import demand as demand
 from pbpk.model.declare import derive as derive
 from pbpk.model.declare import flux as flux
+from pbpk.model.declare import highest as highest
+from pbpk.model.declare import lowest as lowest
 from pbpk.model.declare import observe as observe
 from pbpk.model.declare import option as option
 from pbpk.model.declare import time as time
+from pbpk.model.declare import time_above as time_above
+from pbpk.model.declare import time_below as time_below
 from pbpk.model.declare import time_since_dose as time_since_dose
 from pbpk.model.declare import total as total
 from pbpk.model.functions import cos as cos

@@ -17,6 +17,7 @@ from pbpk.model.declare import (
     Clock,
     ComputedReading,
     Concentration,
+    CourseReading,
     Flux,
     Observable,
     TotalAmount,
@@ -28,6 +29,7 @@ from pbpk.model.law_check import (
     describe_bindings,
     evaluate_units,
     find_computed_unit,
+    find_reading_unit,
 )
 from pbpk.model.parameters import DERIVED, Parameter, ParameterTable
 from pbpk.model.ranges import check_range, list_questionable, list_role_ranges
@@ -64,6 +66,9 @@ def check_model(block: Block, table: ParameterTable) -> list[str]:
             raise BadInput("adds amounts of different units", where=f"observable `{o.name}`")
         if isinstance(o.reading, ComputedReading):
             _check_computed(o, table)
+    for o in block.observables:
+        if isinstance(o.reading, CourseReading):
+            _check_course(o, block, table)
     return _collect_remarks(block, table)
 
 
@@ -159,12 +164,31 @@ def _check_names(block: Block) -> None:
 
 
 def _list_readings(o: Observable) -> list:
-    """All that an observable reads: its one reading, or what the arguments of its law are bound to."""
+    """All that an observable reads: its one reading, or what the arguments of its law are bound to; nothing of its own where
+    it is the course of another."""
+    if isinstance(o.reading, CourseReading):
+        return [o.reading.level] if o.reading.level else []
     return [b for _, b in o.reading.bindings] if isinstance(o.reading, ComputedReading) else [o.reading]
 
 
 def _has_volume(binding: object) -> bool:
     return isinstance(binding, Concentration)
+
+
+def _check_course(o: Observable, block: Block, table: ParameterTable) -> None:
+    """The observable whose course is read, and the unit of a level. Raises `BadInput`."""
+    assert isinstance(o.reading, CourseReading)
+    where, known = f"observable `{o.name}`", {other.name: other for other in block.observables}
+    if o.reading.observable not in known:
+        raise BadInput(
+            f"no observable `{o.reading.observable}`", where=where, hint=did_you_mean(o.reading.observable, known)
+        )
+    course = known[o.reading.observable]
+    if isinstance(course.reading, CourseReading):
+        raise BadInput(f"reads the course of `{course.name}`, which is one itself", where=where)
+    if o.reading.level:
+        row = _require_row(o.reading.level, table, where)
+        units.require_dimension(row.unit, find_reading_unit(course, table), f"`{row.name}`", where=where)
 
 
 def _check_computed(o: Observable, table: ParameterTable) -> None:

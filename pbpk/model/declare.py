@@ -288,18 +288,48 @@ class ComputedReading:
 
 
 @dataclass(frozen=True)
+class CourseReading:
+    """What is read of another observable's course so far: its "lowest" or "highest" value, or the time "below" or "above" the
+    parameter `level`."""
+
+    kind: str
+    observable: str
+    level: str | None = None
+
+
+def lowest(observable: str) -> CourseReading:
+    """The lowest value of another observable since the start: a nadir, to observe."""
+    return CourseReading("lowest", observable)
+
+
+def highest(observable: str) -> CourseReading:
+    """The highest value of another observable since the start, to observe."""
+    return CourseReading("highest", observable)
+
+
+def time_below(observable: str, level: str) -> CourseReading:
+    """How long another observable has been below the parameter `level` since the start, to observe."""
+    return CourseReading("below", observable, level)
+
+
+def time_above(observable: str, level: str) -> CourseReading:
+    """How long another observable has been above the parameter `level` since the start, to observe."""
+    return CourseReading("above", observable, level)
+
+
+@dataclass(frozen=True)
 class Observable:
     """What a user can ask for by name: a reading, what it is about, and the parameter that scales it."""
 
     name: str
-    reading: Reading | ComputedReading
+    reading: Reading | ComputedReading | CourseReading
     about: str
     scale: str | None = None
 
 
 def observe(
     name: str,
-    reading: Reading | Callable,
+    reading: Reading | CourseReading | Callable,
     about: str = "",
     scale: str | None = None,
     *,
@@ -307,14 +337,15 @@ def observe(
     **bindings: Binding | TotalAmount,
 ) -> Observable:
     """Declare what a user can ask for by name: an amount, a concentration or a total, times the parameter `scale` if given;
-    or a law, with each of its arguments bound as in a flux, and shown in `unit` if given.
+    an extreme or a duration of another observable so far; or a law, with each of its arguments bound as in a flux, and shown
+    in `unit` if given.
 
         observe("effect", emax, "fall of blood pressure", a=conc(central), vmax="EMAX", half="EC50")
 
     Raises `BadInput` for what cannot be observed.
     """
     where = _locate_caller()
-    if isinstance(reading, Reading):
+    if isinstance(reading, Reading | CourseReading):
         if bindings or unit is not None:
             extra = next(iter(bindings), "unit")
             raise BadInput(f"only a law takes `{extra}`, and `{name}` observes no law", where=where)

@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pbpk.model.declare import OUT, Amount, Binding, Clock, ComputedReading, Flux, Observable, Reading, TotalAmount
+from pbpk.model.declare import (
+    OUT,
+    Amount,
+    Binding,
+    Clock,
+    ComputedReading,
+    CourseReading,
+    Flux,
+    Observable,
+    Reading,
+    TotalAmount,
+)
 
 if TYPE_CHECKING:
     from pbpk.model.system import System
@@ -107,7 +118,11 @@ def _name_terms(names: str | tuple[str, ...]) -> EquationTerm | list[EquationTer
 
 
 def _observable_term(o: Observable) -> EquationTerm:
-    if isinstance(o.reading, ComputedReading):
+    if isinstance(o.reading, CourseReading):
+        level = f", {o.reading.level}" if o.reading.level else ""
+        word = o.reading.kind if level == "" else f"time_{o.reading.kind}"
+        reading = EquationTerm(f"{word}({o.reading.observable}{level})")
+    elif isinstance(o.reading, ComputedReading):
         reading = _call_on_terms(o.reading.law, {n: _binding_term(b) for n, b in o.reading.bindings})
     else:
         reading = _reading_term(o.reading)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pbpk import units
 from pbpk.errors import BadInput
-from pbpk.model.declare import Concentration, TotalAmount
+from pbpk.model.declare import ComputedReading, Concentration, CourseReading, TotalAmount
 
 if TYPE_CHECKING:
-    from pbpk.model.declare import ComputedReading
+    from pbpk.model.declare import Observable
     from pbpk.model.parameters import Parameter
 
 Bindings = Sequence[tuple[str, Any]]
@@ -73,6 +73,17 @@ def find_computed_unit(reading: ComputedReading, table: Mapping[str, Parameter],
     if quantity.dimensionless:
         return "%" if str(quantity.units) == "percent" else "1"
     return f"{quantity.to_reduced_units().units:~C}"
+
+
+def find_reading_unit(o: Observable, table: Mapping[str, Parameter]) -> str:
+    """The unit of an observable that is no course of another."""
+    reading = o.reading
+    assert not isinstance(reading, CourseReading)
+    if isinstance(reading, ComputedReading):
+        return reading.unit or find_computed_unit(reading, table)
+    if isinstance(reading, Concentration):
+        return f"{reading.compartment.unit}/{table[reading.compartment.volume or ''].unit}"
+    return reading.compartments[0].unit if isinstance(reading, TotalAmount) else reading.compartment.unit
 
 
 def check_traceable(law: Callable, bindings: Bindings, where: str) -> None:

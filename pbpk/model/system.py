@@ -28,6 +28,7 @@ from pbpk.model.declare import (
     Compartment,
     ComputedReading,
     Concentration,
+    CourseReading,
     DerivedParameter,
     Flux,
     Observable,
@@ -224,6 +225,7 @@ def build_system(block: Block, extra_parameters: tuple[str, ...] = ()) -> System
         used += c.roles
     for o in block.observables:
         used += o.reading.parameters if isinstance(o.reading, ComputedReading) else []
+        used += [o.reading.level] if isinstance(o.reading, CourseReading) and o.reading.level else []
     for d in block.derived:
         used += [d.name, *d.parents]
     parameter_names = tuple(dict.fromkeys([*used, *extra_parameters]))

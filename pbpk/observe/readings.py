@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from pbpk import units
 from pbpk.errors import BadInput, did_you_mean
-from pbpk.model.declare import Amount, ComputedReading, Concentration, Observable, TotalAmount
-from pbpk.model.law_check import find_computed_unit
+from pbpk.model.declare import Amount, ComputedReading, Concentration, CourseReading, Observable, TotalAmount
+from pbpk.model.law_check import find_reading_unit
 
 if TYPE_CHECKING:
     from pbpk.model.parameters import ParameterTable
@@ -26,15 +26,22 @@ def name_amount(compartment: str) -> str:
     return _AMOUNT + compartment
 
 
-def select_observables(system: System, wanted: Sequence[str] | None = None) -> list[str]:
+def is_course(system: System, name: str) -> bool:
+    """Whether an observable is read of another one's course: an extreme or a duration."""
+    return isinstance(find_observable(system, name).reading, CourseReading)
+
+
+def select_observables(system: System, wanted: Sequence[str] | None = None, *, courses: bool = False) -> list[str]:
     """The names in `wanted`, checked; all observables when there are none, or all compartments where a model has no observable.
 
     A compartment's name stands for its amount, unless an observable has that name: `amount:NAME` is always the
-    compartment's. Raises `BadInput` for a name that is neither.
+    compartment's. `courses`: all observables have those that are read of a course among them. Raises `BadInput` for a name
+    that is neither.
     """
     known = [*system.observables, *(n for n in system.names if n not in system.observables)]
     if not wanted:
-        return list(system.observables) or [c.name for c in system.compartments if c.clock is None]
+        shown = [n for n in system.observables if courses or not is_course(system, n)]
+        return shown or [c.name for c in system.compartments if c.clock is None]
     for name in wanted:
         if name.removeprefix(_AMOUNT) not in (system.names if name.startswith(_AMOUNT) else known):
             raise BadInput(f"nothing called `{name}` can be observed", hint=did_you_mean(name, known))
@@ -51,14 +58,12 @@ def find_observable(system: System, name: str) -> Observable:
 
 def find_observable_unit(system: System, parameters: ParameterTable, name: str) -> str:
     """The unit an observable is shown in."""
-    reading = find_observable(system, name).reading
-    if isinstance(reading, ComputedReading):
-        return reading.unit or find_computed_unit(reading, parameters)
-    if isinstance(reading, TotalAmount):
-        return reading.compartments[0].unit
-    if isinstance(reading, Amount):
-        return reading.compartment.unit
-    return f"{reading.compartment.unit}/{parameters[reading.compartment.volume or ''].unit}"
+    observable = find_observable(system, name)
+    if not isinstance(observable.reading, CourseReading):
+        return find_reading_unit(observable, parameters)
+    if observable.reading.level:
+        return str(parameters.settings.get("time", "h"))
+    return find_observable_unit(system, parameters, observable.reading.observable)
 
 
 def find_compartments_read(system: System, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -81,6 +86,11 @@ def is_computed(system: System, name: str) -> bool:
 def _list_sums(observable: Observable) -> list[Amount | Concentration | TotalAmount]:
     """What an observable reads of amounts."""
     reading = observable.reading
+    if isinstance(reading, CourseReading):
+        raise BadInput(
+            f"`{observable.name}` is read of a course, which only a simulation has: pbpk.simulate, pbpk simulate",
+            hint=f"observe `{reading.observable}` here",
+        )
     if not isinstance(reading, ComputedReading):
         return [reading]
     return [b for _, b in reading.bindings if isinstance(b, Amount | Concentration | TotalAmount)]

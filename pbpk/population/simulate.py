@@ -20,7 +20,12 @@ from pbpk.compile.engine import using_engine
 from pbpk.errors import BadInput, did_you_mean, require_type
 from pbpk.model.load import Model
 from pbpk.model.ranges import check_range, list_role_ranges
-from pbpk.observe.readings import find_display_factor, find_observable_unit, is_computed, select_observables
+from pbpk.observe.readings import (
+    find_display_factor,
+    find_observable_unit,
+    is_computed,
+    select_observables,
+)
 from pbpk.population.batch import Batch, BatchResult, OutputRequest
 from pbpk.population.chunks import BatchRunner, choose_width, is_traced, solve_in_chunks, solve_in_this_process
 from pbpk.population.doses import (
@@ -113,7 +118,7 @@ def simulate(
     ((2, 1), 'mg/L')
     """
     _check_arguments(model, regimen, patients)
-    times, how = _check_times(times), read_options(options)
+    times, how = check_times(times), read_options(options)
     patients = build_typical_patient(model) if patients is None else patients
     names = tuple(select_observables(model.system, observe))
     with using_engine(how.engine):
@@ -172,7 +177,7 @@ def _check_integrable(model: Model, names: Sequence[str]) -> None:
         )
 
 
-def _check_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
+def check_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
     """The times of observations (T,), h. Raises `BadInput` where there are none, or one is below 0 or goes back."""
     try:
         times = np.asarray(times, dtype=float)

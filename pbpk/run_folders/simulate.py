@@ -13,8 +13,8 @@ import pandas as pd
 
 from pbpk.errors import require_type
 from pbpk.model.load import Model
+from pbpk.population.courses import simulate_with_courses as simulate_model
 from pbpk.population.simulate import Simulation
-from pbpk.population.simulate import simulate as simulate_model
 from pbpk.run_folders.fitted_patients import FittedPatients, draw_fitted_patients
 from pbpk.run_folders.reopen import reopen_for_simulation
 

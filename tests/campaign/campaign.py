@@ -24,9 +24,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
-from mutate import damage_bytes, mutate_table, mutate_toml, mutate_words  # noqa: E402
+from mutate import damage_bytes, mutate_flags, mutate_table, mutate_toml, mutate_words, write_laws  # noqa: E402
 
-from pbpk.errors import PbpkError  # noqa: E402
+from pbpk.errors import BadInput, PbpkError  # noqa: E402
 
 LONGEST = 60.0  # seconds
 EVENTS = """ID,TIME,AMT,RATE,II,ADDL,EVID,CMT,DV,MDV,CENS,WT
@@ -206,6 +206,36 @@ def read_words(folder: Path, rng: random.Random) -> str:
     return words
 
 
+def simulate_spoilt_laws(folder: Path, rng: random.Random) -> str:
+    """A model with a law that may mean nothing; one that loads is simulated, by whichever engine can."""
+    import pbpk
+
+    rows = PARAMETERS + '[T]\nvalue = 2.0\nunit = "h"\nabout = "a time"\nsource = "assumed: for a test"\n'
+    (folder / "structure.py").write_text(text := write_laws(rng))
+    (folder / "parameters.toml").write_text(rows, encoding="utf-8")
+    model = pbpk.load_model(folder)
+    pbpk.simulate(model, pbpk.parse_dose("100 mg iv every 4 h x 2"), [1.0, 5.0])
+    return text
+
+
+def run_spoilt_command(folder: Path, rng: random.Random) -> str:
+    """`pbpk simulate` with flags that may mean nothing: a contract's exit code, one message, and no file after a failure."""
+    sys.path[:0] = [str(ROOT / "tests")]
+    from commands.invoke import invoke
+
+    flags = mutate_flags(rng)
+    ran = invoke("simulate", "oral_one_compartment", *flags, cwd=folder)
+    said = ran.out + ran.err
+    left = [p.name for p in folder.rglob("*") if not p.name.endswith(".partial")]
+    if ran.code not in (0, 1, 2, 3, 4) or "Traceback" in said or "fault of pbpk" in said:
+        raise RuntimeError(f"exit code {ran.code} of {flags}: {said[-300:]}")
+    if ran.code > 1 and left:
+        raise RuntimeError(f"{left} left by {flags}")
+    if ran.code:
+        raise BadInput(said[-100:])
+    return " ".join(flags)
+
+
 def read_damaged_run(folder: Path, rng: random.Random) -> str:
     """A run folder in which one file is damaged."""
     from pbpk.run_folders.checkpoint import load_state
@@ -253,6 +283,8 @@ KINDS: dict[str, Callable[[Path, random.Random], str]] = {
     "measurements": read_spoilt_measurements,
     "words": read_words,
     "run": read_damaged_run,
+    "laws": simulate_spoilt_laws,
+    "command": run_spoilt_command,
 }
 
 

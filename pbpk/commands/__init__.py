@@ -37,7 +37,7 @@ from pbpk.commands import (
     vpc,
 )
 from pbpk.errors import Note, PbpkError
-from pbpk.runtime import show_xla_log, warn_of_refused_caches
+from pbpk.runtime import require_address_space, show_xla_log, warn_of_refused_caches
 from pbpk.runtime.trust import ask_before_running, stop_asking
 
 
@@ -87,6 +87,9 @@ for verb in (
     verb.register(app)
 
 
+_NEED_NO_JAX = ("runs", "report", "compare", "doctor")
+
+
 def _version(show: bool) -> None:
     if show:
         from pbpk import __version__
@@ -97,6 +100,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
     trust: bool = typer.Option(
         False, "--trust", help="Run a model's Python that comes from elsewhere; remembered for exactly that code."
@@ -107,6 +111,8 @@ def _options(
         os.environ["PBPK_DEBUG"] = "1"
         show_xla_log()
     ask_before_running(trust=trust)
+    if context.invoked_subcommand not in _NEED_NO_JAX:
+        require_address_space()
 
 
 def _say(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object) -> None:

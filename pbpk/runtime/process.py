@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-from pbpk.errors import Note
+from pbpk.errors import Note, ScienceFailed
 from pbpk.runtime.owned_files import find_foreign_access
 
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
@@ -68,6 +68,27 @@ def warn_of_refused_caches() -> None:
         if sentence not in _noted:
             _noted.add(sentence)
             warnings.warn(sentence, Note, stacklevel=3)
+
+
+LEAST_ADDRESS_SPACE = 3.5e9
+"""Bytes. JAX maps its libraries and XLA its threads' stacks: on Linux with 2.9 GB both end the process with a C++ exception or
+an import that fails, with 3.8 GB they work."""
+
+
+def require_address_space() -> None:
+    """Raise `ScienceFailed` where a limit on the process's address space (`ulimit -v`) leaves JAX too little to start: it ends
+    the process then without a word that one could act on."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+        raise ScienceFailed(
+            f"this process may use {limit / 1e9:.2g} GB of address space, and JAX needs {LEAST_ADDRESS_SPACE / 1e9:g} GB",
+            why="Most of it is mapped and never used.",
+            hint="raise the limit (ulimit -v unlimited), or limit resident memory instead",
+        )
 
 
 def show_xla_log() -> None:

@@ -75,3 +75,14 @@ def test_a_folder_is_claimed_by_one_process_alone(tmp_path):
         p.stdin = None
     won = [line for p in running for line in p.communicate()[0].split()]
     assert sorted(won) == sorted([f"run{k}" for k in range(50)] + [f"{k:03d}" for k in range(1, 201)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("kilobytes", [600_000, 1_500_000, 3_000_000])
+def test_too_little_address_space_is_one_message(tmp_path, kilobytes):
+    """JAX would end the process with a C++ exception, or an import that fails."""
+    command = f'ulimit -v {kilobytes}; exec "{sys.executable}" "{ROOT / "cli.py"}" models iodide'
+    ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert "address space" in ran.stderr and "ulimit -v unlimited" in ran.stderr
+    assert "Traceback" not in ran.stderr and "fault of pbpk" not in ran.stderr

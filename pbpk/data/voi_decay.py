@@ -56,5 +56,6 @@ def read_decay_flags(
 def describe_factor_at_stake(time: pd.Series, nuclide: Nuclide, reference: float) -> str:
     """A sentence: how far values at the last time (h) differ between decay-corrected to `reference` and not."""
     last = float(time.max())
-    factor = math.exp(nuclide.decay_constant * (last - reference))
-    return f"For {nuclide.name} a factor of {factor:.4g}, exp(λ·{last - reference:g} h), is at stake at the last time."
+    exponent = nuclide.decay_constant * (last - reference)
+    factor = f"{math.exp(exponent):.4g}" if exponent < 700 else "more than 1e300"
+    return f"For {nuclide.name} a factor of {factor}, exp(λ·{last - reference:g} h), is at stake at the last time."

@@ -184,7 +184,7 @@ class Problem:
         """The same from predictions as `predict_all` gives them, and all parameters by name, each one number or (N,)."""
         endpoints, o = self.structure.endpoints, self.observed_on_device()
         which, mask = jnp.asarray(self.endpoint_index), jnp.asarray(self.observed_mask)
-        if any(e.correlation_name for e in endpoints):
+        if any(e.is_correlated for e in endpoints):
             by_subject = {name: jnp.broadcast_to(value, x.shape[-1:]) for name, value in values.items()}
 
             def one(x, which, mask, o, values):

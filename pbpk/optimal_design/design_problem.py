@@ -68,7 +68,7 @@ def _refuse_without_information(study: Study) -> None:
             hint="give a parameter `iiv`, the variance of its η",
         )
     for e in structure.endpoints:
-        if not e.is_continuous or e.correlation_name:
+        if not e.is_continuous or e.is_correlated:
             reason = "its residuals are correlated" if e.is_continuous else "it is not a continuous observation"
             raise BadInput(f"`{e.name}`: {reason}, and a design takes independent normal residuals", where=where)
     if structure.classes > 1:

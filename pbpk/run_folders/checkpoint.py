@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _read_saved(path: Path) -> Iterator[Any]:
+def read_arrays(path: Path) -> Iterator[Any]:
     """The arrays of a saved file. Raises `BadInput` where it is damaged, with what to do."""
     try:
         with path.open("rb") as file, np.load(file) as saved:
             yield saved
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as e:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, BadZipFile, zlib.error) as e:
         raise BadInput(
             f"cannot be read back ({type(e).__name__})",
             where=str(path),
@@ -55,7 +55,7 @@ def load_state(folder: OutputFolder) -> tuple[EstimationState, list[IterationRec
     path = folder.partial / "checkpoint.npz"
     if not path.exists():
         return None
-    with _read_saved(path) as saved:
+    with read_arrays(path) as saved:
         numbers = {"ofv": float, "iteration": int, "evaluations": int, "status": str}
         plain = [k for k in EstimationState.__dataclass_fields__ if k != "more"]
         fields = {k: numbers[k](saved[k]) if k in numbers else saved[k] for k in plain}
@@ -80,7 +80,7 @@ def load_ends(folder: OutputFolder) -> list[StartOutcome]:
     path = folder.partial / "ends.npz"
     if not path.exists():
         return []
-    with _read_saved(path) as saved:
+    with read_arrays(path) as saved:
         columns = {k: saved[k] for k in StartOutcome.__dataclass_fields__}
     plain = {"number": int, "ofv": float, "cause": str, "iterations": int}
     return [
@@ -120,7 +120,7 @@ def load_search_fits(folder: OutputFolder) -> dict[str, SubmodelFit]:
 
     fits = {}
     for file in sorted((folder.partial / SEARCH_FITS).glob("[0-9]*.npz")):
-        with _read_saved(file) as saved:
+        with read_arrays(file) as saved:
             counts = {k: int(saved[k]) for k in ("iterations", "evaluations")}
             fits[str(saved["name"])] = SubmodelFit(
                 saved["psi"], saved["eta"], float(saved["ofv"]), str(saved["cause"]), **counts

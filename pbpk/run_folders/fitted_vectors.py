@@ -90,6 +90,7 @@ def _read_sample(
     run: str | Path | FittedStudy | FinishedFit, fit: FittedStudy | FinishedFit, word: str
 ) -> tuple[np.ndarray, str]:
     """Vectors (R, P) of the free parameters in shown units, and what they are."""
+    from pbpk.run_folders.checkpoint import read_arrays
     from pbpk.run_folders.find import find_run
     from pbpk.run_folders.reopen import read_sample
 
@@ -101,8 +102,11 @@ def _read_sample(
         return sample.values, sample.source
     if not (folder / DRAWS).exists():
         raise BadInput("holds no draws of a posterior", where=str(folder), hint="fit with --method nuts or vi")
-    with np.load(folder / DRAWS) as saved:
-        columns, values = [str(n) for n in saved["names"]], saved["parameters"]
+    try:
+        with read_arrays(folder / DRAWS) as saved:
+            columns, values = [str(n) for n in saved["names"]], saved["parameters"]
+    except BadInput as e:
+        raise BadInput(e.what, where=e.where, hint="fit the study again") from None
     if columns != list(names):
         raise BadInput("its draws are of other parameters than the study's", where=str(folder / DRAWS))
     values = values.reshape(-1, values.shape[-1])

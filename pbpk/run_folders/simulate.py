@@ -130,6 +130,7 @@ def _add_residual_error(
 
     from pbpk import units
     from pbpk.likelihood.endpoints.base import Observed, Predicted
+    from pbpk.likelihood.endpoints.gaussian import draw_standard_normals
     from pbpk.observe.readings import find_observable_unit
     from pbpk.study.data_units import find_data_unit, is_in_data_unit
 
@@ -154,7 +155,8 @@ def _add_residual_error(
             second = jnp.asarray(curves[e.second_observable]) * units.unit_factor(unit[e.second_observable])
         before = jnp.concatenate([jnp.zeros_like(f[:1]), f[:-1]])
         o = Observed(nothing, nothing, nothing, nothing - jnp.inf, time, previous)
-        y = e.draw(_make_keys(seed, ids, hours, e.name), Predicted(f, f, second, before), o, fitted.values)
+        behind = draw_standard_normals(_make_keys(seed, ids, hours, e.partner[0])) if e.partner else None
+        y = e.draw(_make_keys(seed, ids, hours, e.name), Predicted(f, f, second, before), o, fitted.values, behind)
         name, shown = WITH_ERROR + e.name, ""
         if is_in_data_unit(spec.error[e.name]):
             shown = find_data_unit(spec, e.name) or find_observable_unit(model.system, model.parameters, e.observable)

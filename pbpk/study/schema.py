@@ -118,6 +118,8 @@ class ErrorPart(_VariancePart):
 
     lambda_: float | None = Field(default=None, alias="lambda")
     ar1: float | None = None
+    correlation: float | None = None
+    correlated_with: str | None = None
     intercept: float | None = None
     slope: float | None = None
     dispersion: float | None = None
@@ -139,13 +141,25 @@ class ErrorPart(_VariancePart):
 
     def numbers(self) -> dict[str, float | None]:
         """The parameters of the likelihood by their names."""
-        plain = (*VARIANCE_PARAMETERS, "ar1", "intercept", "slope", "dispersion", "scale", "shape")
+        plain = (*VARIANCE_PARAMETERS, "ar1", "correlation", "intercept", "slope", "dispersion", "scale", "shape")
         cuts = {f"cut_{k}": c for k, c in enumerate(self.cuts or (), start=1)}
         return {n: getattr(self, n) for n in plain} | {"lambda": self.lambda_} | cuts
 
     def settings(self) -> list[str]:
         """The settings that were given."""
-        valued = ("cuts", "transform", "between", "lloq", "uloq", "blq", "link", "baseline", "hazard", "at_risk_from")
+        valued = (
+            "cuts",
+            "correlated_with",
+            "transform",
+            "between",
+            "lloq",
+            "uloq",
+            "blq",
+            "link",
+            "baseline",
+            "hazard",
+            "at_risk_from",
+        )
         switches = ("transformed", "interval")
         return [n for n in valued if getattr(self, n) is not None] + [n for n in switches if getattr(self, n)]
 

@@ -106,5 +106,9 @@ def test_what_cannot_be_asked_of_a_run(finished, refused):
     refused(2, "--nuclide")("simulate", "finished", *doses, "--nuclide", "I-131")
     refused(2, "--uncertainty")("simulate", "iodide", *doses, "--uncertainty", "covariance")
     refused(2, "covariance")("simulate", "finished", *doses, "--uncertainty", "sure")
+    (finished / "draws.npz").write_bytes(b"PK no archive")
+    refused(3, "draws.npz", "cannot be read back")(
+        *("simulate", "finished", *doses, "--patients", "5", "--uncertainty", "posterior")
+    )
     with pytest.raises(BadInput, match="cannot draw 0 patients"):
         library.simulate(str(finished), REGIMEN, TIMES, patients=0)

@@ -95,3 +95,11 @@ def test_a_row_that_is_too_long_is_named(table):
 def test_hours_stay_hours(table):
     read, _ = voi(table, "1,kidneys,4,5,100,false")
     np.testing.assert_allclose(read.frame["activity_MBq"], [5.0])
+
+
+def test_a_factor_beyond_all_numbers_is_said_and_not_computed(tmp_path):
+    """exp(λ·1e5 h) of At-211 has no double: a time in another unit, which the message speaks of."""
+    path = tmp_path / "voi.csv"
+    path.write_text("subject,voi,time_h,activity_MBq\n1,kidneys,4,10\n1,kidneys,1e5,5\n")
+    with pytest.warns(UserWarning, match="more than 1e300"):
+        read_voi(path, nuclide="At-211")

@@ -57,8 +57,8 @@ class Predicted(NamedTuple):
 
 @dataclass(frozen=True)
 class EndpointParameter:
-    """A parameter of an endpoint. `role`: "sd" (a standard deviation), else a θ: "positive", "free" or "share" (between 0 and
-    1); `unit`: "1", "h", "1/h", "observable" or "1/observable"; `about` is its label."""
+    """A parameter of an endpoint. `role`: "sd" (a standard deviation), else a θ: "positive", "free", "share" (between 0 and
+    1) or "correlation" (between −1 and 1); `unit`: "1", "h", "1/h", "observable" or "1/observable"; `about` is its label."""
 
     name: str
     role: str
@@ -86,6 +86,16 @@ class Endpoint(ABC):
         return None
 
     @property
+    def partner(self) -> tuple[str, str] | None:
+        """The endpoint whose residuals of the same time its own are correlated with, and the fit's name of the correlation."""
+        return None
+
+    @property
+    def is_correlated(self) -> bool:
+        """Whether its residuals are correlated with others, so that no record's likelihood is its own."""
+        return self.correlation_name is not None or self.partner is not None
+
+    @property
     def second_observable(self) -> str | None:
         """Another observable that the likelihood reads."""
         return None
@@ -93,7 +103,7 @@ class Endpoint(ABC):
     @property
     def data_columns(self) -> tuple[str, ...] | None:
         """The fields of `Observed` that `minus2ll` of one observation needs; None where it needs other records too."""
-        return None if self.correlation_name or self.second_observable else ("y",)
+        return None if self.is_correlated or self.second_observable else ("y",)
 
     def select_parameters(self, values: ParameterValues) -> dict[str, Any]:
         """Its own parameters, by the names that it knows them by."""
@@ -116,8 +126,11 @@ class Endpoint(ABC):
         return jnp.full_like(p.f, jnp.nan), jnp.ones_like(p.f)
 
     @abstractmethod
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
-        """One y for each key (T, N), as it would be before any limit of quantification."""
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
+        """One y for each key (T, N), as it would be before any limit of quantification. `partner`: the standard normals (T, N)
+        behind its partner's draws of the same times, NaN where it has none."""
 
 
 def observed_curvature(

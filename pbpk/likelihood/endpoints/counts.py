@@ -43,7 +43,9 @@ class CountEndpoint(Endpoint):
         coefficient = gammaln(y + size) - gammaln(size) - gammaln(y + 1)
         return -2 * (coefficient - size * jnp.log1p(k * mean) + y * (jnp.log(k * mean) - jnp.log1p(k * mean)))
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
         """A count for each key."""
         mean = self.mean(p, values)
         if self.overdispersed:  # Poisson with a mean that is gamma-distributed

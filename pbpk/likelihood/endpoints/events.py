@@ -88,7 +88,9 @@ class EventEndpoint(Endpoint):
         last = jnp.take_along_axis(o.time, jnp.maximum(o.previous_record, 0), axis=0)
         return jnp.where(o.previous_record >= 0, last, self.at_risk_from)
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
         """Whether the event falls between the previous record and this one, for the records that there are."""
         survived = jnp.exp(-self.minus2ll(p, o._replace(y=jnp.zeros_like(p.f)), values) / 2)
         return (jax.vmap(jax.vmap(jax.random.uniform))(keys) > survived).astype(float)

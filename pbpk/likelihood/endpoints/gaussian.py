@@ -31,7 +31,8 @@ class GaussianEndpoint(Endpoint):
     the data; `has_limits`: some y are censored; `unit_factor`: how many coherent units one unit of the data is.
 
     Predictions and y come in coherent units. The likelihood is that of y in the unit of the data, as an estimation program
-    that never changes a unit has it, and transforms act on numbers in that unit.
+    that never changes a unit has it, and transforms act on numbers in that unit. `correlated_with`: another endpoint whose
+    residuals of the same time are correlated with these (NONMEM's L2).
     """
 
     model: str
@@ -40,6 +41,7 @@ class GaussianEndpoint(Endpoint):
     already_transformed: bool = False
     has_limits: bool = False
     unit_factor: float = 1.0
+    correlated_with: str | None = None
 
     @property
     def is_continuous(self) -> bool:
@@ -52,9 +54,14 @@ class GaussianEndpoint(Endpoint):
         return dict(self.parameter_names).get("ar1")
 
     @property
+    def partner(self) -> tuple[str, str] | None:
+        """The endpoint of `correlated_with`, and the fit's name of `correlation`."""
+        return (self.correlated_with, dict(self.parameter_names)["correlation"]) if self.correlated_with else None
+
+    @property
     def data_columns(self) -> tuple[str, ...] | None:
         """y, and its limits where there may be any; None where residuals are correlated."""
-        return None if self.correlation_name else ("y", "low", "high", "floor") if self.has_limits else ("y",)
+        return None if self.is_correlated else ("y", "low", "high", "floor") if self.has_limits else ("y",)
 
     def find_impossible(self, y: np.ndarray) -> tuple[np.ndarray, str]:
         """Values that the transform's scale does not reach."""
@@ -140,10 +147,15 @@ class GaussianEndpoint(Endpoint):
         """Mean and variance of y on the scale of the residual."""
         return self.to_scale(p.f, values), self.variance(p.variance_f, values)
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
         """A value for each key. M4 takes y for positive, so its draws are; what M2 leaves out is left out of a replicate as of
         the data."""
-        normal = jax.vmap(jax.vmap(jax.random.normal))(keys)
+        normal = draw_standard_normals(keys)
+        if self.partner is not None and partner is not None:
+            rho = jnp.where(jnp.isfinite(partner), values[self.partner[1]], 0.0)
+            normal = rho * jnp.where(jnp.isfinite(partner), partner, 0.0) + jnp.sqrt(1 - rho**2) * normal
         if self.correlation_name is not None:
             normal = _correlate_draws(normal, o, self.select_parameters(values)["ar1"])
         mean, sd = self.to_scale(p.f, values), jnp.sqrt(self.variance(p.variance_f, values))
@@ -152,6 +164,11 @@ class GaussianEndpoint(Endpoint):
             normal = jnp.where(o.floor == 0, positive, normal)
         z = mean + sd * normal
         return z if self.already_transformed else self.from_scale(z, values)
+
+
+def draw_standard_normals(keys: Numbers) -> Numbers:
+    """A standard normal for each key (T, N)."""
+    return jax.vmap(jax.vmap(jax.random.normal))(keys)
 
 
 def _correlate_draws(normal: Numbers, o: Observed, rho: Numbers) -> Numbers:

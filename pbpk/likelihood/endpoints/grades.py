@@ -34,7 +34,9 @@ class BinaryEndpoint(Endpoint):
         x = linear_predictor(self.select_parameters(values), p.f)
         return 2 * jnp.where(o.y > 0.5, jax.nn.softplus(-x), jax.nn.softplus(x))
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
         """1 or 0 for each key."""
         chance = p.f if self.identity else jax.nn.sigmoid(linear_predictor(self.select_parameters(values), p.f))
         return (jax.vmap(jax.vmap(jax.random.uniform))(keys) < chance).astype(float)
@@ -68,7 +70,9 @@ class OrdinalEndpoint(Endpoint):
             log_probability = jnp.where(jnp.round(o.y) == k, term, log_probability)
         return -2 * log_probability
 
-    def draw(self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues) -> Numbers:
+    def draw(
+        self, keys: Numbers, p: Predicted, o: Observed, values: ParameterValues, partner: Numbers | None = None
+    ) -> Numbers:
         """A grade for each key."""
         u = jax.vmap(jax.vmap(jax.random.uniform))(keys)
         return sum(((u < jax.nn.sigmoid(x)).astype(float) for x in self._logits(p, values)), 0.0 * p.f)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from pbpk.likelihood.endpoints.base import Endpoint, Observed, ParameterValues, Predicted, mask_others
-from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint
+from pbpk.likelihood.endpoints.gaussian import GaussianEndpoint, draw_standard_normals
 
 Endpoints = tuple[Endpoint, ...]
 
@@ -76,8 +76,9 @@ def residual_moments(
 def residual_correlation(
     endpoints: Endpoints, which: jax.Array, mask: jax.Array, o: Observed, values: ParameterValues
 ) -> jax.Array | None:
-    """The correlation of one subject's residuals (T, T), ρ^|Δt| within an endpoint that has one; None where none has."""
-    if not any(e.correlation_name for e in endpoints):
+    """The correlation of one subject's residuals (T, T): ρ^|Δt| within an endpoint that has one, ρ between two endpoints at one
+    time that are partners; None where none has any."""
+    if not any(e.is_correlated for e in endpoints):
         return None
     t = o.y.shape[0]
     correlation = jnp.eye(t)
@@ -89,7 +90,22 @@ def residual_correlation(
             # Two records of one time would make C singular: a small part of each residual stays its own.
             shared = jnp.where(apart > 0, 1.0, 1 - 1e-6)
             correlation = jnp.where(both, shared * values[e.correlation_name] ** apart, correlation)
+        if e.partner is not None:
+            mine, theirs = mask & (which == i), mask & (which == _find_endpoint(endpoints, e.partner[0]))
+            pairs = (mine[:, None] & theirs[None, :]) | (theirs[:, None] & mine[None, :])
+            correlation = jnp.where(pairs & (apart == 0), values[e.partner[1]], correlation)
     return correlation
+
+
+def _find_endpoint(endpoints: Endpoints, name: str) -> int:
+    return next(k for k, e in enumerate(endpoints) if e.name == name)
+
+
+def _find_partner_records(which: jax.Array, mask: jax.Array, o: Observed, partner: int) -> jax.Array:
+    """For each record (T, N) the number of the partner's record of the same time and subject, or -1."""
+    theirs = mask & (which == partner)
+    same = (o.time[:, None] == o.time[None]) & theirs[None]
+    return jnp.where(same.any(axis=1), jnp.argmax(same, axis=1), -1)
 
 
 def draw_records(
@@ -105,7 +121,12 @@ def draw_records(
     y = jnp.zeros_like(p.f)
     for i, e in enumerate(endpoints):
         selected = mask & (which == i)
-        y = jnp.where(selected, e.draw(keys, *mask_others(selected, p, o), values), y)
+        behind = None
+        if e.partner is not None:
+            place = _find_partner_records(which, mask, o, _find_endpoint(endpoints, e.partner[0]))
+            normals = draw_standard_normals(keys)
+            behind = jnp.where(place >= 0, jnp.take_along_axis(normals, jnp.maximum(place, 0), axis=0), jnp.nan)
+        y = jnp.where(selected, e.draw(keys, *mask_others(selected, p, o), values, behind), y)
     return y
 
 

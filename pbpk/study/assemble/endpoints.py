@@ -53,6 +53,7 @@ class EndpointKind(NamedTuple):
 
 _LAMBDA = EndpointParameter("lambda", "free", "1", "transform of {}")
 _AR1 = EndpointParameter("ar1", "share", "1", "correlation of residuals of {} 1 h apart")
+_CORRELATION = EndpointParameter("correlation", "correlation", "1", "correlation of residuals of {} with its partner's")
 _INTERCEPT = EndpointParameter("intercept", "free", "1", "intercept of {}")
 _SLOPE = EndpointParameter("slope", "free", "1/observable", "slope on {}")
 _DISPERSION = EndpointParameter("dispersion", "positive", "1", "overdispersion of {}")
@@ -77,6 +78,7 @@ def read_endpoints(spec: StudySpec, model: Model, where: str) -> tuple[DeclaredE
         elif part.unit is not None:
             raise BadInput(f"`error.{name}.unit`: {part.model} is no value with a unit", where=where)
         endpoints.append(declared)
+    _check_partners(spec, endpoints, where)
     return tuple(endpoints)
 
 
@@ -121,6 +123,8 @@ def _check_needs(name: str, part: ErrorPart, needs: EndpointNeeds, values: dict[
 def _check_range(name: str, parameter: EndpointParameter, value: float, where: str) -> None:
     if parameter.role in ("sd", "positive") and value <= 0:
         raise BadInput(f"`error.{name}.{parameter.name}` = {value:g} must be above zero", where=where)
+    if parameter.role == "correlation" and not -1 < value < 1:
+        raise BadInput(f"`error.{name}.{parameter.name}` = {value:g} must lie between -1 and 1", where=where)
     if parameter.role == "share" and not 0 < value < 1:
         raise BadInput(f"`error.{name}.{parameter.name}` = {value:g} must lie between 0 and 1", where=where)
 
@@ -132,8 +136,9 @@ def _gaussian_needs(part: ErrorPart) -> EndpointNeeds:
     if transform != "none":  # the residual is on another scale, where the observable's unit says nothing
         needed = tuple(replace(p, unit="1") for p in needed)
     shapes = (_LAMBDA,) if transform in TRANSFORMS and "lambda" in TRANSFORMS[transform].parameters else ()
-    settings = ("transform", "between", "transformed", "lloq", "uloq", "blq")
-    return EndpointNeeds((*needed, *shapes), (_AR1,), settings)
+    settings = ("transform", "between", "transformed", "lloq", "uloq", "blq", "correlated_with")
+    optional = (_AR1, *((_CORRELATION,) if part.correlated_with else ()))
+    return EndpointNeeds((*needed, *shapes), optional, settings)
 
 
 def _variance(part: ErrorPart) -> str:
@@ -157,9 +162,52 @@ def _build_gaussian(name: str, names: tuple, part: ErrorPart, where: str) -> Gau
         raise BadInput(f"`error.{name}`: `blq` without `lloq`, the limit of quantification", where=where)
     if part.ar1 is not None and (part.lloq is not None or part.uloq is not None):
         raise BadInput(f"`error.{name}`: correlated residuals cannot go together with limits", where=where)
+    if part.correlated_with is not None:
+        _check_correlation(name, part, where)
     return GaussianEndpoint(
-        name, part.observable or name, names, _variance(part), transform, tuple(part.between or ()), part.transformed
+        *(
+            name,
+            part.observable or name,
+            names,
+            _variance(part),
+            transform,
+            tuple(part.between or ()),
+            part.transformed,
+        ),
+        correlated_with=part.correlated_with,
     )
+
+
+def _check_correlation(name: str, part: ErrorPart, where: str) -> None:
+    """Raise `BadInput` for residuals that cannot be correlated with another endpoint's."""
+    if part.correlation is None:
+        hint = "its initial value: correlation = 0.3"
+        raise BadInput(f"`error.{name}`: `correlated_with` without `correlation`", where=where, hint=hint)
+    if part.ar1 is not None or part.lloq is not None or part.uloq is not None:
+        raise BadInput(
+            f"`error.{name}`: `correlated_with` cannot go together with `ar1` or limits of quantification", where=where
+        )
+
+
+def _check_partners(spec: StudySpec, endpoints: list[DeclaredEndpoint], where: str) -> None:
+    """Raise `BadInput` where a partner is no other endpoint with a normal residual, or is in two pairs."""
+    known, taken = {d.endpoint.name: d.endpoint for d in endpoints}, set()
+    for name, part in spec.error.items():
+        if part.correlated_with is None:
+            continue
+        partner = known.get(part.correlated_with)
+        if partner is None or partner.name == name:
+            hint = did_you_mean(part.correlated_with, [n for n in known if n != name])
+            raise BadInput(f"`error.{name}`: no other endpoint `{part.correlated_with}`", where=where, hint=hint)
+        of_partner = spec.error[partner.name]
+        if not partner.is_continuous or of_partner.ar1 is not None or of_partner.lloq is not None or of_partner.uloq:
+            raise BadInput(
+                f"`error.{name}`: residuals of `{partner.name}` are not plain normal ones, so none are correlated with them",
+                where=where,
+            )
+        if {name, partner.name} & taken:
+            raise BadInput(f"`error.{name}`: an endpoint is correlated with one other at most", where=where)
+        taken |= {name, partner.name}
 
 
 def _count_needs(part: ErrorPart) -> EndpointNeeds:

@@ -41,7 +41,7 @@ def build_layout(
             if parameter.role == "sd":
                 sigmas.append((parameter.name, fixed, entry))
             else:
-                bounds = (0.0, 1.0) if parameter.role == "share" else None
+                bounds = {"share": (0.0, 1.0), "correlation": (-1.0, 1.0)}.get(parameter.role)
                 thetas.append((Theta(parameter.name, parameter.role == "positive", fixed, bounds), entry))
     blocks, omegas = build_omega(spec, model, individual, where)
     fixed_sigmas = tuple(name for name, fixed, _ in sigmas if fixed)

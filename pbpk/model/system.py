@@ -152,8 +152,17 @@ class System:
     def has_timed_kinetics(self) -> bool:
         """Whether a rate depends on the records' time or on a change-point, so that repeated doses lead to no steady state.
         One that depends on the time since the last dose may have one."""
+        return bool(self._clocks_in_fluxes - {"since_dose"})
+
+    @property
+    def reads_time_since_dose(self) -> bool:
+        """Whether a rate depends on the time since the last dose."""
+        return "since_dose" in self._clocks_in_fluxes
+
+    @property
+    def _clocks_in_fluxes(self) -> set[str]:
         read = (b.compartment.clock for f in self.block.fluxes for _, b in f.bindings if isinstance(b, Amount))
-        return any(clock is not None and clock.shows != "since_dose" for clock in read)
+        return {clock.shows for clock in read if clock is not None}
 
     @property
     def observables(self) -> dict[str, Observable]:

@@ -79,7 +79,8 @@ def draw_fitted_patients(
     u = individual.individual_parameters(theta, eta, x)
     overrides = np.full((1, len(individual.overrides), len(ids)), np.nan)
     if subject is not None:
-        overrides = np.asarray(problem.overrides)[:1][:, :, subject]
+        overrides = np.array(problem.overrides)[:1][:, :, subject]
+        overrides[:, [name in fixed["constant"] for name in individual.overrides]] = np.nan  # what is set holds for all
     constants = _find_constants(fit, model.with_values(fixed["constant"]), table)
     p = individual.system_parameters(
         problem.structure.system, u, jnp.asarray(constants), x[None], jnp.asarray(overrides)

@@ -44,8 +44,17 @@ def restart_clocks(clocks: list[int], outside: int, doses: list[Event]) -> list[
     ]
 
 
-def check_timed_steady_state(system: System, where: str) -> None:
-    """Raise `BadInput` where a steady state is asked of kinetics that change with the records' time."""
+def check_timed_steady_state(system: System, compartment: int, where: str) -> None:
+    """Raise `BadInput` where a steady state of doses into `compartment` is asked of kinetics that change with the records'
+    time; or with the time since a dose was given, while a lag may hold doses back, since a steady state counts from their
+    arrival."""
+    lag = system.compartments[compartment].lag
+    if system.reads_time_since_dose and lag:
+        raise BadInput(
+            f"SS asks for a steady state of doses that `{lag}` may hold back, and rates depend on the time since a dose",
+            where=where,
+            hint="give the doses that lead there (ADDL, II) instead of SS",
+        )
     if system.has_timed_kinetics:
         raise BadInput(
             "SS asks for a steady state, and this model's rates depend on time",

@@ -74,7 +74,7 @@ def read_patient_events(
         check_dose(system, place, amt, rate, addl, ii, ss, bool(voids), where)
         dose = record._replace(compartment=place, reset=False, amount=amt, rate=rate, duration=dur)
         if ss:
-            check_timed_steady_state(system, where)
+            check_timed_steady_state(system, place, where)
             starts, ends = (0, 1) if amt == 0 else _count_pending_doses(system, dose, ii, moving, typical)
             repeats.append(
                 RepeatedDose(place, amt, rate, dur, ii if amt > 0 else 0.0, row, starts, ends, number, ss == 2)

@@ -112,3 +112,24 @@ def test_what_cannot_be_asked_of_a_run(finished, refused):
     )
     with pytest.raises(BadInput, match="cannot draw 0 patients"):
         library.simulate(str(finished), REGIMEN, TIMES, patients=0)
+
+
+def test_columns_that_replace_parameters_go_with_their_subject(pbpk, tmp_path):
+    """A volume of each subject's own: new patients have those of the study, unless one is set for all."""
+    rows = ["ID,TIME,AMT,DV,V"]
+    for i, v in enumerate((20.0, 30.0, 45.0)):
+        c = oracle.bolus(np.array([1.0, 4.0, 9.0]), [(0.0, 100.0)], 3.0 * (1 + 0.2 * (i - 1)), v)
+        rows += [f"{i},0,100,.,{v}", *(f"{i},{t},.,{float(y)},{v}" for t, y in zip((1, 4, 9), c, strict=True))]
+    folder = tmp_path / "fits" / "own"
+    folder.mkdir(parents=True)
+    (folder / "fit.toml").write_text(
+        'model = "iv_one_compartment"\n[data]\nfile = "data.csv"\ndose_into = "central"\n[parameters]\n'
+        'CL = { initial = 3.0, iiv = 0.1 }\n[error.cp]\nmodel = "proportional"\nprop = 0.1\n'
+    )
+    (folder / "data.csv").write_text("\n".join(rows) + "\n")
+    run = tmp_path / pbpk("fit", "own", "--json").json["run"]
+    bolus = library.dose("100 mg", into="central")
+    path = library.simulate(str(run), bolus, [0.0], patients=40)
+    assert set(np.round(100 / np.asarray(path["cp"])[0], 6)) == {20.0, 30.0, 45.0}
+    path = library.simulate(str(run), bolus, [0.0], patients=40, values={"V": "25 L"})
+    np.testing.assert_allclose(np.asarray(path["cp"])[0], 4.0)

@@ -202,6 +202,16 @@ def test_a_steady_state_of_what_changes_with_time_is_refused():
         build_timeline([frame], timed, moving=True)
 
 
+def test_a_steady_state_by_the_time_since_a_dose_that_waits_is_refused():
+    waiting = Compartment("waiting", "mg", lag="ALAG")
+    block = Block(
+        (waiting,), (flux(waiting >> OUT, by_age, a=amount(waiting), t=time_since_dose(), k="K", slow="SLOW"),)
+    )
+    frame = records(*doses(0.0, ss=1, ii=12.0, into=[("waiting", 1.0)]), *looks(1.0))
+    with pytest.raises(BadInput, match="`ALAG` may hold back"):
+        build_timeline([frame], build_system(block), moving=True)
+
+
 def test_time_with_infusions_against_lsoda():
     rows = records((2.0, 1, 100.0, 0.0, 30.0, 0, 0.0, 0, "daily", 1), *looks(6.0, 20.0, 31.0, 45.0))
     amounts, _ = solve(timed, rows, Rosenbrock())
